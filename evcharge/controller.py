@@ -1,0 +1,155 @@
+"""Message type to handler, and any outcome to one reply."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+from uuid import uuid4
+
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred, succeed
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from evcharge.envelope import UNREADABLE_TYPE, Request, decode, encode
+from evcharge.errors import (
+    INTERNAL,
+    TOO_LARGE,
+    UNAVAILABLE,
+    UNKNOWN_TYPE,
+    Outcome,
+    RequestFailed,
+)
+from evcharge.handlers import Handler, Reply
+from evcharge.handlers.auth import Login
+from evcharge.handlers.start import Start
+from evcharge.handlers.station import Payment, SelectionStation
+from evcharge.handlers.trip import Navigation
+from evcharge.storage import Call, Storage, StorageUnavailable
+from evcharge.utils.time_utils import iso_utc
+
+
+def journey(
+    storage: Storage,
+    call: Call,
+    now: Callable[[], float],
+    time_scale: float = 1.0,
+    new_id: Callable[[], str] = lambda: str(uuid4()),
+) -> dict[str, Handler]:
+    """
+    The handlers of the driver's journey, by message type.
+
+    :param call: where the storage's blocking methods are called.
+    :param now: the present, seconds since the epoch.
+    :param time_scale: how many times faster than real time charging goes.
+    :param new_id: makes the ids of users and receipts: they must not be guessable.
+    """
+    return {
+        "START": Start(storage, call),
+        "LOGIN": Login(storage, call, new_id, now),
+        "NAVIGATION": Navigation(storage, call),
+        "SELECTION_STATION": SelectionStation(storage, call, now, time_scale),
+        "PAYMENT": Payment(storage, call, new_id, now, time_scale),
+    }
+
+
+class Controller:
+    """
+    Answers lines.
+
+    :param handlers: by message type.
+    :param now: the present, seconds since the epoch.
+    :param language: of the texts, "pt" or "en".
+    :param verbose: whether to log a line for each request.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        handlers: Mapping[str, Handler],
+        now: Callable[[], float],
+        language: str = "pt",
+        verbose: bool = False,
+    ) -> None:
+        self._handlers = handlers
+        self._now = now
+        self._language = language
+        self._verbose = verbose
+        self._closed = False
+
+    def close(self) -> None:
+        """From now on answer every request with `unavailable`."""
+        self._closed = True
+
+    def dispatch(self, line: bytes) -> Deferred[bytes]:
+        """
+        Carry out the request that `line` holds.
+
+        :return: fires with the reply, whatever the line and whatever happens; cancelled, it fires
+            with `unavailable`, though what was begun may still be done.
+        """
+        request = decode(line)
+        if request.failure is not None:
+            return succeed(self._failed(Failure(request.failure), request))
+        handler = self._handlers.get(request.type)
+        if handler is None:
+            return succeed(self._failed(Failure(RequestFailed(UNKNOWN_TYPE)), request))
+        if self._closed:
+            return succeed(self._failed(Failure(RequestFailed(UNAVAILABLE)), request))
+        return maybeDeferred(handler.handle, request.data).addCallbacks(
+            self._done, self._failed, callbackArgs=(request,), errbackArgs=(request,)
+        )
+
+    def too_large(self) -> bytes:
+        """The reply to a line that is longer than the limit."""
+        return self._failed(Failure(RequestFailed(TOO_LARGE)), Request())
+
+    def _done(self, reply: Reply, request: Request) -> bytes:
+        outcome = reply.outcome
+        data = reply.data
+        message = outcome.phrase.say(self._language, {})
+        if outcome.reason is not None:
+            data = {**data, "message": message, "reason": outcome.reason}
+        elif reply.phrase is not None:
+            data = {**data, "message": reply.phrase.say(self._language, reply.values)}
+        return self._encode(request, outcome, message, data)
+
+    def _failed(self, failure: Failure, request: Request) -> bytes:
+        values: Mapping[str, object] = {}
+        more: dict[str, Any] = {}
+        if isinstance(failure.value, RequestFailed):
+            outcome, values = failure.value.outcome, failure.value.values
+        elif failure.check(StorageUnavailable, CancelledError):
+            outcome = UNAVAILABLE
+            self.log.warn(
+                "{type} not served: {error}", type=request.type, error=failure.getErrorMessage()
+            )
+        else:
+            outcome = INTERNAL
+            incident = more["incident"] = uuid4().hex[:12]
+            self.log.failure(
+                "Incident {incident} in {type}",
+                failure=failure,
+                incident=incident,
+                type=request.type,
+            )
+        handler = self._handlers.get(request.type)
+        fields = {} if handler is None else handler.on_failure(request.data)
+        message = outcome.phrase.say(self._language, values)
+        data = {**fields, "message": message, "reason": outcome.reason, **more}
+        return self._encode(request, outcome, message, data)
+
+    def _encode(
+        self, request: Request, outcome: Outcome, message: str, data: Mapping[str, Any]
+    ) -> bytes:
+        now = self._now()
+        if self._verbose:
+            user_id = request.data.get("user_id")
+            self.log.info(
+                "{type} {code} {reason} user {user}",
+                type=request.type if request.type in self._handlers else UNREADABLE_TYPE,
+                code=outcome.code,
+                reason=outcome.reason or "ok",
+                user=f"{user_id[:8]!r}…" if isinstance(user_id, str) and user_id else "-",
+            )
+        return encode(request.type, data, outcome.code, message, iso_utc(now), request.id)

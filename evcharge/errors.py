@@ -1,0 +1,88 @@
+"""What a client may be told: the code, the reason and the text of every outcome, in each language."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import attrs
+
+LANGUAGES = ("pt", "en")
+
+
+@attrs.frozen
+class Phrase:
+    """A text for a person, in each language; `{names}` in it are filled in when it is said."""
+
+    pt: str
+    en: str
+
+    def say(self, language: str, values: Mapping[str, object]) -> str:
+        """The text in `language` ("pt" or "en"), with `values` filled in."""
+        text: str = getattr(self, language)
+        if not values:
+            return text
+        return text.format_map(
+            {k: v.say(language, {}) if isinstance(v, Phrase) else v for k, v in values.items()}
+        )
+
+
+@attrs.frozen
+class Outcome:
+    """How a request can end: `code` and `reason` are for programs and never change."""
+
+    code: int
+    reason: str | None
+    phrase: Phrase
+
+
+SUCCESS = Outcome(200, None, Phrase("Sucesso", "Success"))
+NO_STATION = Outcome(200, "no_station", Phrase("Nenhum posto disponível", "No station available"))
+NO_SLOT = Outcome(200, "no_slot", Phrase("Sem vagas disponíveis", "No slots available"))
+INVALID_JSON = Outcome(400, "invalid_json", Phrase("JSON inválido", "Invalid JSON"))
+MISSING_FIELDS = Outcome(
+    400,
+    "missing_fields",
+    Phrase("Campos obrigatórios ausentes ({fields})", "Required fields are missing ({fields})"),
+)
+INVALID_FIELD = Outcome(
+    400,
+    "invalid_field",
+    Phrase(
+        "Campo inválido: {field} deve ser {must_be}", "Invalid field: {field} must be {must_be}"
+    ),
+)
+UNKNOWN_TYPE = Outcome(404, "unknown_type", Phrase("Ação desconhecida", "Unknown action"))
+USER_NOT_FOUND = Outcome(404, "user_not_found", Phrase("Usuário não encontrado", "User not found"))
+STATION_NOT_FOUND = Outcome(
+    404, "station_not_found", Phrase("Posto não encontrado", "Station not found")
+)
+ALREADY_RESERVED = Outcome(
+    409,
+    "already_reserved",
+    Phrase(
+        "Usuário já tem reserva no posto {station}",
+        "The user already has a reservation at station {station}",
+    ),
+)
+TOO_LARGE = Outcome(413, "too_large", Phrase("Mensagem muito grande", "Message too large"))
+INTERNAL = Outcome(500, "internal", Phrase("Erro interno", "Internal error"))
+UNAVAILABLE = Outcome(503, "unavailable", Phrase("Serviço indisponível", "Service unavailable"))
+
+
+class RequestFailed(Exception):
+    """A request that ends in `outcome`; `values` fill in its text."""
+
+    def __init__(self, outcome: Outcome, **values: object) -> None:
+        super().__init__(outcome, values)
+        self.outcome = outcome
+        self.values = values
+
+
+def missing(*fields: str) -> RequestFailed:
+    """The failure of a request that lacks `fields`."""
+    return RequestFailed(MISSING_FIELDS, fields=", ".join(fields))
+
+
+def invalid(field: str, must_be: Phrase) -> RequestFailed:
+    """The failure of a request whose `field` is not what it `must_be`."""
+    return RequestFailed(INVALID_FIELD, field=field, must_be=must_be)

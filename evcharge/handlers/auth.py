@@ -1,0 +1,55 @@
+"""LOGIN: a driver with a car and its battery becomes a user."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+from twisted.internet.defer import Deferred
+
+from evcharge.errors import Phrase, invalid
+from evcharge.fields import Data, number, require, text
+from evcharge.handlers import Reply
+from evcharge.models.electric_car import CarModel, ElectricCar
+from evcharge.models.user import User
+from evcharge.storage import Call, Storage
+
+
+@attrs.frozen
+class Login:
+    """
+    Answers LOGIN.
+
+    :param new_id: makes an id that cannot be guessed.
+    :param now: the present, seconds since the epoch.
+    """
+
+    storage: Storage
+    call: Call
+    new_id: Callable[[], str]
+    now: Callable[[], float]
+
+    def handle(self, data: Data) -> Deferred[Reply]:
+        require(data, "user_name", "selected_car", "battery_car")
+        name = text(data, "user_name", 1, 100)
+        selected = text(data, "selected_car")
+        percent = number(data, "battery_car", 0, 100)
+        facts = self.storage.car_models().get(selected)
+        if facts is None:
+            raise invalid(
+                "selected_car",
+                Phrase("um dos modelos de car_models", "one of the models of car_models"),
+            )
+        user = User(
+            user_id=self.new_id(),
+            user_name=name,
+            car=ElectricCar.charged_to(CarModel.from_facts(facts), percent),
+            created_timestamp=self.now(),
+        )
+        return self.call(self.storage.add_user, user).addCallback(
+            lambda _: Reply({"user_id": user.user_id})
+        )
+
+    def on_failure(self, data: Data) -> dict[str, Any]:
+        return {"user_id": None}

@@ -1,0 +1,80 @@
+"""START: the cars and the stations of the network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import attrs
+from twisted.internet.defer import Deferred
+
+from evcharge.fields import Data, integer, position
+from evcharge.handlers import Reply
+from evcharge.models.station import StationState
+from evcharge.storage import Call, Storage
+from evcharge.utils.geo_utils import distance_km
+
+MOST_STATIONS = 1000
+"""The most stations that one reply carries."""
+
+
+@attrs.frozen
+class Start:
+    """Answers START."""
+
+    storage: Storage
+    call: Call
+
+    def handle(self, data: Data) -> Deferred[Reply]:
+        place = position(data) if "position" in data else None
+        limit = integer(data, "limit", 1, MOST_STATIONS) if "limit" in data else MOST_STATIONS
+        return self.call(self.storage.stations).addCallback(self._reply, place, limit)
+
+    def on_failure(self, data: Data) -> dict[str, Any]:
+        return {}
+
+    def _reply(
+        self,
+        states: Sequence[StationState],
+        place: tuple[float, float] | None,
+        limit: int,
+    ) -> Reply:
+        reply: dict[str, Any] = {"car_models": self.storage.car_models()}
+        if len(states) > MOST_STATIONS:
+            reply["total_stations"] = len(states)
+            reply["truncated"] = True
+            states = _nearest(states, place, limit)
+        reply["station_models"] = {
+            str(state.station.station_id): _describe(state) for state in states
+        }
+        return Reply(reply)
+
+
+def _nearest(
+    states: Sequence[StationState], place: tuple[float, float] | None, limit: int
+) -> Sequence[StationState]:
+    """The `limit` stations nearest to `place`, nearest first; without it the first by id."""
+    if place is None:
+        return states[:limit]
+    here = place
+
+    def far(state: StationState) -> tuple[float, int]:
+        station = state.station
+        return (distance_km(*here, station.latitude, station.longitude), station.station_id)
+
+    return sorted(states, key=far)[:limit]
+
+
+def _describe(state: StationState) -> dict[str, Any]:
+    station = state.station
+    return {
+        "name_station": station.name,
+        "address": station.address,
+        "latitude": station.latitude,
+        "longitude": station.longitude,
+        "max_slots": station.max_slots,
+        "available_slots": state.available_slots,
+        "power_kw": station.power_kw,
+        "price_kwh": float(station.price_kwh),
+        "connectors": station.connectors,
+    }

@@ -1,0 +1,258 @@
+"""SELECTION_STATION: the best station. PAYMENT: a slot of it, paid; or the end of the journey."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import attrs
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from evcharge.errors import (
+    ALREADY_RESERVED,
+    NO_SLOT,
+    NO_STATION,
+    STATION_NOT_FOUND,
+    USER_NOT_FOUND,
+    Phrase,
+    RequestFailed,
+    missing,
+)
+from evcharge.fields import (
+    Data,
+    boolean,
+    choice,
+    is_text,
+    mapping,
+    position,
+    require,
+    station_id,
+    text,
+)
+from evcharge.handlers import Reply, find_user
+from evcharge.models.station import ChargingSession, Station, StationState, plan_session
+from evcharge.models.user import User
+from evcharge.selection import CRITERIA, Candidate, rank_stations
+from evcharge.storage import (
+    Call,
+    NoFreeSlot,
+    SlotHeldElsewhere,
+    Storage,
+    UnknownStation,
+    UnknownUser,
+)
+from evcharge.utils.geo_utils import distance_km
+from evcharge.utils.numbers import finite_number
+
+MOST_ALTERNATIVES = 4
+
+SENT_TO = Phrase("Posto indicado: {name}", "Suggested station: {name}")
+PAID = Phrase("Pagamento confirmado, vaga reservada", "Payment confirmed, slot reserved")
+ENDED = Phrase("Viagem encerrada", "Journey ended")
+
+Distances = Callable[[Sequence[StationState]], list[tuple[StationState, float]]]
+
+
+def _echo_user(data: Data) -> str | None:
+    user_id = data.get("user_id")
+    return str(user_id) if is_text(user_id) else None
+
+
+@attrs.frozen
+class SelectionStation:
+    """
+    Answers SELECTION_STATION.
+
+    :param now: the present, seconds since the epoch.
+    :param time_scale: how many times faster than real time charging goes.
+    """
+
+    storage: Storage
+    call: Call
+    now: Callable[[], float]
+    time_scale: float
+
+    def handle(self, data: Data) -> Deferred[Reply]:
+        if "list_stations" in data or "position" in data:
+            require(data, "user_id")
+        else:
+            # Either of the two would do.
+            raise missing(
+                *(name for name in ("user_id",) if name not in data), "list_stations/position"
+            )
+        user_id = text(data, "user_id")
+        criterion = (
+            choice(data, "criterion", tuple(CRITERIA)) if "criterion" in data else "distance"
+        )
+        distances = _given(data) if "list_stations" in data else _measured(*position(data))
+        user = find_user(self.call, self.storage, data)
+        user.addCallback(self._with_stations, user_id, criterion, distances)
+        return user  # type: ignore[return-value]
+
+    def on_failure(self, data: Data) -> dict[str, Any]:
+        return {
+            "user_id": _echo_user(data),
+            "id_station": None,
+            "price_loading": 0,
+            "distance_km": None,
+            "travel_minutes": None,
+            "wait_minutes": None,
+            "charge_minutes": None,
+            "alternatives": [],
+        }
+
+    def _with_stations(
+        self, user: User, user_id: str, criterion: str, distances: Distances
+    ) -> Deferred[Reply]:
+        def choose(states: Sequence[StationState]) -> Reply:
+            ranked = rank_stations(
+                user.car,
+                distances(states),
+                criterion,
+                self.now(),
+                self.time_scale,
+                1 + MOST_ALTERNATIVES,
+            )
+            if not ranked:
+                return Reply(self.on_failure({"user_id": user_id}), NO_STATION)
+            return Reply(
+                {
+                    "user_id": user_id,
+                    **_figures(ranked[0]),
+                    "alternatives": [_figures(candidate) for candidate in ranked[1:]],
+                },
+                phrase=SENT_TO,
+                values={"name": ranked[0].state.station.name},
+            )
+
+        return self.call(self.storage.stations).addCallback(choose)
+
+
+def _given(data: Data) -> Distances:
+    """The distances that the client worked out, by station id."""
+    given: dict[str, float] = {}
+    for key, entry in mapping(data, "list_stations").items():
+        if isinstance(entry, dict):
+            distance = finite_number(entry.get("distance_origin_position"))
+            if distance is not None and distance >= 0:
+                given[key] = distance
+
+    def look_up(states: Sequence[StationState]) -> list[tuple[StationState, float]]:
+        return [
+            (state, given[key])
+            for state in states
+            if (key := str(state.station.station_id)) in given
+        ]
+
+    return look_up
+
+
+def _measured(latitude: float, longitude: float) -> Distances:
+    """The distances from a place to every station."""
+
+    def measure(states: Sequence[StationState]) -> list[tuple[StationState, float]]:
+        return [
+            (
+                state,
+                distance_km(latitude, longitude, state.station.latitude, state.station.longitude),
+            )
+            for state in states
+        ]
+
+    return measure
+
+
+def _figures(candidate: Candidate) -> dict[str, Any]:
+    return {
+        "id_station": str(candidate.state.station.station_id),
+        "price_loading": float(candidate.price),
+        "distance_km": round(candidate.distance_km, 6),
+        "travel_minutes": round(candidate.travel_s / 60, 6),
+        "wait_minutes": round(candidate.wait_s / 60, 6),
+        "charge_minutes": round(candidate.charge_s / 60, 6),
+    }
+
+
+@attrs.frozen
+class Payment:
+    """
+    Answers PAYMENT.
+
+    :param new_id: makes an id that cannot be guessed.
+    :param now: the present, seconds since the epoch.
+    :param time_scale: how many times faster than real time charging goes.
+    """
+
+    storage: Storage
+    call: Call
+    new_id: Callable[[], str]
+    now: Callable[[], float]
+    time_scale: float
+
+    def handle(self, data: Data) -> Deferred[Reply]:
+        require(data, "user_id", "id_station", "confirmation")
+        user_id = text(data, "user_id")
+        station = station_id(data, "id_station")
+        if not boolean(data, "confirmation"):
+            return self._end(user_id, station)
+        user = find_user(self.call, self.storage, data)
+        user.addCallback(self._find_station, station)
+        user.addCallback(self._pay)
+        user.addErrback(self._refused, self.on_failure(data))
+        return user  # type: ignore[return-value]
+
+    def on_failure(self, data: Data) -> dict[str, Any]:
+        station = data.get("id_station")
+        if isinstance(station, int) and not isinstance(station, bool) and abs(station) < 10**20:
+            station = str(station)
+        return {
+            "user_id": _echo_user(data),
+            "id_station": station if is_text(station) else None,
+            "confirmation": False,
+        }
+
+    def _find_station(self, user: User, station: str) -> Deferred[tuple[User, Station]]:
+        return self.call(self.storage.station, station).addCallback(lambda found: (user, found))
+
+    def _pay(self, found: tuple[User, Station]) -> Deferred[Reply]:
+        user, station = found
+        session = plan_session(
+            user.user_id, user.car, station, self.new_id(), self.now(), self.time_scale
+        )
+        return self.call(self.storage.take_slot, session).addCallback(self._paid)
+
+    def _paid(self, session: ChargingSession) -> Reply:
+        return Reply(
+            {
+                "user_id": session.user_id,
+                "id_station": str(session.station_id),
+                "confirmation": True,
+                "amount": float(session.amount),
+                "receipt_id": session.receipt_id,
+                "estimated_timestamp": session.estimated_timestamp,
+                "charge_minutes": round(session.charge_minutes, 6),
+            },
+            phrase=PAID,
+        )
+
+    def _refused(self, failure: Failure, fields: dict[str, Any]) -> Reply:
+        if failure.check(NoFreeSlot):
+            return Reply(fields, NO_SLOT)
+        if failure.check(UnknownUser):
+            raise RequestFailed(USER_NOT_FOUND)
+        if failure.check(UnknownStation):
+            raise RequestFailed(STATION_NOT_FOUND)
+        if failure.check(SlotHeldElsewhere):
+            raise RequestFailed(ALREADY_RESERVED, station=failure.value.station_id)  # type: ignore[attr-defined]
+        failure.raiseException()
+
+    def _end(self, user_id: str, station: str) -> Deferred[Reply]:
+        # Whichever station is named, the slot that is freed is the one that the user holds.
+        def ended(_: None) -> Reply:
+            return Reply(
+                {"user_id": user_id, "id_station": station, "confirmation": False}, phrase=ENDED
+            )
+
+        ending = self.call(self.storage.end_journey, user_id).addCallback(ended)
+        return ending.addErrback(self._refused, {})

@@ -1,0 +1,1 @@
+"""What the network is made of, and the physics of charging: values and pure functions."""

@@ -1,0 +1,126 @@
+"""Electric cars: what the catalogue knows of a model, and a car with its battery."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from evcharge.utils.numbers import finite_number
+
+TARGET_PERCENT = 80.0
+"""State of charge, per cent of the capacity, that a charging session brings a car to."""
+
+DEFAULT_POWER_KW = 50.0
+"""Charging power assumed where neither the station's nor the car's limit is known, kW."""
+
+TRAVEL_SPEED_SHARE = 0.7
+"""Share of a car's top speed at which it is taken to travel."""
+
+
+@attrs.frozen
+class CarModel:
+    """A model of car."""
+
+    brand: str
+    model: str
+    battery_capacity_kwh: float
+    """Usable battery, kWh."""
+    consumption_kwh_per_km: float
+    max_speed_km_h: float
+    ac_limit_kw: float | None = None
+    """What the onboard charger takes at most from an AC connector, kW; None where unknown."""
+    dc_limit_kw: float | None = None
+    """What the battery takes at most from a DC connector, kW; None where unknown."""
+
+    @classmethod
+    def from_facts(cls, facts: Mapping[str, Any]) -> CarModel:
+        """
+        Read a model from its JSON form, the one of `car_models.json` and of a user's file.
+
+        :param facts: `brand`, `model`, `battery_capacity` (kWh), `energy_consumption` (kWh/km),
+            `max_speed` (km/h); optionally `ac_power_kw`, `dc_power_kw` (kW).
+        :raise ValueError: names the field that is missing or wrong.
+        """
+
+        def positive(name: str) -> float:
+            if name not in facts:
+                raise ValueError(f"{name} is missing")
+            number = finite_number(facts[name])
+            if number is None or number <= 0:
+                raise ValueError(f"{name} must be a number over 0, not {facts[name]!r}")
+            return number
+
+        for name in ("brand", "model"):
+            if not isinstance(facts.get(name, ""), str):
+                raise ValueError(f"{name} must be text, not {facts[name]!r}")
+        return cls(
+            brand=facts.get("brand", ""),
+            model=facts.get("model", ""),
+            battery_capacity_kwh=positive("battery_capacity"),
+            consumption_kwh_per_km=positive("energy_consumption"),
+            max_speed_km_h=positive("max_speed"),
+            ac_limit_kw=positive("ac_power_kw") if facts.get("ac_power_kw") is not None else None,
+            dc_limit_kw=positive("dc_power_kw") if facts.get("dc_power_kw") is not None else None,
+        )
+
+    def facts(self) -> dict[str, Any]:
+        """The JSON form that :meth:`from_facts` reads; limits that are not known are left out."""
+        facts: dict[str, Any] = {
+            "brand": self.brand,
+            "model": self.model,
+            "battery_capacity": self.battery_capacity_kwh,
+            "energy_consumption": self.consumption_kwh_per_km,
+            "max_speed": self.max_speed_km_h,
+        }
+        if self.ac_limit_kw is not None:
+            facts["ac_power_kw"] = self.ac_limit_kw
+        if self.dc_limit_kw is not None:
+            facts["dc_power_kw"] = self.dc_limit_kw
+        return facts
+
+
+@attrs.frozen
+class ElectricCar:
+    """A car of some model, with what is in its battery."""
+
+    model: CarModel
+    battery_level_kwh: float
+
+    @classmethod
+    def charged_to(cls, model: CarModel, percent: float) -> ElectricCar:
+        """A car whose state of charge is `percent` (0 to 100) of its capacity."""
+        return cls(model, model.battery_capacity_kwh * percent / 100)
+
+    def range_km(self) -> float:
+        """How far the present battery reaches, km: energy / consumption."""
+        return self.battery_level_kwh / self.model.consumption_kwh_per_km
+
+    def battery_at_destination_kwh(self, distance_km: float) -> float:
+        """What is left in the battery after `distance_km`, kWh; negative where it does not reach."""
+        return self.battery_level_kwh - distance_km * self.model.consumption_kwh_per_km
+
+    def can_reach(self, distance_km: float) -> bool:
+        """Whether the battery is above zero after `distance_km`."""
+        return distance_km < self.range_km()
+
+    def energy_to_target_kwh(self, target_percent: float = TARGET_PERCENT) -> float:
+        """Energy that brings the battery to `target_percent` of its capacity, kWh, 0 or more."""
+        target_kwh = self.model.battery_capacity_kwh * target_percent / 100
+        return max(0.0, target_kwh - self.battery_level_kwh)
+
+    def charge_time_s(self, energy_kwh: float, station_power_kw: float | None, ac: bool) -> float:
+        """
+        How long it takes to charge `energy_kwh`, seconds.
+
+        :param station_power_kw: what the station gives at most, kW; None where unknown.
+        :param ac: whether the station has AC connectors only, so that the car's AC limit counts.
+        """
+        car_limit_kw = self.model.ac_limit_kw if ac else self.model.dc_limit_kw
+        known_kw = [kw for kw in (station_power_kw, car_limit_kw) if kw is not None]
+        return energy_kwh / min(known_kw, default=DEFAULT_POWER_KW) * 3600
+
+    def travel_time_s(self, distance_km: float) -> float:
+        """How long `distance_km` takes at 70 % of the car's top speed, seconds."""
+        return distance_km / (self.model.max_speed_km_h * TRAVEL_SPEED_SHARE) * 3600

@@ -1,0 +1,137 @@
+"""Stations, the sessions that stand at them, and what a session costs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import ROUND_HALF_UP, Decimal
+
+import attrs
+
+from evcharge.models.electric_car import ElectricCar
+
+DEFAULT_PRICE_KWH = Decimal("2.00")
+"""Tariff of a station that has none of its own, BRL per kWh."""
+
+AC_CONNECTORS = frozenset({"type 1", "type 2", "schuko", "nbr 14136"})
+"""Connectors that carry alternating current, in lower case."""
+
+_CENT = Decimal("0.01")
+
+
+@attrs.frozen
+class Station:
+    """A charging station, as the network describes it."""
+
+    station_id: int
+    name: str
+    address: str
+    latitude: float
+    """Degrees, WGS 84, like the longitude."""
+    longitude: float
+    max_slots: int
+    """How many vehicles charge at once."""
+    power_kw: float | None = None
+    """What one connector gives at most, kW; None where unknown."""
+    price_kwh: Decimal = DEFAULT_PRICE_KWH
+    """BRL per kWh."""
+    connectors: tuple[str, ...] = ()
+    """Kinds of connector (`Type 2`, `CCS2`, …); empty where unknown."""
+
+    @property
+    def ac_only(self) -> bool:
+        """Whether every connector is known to be an AC one."""
+        return bool(self.connectors) and all(c.lower() in AC_CONNECTORS for c in self.connectors)
+
+    def price(self, energy_kwh: float) -> Decimal:
+        """What `energy_kwh` costs here, BRL with two places, halves rounded up."""
+        return (Decimal(repr(energy_kwh)) * self.price_kwh).quantize(_CENT, ROUND_HALF_UP)
+
+    def charge_time_s(self, car: ElectricCar) -> float:
+        """How long `car` charges here to reach the target, seconds."""
+        return car.charge_time_s(car.energy_to_target_kwh(), self.power_kw, self.ac_only)
+
+
+@attrs.frozen
+class ChargingSession:
+    """A vehicle that stands at a station, and the payment that holds its slot."""
+
+    user_id: str
+    station_id: int
+    estimated_timestamp: float
+    """When charging ends, seconds since the epoch."""
+    receipt_id: str
+    amount: Decimal
+    """BRL with two places."""
+    charge_minutes: float
+    paid_timestamp: float | None
+    """When the payment was taken, seconds since the epoch; None for a vehicle that an earlier
+    installation let in, whose payment this one has not seen."""
+
+
+def plan_session(
+    user_id: str,
+    car: ElectricCar,
+    station: Station,
+    receipt_id: str,
+    now: float,
+    time_scale: float,
+) -> ChargingSession:
+    """
+    Work out the session that a payment at `now` would start.
+
+    :param now: seconds since the epoch.
+    :param time_scale: how many times faster than real time charging goes.
+    """
+    charge_s = station.charge_time_s(car)
+    return ChargingSession(
+        user_id=user_id,
+        station_id=station.station_id,
+        estimated_timestamp=now + charge_s / time_scale,
+        receipt_id=receipt_id,
+        amount=station.price(car.energy_to_target_kwh()),
+        charge_minutes=charge_s / 60,
+        paid_timestamp=now,
+    )
+
+
+@attrs.frozen
+class SlotTable:
+    """The slots of one station and who holds them: ``available + len(sessions) == max_slots``."""
+
+    station_id: int
+    max_slots: int
+    sessions: Mapping[str, ChargingSession] = attrs.field(factory=dict)
+    """By user id."""
+
+    @property
+    def available_slots(self) -> int:
+        return self.max_slots - len(self.sessions)
+
+    def with_session(self, session: ChargingSession) -> SlotTable:
+        """The table once `session` has taken a slot of it."""
+        return attrs.evolve(self, sessions={**self.sessions, session.user_id: session})
+
+    def without(self, user_id: str) -> SlotTable:
+        """The table once `user_id` has left."""
+        left = {key: value for key, value in self.sessions.items() if key != user_id}
+        return attrs.evolve(self, sessions=left)
+
+
+@attrs.frozen
+class StationState:
+    """A station at one moment: what selection needs to know of its slots."""
+
+    station: Station
+    available_slots: int
+    next_free_timestamp: float | None
+    """When the first of its sessions ends, seconds since the epoch; None where it has none."""
+
+    @classmethod
+    def of(cls, station: Station, slots: SlotTable) -> StationState:
+        """The state of `station`, whose slots are `slots`."""
+        ends = (session.estimated_timestamp for session in slots.sessions.values())
+        return cls(
+            attrs.evolve(station, max_slots=slots.max_slots),
+            slots.available_slots,
+            min(ends, default=None),
+        )

@@ -1,0 +1,19 @@
+"""Users: drivers who logged in."""
+
+from __future__ import annotations
+
+import attrs
+
+from evcharge.models.electric_car import ElectricCar
+
+
+@attrs.frozen
+class User:
+    """A driver with a car, from LOGIN until the charging has ended."""
+
+    user_id: str
+    """A bearer secret: who knows it acts as the user."""
+    user_name: str
+    car: ElectricCar
+    created_timestamp: float
+    """When the user logged in, seconds since the epoch."""

@@ -1,0 +1,279 @@
+"""
+Bytes to lines, lines to replies, in order. No business word in here.
+
+::
+
+    client                         DriverProtocol                      dispatch
+      | -- line -------------------> |  one request at a time             |
+      |                              | -- line -------------------------> |
+      | -- more lines -------------> |  held back, up to one line's limit |
+      |                              | <------------------- reply, later -|
+      | <------------------- reply - |                                    |
+      | -- FIN --------------------> |  what was sent is still answered   |
+      | <--------- replies, FIN ---- |                                    |
+
+A client that does not read its replies is not read from; a line that is too long, and the server's
+own end, hang up in a way that lets the client read what was said before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import (
+    IAddress,
+    IHalfCloseableProtocol,
+    IPushProducer,
+    IReactorTime,
+    ITCPTransport,
+)
+from twisted.internet.protocol import Factory, connectionDone
+from twisted.protocols.basic import LineReceiver
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+LINES_PER_TURN = 64
+"""Lines that one connection may have handled before the others get their turn."""
+
+LINGER_S = 5.0
+"""How long a client that was hung up on may take to notice, seconds."""
+
+
+@implementer(IHalfCloseableProtocol, IPushProducer)
+class DriverProtocol(LineReceiver):
+    """One connection: it holds bytes and the order of replies, nothing about a user."""
+
+    delimiter = b"\n"
+    factory: DriverFactory
+
+    _waiting: Deferred[None] | None = None
+    """The request that is being carried out."""
+    _replies_unread = False
+    _at_eof = False
+    _hung_up = False
+    _draining = False
+    _lost = False
+    _lines_this_turn = 0
+
+    def __init__(self, factory: DriverFactory) -> None:
+        self.factory = factory
+        # One byte more, for the carriage return that telnet puts before the line end.
+        self.MAX_LENGTH = factory.max_line + 1
+
+    # Transport -> lines
+
+    def connectionMade(self) -> None:
+        self.factory.connections.add(self)
+        if ITCPTransport.providedBy(self.transport):
+            self.transport.setTcpNoDelay(True)
+            self.transport.setTcpKeepAlive(True)
+        # As its producer, this protocol is told when the client does not read its replies.
+        self.transport.registerProducer(self, True)
+
+    def dataReceived(self, data: bytes) -> None:
+        super().dataReceived(data)
+        if self.paused and len(self._buffer) > self.factory.max_line:
+            self.transport.pauseProducing()
+
+    def lineReceived(self, line: bytes) -> None:
+        if line.endswith(b"\r"):
+            line = line[:-1]
+        if len(line) > self.factory.max_line:
+            return self.lineLengthExceeded(line)
+        self._lines_this_turn += 1
+        if line and not line.isspace():
+            self._carry_out(line)
+        if self._lines_this_turn >= LINES_PER_TURN and not self.paused:
+            self._lines_this_turn = 0
+            self._waiting = self.factory.next_turn().addBoth(self._go_on)
+            self.paused = True
+        return None
+
+    def lineLengthExceeded(self, line: bytes) -> None:
+        self.sendLine(self.factory.too_large())
+        self.hang_up()
+
+    def rawDataReceived(self, data: bytes) -> None:
+        """Raw mode is entered by hanging up only: what still comes is dropped."""
+
+    # Lines -> replies
+
+    def _carry_out(self, line: bytes) -> None:
+        reply = self.factory.dispatch(line)
+        reply.addCallback(self._send)
+        if not reply.called:
+            self._waiting = reply
+            self.paused = True
+            reply.addCallback(self._go_on)
+
+    def _send(self, reply: bytes) -> None:
+        if not self._lost:
+            self.sendLine(reply)
+
+    def _go_on(self, ignored: None) -> None:
+        """Take up the next line, unless something holds it back."""
+        self._waiting = None
+        self._continue()
+
+    def _continue(self) -> None:
+        if self._lost or self._waiting is not None or self._replies_unread:
+            return
+        self.paused = False
+        super().dataReceived(b"")
+        if self.paused or self._hung_up:
+            return
+        if self._draining or self._at_eof:
+            self._end()
+        elif len(self._buffer) <= self.factory.max_line:
+            self.transport.resumeProducing()
+
+    # The client does not read, or has said all it wants to
+
+    def pauseProducing(self) -> None:
+        """The transport's buffer is full."""
+        self._replies_unread = True
+        super().pauseProducing()
+
+    def resumeProducing(self) -> None:
+        """The transport's buffer is empty again."""
+        self._replies_unread = False
+        self._continue()
+
+    def readConnectionLost(self) -> None:
+        """The client has closed its writing half; what it sent before is answered first."""
+        if self._hung_up:
+            self.transport.loseConnection()
+            return
+        self._at_eof = True
+        if self._buffer:
+            # A last line without its end is a line all the same: `printf '{…}' | nc`.
+            self._buffer += self.delimiter
+        if not self.paused:
+            self._continue()
+
+    def writeConnectionLost(self) -> None:
+        """Our own hanging up has gone out; the client's end is still to come."""
+
+    # The end
+
+    def drain(self) -> None:
+        """Answer the requests that have been read, then hang up."""
+        if self._hung_up or self._draining:
+            return
+        self._draining = True
+        self.transport.pauseProducing()
+        # What has come of a line that is not whole yet is no request.
+        self._buffer = self._buffer[: self._buffer.rfind(self.delimiter) + 1]
+        self._continue()
+
+    def give_up(self) -> None:
+        """Have the request that is being carried out answered now, with its failure."""
+        if self._waiting is not None:
+            self._waiting.cancel()
+
+    def _end(self) -> None:
+        if self._at_eof:
+            self.transport.loseConnection()
+        else:
+            self.hang_up()
+
+    def hang_up(self) -> None:
+        """
+        Send what is to be sent, then our FIN, and wait for the client's.
+
+        Closing at once while input is still unread would reset the connection, and the client
+        could lose the replies that are on their way.
+        """
+        if self._hung_up:
+            return
+        self._hung_up = True
+        self.setRawMode()
+        self.clearLineBuffer()
+        self.paused = False
+        # A producer that is paused would keep the transport from ever ending.
+        self.transport.unregisterProducer()
+        self.transport.resumeProducing()
+        self.transport.loseWriteConnection()
+        self.factory.abort_later(self)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._lost = True
+        self.paused = True
+        self.clearLineBuffer()
+        self.factory.connection_lost(self)
+
+
+class DriverFactory(Factory):
+    """
+    Makes the protocol of each connection, and ends them all.
+
+    :param dispatch: one line, without its end -> one reply, without its end; it never fails, and
+        when it is cancelled it gives the reply that says so.
+    :param too_large: makes the reply to a line over the limit.
+    :param max_line: the most bytes of a line, without its end.
+    """
+
+    noisy = False
+
+    def __init__(
+        self,
+        dispatch: Callable[[bytes], Deferred[bytes]],
+        too_large: Callable[[], bytes],
+        clock: IReactorTime,
+        max_line: int = 65536,
+    ) -> None:
+        self.dispatch = dispatch
+        self.too_large = too_large
+        self.max_line = max_line
+        self.connections: set[DriverProtocol] = set()
+        self._clock = clock
+        self._aborts: dict[DriverProtocol, object] = {}
+        self._when_empty: list[Deferred[None]] = []
+
+    def buildProtocol(self, addr: IAddress | None) -> DriverProtocol:
+        return DriverProtocol(self)
+
+    def next_turn(self) -> Deferred[None]:
+        """Fires when the reactor has seen to the other connections."""
+        turn: Deferred[None] = Deferred(lambda _: call.cancel())
+        call = self._clock.callLater(0, turn.callback, None)
+        return turn
+
+    def abort_later(self, connection: DriverProtocol) -> None:
+        """Give the client of `connection` a while to close it too."""
+        self._aborts[connection] = self._clock.callLater(
+            LINGER_S, connection.transport.abortConnection
+        )
+
+    def connection_lost(self, connection: DriverProtocol) -> None:
+        """Forget a connection."""
+        self.connections.discard(connection)
+        abort = self._aborts.pop(connection, None)
+        if abort is not None and abort.active():  # type: ignore[attr-defined]
+            abort.cancel()  # type: ignore[attr-defined]
+        if not self.connections:
+            waiting, self._when_empty = self._when_empty, []
+            for done in waiting:
+                done.callback(None)
+
+    def drain(self) -> Deferred[None]:
+        """Have every connection answer what it has read and hang up; fires when all are gone."""
+        done: Deferred[None] = Deferred()
+        self._when_empty.append(done)
+        for connection in list(self.connections):
+            connection.drain()
+        if not self.connections and not done.called:
+            self._when_empty.remove(done)
+            done.callback(None)
+        return done
+
+    def give_up(self) -> None:
+        """Have every request that is still being carried out answered with its failure."""
+        for connection in list(self.connections):
+            connection.give_up()
+
+    def abort(self) -> None:
+        """End every connection now, whatever is still to be sent."""
+        for connection in list(self.connections):
+            connection.transport.abortConnection()

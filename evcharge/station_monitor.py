@@ -1,0 +1,83 @@
+"""The sweep: frees what has ended, every few seconds."""
+
+from __future__ import annotations
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from evcharge.storage import Call, Storage, SweepResult
+
+
+class StationMonitor(Service):
+    """
+    Sweeps the storage.
+
+    :param clock: its `seconds` are seconds since the epoch.
+    :param interval: seconds between two sweeps.
+    :param user_ttl: seconds after which a user who never paid is removed.
+    """
+
+    log = Logger()
+    name = "station monitor"
+
+    def __init__(
+        self, storage: Storage, call: Call, clock: IReactorTime, interval: float, user_ttl: float
+    ) -> None:
+        self._storage = storage
+        self._call = call
+        self._clock = clock
+        self._interval = interval
+        self._user_ttl = user_ttl
+        self._loop: LoopingCall | None = None
+        self._sweep: Deferred[None] | None = None
+
+    def startService(self) -> None:
+        super().startService()
+        self._loop = LoopingCall(self._tick)
+        self._loop.clock = self._clock
+        # The loop never waits and its body never fails: either would end the sweeps for good.
+        self._loop.start(self._interval, now=True)
+
+    def stopService(self) -> Deferred[None]:
+        """Fires when a sweep that is under way has ended."""
+        super().stopService()
+        if self._loop is not None:
+            self._loop.stop()
+            self._loop = None
+        if self._sweep is None:
+            return succeed(None)
+        ended: Deferred[None] = Deferred()
+        self._sweep.addCallback(ended.callback)
+        return ended
+
+    def _tick(self) -> None:
+        if self._sweep is not None:
+            self.log.warn("The previous sweep is still under way")
+            return
+        now = self._clock.seconds()
+        try:
+            sweep = self._call(self._storage.sweep, now, now - self._user_ttl)
+        except Exception:
+            self._failed(Failure())
+            return
+        done = sweep.addCallbacks(self._swept, self._failed)
+        self._sweep = done
+        done.addCallback(self._ended)
+
+    def _swept(self, result: SweepResult) -> None:
+        if result.freed or result.removed:
+            self.log.info(
+                "Sweep: {freed} slots freed, {removed} users who never paid removed",
+                freed=result.freed,
+                removed=result.removed,
+            )
+
+    def _failed(self, failure: Failure) -> None:
+        self.log.failure("The sweep failed; the next one will try again", failure=failure)
+
+    def _ended(self, _: None) -> None:
+        self._sweep = None

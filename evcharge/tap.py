@@ -1,0 +1,346 @@
+"""From the command line to running services: what `twistd evcharge` does."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+from twisted.application.service import IService, MultiService, Service
+from twisted.internet.defer import Deferred, DeferredList, inlineCallbacks
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.python.usage import Options as UsageOptions
+from twisted.python.usage import UsageError
+
+from evcharge import __version__
+from evcharge.controller import Controller, journey
+from evcharge.errors import LANGUAGES
+from evcharge.protocol import DriverFactory
+from evcharge.station_monitor import StationMonitor
+from evcharge.storage import Storage, StorageError
+from evcharge.storage.files import FileStorage
+from evcharge.storage.threads import StorageThreads
+from evcharge.utils.numbers import finite_number, whole_number
+
+ANSWER_S = 4.0
+"""How long the requests that were read may take once the server is to end, seconds."""
+
+FLUSH_S = 0.5
+"""How long the last replies may then take to go out, and a sweep to end, seconds."""
+
+
+def _number(option: str, least: float, most: float) -> Callable[[str], float]:
+    def coerce(value: str) -> float:
+        number = finite_number(value)
+        if number is None or not least <= number <= most:
+            raise UsageError(
+                f"--{option} must be a number from {least:g} to {most:g}, not {value!r}"
+            )
+        return number
+
+    return coerce
+
+
+def _whole(option: str, least: int, most: int) -> Callable[[str], int]:
+    def coerce(value: str) -> int:
+        number = whole_number(value)
+        if number is None or not least <= number <= most:
+            raise UsageError(
+                f"--{option} must be a whole number from {least} to {most}, not {value!r}"
+            )
+        return number
+
+    return coerce
+
+
+def _endpoint(value: str) -> str:
+    """A number is a TCP port; anything else describes an endpoint."""
+    if not value.strip().isdigit():
+        return value
+    port = int(value)
+    if port > 65535:
+        raise UsageError(f"--port must be a number from 0 to 65535, not {value!r}")
+    return f"tcp:{port}"
+
+
+def _language(value: str) -> str:
+    if value not in LANGUAGES:
+        raise UsageError(f"--language must be one of {', '.join(LANGUAGES)}, not {value!r}")
+    return value
+
+
+class Options(UsageOptions):
+    """The options of `twistd evcharge`."""
+
+    synopsis = "[options]"
+    longdesc = (
+        "Runs the charging-network server: drivers' programs speak newline-delimited JSON to it "
+        "over TCP. Everything is kept in the data directory."
+    )
+    optParameters = [  # noqa: RUF012 - how twisted.python.usage wants it
+        [
+            "port",
+            "p",
+            "tcp:8888",
+            "Port to listen on: a number, or an endpoint description such as "
+            "tcp:8888:interface=127.0.0.1 or unix:/run/evcharge.sock.",
+            _endpoint,
+        ],
+        [
+            "data",
+            "d",
+            "evcharge-data",
+            "Data directory; made and filled when it is missing or empty.",
+        ],
+        [
+            "sweep-interval",
+            None,
+            5.0,
+            "Seconds between two sweeps of the station monitor.",
+            _number("sweep-interval", 0.01, 86400),
+        ],
+        [
+            "user-ttl",
+            None,
+            86400.0,
+            "Seconds after which a user who never paid is removed.",
+            _number("user-ttl", 1, 10**9),
+        ],
+        [
+            "time-scale",
+            None,
+            1.0,
+            "How many times faster than real time charging goes (60: an hour in a minute).",
+            _number("time-scale", 0.001, 10**6),
+        ],
+        ["language", "l", "pt", "Language of the texts: pt or en.", _language],
+        [
+            "max-line",
+            None,
+            65536,
+            "Longest line that is read, bytes.",
+            _whole("max-line", 256, 16 * 1024 * 1024),
+        ],
+    ]
+    optFlags = [  # noqa: RUF012 - how twisted.python.usage wants it
+        ["verbose", "v", "Log a line for each request, with the start of the user's id only."]
+    ]
+
+    def opt_version(self) -> NoReturn:
+        """Show the version and exit."""
+        print(f"evcharge {__version__}")
+        sys.exit(0)
+
+    def postOptions(self) -> None:
+        if not self["data"]:
+            raise UsageError("--data must name a directory")
+        # twistd changes its working directory before it starts the services.
+        self["data"] = os.path.abspath(self["data"])
+
+
+class DriverService(Service):
+    """
+    Listens for drivers' programs.
+
+    Stopping: no new connections; the requests that were read are answered and the bytes are out;
+    what is not answered within :data:`ANSWER_S` gets `unavailable`; then the connections end.
+    """
+
+    name = "drivers"
+
+    def __init__(
+        self,
+        endpoint: IStreamServerEndpoint,
+        factory: DriverFactory,
+        controller: Controller,
+        clock: Any,
+    ) -> None:
+        self._endpoint = endpoint
+        self._factory = factory
+        self._controller = controller
+        self._clock = clock
+        self._port: IListeningPort | None = None
+
+    def privilegedStartService(self) -> None:
+        # Ports under 1024 are bound before twistd lays its privileges down.
+        self._listen()
+
+    def startService(self) -> None:
+        super().startService()
+        self._listen()
+
+    def _listen(self) -> None:
+        """Listen unless we do. CannotListenError, or another, where it is not possible."""
+        if self._port is not None:
+            return
+        problems: list[Failure] = []
+        self._endpoint.listen(self._factory).addCallbacks(self._listening, problems.append)
+        if problems:
+            problems[0].raiseException()
+
+    def _listening(self, port: IListeningPort) -> None:
+        self._port = port
+
+    @property
+    def address(self) -> str:
+        """Where the server listens, for the log."""
+        host = self._port.getHost() if self._port is not None else None
+        if host is None:
+            return "nowhere"
+        if hasattr(host, "port"):
+            return f"{host.host}:{host.port}"
+        return str(getattr(host, "name", host))
+
+    @inlineCallbacks
+    def stopService(self) -> Any:
+        super().stopService()
+        if self._port is not None:
+            port, self._port = self._port, None
+            yield port.stopListening()
+        late = [
+            self._clock.callLater(ANSWER_S, self._refuse),
+            self._clock.callLater(ANSWER_S + FLUSH_S, self._factory.abort),
+        ]
+        yield self._factory.drain()
+        for call in late:
+            if call.active():
+                call.cancel()
+
+    def _refuse(self) -> None:
+        self._controller.close()
+        self._factory.give_up()
+
+
+class StorageService(Service):
+    """Opens the storage when the server starts, and closes it when all else has ended."""
+
+    name = "storage"
+
+    def __init__(self, storage: Storage, now: Callable[[], float]) -> None:
+        self._storage = storage
+        self._now = now
+
+    def startService(self) -> None:
+        super().startService()
+        self.summary = self._storage.open(self._now())
+
+    def stopService(self) -> None:
+        super().stopService()
+        self._storage.close()
+
+
+class Server(MultiService):
+    """
+    The whole server: its parts start in order and stop in the opposite one, one after another.
+
+    Drivers go first, then the monitor, whose last sweep may end, then the threads, then the
+    storage, which no one uses any more.
+    """
+
+    log = Logger()
+
+    def __init__(self, options: Options, reactor: Any) -> None:
+        super().__init__()
+        now = reactor.seconds
+        self._options = options
+        self._reactor = reactor
+        storage = FileStorage(Path(options["data"]))
+        threads = StorageThreads(reactor)
+        controller = Controller(
+            journey(storage, threads, now, options["time-scale"]),
+            now,
+            options["language"],
+            bool(options["verbose"]),
+        )
+        factory = DriverFactory(
+            controller.dispatch, controller.too_large, reactor, options["max-line"]
+        )
+        self._storage_service = StorageService(storage, now)
+        self._drivers = DriverService(
+            serverFromString(reactor, options["port"]), factory, controller, reactor
+        )
+        for part in (
+            self._storage_service,
+            threads,
+            StationMonitor(
+                storage, threads, reactor, options["sweep-interval"], options["user-ttl"]
+            ),
+            self._drivers,
+        ):
+            IService(part).setServiceParent(self)
+
+    def privilegedStartService(self) -> None:
+        self._or_exit(super().privilegedStartService)
+
+    def startService(self) -> None:
+        self._or_exit(super().startService)
+        summary = self._storage_service.summary
+        self.log.info(
+            "evcharge {version} listens on {address}; data in {data}: "
+            "{stations} stations, {users} users",
+            version=__version__,
+            address=self._drivers.address,
+            data=self._options["data"],
+            stations=summary.stations,
+            users=summary.users,
+        )
+
+    @inlineCallbacks
+    def stopService(self) -> Any:
+        self.running = 0
+        for part in reversed(list(self)):
+            stopped = part.stopService()
+            if not isinstance(stopped, Deferred):
+                continue
+            if part is not self._drivers:
+                # The drivers' service keeps its own limit.
+                stopped.addTimeout(FLUSH_S, self._reactor)
+            yield DeferredList([stopped], consumeErrors=True)
+
+    def _or_exit(self, start: Callable[[], None]) -> None:
+        """Start, or end the process with one line that says why it cannot."""
+        try:
+            start()
+        except StorageError as error:
+            self._exit(str(error))
+        except CannotListenError as error:
+            problem = getattr(error.socketError, "strerror", None) or error.socketError
+            self._exit(f"cannot listen on {self._options['port']}: {problem}")
+        except OSError as error:
+            self._exit(f"cannot start: {error}")
+
+    def _exit(self, problem: str) -> NoReturn:
+        self.log.critical("{problem}", problem=problem)
+        # twistd's log goes to the standard output, or to a file: say it where a person looks,
+        # unless that is one place.
+        if sys.__stderr__ is not None and not _same_file(1, 2):
+            sys.__stderr__.write(f"evcharge: {problem}\n")
+            sys.__stderr__.flush()
+        raise SystemExit(1)
+
+
+def _same_file(one: int, other: int) -> bool:
+    try:
+        return os.path.sameopenfile(one, other)
+    except OSError:
+        return True
+
+
+def makeService(options: Options) -> Server:
+    """
+    The server that `options` ask for.
+
+    :raise UsageError: `--port` describes no endpoint.
+    """
+    from twisted.internet import reactor
+
+    try:
+        return Server(options, reactor)
+    except (ValueError, TypeError) as error:
+        raise UsageError(f"--port {options['port']!r} describes no endpoint: {error}") from None

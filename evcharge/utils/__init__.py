@@ -1,0 +1,1 @@
+"""Small pure helpers: numbers, time and places on the globe."""

@@ -1,0 +1,44 @@
+"""Reading numbers that may come as text."""
+
+from __future__ import annotations
+
+import math
+import re
+
+# What JSON calls a number, with the sign and the missing digits that people also type.
+_DECIMAL = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?\Z")
+
+
+def finite_number(value: object) -> float | None:
+    """
+    Read a finite number.
+
+    :param value: an int, a float, or a string of up to 200 characters holding a decimal number.
+    :return: the number, or None where `value` is none: booleans, NaN, infinities and numbers too
+        large to be finite are not numbers here.
+    """
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, str):
+        value = value.strip(" \t")
+        if len(value) > 200 or not _DECIMAL.match(value):
+            return None
+    elif not isinstance(value, (int, float)):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def whole_number(value: object) -> int | None:
+    """
+    Read an integer, as :func:`finite_number` reads a number; ``5.0`` and ``"5"`` are 5.
+
+    :return: the integer, or None where `value` is none.
+    """
+    number = finite_number(value)
+    if number is None or not number.is_integer():
+        return None
+    return int(number)
