@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -107,12 +107,11 @@ def parse_stations(content: bytes, source: str) -> StationRows:
             if not any(value for value in row.values()):
                 continue
             station, wrong = _station(row)
-            if station is not None and station.station_id in lines:
-                first = lines[station.station_id]
-                wrong.append(f"column id: {station.station_id} is on line {first} already")
+            station_id = whole_number(row["id"])
+            if station_id is not None and lines.setdefault(station_id, line) != line:
+                wrong.append(f"column id: {station_id} is on line {lines[station_id]} already")
             problems += [f"{source}: line {line}, {problem}" for problem in wrong]
             if station is not None:
-                lines.setdefault(station.station_id, line)
                 rows[station.station_id] = {
                     name: value or "" for name, value in row.items() if isinstance(name, str)
                 }
@@ -181,10 +180,18 @@ def _station(row: Mapping[Any, Any]) -> tuple[Station | None, list[str]]:
     )
 
 
-def write_stations(columns: Iterable[str], rows: Iterable[Mapping[str, str]]) -> bytes:
-    """The CSV of `rows`, as :func:`parse_stations` reads it."""
+def merge_car_models(there: Mapping[str, Any], more: Mapping[str, Any]) -> bytes:
+    """The catalogue `there` with the models that only `more` has, as JSON."""
+    return json.dumps({**more, **there}, ensure_ascii=False, indent=1).encode() + b"\n"
+
+
+def merge_stations(there: StationRows | None, more: StationRows) -> bytes:
+    """The rows `there`, as they are, and those that only `more` has, as CSV."""
+    first = more if there is None else there
+    columns = [*first.columns, *(name for name in more.columns if name not in first.columns)]
+    rows = {**more.rows, **first.rows}
     text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, list(columns), delimiter=";", restval="", lineterminator="\n")
+    writer = csv.DictWriter(text, columns, delimiter=";", restval="", lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows(row for _, row in sorted(rows.items()))
     return text.getvalue().encode()

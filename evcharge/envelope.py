@@ -132,7 +132,7 @@ def encode(
     :param request_id: the request's `id`; None where it had none.
     :return: UTF-8 JSON without a line end.
     """
-    reply = {
+    reply: dict[str, Any] = {
         "type": kind,
         "data": data,
         "status": {"code": code, "message": message},

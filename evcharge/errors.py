@@ -1,4 +1,4 @@
-"""What a client may be told: the code, the reason and the text of every outcome, in each language."""
+"""What a client may be told: the code, the reason and the text of every outcome."""
 
 from __future__ import annotations
 

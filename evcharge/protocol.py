@@ -19,10 +19,12 @@ own end, hang up in a way that lets the client read what was said before.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
     IAddress,
+    IDelayedCall,
     IHalfCloseableProtocol,
     IPushProducer,
     IReactorTime,
@@ -46,8 +48,9 @@ class DriverProtocol(LineReceiver):
 
     delimiter = b"\n"
     factory: DriverFactory
+    transport: Any
 
-    _waiting: Deferred[None] | None = None
+    _waiting: Deferred[Any] | None = None
     """The request that is being carried out."""
     _replies_unread = False
     _at_eof = False
@@ -101,11 +104,11 @@ class DriverProtocol(LineReceiver):
 
     def _carry_out(self, line: bytes) -> None:
         reply = self.factory.dispatch(line)
-        reply.addCallback(self._send)
-        if not reply.called:
-            self._waiting = reply
+        sent = reply.addCallback(self._send)
+        if not sent.called:
+            self._waiting = sent
             self.paused = True
-            reply.addCallback(self._go_on)
+            sent.addCallback(self._go_on)
 
     def _send(self, reply: bytes) -> None:
         if not self._lost:
@@ -228,10 +231,10 @@ class DriverFactory(Factory):
         self.max_line = max_line
         self.connections: set[DriverProtocol] = set()
         self._clock = clock
-        self._aborts: dict[DriverProtocol, object] = {}
+        self._aborts: dict[DriverProtocol, IDelayedCall] = {}
         self._when_empty: list[Deferred[None]] = []
 
-    def buildProtocol(self, addr: IAddress | None) -> DriverProtocol:
+    def buildProtocol(self, addr: IAddress | None) -> DriverProtocol:  # type: ignore[override]
         return DriverProtocol(self)
 
     def next_turn(self) -> Deferred[None]:
@@ -250,8 +253,8 @@ class DriverFactory(Factory):
         """Forget a connection."""
         self.connections.discard(connection)
         abort = self._aborts.pop(connection, None)
-        if abort is not None and abort.active():  # type: ignore[attr-defined]
-            abort.cancel()  # type: ignore[attr-defined]
+        if abort is not None and abort.active():
+            abort.cancel()
         if not self.connections:
             waiting, self._when_empty = self._when_empty, []
             for done in waiting:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
-from twisted.application.service import IService, MultiService, Service
+from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred, DeferredList, inlineCallbacks
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
@@ -190,7 +190,7 @@ class DriverService(Service):
     @property
     def address(self) -> str:
         """Where the server listens, for the log."""
-        host = self._port.getHost() if self._port is not None else None
+        host: Any = self._port.getHost() if self._port is not None else None
         if host is None:
             return "nowhere"
         if hasattr(host, "port"):
@@ -273,7 +273,7 @@ class Server(MultiService):
             ),
             self._drivers,
         ):
-            IService(part).setServiceParent(self)
+            part.setServiceParent(self)
 
     def privilegedStartService(self) -> None:
         self._or_exit(super().privilegedStartService)

@@ -86,9 +86,9 @@ class SelectionStation:
             choice(data, "criterion", tuple(CRITERIA)) if "criterion" in data else "distance"
         )
         distances = _given(data) if "list_stations" in data else _measured(*position(data))
-        user = find_user(self.call, self.storage, data)
-        user.addCallback(self._with_stations, user_id, criterion, distances)
-        return user  # type: ignore[return-value]
+        return find_user(self.call, self.storage, data).addCallback(
+            self._with_stations, user_id, criterion, distances
+        )
 
     def on_failure(self, data: Data) -> dict[str, Any]:
         return {
@@ -196,11 +196,12 @@ class Payment:
         station = station_id(data, "id_station")
         if not boolean(data, "confirmation"):
             return self._end(user_id, station)
-        user = find_user(self.call, self.storage, data)
-        user.addCallback(self._find_station, station)
-        user.addCallback(self._pay)
-        user.addErrback(self._refused, self.on_failure(data))
-        return user  # type: ignore[return-value]
+        return (
+            find_user(self.call, self.storage, data)
+            .addCallback(self._find_station, station)
+            .addCallback(self._pay)
+            .addErrback(self._refused, self.on_failure(data))
+        )
 
     def on_failure(self, data: Data) -> dict[str, Any]:
         station = data.get("id_station")
@@ -237,14 +238,15 @@ class Payment:
         )
 
     def _refused(self, failure: Failure, fields: dict[str, Any]) -> Reply:
-        if failure.check(NoFreeSlot):
+        why = failure.value
+        if isinstance(why, NoFreeSlot):
             return Reply(fields, NO_SLOT)
-        if failure.check(UnknownUser):
+        if isinstance(why, UnknownUser):
             raise RequestFailed(USER_NOT_FOUND)
-        if failure.check(UnknownStation):
+        if isinstance(why, UnknownStation):
             raise RequestFailed(STATION_NOT_FOUND)
-        if failure.check(SlotHeldElsewhere):
-            raise RequestFailed(ALREADY_RESERVED, station=failure.value.station_id)  # type: ignore[attr-defined]
+        if isinstance(why, SlotHeldElsewhere):
+            raise RequestFailed(ALREADY_RESERVED, station=why.station_id)
         failure.raiseException()
 
     def _end(self, user_id: str, station: str) -> Deferred[Reply]:

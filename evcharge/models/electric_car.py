@@ -98,7 +98,7 @@ class ElectricCar:
         return self.battery_level_kwh / self.model.consumption_kwh_per_km
 
     def battery_at_destination_kwh(self, distance_km: float) -> float:
-        """What is left in the battery after `distance_km`, kWh; negative where it does not reach."""
+        """What is in the battery after `distance_km`, kWh; negative where it does not reach."""
         return self.battery_level_kwh - distance_km * self.model.consumption_kwh_per_km
 
     def can_reach(self, distance_km: float) -> bool:

@@ -23,7 +23,14 @@ from uuid import uuid4
 import attrs
 from twisted.logger import Logger
 
-from evcharge.datasets import DatasetError, parse_car_models, parse_stations
+from evcharge.datasets import (
+    DatasetError,
+    StationRows,
+    merge_car_models,
+    merge_stations,
+    parse_car_models,
+    parse_stations,
+)
 from evcharge.models.electric_car import CarModel, ElectricCar
 from evcharge.models.station import ChargingSession, SlotTable, Station
 from evcharge.models.user import User
@@ -90,12 +97,22 @@ class FileStorage(MemoryStorage):
     A storage in a data directory, which it owns alone while it is open.
 
     :param directory: made, and filled with the shipped data, where it is missing or empty.
+    :param more_cars: models to add to its catalogue, and
+    :param more_stations: stations to add to its own, where it does not have them; in a new
+        directory they take the place of the shipped ones.
     """
 
     log = Logger()
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        more_cars: Mapping[str, Any] | None = None,
+        more_stations: StationRows | None = None,
+    ) -> None:
         super().__init__()
+        self._more_cars = more_cars
+        self._more_stations = more_stations
         self._directory = directory
         self._lock: Any = None
         self._payments_lock = threading.Lock()
@@ -126,7 +143,7 @@ class FileStorage(MemoryStorage):
             self._lock = None
 
     def _own(self) -> None:
-        """Take the directory for this process; the kernel gives it back however the process ends."""
+        """Take the directory for this process; the kernel frees it however the process ends."""
         try:
             self._directory.mkdir(parents=True, exist_ok=True)
         except FileExistsError:
@@ -157,13 +174,28 @@ class FileStorage(MemoryStorage):
         """Make what is missing, from the shipped data."""
         for name in ("stations", "users"):
             (self._directory / name).mkdir(exist_ok=True)
-        for name in (CARS, STATIONS):
-            path = self._directory / name
-            if not path.exists():
-                write_durably(path, shipped(name))
+        # What is there is read before anything is written, so that a mistake in it stops both.
+        for path, content in [*self._cars_to_write(), *self._stations_to_write()]:
+            write_durably(path, content)
         for folder in (self._directory, self._stations_folder, self._users_folder):
             for leftover in folder.glob(f"*{TEMPORARY}"):
                 leftover.unlink()
+
+    def _cars_to_write(self) -> list[tuple[Path, bytes]]:
+        path, more = self._directory / CARS, self._more_cars
+        if not path.exists():
+            return [(path, shipped(CARS) if more is None else merge_car_models({}, more))]
+        if more is None:
+            return []
+        return [(path, merge_car_models(parse_car_models(path.read_bytes(), str(path)), more))]
+
+    def _stations_to_write(self) -> list[tuple[Path, bytes]]:
+        path, more = self._directory / STATIONS, self._more_stations
+        if not path.exists():
+            return [(path, shipped(STATIONS) if more is None else merge_stations(None, more))]
+        if more is None:
+            return []
+        return [(path, merge_stations(parse_stations(path.read_bytes(), str(path)), more))]
 
     def _load(self, now: float) -> None:
         cars, rows = self._directory / CARS, self._directory / STATIONS

@@ -36,7 +36,7 @@ class StorageThreads(Service):
     def __init__(self, reactor: IReactorFromThreads, size: int = 16) -> None:
         self._reactor = reactor
         self._pool = ThreadPool(0, size, name="storage")
-        self._pool.threadFactory = _DaemonThread  # type: ignore[assignment]
+        self._pool.threadFactory = _DaemonThread
         self._under_way = 0
 
     def __call__(self, f: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Deferred[R]:

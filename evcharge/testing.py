@@ -1,0 +1,130 @@
+"""
+A server in memory, for tests: those of evcharge and those of the programs that talk to it.
+
+>>> server = MemoryServer()
+>>> server.request("LOGIN", user_name="Ana", selected_car="Tesla Model 3", battery_car=40)["data"]
+{'user_id': '00000000-0000-4000-8000-000000000001'}
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
+
+from twisted.internet.defer import Deferred, execute
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+
+from evcharge.controller import Controller, journey
+from evcharge.datasets import parse_car_models, parse_stations
+from evcharge.protocol import DriverFactory, DriverProtocol
+from evcharge.station_monitor import StationMonitor
+from evcharge.storage import Storage
+from evcharge.storage.files import CARS, STATIONS, shipped
+from evcharge.storage.memory import MemoryStorage
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+NOON = 1744033512.678
+"""When a server in memory starts: 2025-04-07T13:45:12.678Z, seconds since the epoch."""
+
+
+def call_now(f: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Deferred[R]:
+    """Call a storage method at once, in this thread: an :class:`evcharge.storage.Call`."""
+    return execute(f, *args, **kwargs)
+
+
+def shipped_network() -> MemoryStorage:
+    """A storage in memory that holds the shipped cars and stations."""
+    stations = parse_stations(shipped(STATIONS), STATIONS).stations
+    return MemoryStorage(parse_car_models(shipped(CARS), CARS), list(stations.values()))
+
+
+class MemoryTransport(StringTransport):
+    """A connection that keeps what the server sends, and can be closed by halves."""
+
+    protocol: DriverProtocol
+    aborted = False
+    write_closed = False
+
+    def loseWriteConnection(self) -> None:
+        """The server has said all."""
+        self.write_closed = True
+
+    def abortConnection(self) -> None:
+        """The server gives the connection up."""
+        self.aborted = True
+        self.loseConnection()
+
+    def take(self) -> bytes:
+        """What the server has sent since the last time."""
+        sent: bytes = self.value()
+        self.clear()
+        return sent
+
+
+class MemoryServer:
+    """
+    A whole server without sockets, threads or files; time passes only by :meth:`advance`.
+
+    :param storage: already open; by default the shipped network, in memory.
+    :param call: where the storage's methods are called; by default at once.
+    """
+
+    def __init__(
+        self,
+        storage: Storage | None = None,
+        language: str = "pt",
+        time_scale: float = 1.0,
+        max_line: int = 65536,
+        sweep_interval: float = 5.0,
+        user_ttl: float = 86400.0,
+        call: Any = call_now,
+    ) -> None:
+        self.clock = Clock()
+        self.clock.advance(NOON)
+        self.storage = shipped_network() if storage is None else storage
+        numbers = itertools.count(1)
+        self.controller = Controller(
+            journey(
+                self.storage,
+                call,
+                self.clock.seconds,
+                time_scale,
+                lambda: f"00000000-0000-4000-8000-{next(numbers):012d}",
+            ),
+            self.clock.seconds,
+            language,
+        )
+        self.factory = DriverFactory(
+            self.controller.dispatch, self.controller.too_large, self.clock, max_line
+        )
+        self.monitor = StationMonitor(self.storage, call, self.clock, sweep_interval, user_ttl)
+        self.monitor.startService()
+
+    def connect(self) -> tuple[DriverProtocol, MemoryTransport]:
+        """A new connection: the server's protocol, to be given bytes, and its transport."""
+        protocol = self.factory.buildProtocol(None)
+        transport = MemoryTransport()
+        transport.protocol = protocol
+        protocol.makeConnection(transport)
+        return protocol, transport
+
+    def send(self, sent: bytes) -> list[dict[str, Any]]:
+        """Send bytes over a connection of their own; the replies that come at once."""
+        protocol, transport = self.connect()
+        protocol.dataReceived(sent)
+        return [json.loads(line) for line in transport.take().splitlines()]
+
+    def request(self, kind: str, /, **data: Any) -> dict[str, Any]:
+        """Send one request and return its reply."""
+        request = {"type": kind, "data": data, "status": {}, "timestamp": ""}
+        (reply,) = self.send(json.dumps(request).encode() + b"\n")
+        return reply
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass, the sweeps that are due included."""
+        self.clock.advance(seconds)
