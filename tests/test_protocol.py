@@ -1,0 +1,205 @@
+"""Lines in, replies out: order, limits, half-closing, draining."""
+
+import json
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from evcharge.protocol import LINES_PER_TURN, LINGER_S, DriverFactory
+from evcharge.testing import MemoryServer, MemoryTransport
+
+
+class DriverProtocolTests(SynchronousTestCase):
+    """One connection over a transport in memory; a dispatch that answers when it is told to."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.asked: list[tuple[bytes, Deferred[bytes]]] = []
+        self.factory = DriverFactory(self.dispatch, lambda: b"too large", self.clock, 10)
+        self.protocol = self.factory.buildProtocol(None)
+        self.transport = MemoryTransport()
+        self.protocol.makeConnection(self.transport)
+
+    def dispatch(self, line: bytes) -> Deferred[bytes]:
+        done: Deferred[bytes] = Deferred(lambda d: d.callback(b"cancelled"))
+        self.asked.append((line, done))
+        if line == b"now":
+            done.callback(b"at once")
+        return done
+
+    def answer(self, number: int) -> None:
+        line, done = self.asked[number]
+        done.callback(b"re:" + line)
+
+    def test_one_after_another(self) -> None:
+        """Pipelined requests are carried out one by one and answered in order."""
+        self.protocol.dataReceived(b"a\nb\r\n\n  \nnow\nc")
+        self.assertEqual([line for line, _ in self.asked], [b"a"])
+        self.answer(0)
+        self.answer(1)
+        self.assertEqual([line for line, _ in self.asked], [b"a", b"b", b"now"])
+        self.assertEqual(self.transport.take(), b"re:a\nre:b\nat once\n")
+        self.protocol.dataReceived(b"d\n")
+        self.answer(3)
+        self.assertEqual(self.transport.take(), b"re:cd\n")
+
+    def test_half_close(self) -> None:
+        """After the client's end every reply is sent, the last line's too, then ours follows."""
+        self.protocol.dataReceived(b"a\nb")
+        self.protocol.readConnectionLost()
+        self.assertFalse(self.transport.disconnecting)
+        self.answer(0)
+        self.assertFalse(self.transport.disconnecting)
+        self.answer(1)
+        self.assertEqual(self.transport.take(), b"re:a\nre:b\n")
+        self.assertTrue(self.transport.disconnecting)
+
+    def test_nothing_sent(self) -> None:
+        """A client that says nothing and closes is closed."""
+        self.protocol.readConnectionLost()
+        self.assertTrue(self.transport.disconnecting)
+
+    def test_too_long(self) -> None:
+        """A line over the limit gets its reply in order, then the client is hung up on."""
+        self.protocol.dataReceived(b"0123456789\r\na\n")
+        self.protocol.dataReceived(b"x" * 12)
+        self.answer(0)
+        self.answer(1)
+        self.assertEqual(self.transport.take(), b"re:0123456789\nre:a\ntoo large\n")
+        self.assertTrue(self.transport.write_closed)
+        self.protocol.dataReceived(b"more\nlines\n")
+        self.assertEqual(len(self.asked), 2)
+        self.clock.advance(LINGER_S)
+        self.assertTrue(self.transport.aborted)
+
+    def test_too_long_by_one(self) -> None:
+        """Eleven bytes are too long where ten are the limit, also in one piece."""
+        for line in (b"0123456789a\n", b"0123456789a\r\n", b"0123456789abcdef\nnow\n"):
+            self.setUp()
+            self.protocol.dataReceived(line)
+            self.assertEqual(self.transport.take(), b"too large\n")
+            self.assertEqual(self.asked, [])
+            self.protocol.readConnectionLost()
+            self.assertTrue(self.transport.disconnecting)
+
+    def test_unread_replies(self) -> None:
+        """A client that does not read its replies is not read from, until it does."""
+        self.protocol.pauseProducing()
+        self.assertEqual(self.transport.producerState, "paused")
+        self.protocol.dataReceived(b"now\n")
+        self.assertEqual(self.asked, [])
+        self.protocol.resumeProducing()
+        self.assertEqual(self.transport.take(), b"at once\n")
+        self.assertEqual(self.transport.producerState, "producing")
+
+    def test_unread_while_waiting(self) -> None:
+        """Both a request under way and unread replies hold the next line back."""
+        self.protocol.dataReceived(b"a\nb\n")
+        self.protocol.pauseProducing()
+        self.protocol.resumeProducing()
+        self.assertEqual(len(self.asked), 1)
+        self.protocol.pauseProducing()
+        self.answer(0)
+        self.assertEqual(len(self.asked), 1)
+        self.protocol.resumeProducing()
+        self.assertEqual(len(self.asked), 2)
+
+    def test_bounded(self) -> None:
+        """While a request is under way, no more than a line's limit is read ahead."""
+        self.protocol.dataReceived(b"a\n" + b"b\n" * 6)
+        self.assertEqual(self.transport.producerState, "paused")
+        self.answer(0)
+        self.assertEqual(self.transport.producerState, "paused")
+        for number in range(1, 7):
+            self.answer(number)
+        self.assertEqual(self.transport.producerState, "producing")
+
+    def test_fair(self) -> None:
+        """After some lines the other connections get their turn, blank lines counted."""
+        self.protocol.dataReceived(b"\n" * (LINES_PER_TURN - 1) + b"now\nnow\n")
+        self.assertEqual(len(self.asked), 1)
+        self.clock.advance(0)
+        self.assertEqual(len(self.asked), 2)
+
+    def test_lost(self) -> None:
+        """Once the connection is lost nothing more is carried out or sent."""
+        self.protocol.dataReceived(b"a\nb\n")
+        self.protocol.connectionLost()
+        self.answer(0)
+        self.assertEqual((len(self.asked), self.transport.take()), (1, b""))
+        self.assertEqual(self.factory.connections, set())
+
+    def test_drain(self) -> None:
+        """To drain is to answer what was read, hang up, and wait for the client to go."""
+        self.protocol.dataReceived(b"a\nb\nhalf")
+        drained = self.factory.drain()
+        self.answer(0)
+        self.assertFalse(self.transport.write_closed)
+        self.answer(1)
+        self.assertEqual(self.transport.take(), b"re:a\nre:b\n")
+        self.assertTrue(self.transport.write_closed)
+        self.assertNoResult(drained)
+        self.protocol.connectionLost()
+        self.successResultOf(drained)
+        self.assertEqual(len(self.asked), 2)
+
+    def test_drain_late(self) -> None:
+        """What is not answered in time is answered with the failure of its cancelling."""
+        self.protocol.dataReceived(b"a\nnow\n")
+        self.factory.drain()
+        self.factory.give_up()
+        self.assertEqual(self.transport.take(), b"cancelled\nat once\n")
+        self.assertTrue(self.transport.write_closed)
+        self.factory.abort()
+        self.assertTrue(self.transport.aborted)
+
+    def test_drain_nobody(self) -> None:
+        """With no connection there is nothing to wait for."""
+        self.protocol.connectionLost()
+        self.successResultOf(self.factory.drain())
+
+    @settings(deadline=None)
+    @given(st.lists(st.sampled_from([b"now", b"", b" ", b"x" * 10]), max_size=200), st.data())
+    def test_any_chunks(self, lines: list[bytes], data: st.DataObject) -> None:
+        """However the bytes are cut up, each line that is not blank is carried out once."""
+        self.setUp()
+        stream = b"".join(line + b"\n" for line in lines)
+        while stream:
+            size = data.draw(st.integers(1, len(stream)))
+            self.protocol.dataReceived(stream[:size])
+            stream = stream[size:]
+        answered = 0
+        for _ in range(len(lines) + 2):
+            self.clock.advance(0)
+            for number in range(answered, len(self.asked)):
+                if not self.asked[number][1].called:
+                    self.answer(number)
+                answered = number + 1
+        self.assertEqual([line for line, _ in self.asked], [line for line in lines if line.strip()])
+
+
+class ShutDownTests(SynchronousTestCase):
+    """The server's end, seen through the controller."""
+
+    def test_unavailable(self) -> None:
+        """A request that is given up is answered 503, with its id; so is one that comes later."""
+        waiting: list[Deferred[object]] = []
+
+        def never(f: object, *args: object) -> Deferred[object]:
+            waiting.append(Deferred())
+            return waiting[-1]
+
+        server = MemoryServer(call=never)
+        protocol, transport = server.connect()
+        line = b'{"type":"START","data":{},"status":{},"timestamp":"","id":1}\n'
+        protocol.dataReceived(line * 2)
+        server.factory.drain()
+        server.controller.close()
+        server.factory.give_up()
+        replies = [json.loads(reply) for reply in transport.take().splitlines()]
+        self.assertEqual([reply["status"]["code"] for reply in replies], [503, 503])
+        self.assertEqual([reply["id"] for reply in replies], [1, 1])
+        self.assertTrue(transport.write_closed)
