@@ -198,7 +198,6 @@ def fetch_limited(
         is larger than `limit_bytes`.
     """
     import treq
-    from twisted.internet.defer import CancelledError, TimeoutError
     from twisted.internet.error import ConnectError, DNSLookupError
     from twisted.web.client import Agent, RedirectAgent, ResponseFailed
 
@@ -207,9 +206,6 @@ def fetch_limited(
     @inlineCallbacks
     def fetch() -> Any:
         response = yield client.get(url, unbuffered=True)
-        if response.code != 200:
-            response.original.original._transport.abortConnection()
-            raise SourceError(f"{url}: the server answered {response.code}")
         parts: list[bytes] = []
         size = 0
 
@@ -221,16 +217,19 @@ def fetch_limited(
             parts.append(data)
 
         yield treq.collect(response, collect)
+        if response.code != 200:
+            raise SourceError(f"{url}: the server answered {response.code}")
         return b"".join(parts)
 
     def explain(failure: Any) -> bytes:
         if failure.check(SourceError):
             failure.raiseException()
-        if failure.check(TimeoutError, CancelledError):
-            raise SourceError(f"{url}: took longer than {timeout_s:g} seconds")
         if failure.check(ConnectError, DNSLookupError, ResponseFailed):
             raise SourceError(f"{url}: cannot be fetched: {failure.getErrorMessage()}")
         raise SourceError(f"{url}: cannot be fetched: {failure.value!r}")
 
-    fetched: Deferred[bytes] = fetch().addTimeout(timeout_s, reactor)
+    def took_too_long(_: object, limit_s: float) -> NoReturn:
+        raise SourceError(f"{url}: took longer than {limit_s:g} seconds")
+
+    fetched: Deferred[bytes] = fetch().addTimeout(timeout_s, reactor, took_too_long)
     return fetched.addErrback(explain)

@@ -62,6 +62,11 @@ def _whole(option: str, least: int, most: int) -> Callable[[str], int]:
 def _endpoint(value: str) -> str:
     """A number is a TCP port; anything else describes an endpoint."""
     if not value.strip().isdigit():
+        try:
+            # Only to see whether it can be read: nothing listens yet.
+            serverFromString(None, value)
+        except (ValueError, TypeError, LookupError, OSError) as error:
+            raise UsageError(f"--port {value!r} describes no endpoint: {error}") from None
         return value
     port = int(value)
     if port > 65535:
@@ -333,14 +338,7 @@ def _same_file(one: int, other: int) -> bool:
 
 
 def makeService(options: Options) -> Server:
-    """
-    The server that `options` ask for.
-
-    :raise UsageError: `--port` describes no endpoint.
-    """
+    """The server that `options` ask for."""
     from twisted.internet import reactor
 
-    try:
-        return Server(options, reactor)
-    except (ValueError, TypeError) as error:
-        raise UsageError(f"--port {options['port']!r} describes no endpoint: {error}") from None
+    return Server(options, reactor)

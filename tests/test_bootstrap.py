@@ -1,0 +1,203 @@
+"""`evcharge bootstrap`: what it makes, tops up, refuses and fetches."""
+
+import io
+import json
+import os
+import sys
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.utils import getProcessOutputAndValue
+from twisted.trial.unittest import SynchronousTestCase, TestCase
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET, Site
+
+from evcharge.bootstrap import make_users
+from evcharge.cli import SourceError, fetch_limited, main
+from evcharge.storage.files import FileStorage
+from evcharge.testing import NOON, shipped_network
+
+HEADER = "id;nomeDoPosto;endereço;latitude;longitude;quantidadeDeVeiculosSimultaneos"
+
+
+class UsersTests(SynchronousTestCase):
+    """Simulated users."""
+
+    def test_charging(self) -> None:
+        """Who is under 80 % stands at a station while there is room, others nowhere."""
+        storage = shipped_network()
+        made = make_users(storage, 150, 1, NOON)
+        users = {user.user_id: user for user in storage.users()}
+        self.assertEqual(len(users), 150)
+        self.assertEqual(
+            {user.user_name for user in users.values()}, {f"Cliente_{n}" for n in range(1, 151)}
+        )
+        shares = {u: x.car.battery_level_kwh / x.car.model.battery_capacity_kwh
+                  for u, x in users.items()}  # fmt: skip
+        self.assertTrue(all(0.1 <= share <= 1 for share in shares.values()))
+        self.assertEqual(set(storage._held), {u for u, share in shares.items() if share < 0.8})
+        self.assertEqual(made.charging, len(storage._held))
+
+    def test_tops_up(self) -> None:
+        """Run again it makes those that are missing, and never more."""
+        storage = shipped_network()
+        make_users(storage, 10, 1, NOON)
+        self.assertEqual(make_users(storage, 10, 1, NOON).users, 0)
+        storage.end_journey(next(u.user_id for u in storage.users()))
+        self.assertEqual(make_users(storage, 12, None, NOON).users, 3)
+        self.assertEqual(len(storage.users()), 12)
+
+    def test_seed(self) -> None:
+        """The same seed gives the same cars, batteries and stations."""
+
+        def network(seed: int) -> list:
+            storage = shipped_network()
+            make_users(storage, 50, seed, NOON)
+            return [(u.user_name, u.car, storage._held.get(u.user_id)) for u in storage.users()]
+
+        self.assertEqual(network(1), network(1))
+        self.assertNotEqual(network(1), network(2))
+
+    def test_full(self) -> None:
+        """With more cars than slots, the rest is put nowhere."""
+        storage = shipped_network()
+        made = make_users(storage, 400, 1, NOON)
+        self.assertEqual(sum(state.available_slots for state in storage.stations()), 0)
+        self.assertEqual(made.charging, sum(s.station.max_slots for s in storage.stations()))
+
+
+class CommandTests(SynchronousTestCase):
+    """The command line."""
+
+    def run_command(self, *arguments: str) -> tuple[int, str, str]:
+        out, err = io.StringIO(), io.StringIO()
+        with redirect_stdout(out), redirect_stderr(err):
+            status = self.assertRaises(SystemExit, main, arguments).code
+        return status, out.getvalue(), err.getvalue()
+
+    def setUp(self) -> None:
+        self.data = Path(self.mktemp())
+        self.file = Path(self.mktemp())
+
+    def bootstrap(self, *arguments: str) -> tuple[int, str, str]:
+        return self.run_command("bootstrap", "--data", str(self.data), *arguments)
+
+    def test_makes(self) -> None:
+        """It makes a network of the shipped data, without a bar where nobody watches."""
+        status, out, err = self.bootstrap("--users", "5", "--seed", "1")
+        self.assertEqual((status, err), (0, ""))
+        self.assertIn("36 stations", out)
+        self.assertEqual(len(list((self.data / "users").iterdir())), 5)
+        self.assertIn("0 users made", self.bootstrap("--users", "5")[1])
+
+    def test_own_stations(self) -> None:
+        """A new directory has the stations named; a later run adds those that are missing."""
+        self.file.write_text(f"{HEADER}\n5;A;Rua;-12.3;-38.9;2\n")
+        self.assertIn("1 stations with 2", self.bootstrap("--stations", str(self.file),
+                                                          "--users", "0")[1])  # fmt: skip
+        self.file.write_text(f"{HEADER};potenciaKW\n5;B;Rua;-12.3;-38.9;9;7\n6;C;R;-1;-2;1;22\n")
+        self.assertIn("2 stations with 3", self.bootstrap("--stations", str(self.file),
+                                                          "--users", "0")[1])  # fmt: skip
+        storage = FileStorage(self.data)
+        storage.open(NOON)
+        self.addCleanup(storage.close)
+        self.assertEqual((storage.station("5").name, storage.station("5").power_kw), ("A", None))
+        self.assertEqual(storage.station("6").power_kw, 22)
+
+    def test_own_cars(self) -> None:
+        """Car models are added likewise."""
+        facts = {"battery_capacity": 1, "energy_consumption": 1, "max_speed": 1}
+        self.bootstrap("--users", "0")
+        self.file.write_text(json.dumps({"Tesla Model 3": facts, "Mine": facts}))
+        self.assertEqual(self.bootstrap("--cars", str(self.file), "--users", "0")[0], 0)
+        cars = json.loads((self.data / "car_models.json").read_text())
+        self.assertEqual((len(cars), cars["Tesla Model 3"]["battery_capacity"]), (25, 50))
+
+    def test_wrong_rows(self) -> None:
+        """Every wrong row of both sources is named by line and column; nothing is written."""
+        self.file.write_text(
+            f"{HEADER}\n1;A;R;-95;x;3\n1;A;R;-1;1;0\n;;B;-1;1\n7;A;R;1;1;1;extra\n"
+        )
+        cars = Path(self.mktemp())
+        cars.write_text('{"A":{}}')
+        status, _, err = self.bootstrap("--stations", str(self.file), "--cars", str(cars))
+        self.assertEqual(status, 1)
+        for words in (
+            "line 2, column latitude: -95 is out of range (-90 to 90)",
+            "line 2, column longitude: 'x' is not a number",
+            "line 3, column id: 1 is on line 2 already",
+            "line 3, column quantidadeDeVeiculosSimultaneos: 0 is out of range",
+            "line 4, column id: is missing",
+            "line 4, column nomeDoPosto: is missing",
+            "line 5, after the last column: 1 cells too many",
+            "model 'A': battery_capacity is missing",
+        ):
+            self.assertIn(words, err)
+        self.assertFalse(self.data.exists())
+
+    def test_other_mistakes(self) -> None:
+        """A missing file, a directory in use, a wrong number: one clear message."""
+        self.assertIn("No such file", self.bootstrap("--stations", "/nowhere.csv")[2])
+        self.assertIn("--users: must be a whole number", self.bootstrap("--users", "many")[2])
+        self.assertEqual(self.run_command("bootstrap", "--users", "-1")[0], 2)
+        self.assertEqual(self.run_command()[0], 2)
+        storage = FileStorage(self.data)
+        storage.open(NOON)
+        self.addCleanup(storage.close)
+        self.assertIn("in use", self.bootstrap()[2])
+        self.assertIn("bootstrap", self.run_command("--help")[1])
+
+
+class FetchTests(TestCase):
+    """Sources over HTTP, from a real server on the loopback interface."""
+
+    def setUp(self) -> None:
+        root = Resource()
+        for name, render in (
+            (b"good", lambda request: b"x" * 1000),
+            (b"slow", lambda request: NOT_DONE_YET),
+            (b"stations", lambda request: f"{HEADER}\n5;A;Rua;-12.3;-38.9;2\n".encode()),
+        ):
+            page = Resource()
+            page.render_GET = render
+            root.putChild(name, page)
+        port = reactor.listenTCP(0, Site(root), interface="127.0.0.1")
+        self.addCleanup(port.stopListening)
+        self.url = f"http://127.0.0.1:{port.getHost().port}/"
+
+    async def fails(self, fetched: Deferred, words: str) -> None:
+        error = await self.assertFailure(fetched, SourceError)
+        self.assertIn(words, str(error))
+
+    async def test_command(self) -> None:
+        """The command takes its stations from a URL, and names one that it cannot have."""
+        data = self.mktemp()
+        run = [
+            "-c",
+            "from evcharge.cli import main; main()",
+            "bootstrap",
+            "--users=1",
+            f"--data={data}",
+        ]
+        environment = {**os.environ, "PYTHONPATH": os.getcwd().split("/_trial_temp")[0]}
+        out, _, status = await getProcessOutputAndValue(
+            sys.executable, [*run, f"--stations={self.url}stations"], environment
+        )
+        self.assertIn(b"1 stations", out)
+        self.assertEqual(status, 0)
+        _, err, status = await getProcessOutputAndValue(
+            sys.executable, [*run, f"--stations={self.url}none"], environment
+        )
+        self.assertIn(b"answered 404", err)
+        self.assertEqual(status, 1)
+
+    async def test_fetch(self) -> None:
+        """A body within the limits is fetched; what is not, says why."""
+        self.assertEqual(len(await fetch_limited(self.url + "good", reactor)), 1000)
+        await self.fails(fetch_limited(self.url + "none", reactor), "answered 404")
+        await self.fails(fetch_limited(self.url + "good", reactor, limit_bytes=999), "larger than")
+        await self.fails(fetch_limited(self.url + "slow", reactor, timeout_s=0.2), "longer than")
+        await self.fails(fetch_limited("http://127.0.0.1:1/", reactor), "cannot be fetched")
+        await self.fails(fetch_limited("http:///", reactor), "cannot be fetched")

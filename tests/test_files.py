@@ -1,0 +1,378 @@
+"""The data directory: earlier ones open, damage is contained, nothing is lost."""
+
+import json
+import os
+import threading
+from decimal import Decimal
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from evcharge.models.electric_car import CarModel, ElectricCar
+from evcharge.models.station import ChargingSession
+from evcharge.models.user import User
+from evcharge.storage import (
+    NoFreeSlot,
+    SlotHeldElsewhere,
+    StorageError,
+    StorageUnavailable,
+    UnknownStation,
+    UnknownUser,
+)
+from evcharge.storage import files as files_module
+from evcharge.storage.files import CARS, PAYMENTS, STATIONS, FileStorage
+from evcharge.storage.memory import MemoryStorage
+from evcharge.testing import NOON, shipped_network
+
+MODEL = CarModel("Tesla", "Model 3", 50.0, 0.153, 225.0)
+
+
+def a_user(user_id: str = "u1") -> User:
+    return User(user_id, "Ana", ElectricCar(MODEL, 20.0), NOON)
+
+
+def a_session(user_id: str = "u1", station: int = 7, end: float = NOON + 60) -> ChargingSession:
+    return ChargingSession(
+        user_id, station, end, f"r-{user_id}-{station}", Decimal("12.30"), 1.0, NOON
+    )
+
+
+class StorageContract:
+    """What every storage does; a subclass makes one with the shipped network, and opens it anew."""
+
+    def make(self) -> MemoryStorage:
+        raise NotImplementedError
+
+    def again(self, storage: MemoryStorage) -> MemoryStorage:
+        raise NotImplementedError
+
+    def available(self, storage: MemoryStorage, station: int = 7) -> int:
+        (state,) = (s for s in storage.stations() if s.station.station_id == station)
+        return state.available_slots
+
+    def test_users(self) -> None:
+        """A user who was added is there, once, until the journey ends."""
+        storage = self.make()
+        storage.add_user(a_user())
+        storage.add_user(a_user())
+        storage = self.again(storage)
+        self.assertEqual(storage.user("u1"), a_user())
+        self.assertEqual(list(storage.users()), [a_user()])
+        storage.end_journey("u1")
+        storage = self.again(storage)
+        self.assertRaises(UnknownUser, storage.user, "u1")
+        self.assertRaises(UnknownUser, storage.end_journey, "u1")
+
+    def test_take_slot(self) -> None:
+        """A slot is taken once, and its payment stays the same."""
+        storage = self.make()
+        storage.add_user(a_user())
+        before = self.available(storage)
+        self.assertEqual(storage.take_slot(a_session()), a_session())
+        storage = self.again(storage)
+        self.assertEqual(storage.take_slot(a_session(end=NOON + 99)), a_session())
+        self.assertEqual(self.available(storage), before - 1)
+        error = self.assertRaises(SlotHeldElsewhere, storage.take_slot, a_session(station=1))
+        self.assertEqual(error.station_id, 7)
+        storage.end_journey("u1")
+        self.assertEqual(self.available(self.again(storage)), before)
+
+    def test_refused(self) -> None:
+        """Who or what is not there is named by the exception."""
+        storage = self.make()
+        self.assertRaises(UnknownUser, storage.take_slot, a_session())
+        storage.add_user(a_user())
+        self.assertRaises(UnknownStation, storage.take_slot, a_session(station=999))
+        self.assertRaises(UnknownStation, storage.station, "999")
+
+    def test_full(self) -> None:
+        """Threads that hammer one station get exactly its slots."""
+        storage = self.make()
+        slots = self.available(storage)
+        won: list[str] = []
+        lost: list[str] = []
+
+        def hammer(number: int) -> None:
+            user_id = f"u{number}"
+            storage.add_user(a_user(user_id))
+            try:
+                storage.take_slot(a_session(user_id))
+                won.append(user_id)
+            except NoFreeSlot:
+                lost.append(user_id)
+
+        threads = [threading.Thread(target=hammer, args=(n,)) for n in range(20)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.assertEqual((len(won), len(lost)), (slots, 20 - slots))
+        self.assertEqual(self.available(self.again(storage)), 0)
+
+    def test_sweep(self) -> None:
+        """A sweep ends what has ended, once, and removes who never paid."""
+        storage = self.make()
+        for user_id in ("u1", "u2", "u3"):
+            storage.add_user(a_user(user_id))
+        storage.take_slot(a_session("u1", end=NOON + 60))
+        storage.take_slot(a_session("u2", end=NOON + 600))
+        storage = self.again(storage)
+        result = storage.sweep(NOON + 60, NOON - 1)
+        self.assertEqual((result.freed, result.removed), (1, 0))
+        result = storage.sweep(NOON + 60, NOON)
+        self.assertEqual((result.freed, result.removed), (0, 1))
+        self.assertEqual([user.user_id for user in self.again(storage).users()], ["u2"])
+
+
+class MemoryStorageTests(StorageContract, SynchronousTestCase):
+    """The contract, in memory."""
+
+    def make(self) -> MemoryStorage:
+        return shipped_network()
+
+    def again(self, storage: MemoryStorage) -> MemoryStorage:
+        return storage
+
+
+class FileStorageTests(StorageContract, SynchronousTestCase):
+    """The contract in a data directory, opened anew each time, and what is particular to files."""
+
+    def setUp(self) -> None:
+        self.data = Path(self.mktemp())
+
+    def make(self) -> FileStorage:
+        storage = FileStorage(self.data)
+        storage.open(NOON)
+        self.addCleanup(storage.close)
+        return storage
+
+    def again(self, storage: MemoryStorage) -> FileStorage:
+        storage.close()
+        return self.make()
+
+    def read(self, name: str) -> dict:
+        return json.loads((self.data / name).read_text())
+
+    def write(self, name: str, content: object) -> Path:
+        path = self.data / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content if isinstance(content, str) else json.dumps(content))
+        return path
+
+    def test_format(self) -> None:
+        """The files have the fields that other programs read."""
+        storage = self.make()
+        storage.add_user(a_user())
+        storage.take_slot(a_session())
+        record = self.read("stations/station_7.json")
+        self.assertEqual(record["id"], 7)
+        self.assertEqual(record["available_slots"] + len(record["vehicles"]), record["max_slots"])
+        self.assertEqual(record["vehicles"]["u1"]["estimated_timestamp"], NOON + 60)
+        user = self.read("users/u1.json")
+        self.assertEqual((user["user_id"], user["user_name"]), ("u1", "Ana"))
+        self.assertEqual(
+            user["user_car"],
+            {
+                "brand": "Tesla",
+                "model": "Model 3",
+                "battery_capacity": 50,
+                "current_battery": 20,
+                "energy_consumption": 0.153,
+                "max_speed": 225,
+            },
+        )
+
+    def earlier(self) -> None:
+        """A directory as an earlier installation left it."""
+        cars = {
+            "Leaf": {
+                "brand": "Nissan",
+                "model": "Leaf",
+                "battery_capacity": "40",
+                "energy_consumption": 0.16,
+                "max_speed": 144,
+            }
+        }
+        self.write(CARS, cars)
+        self.write(
+            STATIONS,
+            "id;nomeDoPosto;endereço;latitude;longitude;quantidadeDeVeiculosSimultaneos\r\n"
+            "7;Centro;Rua A;-12.25;-38.95;4\r\n8;Sul;Rua B;-12.26;-38.96;2\r\n"
+            "9;Norte;Rua C;-12.27;-38.97;1\r\n",
+        )
+        vehicles = {
+            "charging": {"estimated_timestamp": NOON + 500},
+            "finished": {"estimated_timestamp": NOON - 500},
+            "gone": {"estimated_timestamp": NOON + 100},
+        }
+        self.write(
+            "stations/station_7.json",
+            {"id": 7, "max_slots": 4, "available_slots": 2, "vehicles": vehicles},
+        )
+        self.write("stations/station_8.json", {"id": 8, "available_slots": 1, "max_slots": 2})
+        car = {**cars["Leaf"], "current_battery": 10}
+        for user_id in ("charging", "finished", "idle"):
+            self.write(f"users/{user_id}.json", {"user_name": "Ana", "user_car": car})
+
+    def test_earlier_format(self) -> None:
+        """A directory of an earlier installation opens as it is, and is put right."""
+        self.earlier()
+        storage = self.make()
+        self.assertEqual([s.available_slots for s in storage.stations()], [1, 2, 1])
+        self.assertEqual(
+            sorted(u.user_id for u in storage.users()), ["charging", "finished", "idle"]
+        )
+        result = storage.sweep(NOON, 0)
+        self.assertEqual((result.freed, result.removed), (1, 0))
+        # The slot of a user whose file is gone is held until its end: it was paid for.
+        self.assertEqual(self.available(storage, 7), 2)
+        first = storage.take_slot(a_session("charging", 7))
+        self.assertEqual(first.estimated_timestamp, NOON + 500)
+        self.assertEqual(self.again(storage).take_slot(a_session("charging", 7)), first)
+        self.assertEqual(self.read("stations/station_7.json")["available_slots"], 2)
+        self.assertFalse((self.data / PAYMENTS).exists())
+
+    def test_two_stations(self) -> None:
+        """A user who stands at two stations keeps the one where charging ends last."""
+        self.earlier()
+        self.write(
+            "stations/station_9.json",
+            {"id": 9, "max_slots": 1, "vehicles": {"charging": {"estimated_timestamp": NOON}}},
+        )
+        storage = self.make()
+        self.assertEqual(self.available(storage, 9), 1)
+        self.assertEqual(self.available(storage, 7), 1)
+        self.assertEqual(self.read("stations/station_9.json")["vehicles"], {})
+
+    def test_damaged_user(self) -> None:
+        """A damaged user file is set aside; its paid slot stays, the rest goes on."""
+        storage = self.make()
+        for user_id in ("u1", "u2"):
+            storage.add_user(a_user(user_id))
+        storage.take_slot(a_session())
+        before = self.available(storage)
+        storage.close()
+        for content in ("{", "[]", "{}", '{"user_car":{}}', "\x00", "[" * 9999):
+            self.write("users/u1.json", content)
+            storage = self.make()
+            self.assertEqual([user.user_id for user in storage.users()], ["u2"])
+            self.assertEqual(self.available(storage), before)
+            storage.close()
+        self.assertEqual(len(list(self.data.glob("users/u1.json.damaged*"))), 6)
+
+    def test_damaged_station(self) -> None:
+        """A damaged station file takes that station out of service, and is left as it is."""
+        self.make().close()
+        for content in ("", "{", "[]", '{"max_slots":"x"}', '{"max_slots":1,"vehicles":[]}',
+                        '{"max_slots":0,"vehicles":{"a":{}}}', '{"vehicles":{"a":5}}',
+                        '{"vehicles":{"a":{"estimated_timestamp":"soon"}}}'):  # fmt: skip
+            path = self.write("stations/station_7.json", content)
+            storage = self.make()
+            self.assertRaises(UnknownStation, storage.station, "7")
+            self.assertEqual(len(storage.stations()), 35)
+            storage.close()
+            self.assertEqual(path.read_text(), content)
+
+    def test_station_without_row(self) -> None:
+        """A station that the CSV does not have is not in service, but its sessions end."""
+        self.write(
+            "stations/station_99.json",
+            {"max_slots": 1, "vehicles": {"x": {"estimated_timestamp": NOON - 1}}},
+        )
+        self.write("stations/notes.json", "{")
+        self.write("stations/station_x.json", "{")
+        storage = self.make()
+        self.assertRaises(UnknownStation, storage.station, "99")
+        self.assertEqual(storage.sweep(NOON, 0).freed, 1)
+
+    def test_broken_data_sets(self) -> None:
+        """A catalogue or CSV with mistakes stops the start, each mistake named."""
+        for name, content, words in (
+            (CARS, "{", ["car_models.json", "not JSON"]),
+            (CARS, "[]", ["object"]),
+            (CARS, "{}", ["no car model"]),
+            (CARS, '{"A":5,"B":{"battery_capacity":-1}}', ["'A'", "'B'", "battery_capacity"]),
+            (STATIONS, "", ["column 'id' is missing"]),
+            (STATIONS, "\ufeffid;nomeDoPosto\n", ["latitude"]),
+        ):
+            self.data = Path(self.mktemp())
+            self.write(name, content)
+            error = self.assertRaises(StorageError, self.make)
+            for word in words:
+                self.assertIn(word, str(error))
+
+    def test_not_ours(self) -> None:
+        """A folder of other things, a file, and a place that cannot be made are refused."""
+        self.write("thesis.txt", "x")
+        self.assertIn("not a data directory", str(self.assertRaises(StorageError, self.make)))
+        self.data = self.data / "thesis.txt"
+        self.assertIn("not a directory", str(self.assertRaises(StorageError, self.make)))
+        self.data = self.data / "sub"
+        self.assertIn("Not a directory", str(self.assertRaises(StorageError, self.make)))
+
+    def test_owned(self) -> None:
+        """A second process, or storage, is refused while the first is open."""
+        storage = self.make()
+        error = self.assertRaises(StorageError, FileStorage(self.data).open, NOON)
+        self.assertIn(f"in use by another evcharge process ({os.getpid()})", str(error))
+        self.again(storage)
+
+    def test_leftovers(self) -> None:
+        """What a crash left half-written is cleared away."""
+        self.make().close()
+        path = self.write("users/u9.json.tmp", "{")
+        self.make()
+        self.assertFalse(path.exists())
+
+    def test_payments(self) -> None:
+        """Every payment is listed once, also when the process ended before it could be."""
+        storage = self.make()
+        for user_id in ("u1", "u2"):
+            storage.add_user(a_user(user_id))
+            storage.take_slot(a_session(user_id))
+        storage.close()
+        listed = (self.data / PAYMENTS).read_bytes()
+        first, second = listed.splitlines(keepends=True)
+        for content in (listed, first, b"", first + second[:20], None):
+            if content is None:
+                (self.data / PAYMENTS).unlink()
+            else:
+                (self.data / PAYMENTS).write_bytes(content)
+            self.make().close()
+            after = (self.data / PAYMENTS).read_bytes()
+            self.assertEqual(sorted(after.splitlines(keepends=True)), sorted([first, second]))
+        self.assertEqual(json.loads(first)["amount_brl"], 12.3)
+
+    def test_disk_full(self) -> None:
+        """A write that fails changes nothing, and the next one is served."""
+        storage = self.make()
+        storage.add_user(a_user())
+        before = self.available(storage)
+
+        def full(path: Path, content: bytes) -> None:
+            raise OSError(28, "No space left on device")
+
+        with_space = files_module.write_durably
+        self.patch(files_module, "write_durably", full)
+        self.assertRaises(StorageUnavailable, storage.take_slot, a_session())
+        self.assertRaises(StorageUnavailable, storage.add_user, a_user("u2"))
+        self.patch(files_module, "write_durably", with_space)
+        self.assertEqual(self.available(storage), before)
+        self.assertRaises(UnknownUser, storage.user, "u2")
+        storage.take_slot(a_session())
+        self.patch(files_module, "write_durably", full)
+        self.assertRaises(StorageUnavailable, storage.sweep, NOON + 60, 0)
+        self.patch(files_module, "write_durably", with_space)
+        self.assertEqual(storage.sweep(NOON + 60, 0).freed, 1)
+
+    def test_payments_owed(self) -> None:
+        """A payment that could not be listed is listed with the next one."""
+        storage = self.make()
+        for user_id in ("u1", "u2"):
+            storage.add_user(a_user(user_id))
+        (self.data / PAYMENTS).mkdir()
+        storage.take_slot(a_session("u1"))
+        (self.data / PAYMENTS).rmdir()
+        storage.take_slot(a_session("u2"))
+        lines = (self.data / PAYMENTS).read_text().splitlines()
+        self.assertEqual([json.loads(line)["user"] for line in lines], ["u1", "u2"])
