@@ -30,9 +30,8 @@ class Navigation:
 
     def handle(self, data: Data) -> Deferred[Reply]:
         require(data, "user_id", "route_distance")
-        user = find_user(self.call, self.storage, data)
         distance = number(data, "route_distance", 0, over=True)
-        return user.addCallback(self._reply, distance)
+        return find_user(self.call, self.storage, data).addCallback(self._reply, distance)
 
     def on_failure(self, data: Data) -> dict[str, Any]:
         return {"can_complete": False, "autonomy": 0}

@@ -1,0 +1,192 @@
+"""The services together, in this process, over real sockets, threads and files."""
+
+import json
+from pathlib import Path
+
+from twisted.application.service import IServiceMaker
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import clientFromString, connectProtocol
+from twisted.internet.threads import deferToThread
+from twisted.plugin import getPlugins
+from twisted.protocols.basic import LineReceiver
+from twisted.python.usage import UsageError
+from twisted.trial.unittest import SynchronousTestCase, TestCase
+
+from evcharge.healthcheck import healthy
+from evcharge.storage import StorageUnavailable
+from evcharge.tap import DriverService, Options, makeService
+
+
+class Driver(LineReceiver):
+    """Sends requests, and waits for replies one by one."""
+
+    delimiter = b"\n"
+    MAX_LENGTH = 10**6
+
+    def __init__(self) -> None:
+        self.waiting: list[Deferred] = []
+        self.lost: Deferred = Deferred()
+
+    def request(self, kind: str, **data: object) -> Deferred:
+        request = {"type": kind, "data": data, "status": {}, "timestamp": "", "id": kind}
+        self.sendLine(json.dumps(request).encode())
+        self.waiting.append(Deferred())
+        return self.waiting[-1]
+
+    def lineReceived(self, line: bytes) -> None:
+        self.waiting.pop(0).callback(json.loads(line))
+
+    def connectionLost(self, reason: object) -> None:
+        self.lost.callback(None)
+
+
+class ServerTests(TestCase):
+    """A server made from its options."""
+
+    def make(self, *more: str) -> object:
+        options = Options()
+        options.parseOptions(
+            ["--port", "tcp:0:interface=127.0.0.1", "--data", self.mktemp(), "--verbose", *more]
+        )
+        server = makeService(options)
+        server.privilegedStartService()
+        server.startService()
+        (self.drivers,) = (s for s in server if isinstance(s, DriverService))
+        self.port = int(self.drivers.address.rsplit(":", 1)[1])
+        return server
+
+    async def connect(self) -> Driver:
+        endpoint = clientFromString(reactor, f"tcp:127.0.0.1:{self.port}")
+        return await connectProtocol(endpoint, Driver())
+
+    async def test_journey(self) -> None:
+        """A driver logs in, pays, and is swept away when charging has ended."""
+        server = self.make("--time-scale", "1000000", "--sweep-interval", "0.05")
+        try:
+            driver = await self.connect()
+            login = await driver.request(
+                "LOGIN", user_name="Ana", selected_car="Tesla Model 3", battery_car=40
+            )
+            user = login["data"]["user_id"]
+            paid = await driver.request("PAYMENT", user_id=user, id_station=1, confirmation=True)
+            self.assertTrue(paid["data"]["confirmation"])
+            while True:
+                reply = await driver.request("NAVIGATION", user_id=user, route_distance=1)
+                if reply["status"]["code"] == 404:
+                    break
+            self.assertTrue(await deferToThread(healthy, "127.0.0.1", self.port))
+        finally:
+            await server.stopService()
+        await driver.lost
+        self.assertFalse(await deferToThread(healthy, "127.0.0.1", self.port))
+
+    async def test_drain_limit(self) -> None:
+        """A request that the storage never answers gets 503 when the server must end."""
+        from evcharge import tap
+
+        self.patch(tap, "ANSWER_S", 0.2)
+        server = self.make()
+        handler = self.drivers._controller._handlers["START"]
+        stuck: Deferred = Deferred()
+        object.__setattr__(handler, "call", lambda f, *args: stuck)
+        driver = await self.connect()
+        first, second = driver.request("START"), driver.request("NAVIGATION")
+        # The server has read both once it answers another connection.
+        other = await self.connect()
+        await other.request("NAVIGATION")
+        stopped = server.stopService()
+        self.assertEqual((await first)["status"]["code"], 503)
+        self.assertEqual((await second)["status"]["code"], 503)
+        await stopped
+        await driver.lost
+        await other.lost
+
+    async def test_unix_socket(self) -> None:
+        """The port may be any endpoint."""
+        path = Path("/tmp") / f"evcharge-{id(self)}.sock"
+        options = Options()
+        options.parseOptions(["--port", f"unix:{path}", "--data", self.mktemp()])
+        server = makeService(options)
+        server.startService()
+        try:
+            endpoint = clientFromString(reactor, f"unix:{path}")
+            driver = await connectProtocol(endpoint, Driver())
+            self.assertEqual((await driver.request("START"))["id"], "START")
+        finally:
+            await server.stopService()
+            await driver.lost
+
+    async def test_cannot_start(self) -> None:
+        """A start that cannot be ends with status 1 and leaves nothing behind."""
+        server = self.make()
+        try:
+            for arguments in (["--port", f"{self.port}"], ["--data", "/proc/x", "--port", "0"]):
+                options = Options()
+                options.parseOptions(["--data", self.mktemp(), *arguments])
+                second = makeService(options)
+                with self.assertRaises(SystemExit) as exit:
+                    second.startService()
+                self.assertEqual(exit.exception.code, 1)
+                await second.stopService()
+        finally:
+            await server.stopService()
+
+    async def test_threads(self) -> None:
+        """What a storage raises in its thread reaches who asked."""
+        server = self.make()
+        (threads,) = (s for s in server if s.name == "storage threads")
+
+        def fail() -> None:
+            raise StorageUnavailable("x")
+
+        try:
+            await self.assertFailure(threads(fail), StorageUnavailable)
+        finally:
+            await server.stopService()
+
+
+class OptionsTests(SynchronousTestCase):
+    """The command line."""
+
+    def test_defaults(self) -> None:
+        """The defaults are those of the documents, and paths are made absolute."""
+        options = Options()
+        options.parseOptions([])
+        self.assertEqual(
+            {k: v for k, v in options.items() if k != "data"},
+            {
+                "port": "tcp:8888",
+                "sweep-interval": 5,
+                "user-ttl": 86400,
+                "time-scale": 1,
+                "language": "pt",
+                "max-line": 65536,
+                "verbose": 0,
+            },
+        )
+        self.assertTrue(Path(options["data"]).is_absolute())
+
+    def test_wrong(self) -> None:
+        """A wrong value is refused with the option's name."""
+        for option, value in (
+            ("sweep-interval", "0"),
+            ("user-ttl", "x"),
+            ("time-scale", "inf"),
+            ("language", "fr"),
+            ("max-line", "1.5"),
+            ("port", "70000"),
+            ("port", "nonsense:1"),
+            ("data", ""),
+        ):
+            error = self.assertRaises(UsageError, Options().parseOptions, [f"--{option}", value])
+            self.assertIn(f"--{option}", str(error))
+
+    def test_version(self) -> None:
+        """`--version` exits with status 0."""
+        error = self.assertRaises(SystemExit, Options().parseOptions, ["--version"])
+        self.assertEqual(error.code, 0)
+
+    def test_plugin(self) -> None:
+        """twistd knows the plugin."""
+        self.assertIn("evcharge", [plugin.tapname for plugin in getPlugins(IServiceMaker)])
