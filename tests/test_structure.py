@@ -140,3 +140,8 @@ class TranscriptTests(SynchronousTestCase):
     def test_protocol_page(self) -> None:
         """Every transcript of the protocol page is what the server says."""
         self.assertGreaterEqual(self.replay(ROOT / "docs" / "protocol.md"), 5)
+
+    def test_readme(self) -> None:
+        """So are those of the two front pages."""
+        for name in ("README.md", "README.pt-BR.md"):
+            self.assertEqual(self.replay(ROOT / name), 1)
