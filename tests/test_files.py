@@ -273,6 +273,16 @@ class FileStorageTests(StorageContract, SynchronousTestCase):
             storage.close()
             self.assertEqual(path.read_text(), content)
 
+    def test_unreadable(self) -> None:
+        """A file that cannot be read at all stops only what depends on it."""
+        self.make().close()
+        (self.data / "stations" / "station_7.json").unlink()
+        (self.data / "stations" / "station_7.json").mkdir()
+        (self.data / "users" / "u1.json").mkdir()
+        storage = self.make()
+        self.assertEqual(len(storage.stations()), 35)
+        self.assertRaises(UnknownUser, storage.user, "u1")
+
     def test_station_without_row(self) -> None:
         """A station that the CSV does not have is not in service, but its sessions end."""
         self.write(

@@ -225,6 +225,12 @@ class FileStorage(MemoryStorage):
     def _load_user(self, path: Path) -> None:
         try:
             user = _read_user(path)
+        except OSError as error:
+            self.log.error(
+                "{path}: cannot be read: {error}; its user is unknown",
+                path=str(path),
+                error=error.strerror or str(error),
+            )
         except ValueError as error:
             aside = _free_name(path)
             path.rename(aside)
@@ -254,10 +260,10 @@ class FileStorage(MemoryStorage):
                 table, as_written = self._read_table(
                     record, station_id, stations.get(station_id), now
                 )
-            except ValueError as error:
+            except (ValueError, OSError) as error:
                 broken.add(station_id)
                 self.log.error(
-                    "{path}: damaged: {error}; the station is out of service",
+                    "{path}: cannot be used: {error}; the station is out of service",
                     path=str(path),
                     error=str(error),
                 )
