@@ -96,9 +96,9 @@ class Controller:
             return succeed(self._failed(Failure(RequestFailed(UNKNOWN_TYPE)), request))
         if self._closed:
             return succeed(self._failed(Failure(RequestFailed(UNAVAILABLE)), request))
-        return maybeDeferred(handler.handle, request.data).addCallbacks(
-            self._done, self._failed, callbackArgs=(request,), errbackArgs=(request,)
-        )
+        # The errback is for both: a reply that cannot be written is a failure as well.
+        replied = maybeDeferred(handler.handle, request.data).addCallback(self._done, request)
+        return replied.addErrback(self._failed, request)
 
     def too_large(self) -> bytes:
         """The reply to a line that is longer than the limit."""

@@ -61,6 +61,10 @@ def parse_car_models(content: bytes, source: str) -> dict[str, dict[str, Any]]:
             models[name] = {**facts, **CarModel.from_facts(facts).facts()}
         except ValueError as error:
             problems.append(f"{source}: model {name!r}: {error}")
+    try:
+        json.dumps(catalogue, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        problems.append(f"{source}: has text that is not Unicode (half of a surrogate pair)")
     if not catalogue:
         problems.append(f"{source}: has no car model")
     if problems:

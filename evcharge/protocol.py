@@ -128,7 +128,8 @@ class DriverProtocol(LineReceiver):
             return
         if self._draining or self._at_eof:
             self._end()
-        elif len(self._buffer) <= self.factory.max_line:
+        else:
+            # What is left is part of a line, whose rest must come for it to be judged.
             self.transport.resumeProducing()
 
     # The client does not read, or has said all it wants to

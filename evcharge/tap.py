@@ -227,8 +227,9 @@ class StorageService(Service):
 
     name = "storage"
 
-    def __init__(self, storage: Storage, now: Callable[[], float]) -> None:
+    def __init__(self, storage: Storage, threads: StorageThreads, now: Callable[[], float]) -> None:
         self._storage = storage
+        self._threads = threads
         self._now = now
 
     def startService(self) -> None:
@@ -237,7 +238,10 @@ class StorageService(Service):
 
     def stopService(self) -> None:
         super().stopService()
-        self._storage.close()
+        # With a write still stuck in a thread, no other process may have the storage before this
+        # one is gone.
+        if not self._threads.busy:
+            self._storage.close()
 
 
 class Server(MultiService):
@@ -266,7 +270,7 @@ class Server(MultiService):
         factory = DriverFactory(
             controller.dispatch, controller.too_large, reactor, options["max-line"]
         )
-        self._storage_service = StorageService(storage, now)
+        self._storage_service = StorageService(storage, threads, now)
         self._drivers = DriverService(
             serverFromString(reactor, options["port"]), factory, controller, reactor
         )

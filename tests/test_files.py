@@ -265,6 +265,8 @@ class FileStorageTests(StorageContract, SynchronousTestCase):
         self.make().close()
         for content in ("", "{", "[]", '{"max_slots":"x"}', '{"max_slots":1,"vehicles":[]}',
                         '{"max_slots":0,"vehicles":{"a":{}}}', '{"vehicles":{"a":5}}',
+                        '{"vehicles":{"\\ud800":{}}}',
+                        '{"vehicles":{"a":{"paid_timestamp":1744033512678000}}}',
                         '{"vehicles":{"a":{"estimated_timestamp":"soon"}}}'):  # fmt: skip
             path = self.write("stations/station_7.json", content)
             storage = self.make()
@@ -374,6 +376,47 @@ class FileStorageTests(StorageContract, SynchronousTestCase):
         self.assertRaises(StorageUnavailable, storage.sweep, NOON + 60, 0)
         self.patch(files_module, "write_durably", with_space)
         self.assertEqual(storage.sweep(NOON + 60, 0).freed, 1)
+
+    def test_flush_fails(self) -> None:
+        """A write whose last flush fails is taken back, so that disk and memory agree."""
+        storage = self.make()
+        storage.add_user(a_user())
+        before = self.available(storage)
+
+        def fails(folder: Path) -> None:
+            raise OSError(5, "Input/output error")
+
+        works = files_module._sync_folder
+        self.patch(files_module, "_sync_folder", fails)
+        self.assertRaises(StorageUnavailable, storage.take_slot, a_session())
+        self.assertRaises(StorageUnavailable, storage.add_user, a_user("u2"))
+        self.patch(files_module, "_sync_folder", works)
+        storage.end_journey("u1")
+        storage = self.again(storage)
+        self.assertEqual((self.available(storage), storage.users()), (before, ()))
+
+    def test_sweep_passes_over(self) -> None:
+        """A station that cannot be written keeps no other from being swept."""
+        storage = self.make()
+        for number in (1, 2, 3):
+            storage.add_user(a_user(f"u{number}"))
+            storage.take_slot(a_session(f"u{number}", number))
+        obstacle = self.data / "stations" / "station_1.json.tmp"
+        obstacle.mkdir()
+        self.assertRaises(StorageUnavailable, storage.sweep, NOON + 60, 0)
+        self.assertEqual(list(storage._held), ["u1"])
+        obstacle.rmdir()
+        self.assertEqual(storage.sweep(NOON + 60, 0).freed, 1)
+
+    def test_owed_at_sweep(self) -> None:
+        """A payment that could not be listed is listed by a sweep, before its session ends."""
+        storage = self.make()
+        storage.add_user(a_user())
+        (self.data / PAYMENTS).mkdir()
+        storage.take_slot(a_session())
+        (self.data / PAYMENTS).rmdir()
+        storage.sweep(NOON + 60, 0)
+        self.assertEqual(len((self.data / PAYMENTS).read_text().splitlines()), 1)
 
     def test_payments_owed(self) -> None:
         """A payment that could not be listed is listed with the next one."""

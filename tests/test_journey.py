@@ -566,6 +566,12 @@ class FailureTests(SynchronousTestCase):
         self.assertNotIn("secret", json.dumps(reply))
         self.assertTrue(self.flushLoggedErrors(ZeroDivisionError))
 
+    def test_unwritable_reply(self) -> None:
+        """A reply that cannot be written is an incident, not a silence."""
+        to = MemoryServer(MemoryStorage({"A": {"note": "\ud800"}}))
+        self.assertEqual(outcome(to.request("START")), (500, "internal"))
+        self.assertTrue(self.flushLoggedErrors(UnicodeEncodeError))
+
     def test_sweep_goes_on(self) -> None:
         """A sweep that failed is logged, and the next one comes all the same."""
         to = server(station(1, power_kw=40.0))

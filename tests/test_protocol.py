@@ -117,6 +117,15 @@ class DriverProtocolTests(SynchronousTestCase):
             self.answer(number)
         self.assertEqual(self.transport.producerState, "producing")
 
+    def test_full_buffer(self) -> None:
+        """A line that fills what may be read ahead does not keep its own end from coming."""
+        self.protocol.dataReceived(b"a\n0123456789\r")
+        self.answer(0)
+        self.assertEqual(self.transport.producerState, "producing")
+        self.protocol.dataReceived(b"\n")
+        self.answer(1)
+        self.assertEqual(self.transport.take(), b"re:a\nre:0123456789\n")
+
     def test_fair(self) -> None:
         """After some lines the other connections get their turn, blank lines counted."""
         self.protocol.dataReceived(b"\n" * (LINES_PER_TURN - 1) + b"now\nnow\n")

@@ -18,6 +18,9 @@ DEFAULT_POWER_KW = 50.0
 TRAVEL_SPEED_SHARE = 0.7
 """Share of a car's top speed at which it is taken to travel."""
 
+LEAST_FIGURE, MOST_FIGURE = 1e-6, 1e6
+"""Bounds of a car's figures, in whatever unit: within them every result stays finite."""
+
 
 @attrs.frozen
 class CarModel:
@@ -48,8 +51,10 @@ class CarModel:
             if name not in facts:
                 raise ValueError(f"{name} is missing")
             number = finite_number(facts[name])
-            if number is None or number <= 0:
-                raise ValueError(f"{name} must be a number over 0, not {facts[name]!r}")
+            if number is None or not LEAST_FIGURE <= number <= MOST_FIGURE:
+                raise ValueError(
+                    f"{name} must be a number over 0, up to {MOST_FIGURE:g}, not {facts[name]!r}"
+                )
             return number
 
         for name in ("brand", "model"):

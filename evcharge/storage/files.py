@@ -9,6 +9,7 @@ follows from the stations' files and is completed from them after a crash.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -31,10 +32,10 @@ from evcharge.datasets import (
     parse_car_models,
     parse_stations,
 )
-from evcharge.models.electric_car import CarModel, ElectricCar
+from evcharge.models.electric_car import MOST_FIGURE, CarModel, ElectricCar
 from evcharge.models.station import ChargingSession, SlotTable, Station
 from evcharge.models.user import User
-from evcharge.storage import StorageError, StorageUnavailable, Summary
+from evcharge.storage import StorageError, StorageUnavailable, Summary, SweepResult
 from evcharge.storage.memory import MemoryStorage
 from evcharge.utils.numbers import finite_number, whole_number
 from evcharge.utils.time_utils import iso_utc
@@ -260,7 +261,7 @@ class FileStorage(MemoryStorage):
                 table, as_written = self._read_table(
                     record, station_id, stations.get(station_id), now
                 )
-            except (ValueError, OSError) as error:
+            except (ValueError, ArithmeticError, OSError) as error:
                 broken.add(station_id)
                 self.log.error(
                     "{path}: cannot be used: {error}; the station is out of service",
@@ -311,11 +312,16 @@ class FileStorage(MemoryStorage):
             return value
 
         paid = facts.get("paid_timestamp")
+        receipt_id = str(facts.get("receipt_id") or uuid4())
+        # What could not be written again later is better refused now.
+        (user_id + receipt_id).encode()
+        if paid is not None:
+            iso_utc(number("paid_timestamp", 0))
         return ChargingSession(
             user_id=user_id,
             station_id=station_id,
             estimated_timestamp=number("estimated_timestamp", now + charge_s),
-            receipt_id=str(facts.get("receipt_id") or uuid4()),
+            receipt_id=receipt_id,
             amount=Decimal(f"{number('amount', float(amount)):.2f}"),
             charge_minutes=number("charge_minutes", charge_s / 60),
             paid_timestamp=None if paid is None else number("paid_timestamp", 0),
@@ -347,7 +353,14 @@ class FileStorage(MemoryStorage):
 
     def _save_slots(self, slots: SlotTable) -> None:
         with _unavailable(self._station_path(slots.station_id)):
-            self._write_slots(slots)
+            try:
+                self._write_slots(slots)
+            except OSError:
+                # The file may have been replaced and only the flush have failed: it must not say
+                # what the caller is told did not happen.
+                with contextlib.suppress(OSError):
+                    self._write_slots(self._slots[slots.station_id])
+                raise
 
     def _write_slots(self, slots: SlotTable) -> None:
         write_durably(self._station_path(slots.station_id), _to_json(_table_record(slots)))
@@ -355,7 +368,12 @@ class FileStorage(MemoryStorage):
     def _save_user(self, user: User) -> None:
         path = self._user_path(user.user_id)
         with _unavailable(path):
-            write_durably(path, _to_json(_user_record(user)))
+            try:
+                write_durably(path, _to_json(_user_record(user)))
+            except OSError:
+                with contextlib.suppress(OSError):
+                    path.unlink()
+                raise
 
     def _delete_user(self, user_id: str) -> None:
         path = self._user_path(user_id)
@@ -368,11 +386,21 @@ class FileStorage(MemoryStorage):
     def _record_payment(self, session: ChargingSession) -> None:
         with self._payments_lock:
             self._payments_owed.append(session)
+        self._list_payments()
+
+    def sweep(self, now: float, logged_in_before: float) -> SweepResult:
+        # Before the sessions end whose files still have what the list has not.
+        self._list_payments()
+        return super().sweep(now, logged_in_before)
+
+    def _list_payments(self) -> None:
+        with self._payments_lock:
+            if not self._payments_owed:
+                return
             try:
                 self._append_payments()
             except OSError as error:
-                # The payment stands, the station's file has it: the list gets it with the next
-                # one, or when the directory is opened next.
+                # The payment stands, the station's file has it: each sweep tries again.
                 self.log.error(
                     "{path}: {error}; the payment will be listed later",
                     path=str(self._directory / PAYMENTS),
@@ -382,15 +410,16 @@ class FileStorage(MemoryStorage):
     def _append_payments(self) -> None:
         lines = b"".join(_payment_line(session) for session in self._payments_owed)
         path = self._directory / PAYMENTS
-        with path.open("ab") as file:
-            start = file.tell()
+        # Unbuffered: a buffer would write what is left of it when the file is closed.
+        with path.open("ab", buffering=0) as file:
+            start = os.fstat(file.fileno()).st_size
             try:
-                file.write(lines)
-                file.flush()
+                if file.write(lines) != len(lines):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
                 os.fsync(file.fileno())
             except OSError:
                 with contextlib.suppress(OSError):
-                    os.truncate(path, start)
+                    file.truncate(start)
                 raise
         self._payments_owed.clear()
 
@@ -464,8 +493,8 @@ def _read_user(path: Path) -> User:
     if not isinstance(facts, dict):
         raise ValueError("user_car must be an object")
     level = finite_number(facts.get("current_battery"))
-    if level is None or level < 0:
-        raise ValueError("user_car.current_battery must be a number, 0 or more")
+    if level is None or not 0 <= level <= MOST_FIGURE:
+        raise ValueError(f"user_car.current_battery must be a number from 0 to {MOST_FIGURE:g}")
     try:
         model = CarModel.from_facts(facts)
     except ValueError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from evcharge.models.station import ChargingSession, SlotTable, Station, StationState
@@ -12,7 +12,6 @@ from evcharge.models.user import User
 from evcharge.storage import (
     NoFreeSlot,
     SlotHeldElsewhere,
-    StorageUnavailable,
     Summary,
     SweepResult,
     UnknownStation,
@@ -150,24 +149,36 @@ class MemoryStorage:
             self._remove_user(user_id)
 
     def sweep(self, now: float, logged_in_before: float) -> SweepResult:
-        freed = removed = 0
-        while (ended := self._pop_due(self._ends, now)) is not None:
-            _, user_id, station_id = ended
-            try:
-                freed += self._end_session(user_id, station_id, now)
-            except StorageUnavailable:
-                with self._heaps_lock:
-                    heapq.heappush(self._ends, ended)
-                raise
-        while (login := self._pop_due(self._logins, logged_in_before)) is not None:
-            _, user_id = login
-            try:
-                removed += self._remove_unpaid(user_id)
-            except StorageUnavailable:
-                with self._heaps_lock:
-                    heapq.heappush(self._logins, login)
-                raise
+        freed = self._for_all_due(
+            self._ends, now, lambda entry: self._end_session(entry[1], entry[2], now)
+        )
+        removed = self._for_all_due(
+            self._logins, logged_in_before, lambda entry: self._remove_unpaid(entry[1])
+        )
         return SweepResult(freed, removed)
+
+    def _for_all_due(self, heap: list[Any], until: float, end: Callable[[Any], bool]) -> int:
+        """
+        End every entry of `heap` that is due; how many there were to end.
+
+        One that fails stays in the heap for the next sweep and keeps no other from its end; the
+        failure is raised when all have had their turn.
+        """
+        count = 0
+        failed: list[Any] = []
+        failure: Exception | None = None
+        while (entry := self._pop_due(heap, until)) is not None:
+            try:
+                count += end(entry)
+            except Exception as error:
+                failed.append(entry)
+                failure = error
+        with self._heaps_lock:
+            for entry in failed:
+                heapq.heappush(heap, entry)
+        if failure is not None:
+            raise failure
+        return count
 
     def _pop_due(self, heap: list[Any], until: float) -> Any:
         """The first entry of `heap` if it is due, else None."""

@@ -62,5 +62,10 @@ class StorageThreads(Service):
         super().stopService()
         # Stopping joins the threads. One that is still busy by now has had its time: it dies with
         # the process, and what it was writing is whole or absent, as after any crash.
-        if not self._under_way:
+        if not self.busy:
             self._pool.stop()
+
+    @property
+    def busy(self) -> bool:
+        """Whether a call is under way."""
+        return self._under_way > 0
