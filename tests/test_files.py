@@ -408,24 +408,33 @@ class FileStorageTests(StorageContract, SynchronousTestCase):
         obstacle.rmdir()
         self.assertEqual(storage.sweep(NOON + 60, 0).freed, 1)
 
-    def test_owed_at_sweep(self) -> None:
-        """A payment that could not be listed is listed by a sweep, before its session ends."""
-        storage = self.make()
-        storage.add_user(a_user())
-        (self.data / PAYMENTS).mkdir()
-        storage.take_slot(a_session())
-        (self.data / PAYMENTS).rmdir()
-        storage.sweep(NOON + 60, 0)
-        self.assertEqual(len((self.data / PAYMENTS).read_text().splitlines()), 1)
-
-    def test_payments_owed(self) -> None:
-        """A payment that could not be listed is listed with the next one."""
+    def owing(self) -> FileStorage:
+        """A storage with the users u1 and u2, and a payment of u1 that could not be listed."""
         storage = self.make()
         for user_id in ("u1", "u2"):
             storage.add_user(a_user(user_id))
         (self.data / PAYMENTS).mkdir()
         storage.take_slot(a_session("u1"))
         (self.data / PAYMENTS).rmdir()
-        storage.take_slot(a_session("u2"))
+        return storage
+
+    def listed(self) -> list[str]:
         lines = (self.data / PAYMENTS).read_text().splitlines()
-        self.assertEqual([json.loads(line)["user"] for line in lines], ["u1", "u2"])
+        return [json.loads(line)["user"] for line in lines]
+
+    def test_payments_owed(self) -> None:
+        """A payment that could not be listed is listed with the next one."""
+        self.owing().take_slot(a_session("u2"))
+        self.assertEqual(self.listed(), ["u1", "u2"])
+
+    def test_owed_at_sweep(self) -> None:
+        """Or by a sweep, before its session ends."""
+        self.owing().sweep(NOON + 60, 0)
+        self.assertEqual(self.listed(), ["u1"])
+
+    def test_owed_at_close(self) -> None:
+        """Or when the storage is closed, though the journey has ended."""
+        storage = self.owing()
+        storage.end_journey("u1")
+        storage.close()
+        self.assertEqual(self.listed(), ["u1"])

@@ -139,6 +139,7 @@ class FileStorage(MemoryStorage):
         return self._summary()
 
     def close(self) -> None:
+        self._list_payments()
         if self._lock is not None:
             self._lock.close()
             self._lock = None
@@ -400,7 +401,8 @@ class FileStorage(MemoryStorage):
             try:
                 self._append_payments()
             except OSError as error:
-                # The payment stands, the station's file has it: each sweep tries again.
+                # The payment stands, the station's file has it: the next one, each sweep and
+                # the closing try again.
                 self.log.error(
                     "{path}: {error}; the payment will be listed later",
                     path=str(self._directory / PAYMENTS),
