@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable
-from uuid import uuid4
+from functools import partial
 
 import attrs
 
 from evcharge.models.electric_car import TARGET_PERCENT, CarModel, ElectricCar
 from evcharge.models.station import plan_session
 from evcharge.models.user import User
-from evcharge.storage import NoFreeSlot, Storage
+from evcharge.storage import AddUser, ListStations, NoFreeSlot, Storage, TakeSlot, carry_out
+from evcharge.utils.ids import uuid7
 
 Progress = Callable[[Iterable[int]], Iterable[int]]
 
@@ -53,8 +54,8 @@ def make_users(
         _, facts = chance.choice(models)
         percent = chance.uniform(10, 100)
         car = ElectricCar.charged_to(CarModel.from_facts(facts), percent)
-        user = User(str(uuid4()), f"Cliente_{number}", car, now)
-        storage.add_user(user)
+        user = User(uuid7(now), f"Cliente_{number}", car, now)
+        carry_out(storage, AddUser(user))
         if percent < TARGET_PERCENT:
             charging += _put_somewhere(storage, user, chance, now)
     return Made(len(missing), charging)
@@ -62,12 +63,14 @@ def make_users(
 
 def _put_somewhere(storage: Storage, user: User, chance: random.Random, now: float) -> bool:
     """Take a slot for the user at a random station; False where none is free."""
-    free = [state.station for state in storage.stations() if state.available_slots > 0]
+    states = carry_out(storage, ListStations())
+    free = [state.station for state in states if state.available_slots > 0]
     if not free:
         return False
-    station = chance.choice(free)
+    plan = partial(plan_session, receipt_id=uuid7(now), now=now, time_scale=1.0)
     try:
-        storage.take_slot(plan_session(user.user_id, user.car, station, str(uuid4()), now, 1.0))
+        station_id = str(chance.choice(free).station_id)
+        carry_out(storage, TakeSlot(user.user_id, station_id, plan))
     except NoFreeSlot:
         return False
     return True

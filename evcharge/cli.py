@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred, inlineCallbacks
 from evcharge import __version__
 from evcharge.bootstrap import make_users
 from evcharge.datasets import DatasetError, StationRows, parse_car_models, parse_stations
-from evcharge.storage import StorageError, StorageUnavailable
+from evcharge.storage import ListStations, StorageError, StorageUnavailable, carry_out
 from evcharge.storage.files import FileStorage
 
 FETCH_TIMEOUT_S = 30.0
@@ -108,7 +108,7 @@ def _bootstrap(options: argparse.Namespace) -> None:
         storage.open(time.time())
         try:
             made = make_users(storage, options.users, options.seed, time.time(), _progress)
-            states = storage.stations()
+            states = carry_out(storage, ListStations())
         finally:
             storage.close()
     except (SourceError, StorageError, StorageUnavailable) as error:

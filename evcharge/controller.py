@@ -6,16 +6,20 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from uuid import uuid4
 
-from twisted.internet.defer import CancelledError, Deferred, maybeDeferred, succeed
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from evcharge.envelope import UNREADABLE_TYPE, Request, decode, encode
 from evcharge.errors import (
+    ALREADY_RESERVED,
     INTERNAL,
+    NO_SLOT,
+    STATION_NOT_FOUND,
     TOO_LARGE,
     UNAVAILABLE,
     UNKNOWN_TYPE,
+    USER_NOT_FOUND,
     Outcome,
     RequestFailed,
 )
@@ -24,32 +28,60 @@ from evcharge.handlers.auth import Login
 from evcharge.handlers.start import Start
 from evcharge.handlers.station import Payment, SelectionStation
 from evcharge.handlers.trip import Navigation
-from evcharge.storage import Call, Storage, StorageUnavailable
+from evcharge.storage import (
+    Eventual,
+    NoFreeSlot,
+    Perform,
+    SlotHeldElsewhere,
+    UnknownStation,
+    UnknownUser,
+)
+from evcharge.storage.group_commit import Unavailable
+from evcharge.utils.ids import uuid7
 from evcharge.utils.time_utils import iso_utc
 
 
 def journey(
-    storage: Storage,
-    call: Call,
+    perform: Perform,
+    car_models: Callable[[], Mapping[str, Mapping[str, Any]]],
     now: Callable[[], float],
     time_scale: float = 1.0,
-    new_id: Callable[[], str] = lambda: str(uuid4()),
+    new_id: Callable[[], str] | None = None,
 ) -> dict[str, Handler]:
     """
     The handlers of the driver's journey, by message type.
 
-    :param call: where the storage's blocking methods are called.
+    :param perform: carries out the storage's operations.
+    :param car_models: gives the catalogue, as :meth:`evcharge.storage.Storage.car_models` does.
     :param now: the present, seconds since the epoch.
     :param time_scale: how many times faster than real time charging goes.
     :param new_id: makes the ids of users and receipts: they must not be guessable.
     """
+    if new_id is None:
+
+        def new_id() -> str:
+            return uuid7(now())
+
     return {
-        "START": Start(storage, call),
-        "LOGIN": Login(storage, call, new_id, now),
-        "NAVIGATION": Navigation(storage, call),
-        "SELECTION_STATION": SelectionStation(storage, call, now, time_scale),
-        "PAYMENT": Payment(storage, call, new_id, now, time_scale),
+        "START": Start(perform, car_models),
+        "LOGIN": Login(perform, car_models, new_id, now),
+        "NAVIGATION": Navigation(perform),
+        "SELECTION_STATION": SelectionStation(perform, now, time_scale),
+        "PAYMENT": Payment(perform, new_id, now, time_scale),
     }
+
+
+def _told(error: BaseException | None) -> RequestFailed | None:
+    """What the client is told where an operation of the storage ends in `error`."""
+    if isinstance(error, UnknownUser):
+        return RequestFailed(USER_NOT_FOUND)
+    if isinstance(error, UnknownStation):
+        return RequestFailed(STATION_NOT_FOUND)
+    if isinstance(error, NoFreeSlot):
+        return RequestFailed(NO_SLOT)
+    if isinstance(error, SlotHeldElsewhere):
+        return RequestFailed(ALREADY_RESERVED, station=error.station_id)
+    return error if isinstance(error, RequestFailed) else None
 
 
 class Controller:
@@ -81,24 +113,29 @@ class Controller:
         """From now on answer every request with `unavailable`."""
         self._closed = True
 
-    def dispatch(self, line: bytes) -> Deferred[bytes]:
+    def dispatch(self, line: bytes) -> Eventual[bytes]:
         """
         Carry out the request that `line` holds.
 
-        :return: fires with the reply, whatever the line and whatever happens; cancelled, it fires
-            with `unavailable`, though what was begun may still be done.
+        :return: the reply, whatever the line and whatever happens, or a Deferred that fires with
+            it; cancelled, it fires with `unavailable`, though what was begun may still be done.
         """
         request = decode(line)
         if request.failure is not None:
-            return succeed(self._failed(Failure(request.failure), request))
+            return self._failed(Failure(request.failure), request)
         handler = self._handlers.get(request.type)
         if handler is None:
-            return succeed(self._failed(Failure(RequestFailed(UNKNOWN_TYPE)), request))
+            return self._failed(Failure(RequestFailed(UNKNOWN_TYPE)), request)
         if self._closed:
-            return succeed(self._failed(Failure(RequestFailed(UNAVAILABLE)), request))
+            return self._failed(Failure(RequestFailed(UNAVAILABLE)), request)
+        try:
+            reply = handler.handle(request.data)
+            if not isinstance(reply, Deferred):
+                return self._done(reply, request)
+        except Exception:
+            return self._failed(Failure(), request)
         # The errback is for both: a reply that cannot be written is a failure as well.
-        replied = maybeDeferred(handler.handle, request.data).addCallback(self._done, request)
-        return replied.addErrback(self._failed, request)
+        return reply.addCallback(self._done, request).addErrback(self._failed, request)
 
     def too_large(self) -> bytes:
         """The reply to a line that is longer than the limit."""
@@ -117,9 +154,10 @@ class Controller:
     def _failed(self, failure: Failure, request: Request) -> bytes:
         values: Mapping[str, object] = {}
         more: dict[str, Any] = {}
-        if isinstance(failure.value, RequestFailed):
-            outcome, values = failure.value.outcome, failure.value.values
-        elif failure.check(StorageUnavailable, CancelledError):
+        told = _told(failure.value)
+        if told is not None:
+            outcome, values = told.outcome, told.values
+        elif failure.check(Unavailable, CancelledError):
             outcome = UNAVAILABLE
             self.log.warn(
                 "{type} not served: {error}", type=request.type, error=failure.getErrorMessage()

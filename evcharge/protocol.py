@@ -104,11 +104,14 @@ class DriverProtocol(LineReceiver):
 
     def _carry_out(self, line: bytes) -> None:
         reply = self.factory.dispatch(line)
-        sent = reply.addCallback(self._send)
-        if not sent.called:
-            self._waiting = sent
-            self.paused = True
-            sent.addCallback(self._go_on)
+        if isinstance(reply, Deferred):
+            sent = reply.addCallback(self._send)
+            if not sent.called:
+                self._waiting = sent
+                self.paused = True
+                sent.addCallback(self._go_on)
+        else:
+            self.sendLine(reply)
 
     def _send(self, reply: bytes) -> None:
         if not self._lost:
@@ -212,8 +215,8 @@ class DriverFactory(Factory):
     """
     Makes the protocol of each connection, and ends them all.
 
-    :param dispatch: one line, without its end -> one reply, without its end; it never fails, and
-        when it is cancelled it gives the reply that says so.
+    :param dispatch: one line, without its end -> one reply, without its end, or a Deferred of it;
+        it never fails, and when it is cancelled it gives the reply that says so.
     :param too_large: makes the reply to a line over the limit.
     :param max_line: the most bytes of a line, without its end.
     """
@@ -222,7 +225,7 @@ class DriverFactory(Factory):
 
     def __init__(
         self,
-        dispatch: Callable[[bytes], Deferred[bytes]],
+        dispatch: Callable[[bytes], bytes | Deferred[bytes]],
         too_large: Callable[[], bytes],
         clock: IReactorTime,
         max_line: int = 65536,

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from evcharge.storage import Call, Storage, SweepResult
+from evcharge.storage import Perform, Sweep, SweepResult
 
 
 class StationMonitor(Service):
     """
     Sweeps the storage.
 
+    :param perform: carries out the storage's operations.
     :param clock: its `seconds` are seconds since the epoch.
     :param interval: seconds between two sweeps.
     :param user_ttl: seconds after which a user who never paid is removed.
@@ -25,10 +28,9 @@ class StationMonitor(Service):
     name = "station monitor"
 
     def __init__(
-        self, storage: Storage, call: Call, clock: IReactorTime, interval: float, user_ttl: float
+        self, perform: Perform, clock: IReactorTime, interval: float, user_ttl: float
     ) -> None:
-        self._storage = storage
-        self._call = call
+        self._perform = perform
         self._clock = clock
         self._interval = interval
         self._user_ttl = user_ttl
@@ -58,23 +60,25 @@ class StationMonitor(Service):
         if self._sweep is not None:
             self.log.warn("The previous sweep is still under way")
             return
-        now = self._clock.seconds()
-        try:
-            sweep = self._call(self._storage.sweep, now, now - self._user_ttl)
-        except Exception:
-            self._failed(Failure())
-            return
-        done = sweep.addCallbacks(self._swept, self._failed)
+        done = self._once().addErrback(self._failed)
         self._sweep = done
         done.addCallback(self._ended)
 
-    def _swept(self, result: SweepResult) -> None:
+    def _once(self) -> Deferred[None]:
+        now = self._clock.seconds()
+        sweep: Deferred[Any] = maybeDeferred(self._perform, Sweep(now, now - self._user_ttl))
+        done: Deferred[None] = sweep.addCallback(self._swept)
+        return done
+
+    def _swept(self, result: SweepResult) -> Deferred[None] | None:
         if result.freed or result.removed:
             self.log.info(
                 "Sweep: {freed} slots freed, {removed} users who never paid removed",
                 freed=result.freed,
                 removed=result.removed,
             )
+        # What is left of much goes on at once, with the drivers' requests in between.
+        return self._once() if result.more and self.running else None
 
     def _failed(self, failure: Failure) -> None:
         self.log.failure("The sweep failed; the next one will try again", failure=failure)

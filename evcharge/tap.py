@@ -23,9 +23,10 @@ from evcharge.controller import Controller, journey
 from evcharge.errors import LANGUAGES
 from evcharge.protocol import DriverFactory
 from evcharge.station_monitor import StationMonitor
-from evcharge.storage import Storage, StorageError
+from evcharge.storage import Operation, Storage, StorageError, performer
 from evcharge.storage.files import FileStorage
-from evcharge.storage.threads import StorageThreads
+from evcharge.storage.group_commit import GroupCommit
+from evcharge.storage.threads import StorageThread
 from evcharge.utils.numbers import finite_number, whole_number
 
 ANSWER_S = 4.0
@@ -227,9 +228,16 @@ class StorageService(Service):
 
     name = "storage"
 
-    def __init__(self, storage: Storage, threads: StorageThreads, now: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        storage: Storage,
+        group_commit: GroupCommit[Operation[Any]],
+        thread: StorageThread,
+        now: Callable[[], float],
+    ) -> None:
         self._storage = storage
-        self._threads = threads
+        self._group_commit = group_commit
+        self._thread = thread
         self._now = now
 
     def startService(self) -> None:
@@ -238,9 +246,10 @@ class StorageService(Service):
 
     def stopService(self) -> None:
         super().stopService()
+        self._group_commit.close()
         # With a write still stuck in a thread, no other process may have the storage before this
         # one is gone.
-        if not self._threads.busy:
+        if not self._thread.busy:
             self._storage.close()
 
 
@@ -248,7 +257,7 @@ class Server(MultiService):
     """
     The whole server: its parts start in order and stop in the opposite one, one after another.
 
-    Drivers go first, then the monitor, whose last sweep may end, then the threads, then the
+    Drivers go first, then the monitor, whose last sweep may end, then the thread, then the
     storage, which no one uses any more.
     """
 
@@ -260,9 +269,13 @@ class Server(MultiService):
         self._options = options
         self._reactor = reactor
         storage = FileStorage(Path(options["data"]))
-        threads = StorageThreads(reactor)
+        thread = StorageThread(reactor)
+        group_commit: GroupCommit[Operation[Any]] = GroupCommit(
+            storage.execute, thread, reactor, storage.patience_s, storage.interrupt
+        )
+        perform = performer(storage, group_commit.submit)
         controller = Controller(
-            journey(storage, threads, now, options["time-scale"]),
+            journey(perform, storage.car_models, now, options["time-scale"]),
             now,
             options["language"],
             bool(options["verbose"]),
@@ -270,16 +283,14 @@ class Server(MultiService):
         factory = DriverFactory(
             controller.dispatch, controller.too_large, reactor, options["max-line"]
         )
-        self._storage_service = StorageService(storage, threads, now)
+        self._storage_service = StorageService(storage, group_commit, thread, now)
         self._drivers = DriverService(
             serverFromString(reactor, options["port"]), factory, controller, reactor
         )
         for part in (
             self._storage_service,
-            threads,
-            StationMonitor(
-                storage, threads, reactor, options["sweep-interval"], options["user-ttl"]
-            ),
+            thread,
+            StationMonitor(perform, reactor, options["sweep-interval"], options["user-ttl"]),
             self._drivers,
         ):
             part.setServiceParent(self)

@@ -21,8 +21,9 @@ from evcharge.controller import Controller, journey
 from evcharge.datasets import parse_car_models, parse_stations
 from evcharge.protocol import DriverFactory, DriverProtocol
 from evcharge.station_monitor import StationMonitor
-from evcharge.storage import Storage
+from evcharge.storage import Storage, performer
 from evcharge.storage.files import CARS, STATIONS, shipped
+from evcharge.storage.group_commit import GroupCommit
 from evcharge.storage.memory import MemoryStorage
 
 P = ParamSpec("P")
@@ -33,7 +34,7 @@ NOON = 1744033512.678
 
 
 def call_now(f: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Deferred[R]:
-    """Call a storage method at once, in this thread: an :class:`evcharge.storage.Call`."""
+    """Call `f` at once: an :class:`evcharge.storage.group_commit.InThread` without a thread."""
     return execute(f, *args, **kwargs)
 
 
@@ -71,7 +72,7 @@ class MemoryServer:
     A whole server without sockets, threads or files; time passes only by :meth:`advance`.
 
     :param storage: already open; by default the shipped network, in memory.
-    :param call: where the storage's methods are called; by default at once.
+    :param in_thread: where the storage is called; by default here and now.
     """
 
     def __init__(
@@ -82,16 +83,20 @@ class MemoryServer:
         max_line: int = 65536,
         sweep_interval: float = 5.0,
         user_ttl: float = 86400.0,
-        call: Any = call_now,
+        in_thread: Any = call_now,
     ) -> None:
         self.clock = Clock()
         self.clock.advance(NOON)
         self.storage = shipped_network() if storage is None else storage
         numbers = itertools.count(1)
+        group_commit = GroupCommit(
+            self.storage.execute, in_thread, self.clock, self.storage.patience_s
+        )
+        perform = performer(self.storage, group_commit.submit)
         self.controller = Controller(
             journey(
-                self.storage,
-                call,
+                perform,
+                self.storage.car_models,
                 self.clock.seconds,
                 time_scale,
                 lambda: f"00000000-0000-4000-8000-{next(numbers):012d}",
@@ -102,7 +107,7 @@ class MemoryServer:
         self.factory = DriverFactory(
             self.controller.dispatch, self.controller.too_large, self.clock, max_line
         )
-        self.monitor = StationMonitor(self.storage, call, self.clock, sweep_interval, user_ttl)
+        self.monitor = StationMonitor(perform, self.clock, sweep_interval, user_ttl)
         self.monitor.startService()
 
     def connect(self) -> tuple[DriverProtocol, MemoryTransport]:

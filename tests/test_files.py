@@ -2,140 +2,29 @@
 
 import json
 import os
-import threading
-from decimal import Decimal
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from evcharge.models.electric_car import CarModel, ElectricCar
-from evcharge.models.station import ChargingSession
-from evcharge.models.user import User
-from evcharge.storage import (
-    NoFreeSlot,
-    SlotHeldElsewhere,
-    StorageError,
-    StorageUnavailable,
-    UnknownStation,
-    UnknownUser,
-)
+from evcharge.storage import StorageError, StorageUnavailable, UnknownStation, UnknownUser
 from evcharge.storage import files as files_module
 from evcharge.storage.files import CARS, PAYMENTS, STATIONS, FileStorage
-from evcharge.storage.memory import MemoryStorage
-from evcharge.testing import NOON, shipped_network
-
-MODEL = CarModel("Tesla", "Model 3", 50.0, 0.153, 225.0)
-
-
-def a_user(user_id: str = "u1") -> User:
-    return User(user_id, "Ana", ElectricCar(MODEL, 20.0), NOON)
-
-
-def a_session(user_id: str = "u1", station: int = 7, end: float = NOON + 60) -> ChargingSession:
-    return ChargingSession(
-        user_id, station, end, f"r-{user_id}-{station}", Decimal("12.30"), 1.0, NOON
-    )
+from evcharge.testing import NOON
+from tests.operations import (
+    a_session,
+    a_user,
+    add_user,
+    available,
+    end_journey,
+    find_user,
+    stations,
+    sweep,
+    take_slot,
+)
 
 
-class StorageContract:
-    """What every storage does; a subclass makes one with the shipped network, and opens it anew."""
-
-    def make(self) -> MemoryStorage:
-        raise NotImplementedError
-
-    def again(self, storage: MemoryStorage) -> MemoryStorage:
-        raise NotImplementedError
-
-    def available(self, storage: MemoryStorage, station: int = 7) -> int:
-        (state,) = (s for s in storage.stations() if s.station.station_id == station)
-        return state.available_slots
-
-    def test_users(self) -> None:
-        """A user who was added is there, once, until the journey ends."""
-        storage = self.make()
-        storage.add_user(a_user())
-        storage.add_user(a_user())
-        storage = self.again(storage)
-        self.assertEqual(storage.user("u1"), a_user())
-        self.assertEqual(list(storage.users()), [a_user()])
-        storage.end_journey("u1")
-        storage = self.again(storage)
-        self.assertRaises(UnknownUser, storage.user, "u1")
-        self.assertRaises(UnknownUser, storage.end_journey, "u1")
-
-    def test_take_slot(self) -> None:
-        """A slot is taken once, and its payment stays the same."""
-        storage = self.make()
-        storage.add_user(a_user())
-        before = self.available(storage)
-        self.assertEqual(storage.take_slot(a_session()), a_session())
-        storage = self.again(storage)
-        self.assertEqual(storage.take_slot(a_session(end=NOON + 99)), a_session())
-        self.assertEqual(self.available(storage), before - 1)
-        error = self.assertRaises(SlotHeldElsewhere, storage.take_slot, a_session(station=1))
-        self.assertEqual(error.station_id, 7)
-        storage.end_journey("u1")
-        self.assertEqual(self.available(self.again(storage)), before)
-
-    def test_refused(self) -> None:
-        """Who or what is not there is named by the exception."""
-        storage = self.make()
-        self.assertRaises(UnknownUser, storage.take_slot, a_session())
-        storage.add_user(a_user())
-        self.assertRaises(UnknownStation, storage.take_slot, a_session(station=999))
-        self.assertRaises(UnknownStation, storage.station, "999")
-
-    def test_full(self) -> None:
-        """Threads that hammer one station get exactly its slots."""
-        storage = self.make()
-        slots = self.available(storage)
-        won: list[str] = []
-        lost: list[str] = []
-
-        def hammer(number: int) -> None:
-            user_id = f"u{number}"
-            storage.add_user(a_user(user_id))
-            try:
-                storage.take_slot(a_session(user_id))
-                won.append(user_id)
-            except NoFreeSlot:
-                lost.append(user_id)
-
-        threads = [threading.Thread(target=hammer, args=(n,)) for n in range(20)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        self.assertEqual((len(won), len(lost)), (slots, 20 - slots))
-        self.assertEqual(self.available(self.again(storage)), 0)
-
-    def test_sweep(self) -> None:
-        """A sweep ends what has ended, once, and removes who never paid."""
-        storage = self.make()
-        for user_id in ("u1", "u2", "u3"):
-            storage.add_user(a_user(user_id))
-        storage.take_slot(a_session("u1", end=NOON + 60))
-        storage.take_slot(a_session("u2", end=NOON + 600))
-        storage = self.again(storage)
-        result = storage.sweep(NOON + 60, NOON - 1)
-        self.assertEqual((result.freed, result.removed), (1, 0))
-        result = storage.sweep(NOON + 60, NOON)
-        self.assertEqual((result.freed, result.removed), (0, 1))
-        self.assertEqual([user.user_id for user in self.again(storage).users()], ["u2"])
-
-
-class MemoryStorageTests(StorageContract, SynchronousTestCase):
-    """The contract, in memory."""
-
-    def make(self) -> MemoryStorage:
-        return shipped_network()
-
-    def again(self, storage: MemoryStorage) -> MemoryStorage:
-        return storage
-
-
-class FileStorageTests(StorageContract, SynchronousTestCase):
-    """The contract in a data directory, opened anew each time, and what is particular to files."""
+class FileStorageTests(SynchronousTestCase):
+    """What is particular to a data directory."""
 
     def setUp(self) -> None:
         self.data = Path(self.mktemp())
@@ -146,7 +35,7 @@ class FileStorageTests(StorageContract, SynchronousTestCase):
         self.addCleanup(storage.close)
         return storage
 
-    def again(self, storage: MemoryStorage) -> FileStorage:
+    def again(self, storage: FileStorage) -> FileStorage:
         storage.close()
         return self.make()
 
@@ -162,8 +51,8 @@ class FileStorageTests(StorageContract, SynchronousTestCase):
     def test_format(self) -> None:
         """The files have the fields that other programs read."""
         storage = self.make()
-        storage.add_user(a_user())
-        storage.take_slot(a_session())
+        add_user(storage, a_user())
+        take_slot(storage, a_session())
         record = self.read("stations/station_7.json")
         self.assertEqual(record["id"], 7)
         self.assertEqual(record["available_slots"] + len(record["vehicles"]), record["max_slots"])
@@ -218,17 +107,17 @@ class FileStorageTests(StorageContract, SynchronousTestCase):
         """A directory of an earlier installation opens as it is, and is put right."""
         self.earlier()
         storage = self.make()
-        self.assertEqual([s.available_slots for s in storage.stations()], [1, 2, 1])
+        self.assertEqual([s.available_slots for s in stations(storage)], [1, 2, 1])
         self.assertEqual(
             sorted(u.user_id for u in storage.users()), ["charging", "finished", "idle"]
         )
-        result = storage.sweep(NOON, 0)
+        result = sweep(storage, NOON, 0)
         self.assertEqual((result.freed, result.removed), (1, 0))
         # The slot of a user whose file is gone is held until its end: it was paid for.
-        self.assertEqual(self.available(storage, 7), 2)
-        first = storage.take_slot(a_session("charging", 7))
+        self.assertEqual(available(storage, 7), 2)
+        first = take_slot(storage, a_session("charging", 7))
         self.assertEqual(first.estimated_timestamp, NOON + 500)
-        self.assertEqual(self.again(storage).take_slot(a_session("charging", 7)), first)
+        self.assertEqual(take_slot(self.again(storage), a_session("charging", 7)), first)
         self.assertEqual(self.read("stations/station_7.json")["available_slots"], 2)
         self.assertFalse((self.data / PAYMENTS).exists())
 
@@ -240,29 +129,31 @@ class FileStorageTests(StorageContract, SynchronousTestCase):
             {"id": 9, "max_slots": 1, "vehicles": {"charging": {"estimated_timestamp": NOON}}},
         )
         storage = self.make()
-        self.assertEqual(self.available(storage, 9), 1)
-        self.assertEqual(self.available(storage, 7), 1)
+        self.assertEqual(available(storage, 9), 1)
+        self.assertEqual(available(storage, 7), 1)
         self.assertEqual(self.read("stations/station_9.json")["vehicles"], {})
 
     def test_damaged_user(self) -> None:
         """A damaged user file is set aside; its paid slot stays, the rest goes on."""
         storage = self.make()
         for user_id in ("u1", "u2"):
-            storage.add_user(a_user(user_id))
-        storage.take_slot(a_session())
-        before = self.available(storage)
+            add_user(storage, a_user(user_id))
+        take_slot(storage, a_session())
+        before = available(storage)
         storage.close()
         for content in ("{", "[]", "{}", '{"user_car":{}}', "\x00", "[" * 9999):
             self.write("users/u1.json", content)
             storage = self.make()
             self.assertEqual([user.user_id for user in storage.users()], ["u2"])
-            self.assertEqual(self.available(storage), before)
+            self.assertEqual(available(storage), before)
             storage.close()
         self.assertEqual(len(list(self.data.glob("users/u1.json.damaged*"))), 6)
 
     def test_damaged_station(self) -> None:
         """A damaged station file takes that station out of service, and is left as it is."""
-        self.make().close()
+        storage = self.make()
+        add_user(storage, a_user())
+        storage.close()
         for content in ("", "{", "[]", '{"max_slots":"x"}', '{"max_slots":1,"vehicles":[]}',
                         '{"max_slots":0,"vehicles":{"a":{}}}', '{"vehicles":{"a":5}}',
                         '{"vehicles":{"\\ud800":{}}}',
@@ -270,8 +161,8 @@ class FileStorageTests(StorageContract, SynchronousTestCase):
                         '{"vehicles":{"a":{"estimated_timestamp":"soon"}}}'):  # fmt: skip
             path = self.write("stations/station_7.json", content)
             storage = self.make()
-            self.assertRaises(UnknownStation, storage.station, "7")
-            self.assertEqual(len(storage.stations()), 35)
+            self.assertRaises(UnknownStation, take_slot, storage, a_session())
+            self.assertEqual(len(stations(storage)), 35)
             storage.close()
             self.assertEqual(path.read_text(), content)
 
@@ -282,8 +173,8 @@ class FileStorageTests(StorageContract, SynchronousTestCase):
         (self.data / "stations" / "station_7.json").mkdir()
         (self.data / "users" / "u1.json").mkdir()
         storage = self.make()
-        self.assertEqual(len(storage.stations()), 35)
-        self.assertRaises(UnknownUser, storage.user, "u1")
+        self.assertEqual(len(stations(storage)), 35)
+        self.assertRaises(UnknownUser, find_user, storage, "u1")
 
     def test_station_without_row(self) -> None:
         """A station that the CSV does not have is not in service, but its sessions end."""
@@ -294,8 +185,8 @@ class FileStorageTests(StorageContract, SynchronousTestCase):
         self.write("stations/notes.json", "{")
         self.write("stations/station_x.json", "{")
         storage = self.make()
-        self.assertRaises(UnknownStation, storage.station, "99")
-        self.assertEqual(storage.sweep(NOON, 0).freed, 1)
+        self.assertNotIn(99, [s.station.station_id for s in stations(storage)])
+        self.assertEqual(sweep(storage, NOON, 0).freed, 1)
 
     def test_broken_data_sets(self) -> None:
         """A catalogue or CSV with mistakes stops the start, each mistake named."""
@@ -340,8 +231,8 @@ class FileStorageTests(StorageContract, SynchronousTestCase):
         """Every payment is listed once, also when the process ended before it could be."""
         storage = self.make()
         for user_id in ("u1", "u2"):
-            storage.add_user(a_user(user_id))
-            storage.take_slot(a_session(user_id))
+            add_user(storage, a_user(user_id))
+            take_slot(storage, a_session(user_id))
         storage.close()
         listed = (self.data / PAYMENTS).read_bytes()
         first, second = listed.splitlines(keepends=True)
@@ -358,63 +249,63 @@ class FileStorageTests(StorageContract, SynchronousTestCase):
     def test_disk_full(self) -> None:
         """A write that fails changes nothing, and the next one is served."""
         storage = self.make()
-        storage.add_user(a_user())
-        before = self.available(storage)
+        add_user(storage, a_user())
+        before = available(storage)
 
         def full(path: Path, content: bytes) -> None:
             raise OSError(28, "No space left on device")
 
-        with_space = files_module.write_durably
-        self.patch(files_module, "write_durably", full)
-        self.assertRaises(StorageUnavailable, storage.take_slot, a_session())
-        self.assertRaises(StorageUnavailable, storage.add_user, a_user("u2"))
-        self.patch(files_module, "write_durably", with_space)
-        self.assertEqual(self.available(storage), before)
-        self.assertRaises(UnknownUser, storage.user, "u2")
-        storage.take_slot(a_session())
-        self.patch(files_module, "write_durably", full)
-        self.assertRaises(StorageUnavailable, storage.sweep, NOON + 60, 0)
-        self.patch(files_module, "write_durably", with_space)
-        self.assertEqual(storage.sweep(NOON + 60, 0).freed, 1)
+        with_space = files_module.write_file
+        self.patch(files_module, "write_file", full)
+        self.assertRaises(StorageUnavailable, take_slot, storage, a_session())
+        self.assertRaises(StorageUnavailable, add_user, storage, a_user("u2"))
+        self.patch(files_module, "write_file", with_space)
+        self.assertEqual(available(storage), before)
+        self.assertRaises(UnknownUser, find_user, storage, "u2")
+        take_slot(storage, a_session())
+        self.patch(files_module, "write_file", full)
+        self.assertRaises(StorageUnavailable, sweep, storage, NOON + 60, 0)
+        self.patch(files_module, "write_file", with_space)
+        self.assertEqual(sweep(storage, NOON + 60, 0).freed, 1)
 
     def test_flush_fails(self) -> None:
         """A write whose last flush fails is taken back, so that disk and memory agree."""
         storage = self.make()
-        storage.add_user(a_user())
-        before = self.available(storage)
+        add_user(storage, a_user())
+        before = available(storage)
 
         def fails(folder: Path) -> None:
             raise OSError(5, "Input/output error")
 
         works = files_module._sync_folder
         self.patch(files_module, "_sync_folder", fails)
-        self.assertRaises(StorageUnavailable, storage.take_slot, a_session())
-        self.assertRaises(StorageUnavailable, storage.add_user, a_user("u2"))
+        self.assertRaises(StorageUnavailable, take_slot, storage, a_session())
+        self.assertRaises(StorageUnavailable, add_user, storage, a_user("u2"))
         self.patch(files_module, "_sync_folder", works)
-        storage.end_journey("u1")
+        end_journey(storage, "u1")
         storage = self.again(storage)
-        self.assertEqual((self.available(storage), storage.users()), (before, ()))
+        self.assertEqual((available(storage), storage.users()), (before, ()))
 
     def test_sweep_passes_over(self) -> None:
         """A station that cannot be written keeps no other from being swept."""
         storage = self.make()
         for number in (1, 2, 3):
-            storage.add_user(a_user(f"u{number}"))
-            storage.take_slot(a_session(f"u{number}", number))
+            add_user(storage, a_user(f"u{number}"))
+            take_slot(storage, a_session(f"u{number}", number))
         obstacle = self.data / "stations" / "station_1.json.tmp"
         obstacle.mkdir()
-        self.assertRaises(StorageUnavailable, storage.sweep, NOON + 60, 0)
+        self.assertRaises(StorageUnavailable, sweep, storage, NOON + 60, 0)
         self.assertEqual(list(storage._held), ["u1"])
         obstacle.rmdir()
-        self.assertEqual(storage.sweep(NOON + 60, 0).freed, 1)
+        self.assertEqual(sweep(storage, NOON + 60, 0).freed, 1)
 
     def owing(self) -> FileStorage:
         """A storage with the users u1 and u2, and a payment of u1 that could not be listed."""
         storage = self.make()
         for user_id in ("u1", "u2"):
-            storage.add_user(a_user(user_id))
+            add_user(storage, a_user(user_id))
         (self.data / PAYMENTS).mkdir()
-        storage.take_slot(a_session("u1"))
+        take_slot(storage, a_session("u1"))
         (self.data / PAYMENTS).rmdir()
         return storage
 
@@ -424,17 +315,17 @@ class FileStorageTests(StorageContract, SynchronousTestCase):
 
     def test_payments_owed(self) -> None:
         """A payment that could not be listed is listed with the next one."""
-        self.owing().take_slot(a_session("u2"))
+        take_slot(self.owing(), a_session("u2"))
         self.assertEqual(self.listed(), ["u1", "u2"])
 
     def test_owed_at_sweep(self) -> None:
         """Or by a sweep, before its session ends."""
-        self.owing().sweep(NOON + 60, 0)
+        sweep(self.owing(), NOON + 60, 0)
         self.assertEqual(self.listed(), ["u1"])
 
     def test_owed_at_close(self) -> None:
         """Or when the storage is closed, though the journey has ended."""
         storage = self.owing()
-        storage.end_journey("u1")
+        end_journey(storage, "u1")
         storage.close()
         self.assertEqual(self.listed(), ["u1"])

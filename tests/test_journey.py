@@ -5,7 +5,7 @@ from decimal import Decimal
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.trial.unittest import SynchronousTestCase
 
 from evcharge.models.electric_car import CarModel, ElectricCar
@@ -13,6 +13,7 @@ from evcharge.models.station import Station
 from evcharge.storage import StorageUnavailable
 from evcharge.storage.memory import MemoryStorage
 from evcharge.testing import NOON, MemoryServer, call_now
+from tests.operations import stations
 
 CARS = {
     "Small": {
@@ -176,13 +177,13 @@ class EnvelopeTests(SynchronousTestCase):
     def test_any_line(self, line: bytes) -> None:
         """No line whatever gets a 500 or a silence, or changes what is kept."""
         to = server(station(1))
-        before = to.storage.users(), to.storage.stations()
+        before = to.storage.users(), stations(to.storage)
         replies = to.send(line + b"\n")
         self.assertEqual(len(replies), sum(1 for part in line.split(b"\n") if part.strip()))
         for reply in replies:
             self.assertIn(reply["status"]["code"], (200, 400, 404))
         if all(reply["type"] != "LOGIN" or outcome(reply)[0] != 200 for reply in replies):
-            self.assertEqual((to.storage.users(), to.storage.stations()), before)
+            self.assertEqual((to.storage.users(), stations(to.storage)), before)
 
 
 class StartTests(SynchronousTestCase):
@@ -532,7 +533,7 @@ class PaymentTests(SynchronousTestCase):
                 for gone in [u for u, (_, end) in model.items() if end <= to.clock.seconds()]:
                     del model[gone]
                     users.remove(gone)
-            for state in to.storage.stations():
+            for state in stations(to.storage):
                 number = state.station.station_id
                 taken = sum(1 for at, _ in model.values() if at == number)
                 self.assertEqual(state.available_slots, slots[number] - taken)
@@ -545,9 +546,9 @@ class FailureTests(SynchronousTestCase):
         to = server(station(1))
 
         def call(f: object, *args: object) -> Deferred:
-            raise error
+            return fail(error)
 
-        return MemoryServer(to.storage, call=call)
+        return MemoryServer(to.storage, in_thread=call)
 
     def test_unavailable(self) -> None:
         """A storage that cannot be reached is 503, with the fields of the message."""
@@ -560,7 +561,9 @@ class FailureTests(SynchronousTestCase):
 
     def test_internal(self) -> None:
         """An unforeseen failure is 500 with an incident, without the exception's text."""
-        reply = self.failing(ZeroDivisionError("secret")).request("START")
+        reply = self.failing(ZeroDivisionError("secret")).request(
+            "NAVIGATION", user_id="x", route_distance=1
+        )
         self.assertEqual(outcome(reply), (500, "internal"))
         self.assertTrue(reply["data"]["incident"])
         self.assertNotIn("secret", json.dumps(reply))
@@ -580,10 +583,10 @@ class FailureTests(SynchronousTestCase):
         def call(f: object, *args: object) -> Deferred:
             calls.append(True)
             if len(calls) == 1:
-                raise OSError("disk")
+                return fail(OSError("disk"))
             return call_now(f, *args)
 
-        again = MemoryServer(to.storage, call=call)
+        again = MemoryServer(to.storage, in_thread=call)
         self.assertEqual(len(self.flushLoggedErrors(OSError)), 1)
         again.advance(5)
         self.assertEqual(len(calls), 2)

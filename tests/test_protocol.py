@@ -201,9 +201,12 @@ class ShutDownTests(SynchronousTestCase):
             waiting.append(Deferred())
             return waiting[-1]
 
-        server = MemoryServer(call=never)
+        server = MemoryServer(in_thread=never)
         protocol, transport = server.connect()
-        line = b'{"type":"START","data":{},"status":{},"timestamp":"","id":1}\n'
+        line = (
+            b'{"type":"NAVIGATION","data":{"user_id":"x","route_distance":1},'
+            b'"status":{},"timestamp":"","id":1}\n'
+        )
         protocol.dataReceived(line * 2)
         server.factory.drain()
         server.controller.close()

@@ -89,7 +89,7 @@ class ServerTests(TestCase):
         server = self.make()
         handler = self.drivers._controller._handlers["START"]
         stuck: Deferred = Deferred()
-        object.__setattr__(handler, "call", lambda f, *args: stuck)
+        object.__setattr__(handler, "perform", lambda operation: stuck)
         driver = await self.connect()
         first, second = driver.request("START"), driver.request("NAVIGATION")
         # The server has read both once it answers another connection.
@@ -132,16 +132,16 @@ class ServerTests(TestCase):
         finally:
             await server.stopService()
 
-    async def test_threads(self) -> None:
+    async def test_thread(self) -> None:
         """What a storage raises in its thread reaches who asked."""
         server = self.make()
-        (threads,) = (s for s in server if s.name == "storage threads")
+        (thread,) = (s for s in server if s.name == "storage thread")
 
         def fail() -> None:
             raise StorageUnavailable("x")
 
         try:
-            await self.assertFailure(threads(fail), StorageUnavailable)
+            await self.assertFailure(thread(fail), StorageUnavailable)
         finally:
             await server.stopService()
 

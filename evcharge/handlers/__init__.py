@@ -2,51 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 import attrs
 from twisted.internet.defer import Deferred
 
-from evcharge.errors import SUCCESS, USER_NOT_FOUND, Outcome, Phrase, RequestFailed
-from evcharge.fields import Data, text
-from evcharge.models.user import User
-from evcharge.storage import Call, Storage, UnknownUser
+from evcharge.errors import SUCCESS, Outcome, Phrase
+from evcharge.fields import Data
+from evcharge.storage import Eventual
+
+T = TypeVar("T")
+U = TypeVar("U")
+P = ParamSpec("P")
+
+NO_VALUES: Mapping[str, object] = {}
 
 
-@attrs.frozen
+@attrs.define
 class Reply:
     """What a handler answers: `phrase`, if any, becomes the data's `message`."""
 
     data: dict[str, Any]
     outcome: Outcome = SUCCESS
     phrase: Phrase | None = None
-    values: Mapping[str, object] = attrs.field(factory=dict)
+    values: Mapping[str, object] = NO_VALUES
 
 
 class Handler(Protocol):
     """Handles one type of message."""
 
-    def handle(self, data: Data) -> Deferred[Reply]:
+    def handle(self, data: Data) -> Eventual[Reply]:
         """
         Answer a request.
 
-        :raise RequestFailed: it cannot be answered; the Deferred may fail with it too.
+        :raise RequestFailed: it cannot be answered; or what an operation of the storage ends in.
+            A Deferred may fail with the same.
         """
 
     def on_failure(self, data: Data) -> dict[str, Any]:
         """The fields that a reply has when the request fails; `data` has not been checked."""
 
 
-def find_user(call: Call, storage: Storage, data: Data) -> Deferred[User]:
-    """
-    The user whom `data["user_id"]` names.
-
-    :raise RequestFailed: it is not text; or the Deferred fails with `user_not_found`.
-    """
-
-    def unknown(failure: Any) -> User:
-        failure.trap(UnknownUser)
-        raise RequestFailed(USER_NOT_FOUND)
-
-    return call(storage.user, text(data, "user_id")).addErrback(unknown)
+def then(
+    value: Eventual[T],
+    go_on: Callable[Concatenate[T, P], Eventual[U]],
+    *args: P.args,
+    **kwargs: P.kwargs,
+) -> Eventual[U]:
+    """Go on with `value`: now, where it is there, since most are and a Deferred costs more."""
+    if isinstance(value, Deferred):
+        return value.addCallback(go_on, *args, **kwargs)
+    return go_on(value, *args, **kwargs)

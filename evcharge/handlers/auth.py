@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import attrs
-from twisted.internet.defer import Deferred
 
 from evcharge.errors import Phrase, invalid
 from evcharge.fields import Data, number, require, text
-from evcharge.handlers import Reply
+from evcharge.handlers import Reply, then
 from evcharge.models.electric_car import CarModel, ElectricCar
 from evcharge.models.user import User
-from evcharge.storage import Call, Storage
+from evcharge.storage import AddUser, Eventual, Perform
 
 
 @attrs.frozen
@@ -21,21 +20,22 @@ class Login:
     """
     Answers LOGIN.
 
+    :param car_models: gives the catalogue.
     :param new_id: makes an id that cannot be guessed.
     :param now: the present, seconds since the epoch.
     """
 
-    storage: Storage
-    call: Call
+    perform: Perform
+    car_models: Callable[[], Mapping[str, Mapping[str, Any]]]
     new_id: Callable[[], str]
     now: Callable[[], float]
 
-    def handle(self, data: Data) -> Deferred[Reply]:
+    def handle(self, data: Data) -> Eventual[Reply]:
         require(data, "user_name", "selected_car", "battery_car")
         name = text(data, "user_name", 1, 100)
         selected = text(data, "selected_car")
         percent = number(data, "battery_car", 0, 100)
-        facts = self.storage.car_models().get(selected)
+        facts = self.car_models().get(selected)
         if facts is None:
             raise invalid(
                 "selected_car",
@@ -47,9 +47,10 @@ class Login:
             car=ElectricCar.charged_to(CarModel.from_facts(facts), percent),
             created_timestamp=self.now(),
         )
-        return self.call(self.storage.add_user, user).addCallback(
-            lambda _: Reply({"user_id": user.user_id})
-        )
+        return then(self.perform(AddUser(user)), self._added, user.user_id)
 
     def on_failure(self, data: Data) -> dict[str, Any]:
         return {"user_id": None}
+
+    def _added(self, _: None, user_id: str) -> Reply:
+        return Reply({"user_id": user_id})

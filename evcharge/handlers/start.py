@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import attrs
-from twisted.internet.defer import Deferred
 
 from evcharge.fields import Data, integer, position
-from evcharge.handlers import Reply
+from evcharge.handlers import Reply, then
 from evcharge.models.station import StationState
-from evcharge.storage import Call, Storage
+from evcharge.storage import Eventual, ListStations, Perform
 from evcharge.utils.geo_utils import distance_km
 
 MOST_STATIONS = 1000
@@ -20,15 +19,19 @@ MOST_STATIONS = 1000
 
 @attrs.frozen
 class Start:
-    """Answers START."""
+    """
+    Answers START.
 
-    storage: Storage
-    call: Call
+    :param car_models: gives the catalogue.
+    """
 
-    def handle(self, data: Data) -> Deferred[Reply]:
+    perform: Perform
+    car_models: Callable[[], Mapping[str, Mapping[str, Any]]]
+
+    def handle(self, data: Data) -> Eventual[Reply]:
         place = position(data) if "position" in data else None
         limit = integer(data, "limit", 1, MOST_STATIONS) if "limit" in data else MOST_STATIONS
-        return self.call(self.storage.stations).addCallback(self._reply, place, limit)
+        return then(self.perform(ListStations()), self._reply, place, limit)
 
     def on_failure(self, data: Data) -> dict[str, Any]:
         return {}
@@ -39,7 +42,7 @@ class Start:
         place: tuple[float, float] | None,
         limit: int,
     ) -> Reply:
-        reply: dict[str, Any] = {"car_models": self.storage.car_models()}
+        reply: dict[str, Any] = {"car_models": self.car_models()}
         if len(states) > MOST_STATIONS:
             reply["total_stations"] = len(states)
             reply["truncated"] = True

@@ -3,22 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import attrs
-from twisted.internet.defer import Deferred
-from twisted.python.failure import Failure
 
-from evcharge.errors import (
-    ALREADY_RESERVED,
-    NO_SLOT,
-    NO_STATION,
-    STATION_NOT_FOUND,
-    USER_NOT_FOUND,
-    Phrase,
-    RequestFailed,
-    missing,
-)
+from evcharge.errors import NO_STATION, Phrase, missing
 from evcharge.fields import (
     Data,
     boolean,
@@ -30,17 +20,17 @@ from evcharge.fields import (
     station_id,
     text,
 )
-from evcharge.handlers import Reply, find_user
-from evcharge.models.station import ChargingSession, Station, StationState, plan_session
+from evcharge.handlers import Reply, then
+from evcharge.models.station import ChargingSession, StationState, plan_session
 from evcharge.models.user import User
 from evcharge.selection import CRITERIA, Candidate, rank_stations
 from evcharge.storage import (
-    Call,
-    NoFreeSlot,
-    SlotHeldElsewhere,
-    Storage,
-    UnknownStation,
-    UnknownUser,
+    EndJourney,
+    Eventual,
+    FindUser,
+    ListStations,
+    Perform,
+    TakeSlot,
 )
 from evcharge.utils.geo_utils import distance_km
 from evcharge.utils.numbers import finite_number
@@ -68,12 +58,11 @@ class SelectionStation:
     :param time_scale: how many times faster than real time charging goes.
     """
 
-    storage: Storage
-    call: Call
+    perform: Perform
     now: Callable[[], float]
     time_scale: float
 
-    def handle(self, data: Data) -> Deferred[Reply]:
+    def handle(self, data: Data) -> Eventual[Reply]:
         if "list_stations" in data or "position" in data:
             require(data, "user_id")
         else:
@@ -86,8 +75,8 @@ class SelectionStation:
             choice(data, "criterion", tuple(CRITERIA)) if "criterion" in data else "distance"
         )
         distances = _given(data) if "list_stations" in data else _measured(*position(data))
-        return find_user(self.call, self.storage, data).addCallback(
-            self._with_stations, user_id, criterion, distances
+        return then(
+            self.perform(FindUser(user_id)), self._with_stations, user_id, criterion, distances
         )
 
     def on_failure(self, data: Data) -> dict[str, Any]:
@@ -104,7 +93,7 @@ class SelectionStation:
 
     def _with_stations(
         self, user: User, user_id: str, criterion: str, distances: Distances
-    ) -> Deferred[Reply]:
+    ) -> Eventual[Reply]:
         def choose(states: Sequence[StationState]) -> Reply:
             ranked = rank_stations(
                 user.car,
@@ -126,7 +115,7 @@ class SelectionStation:
                 values={"name": ranked[0].state.station.name},
             )
 
-        return self.call(self.storage.stations).addCallback(choose)
+        return then(self.perform(ListStations()), choose)
 
 
 def _given(data: Data) -> Distances:
@@ -184,24 +173,22 @@ class Payment:
     :param time_scale: how many times faster than real time charging goes.
     """
 
-    storage: Storage
-    call: Call
+    perform: Perform
     new_id: Callable[[], str]
     now: Callable[[], float]
     time_scale: float
 
-    def handle(self, data: Data) -> Deferred[Reply]:
+    def handle(self, data: Data) -> Eventual[Reply]:
         require(data, "user_id", "id_station", "confirmation")
         user_id = text(data, "user_id")
         station = station_id(data, "id_station")
         if not boolean(data, "confirmation"):
-            return self._end(user_id, station)
-        return (
-            find_user(self.call, self.storage, data)
-            .addCallback(self._find_station, station)
-            .addCallback(self._pay)
-            .addErrback(self._refused, self.on_failure(data))
+            # Whichever station is named, the slot that is freed is the one that the user holds.
+            return then(self.perform(EndJourney(user_id)), self._ended, user_id, station)
+        plan = partial(
+            plan_session, receipt_id=self.new_id(), now=self.now(), time_scale=self.time_scale
         )
+        return then(self.perform(TakeSlot(user_id, station, plan)), self._paid)
 
     def on_failure(self, data: Data) -> dict[str, Any]:
         station = data.get("id_station")
@@ -212,16 +199,6 @@ class Payment:
             "id_station": station if is_text(station) else None,
             "confirmation": False,
         }
-
-    def _find_station(self, user: User, station: str) -> Deferred[tuple[User, Station]]:
-        return self.call(self.storage.station, station).addCallback(lambda found: (user, found))
-
-    def _pay(self, found: tuple[User, Station]) -> Deferred[Reply]:
-        user, station = found
-        session = plan_session(
-            user.user_id, user.car, station, self.new_id(), self.now(), self.time_scale
-        )
-        return self.call(self.storage.take_slot, session).addCallback(self._paid)
 
     def _paid(self, session: ChargingSession) -> Reply:
         return Reply(
@@ -237,24 +214,7 @@ class Payment:
             phrase=PAID,
         )
 
-    def _refused(self, failure: Failure, fields: dict[str, Any]) -> Reply:
-        why = failure.value
-        if isinstance(why, NoFreeSlot):
-            return Reply(fields, NO_SLOT)
-        if isinstance(why, UnknownUser):
-            raise RequestFailed(USER_NOT_FOUND)
-        if isinstance(why, UnknownStation):
-            raise RequestFailed(STATION_NOT_FOUND)
-        if isinstance(why, SlotHeldElsewhere):
-            raise RequestFailed(ALREADY_RESERVED, station=why.station_id)
-        failure.raiseException()
-
-    def _end(self, user_id: str, station: str) -> Deferred[Reply]:
-        # Whichever station is named, the slot that is freed is the one that the user holds.
-        def ended(_: None) -> Reply:
-            return Reply(
-                {"user_id": user_id, "id_station": station, "confirmation": False}, phrase=ENDED
-            )
-
-        ending = self.call(self.storage.end_journey, user_id).addCallback(ended)
-        return ending.addErrback(self._refused, {})
+    def _ended(self, _: None, user_id: str, station: str) -> Reply:
+        return Reply(
+            {"user_id": user_id, "id_station": station, "confirmation": False}, phrase=ENDED
+        )

@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import attrs
-from twisted.internet.defer import Deferred
 
 from evcharge.errors import Phrase
-from evcharge.fields import Data, number, require
-from evcharge.handlers import Reply, find_user
+from evcharge.fields import Data, number, require, text
+from evcharge.handlers import Reply, then
 from evcharge.models.user import User
-from evcharge.storage import Call, Storage
+from evcharge.storage import Eventual, FindUser, Perform
 
 WITHIN_RANGE = Phrase(
     "A viagem pode ser feita com a carga atual", "The trip is within the present range"
@@ -25,13 +24,12 @@ OUT_OF_RANGE = Phrase(
 class Navigation:
     """Answers NAVIGATION."""
 
-    storage: Storage
-    call: Call
+    perform: Perform
 
-    def handle(self, data: Data) -> Deferred[Reply]:
+    def handle(self, data: Data) -> Eventual[Reply]:
         require(data, "user_id", "route_distance")
         distance = number(data, "route_distance", 0, over=True)
-        return find_user(self.call, self.storage, data).addCallback(self._reply, distance)
+        return then(self.perform(FindUser(text(data, "user_id"))), self._reply, distance)
 
     def on_failure(self, data: Data) -> dict[str, Any]:
         return {"can_complete": False, "autonomy": 0}

@@ -8,6 +8,7 @@ from decimal import ROUND_HALF_UP, Decimal
 import attrs
 
 from evcharge.models.electric_car import ElectricCar
+from evcharge.models.user import User
 
 DEFAULT_PRICE_KWH = Decimal("2.00")
 """Tariff of a station that has none of its own, BRL per kWh."""
@@ -69,26 +70,25 @@ class ChargingSession:
 
 
 def plan_session(
-    user_id: str,
-    car: ElectricCar,
+    user: User,
     station: Station,
     receipt_id: str,
     now: float,
     time_scale: float,
 ) -> ChargingSession:
     """
-    Work out the session that a payment at `now` would start.
+    Work out the session that a payment of `user` at `now` would start.
 
     :param now: seconds since the epoch.
     :param time_scale: how many times faster than real time charging goes.
     """
-    charge_s = station.charge_time_s(car)
+    charge_s = station.charge_time_s(user.car)
     return ChargingSession(
-        user_id=user_id,
+        user_id=user.user_id,
         station_id=station.station_id,
         estimated_timestamp=now + charge_s / time_scale,
         receipt_id=receipt_id,
-        amount=station.price(car.energy_to_target_kwh()),
+        amount=station.price(user.car.energy_to_target_kwh()),
         charge_minutes=charge_s / 60,
         paid_timestamp=now,
     )

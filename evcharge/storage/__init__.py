@@ -1,30 +1,34 @@
 """
 Where the network is kept: the operations of the journey, each atomic and idempotent.
 
-The methods block: :mod:`evcharge.storage.threads` calls them off the reactor's thread. They may be
-called from any number of threads at once. What they return is durable before they return it.
+A :class:`Storage` carries out operations, many at once, blocking. The server reaches it through a
+:class:`Perform`, which answers from memory where the storage can, and hands the rest to a group
+commit. What an operation results in is durable by then.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ParamSpec, Protocol, TypeVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 import attrs
 from twisted.internet.defer import Deferred
 
 from evcharge.models.station import ChargingSession, Station, StationState
 from evcharge.models.user import User
+from evcharge.storage.group_commit import Unavailable
 
-P = ParamSpec("P")
 R = TypeVar("R")
+
+Eventual: TypeAlias = R | Deferred[R]
+"""A value that is there already, or will be."""
 
 
 class StorageError(Exception):
     """The storage cannot be opened: says which file or option, and what is wrong with it."""
 
 
-class StorageUnavailable(Exception):
+class StorageUnavailable(Unavailable):
     """The storage cannot be reached or written now; the operation may be tried again."""
 
 
@@ -48,6 +52,56 @@ class SlotHeldElsewhere(Exception):
         self.station_id = station_id
 
 
+class Operation(Generic[R]):
+    """Something that a storage does as a whole or not at all, and that results in an `R`."""
+
+    __slots__ = ()
+
+
+@attrs.define
+class FindUser(Operation[User]):
+    """One user. UnknownUser: none has this id."""
+
+    user_id: str
+
+
+@attrs.define
+class AddUser(Operation[None]):
+    """Keep a user who logs in; doing it again with the same user changes nothing."""
+
+    user: User
+
+
+@attrs.define
+class ListStations(Operation[Sequence[StationState]]):
+    """The stations in service and their slots, in id order, not more than a second old."""
+
+
+@attrs.define
+class TakeSlot(Operation[ChargingSession]):
+    """
+    Take a slot of a station for a user and record its payment: both or neither.
+
+    Results in the session that holds the user's slot: the planned one, or the one that held the
+    slot already.
+
+    UnknownUser: the user is not there (any more). UnknownStation: the station is not in service.
+    SlotHeldElsewhere: the user stands at another station. NoFreeSlot: the station is full.
+    """
+
+    user_id: str
+    station_id: str
+    plan: Callable[[User, Station], ChargingSession]
+    """Works the session out; pure, and called at most once for each attempt."""
+
+
+@attrs.define
+class EndJourney(Operation[None]):
+    """Free the slot that the user holds, if any, and remove the user. UnknownUser."""
+
+    user_id: str
+
+
 @attrs.frozen
 class SweepResult:
     """What one sweep did."""
@@ -56,6 +110,18 @@ class SweepResult:
     """Slots whose charging had ended."""
     removed: int
     """Users who logged in and never paid."""
+    more: bool = False
+    """Whether there may be more to end: the next sweep need not wait."""
+
+
+@attrs.define
+class Sweep(Operation[SweepResult]):
+    """End what has ended, or a part of it where it is much."""
+
+    now: float
+    """Slots whose charging ended by then are freed, and their users removed."""
+    logged_in_before: float
+    """Users who logged in before then and hold no slot are removed."""
 
 
 @attrs.frozen
@@ -67,7 +133,15 @@ class Summary:
 
 
 class Storage(Protocol):
-    """What a storage does. Every method may raise :class:`StorageUnavailable`."""
+    """
+    What a storage does.
+
+    The methods block, and may be called from any number of threads at once, but for
+    :meth:`car_models`, :meth:`recall` and :meth:`interrupt`, which never block.
+    """
+
+    patience_s: float
+    """How long an operation may take before whoever waits is told that it did not come about."""
 
     def open(self, now: float) -> Summary:
         """
@@ -83,46 +157,45 @@ class Storage(Protocol):
     def car_models(self) -> Mapping[str, Mapping[str, Any]]:
         """The catalogue: model name -> its facts, in the JSON form of `car_models.json`."""
 
-    def stations(self) -> Sequence[StationState]:
-        """The stations in service and their slots at this moment, in id order."""
+    def recall(self, operation: Operation[R]) -> R | None:
+        """The result of `operation`, where memory has it and it is true; else None."""
 
-    def station(self, station_id: str) -> Station:
-        """One station. UnknownStation: none in service has this id."""
+    def execute(self, operations: Sequence[Operation[Any]]) -> Sequence[Any]:
+        """
+        Carry out operations that nothing orders among one another.
 
-    def user(self, user_id: str) -> User:
-        """One user. UnknownUser: none has this id."""
+        :return: in their order, the result of each, or the exception in which it ends.
+        :raise TryAgain, Unavailable: none of them was carried out, as far as is known.
+        """
 
-    def users(self) -> Sequence[User]:
+    def interrupt(self) -> None:
+        """Have an `execute` that waits for another machine end, with TryAgain."""
+
+    def users(self) -> Iterable[User]:
         """All users, in no order."""
 
-    def add_user(self, user: User) -> None:
-        """Keep a user who logs in; doing it again with the same user changes nothing."""
 
-    def take_slot(self, session: ChargingSession) -> ChargingSession:
-        """
-        Take a slot for `session` and record its payment: both or neither.
+class Perform(Protocol):
+    """Has an operation carried out, and never blocks."""
 
-        :return: the session that holds the user's slot: `session` itself, or the one that held
-            the slot already, in which case `session` is forgotten.
-        :raise UnknownUser: the user is not there (any more).
-        :raise UnknownStation: the station is not in service.
-        :raise SlotHeldElsewhere: the user stands at another station.
-        :raise NoFreeSlot: the station is full.
-        """
-
-    def end_journey(self, user_id: str) -> None:
-        """Free the slot that the user holds, if any, and remove the user. UnknownUser."""
-
-    def sweep(self, now: float, logged_in_before: float) -> SweepResult:
-        """
-        End what has ended.
-
-        :param now: free the slots whose charging ended by then, and remove their users.
-        :param logged_in_before: remove the users who logged in before then and hold no slot.
-        """
+    def __call__(self, operation: Operation[R], /) -> Eventual[R]:
+        """The result of `operation`, which may also raise, or fail with, what it names."""
 
 
-class Call(Protocol):
-    """Calls a blocking function somewhere it may block: ``call(f, *args) -> Deferred``."""
+def performer(storage: Storage, submit: Callable[[Operation[Any]], Deferred[Any]]) -> Perform:
+    """What answers from the memory of `storage` where it can, and submits what is left."""
+    recall = storage.recall
 
-    def __call__(self, f: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Deferred[R]: ...
+    def perform(operation: Operation[R], /) -> Eventual[R]:
+        known = recall(operation)
+        return submit(operation) if known is None else known
+
+    return perform
+
+
+def carry_out(storage: Storage, operation: Operation[R]) -> R:
+    """Carry out one operation, blocking; raises what it ends in."""
+    (result,) = storage.execute([operation])
+    if isinstance(result, Exception):
+        raise result
+    return result  # type: ignore[no-any-return]

@@ -13,8 +13,7 @@ import errno
 import fcntl
 import json
 import os
-import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from importlib import resources
 from pathlib import Path
@@ -35,7 +34,7 @@ from evcharge.datasets import (
 from evcharge.models.electric_car import MOST_FIGURE, CarModel, ElectricCar
 from evcharge.models.station import ChargingSession, SlotTable, Station
 from evcharge.models.user import User
-from evcharge.storage import StorageError, StorageUnavailable, Summary, SweepResult
+from evcharge.storage import StorageError, StorageUnavailable, Summary, Sweep, SweepResult
 from evcharge.storage.memory import MemoryStorage
 from evcharge.utils.numbers import finite_number, whole_number
 from evcharge.utils.time_utils import iso_utc
@@ -59,6 +58,16 @@ def write_durably(path: Path, content: bytes) -> None:
 
     :raise OSError: nothing has changed, or the new file is there but may not survive a crash.
     """
+    write_file(path, content)
+    _sync_folder(path.parent)
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """
+    Replace `path` by `content` at once; for good when its folder has been synchronised too.
+
+    :raise OSError: nothing has changed.
+    """
     beside = path.with_name(path.name + TEMPORARY)
     try:
         with beside.open("wb") as file:
@@ -70,7 +79,6 @@ def write_durably(path: Path, content: bytes) -> None:
         with contextlib.suppress(OSError):
             beside.unlink()
         raise
-    _sync_folder(path.parent)
 
 
 def _sync_folder(folder: Path) -> None:
@@ -115,8 +123,7 @@ class FileStorage(MemoryStorage):
         self._more_cars = more_cars
         self._more_stations = more_stations
         self._directory = directory
-        self._lock: Any = None
-        self._payments_lock = threading.Lock()
+        self._owned: Any = None
         self._payments_owed: list[ChargingSession] = []
 
     # Opening
@@ -140,9 +147,9 @@ class FileStorage(MemoryStorage):
 
     def close(self) -> None:
         self._list_payments()
-        if self._lock is not None:
-            self._lock.close()
-            self._lock = None
+        if self._owned is not None:
+            self._owned.close()
+            self._owned = None
 
     def _own(self) -> None:
         """Take the directory for this process; the kernel frees it however the process ends."""
@@ -159,18 +166,18 @@ class FileStorage(MemoryStorage):
                 f"{self._directory}: is not a data directory of evcharge, and not empty; "
                 "name one that is, or a new one"
             )
-        self._lock = open(self._directory / LOCK, "a+")  # noqa: SIM115 - held open while we run
+        self._owned = open(self._directory / LOCK, "a+")  # noqa: SIM115 - held open while we run
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(self._owned, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            self._lock.seek(0)
-            owner = self._lock.read().strip() or "unknown"
+            self._owned.seek(0)
+            owner = self._owned.read().strip() or "unknown"
             raise StorageError(
                 f"{self._directory}: is in use by another evcharge process ({owner})"
             ) from None
-        self._lock.truncate(0)
-        self._lock.write(f"{os.getpid()}\n")
-        self._lock.flush()
+        self._owned.truncate(0)
+        self._owned.write(f"{os.getpid()}\n")
+        self._owned.flush()
 
     def _fill(self) -> None:
         """Make what is missing, from the shipped data."""
@@ -222,6 +229,7 @@ class FileStorage(MemoryStorage):
                     id=station_id,
                 )
             self._put_station(stations.get(station_id), table)
+        self._list()
         self._complete_payments()
 
     def _load_user(self, path: Path) -> None:
@@ -366,14 +374,17 @@ class FileStorage(MemoryStorage):
     def _write_slots(self, slots: SlotTable) -> None:
         write_durably(self._station_path(slots.station_id), _to_json(_table_record(slots)))
 
-    def _save_user(self, user: User) -> None:
-        path = self._user_path(user.user_id)
-        with _unavailable(path):
+    def _save_users(self, users: Sequence[User]) -> None:
+        paths = [self._user_path(user.user_id) for user in users]
+        with _unavailable(paths[0] if len(paths) == 1 else self._users_folder):
             try:
-                write_durably(path, _to_json(_user_record(user)))
+                for path, user in zip(paths, users, strict=True):
+                    write_file(path, _to_json(_user_record(user)))
+                _sync_folder(self._users_folder)
             except OSError:
-                with contextlib.suppress(OSError):
-                    path.unlink()
+                for path in paths:
+                    with contextlib.suppress(OSError):
+                        path.unlink()
                 raise
 
     def _delete_user(self, user_id: str) -> None:
@@ -385,29 +396,27 @@ class FileStorage(MemoryStorage):
     # The list of payments
 
     def _record_payment(self, session: ChargingSession) -> None:
-        with self._payments_lock:
-            self._payments_owed.append(session)
+        self._payments_owed.append(session)
         self._list_payments()
 
-    def sweep(self, now: float, logged_in_before: float) -> SweepResult:
+    def _sweep(self, operation: Sweep) -> SweepResult:
         # Before the sessions end whose files still have what the list has not.
         self._list_payments()
-        return super().sweep(now, logged_in_before)
+        return super()._sweep(operation)
 
     def _list_payments(self) -> None:
-        with self._payments_lock:
-            if not self._payments_owed:
-                return
-            try:
-                self._append_payments()
-            except OSError as error:
-                # The payment stands, the station's file has it: the next one, each sweep and
-                # the closing try again.
-                self.log.error(
-                    "{path}: {error}; the payment will be listed later",
-                    path=str(self._directory / PAYMENTS),
-                    error=str(error),
-                )
+        if not self._payments_owed:
+            return
+        try:
+            self._append_payments()
+        except OSError as error:
+            # The payment stands, the station's file has it: the next one, each sweep and the
+            # closing try again.
+            self.log.error(
+                "{path}: {error}; the payment will be listed later",
+                path=str(self._directory / PAYMENTS),
+                error=str(error),
+            )
 
     def _append_payments(self) -> None:
         lines = b"".join(_payment_line(session) for session in self._payments_owed)

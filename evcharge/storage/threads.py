@@ -1,19 +1,16 @@
-"""Blocking storage calls on a pool of threads of their own."""
+"""The thread in which the storage blocks."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
-
-P = ParamSpec("P")
-R = TypeVar("R")
 
 
 class _DaemonThread(threading.Thread):
@@ -24,35 +21,31 @@ class _DaemonThread(threading.Thread):
         super().__init__(*args, **kwargs)
 
 
-class StorageThreads(Service):
+class StorageThread(Service):
     """
-    Owns the pool; an instance is the :class:`evcharge.storage.Call` of the running server.
+    Owns the thread; an instance is the :class:`evcharge.storage.group_commit.InThread` of the
+    running server.
 
-    The reactor's own pool has ten threads and looks up host names too, so it is left alone.
+    One is enough, as there is one batch at a time. The reactor's own pool looks up host names too,
+    so it is left alone.
     """
 
-    name = "storage threads"
+    name = "storage thread"
 
-    def __init__(self, reactor: IReactorFromThreads, size: int = 16) -> None:
+    def __init__(self, reactor: IReactorFromThreads) -> None:
         self._reactor = reactor
-        self._pool = ThreadPool(0, size, name="storage")
+        self._pool = ThreadPool(0, 1, name="storage")
         self._pool.threadFactory = _DaemonThread
         self._under_way = 0
 
-    def __call__(self, f: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Deferred[R]:
-        """Call `f` in a thread of the pool; cancelling the Deferred does not stop it."""
-
-        def counted() -> R:
-            try:
-                return f(*args, **kwargs)
-            finally:
-                self._reactor.callFromThread(self._ended)
-
+    def __call__(self, f: Callable[..., Any], /, *args: Any) -> Deferred[Any]:
+        """Call `f` in the thread; cancelling the Deferred does not stop it."""
         self._under_way += 1
-        return deferToThreadPool(self._reactor, self._pool, counted)
+        return deferToThreadPool(self._reactor, self._pool, f, *args).addBoth(self._ended)
 
-    def _ended(self) -> None:
+    def _ended(self, result: Any) -> Any:
         self._under_way -= 1
+        return result
 
     def startService(self) -> None:
         super().startService()
@@ -60,7 +53,7 @@ class StorageThreads(Service):
 
     def stopService(self) -> None:
         super().stopService()
-        # Stopping joins the threads. One that is still busy by now has had its time: it dies with
+        # Stopping joins the thread. One that is still busy by now has had its time: it dies with
         # the process, and what it was writing is whole or absent, as after any crash.
         if not self.busy:
             self._pool.stop()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timezone
+from functools import lru_cache
 
 
 def iso_utc(timestamp: float) -> str:
@@ -11,5 +12,11 @@ def iso_utc(timestamp: float) -> str:
 
     :param timestamp: seconds since the epoch.
     """
-    moment = datetime.fromtimestamp(timestamp, timezone.utc)
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+    second, microsecond = divmod(round(timestamp * 1e6), 1_000_000)
+    return f"{_iso_utc_of_second(second)}{microsecond // 1000:03d}Z"
+
+
+# Many replies are made in one second, and all but the last digits of their text are the same.
+@lru_cache(maxsize=4)
+def _iso_utc_of_second(second: int) -> str:
+    return datetime.fromtimestamp(second, timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.")

@@ -1,0 +1,181 @@
+"""
+Group commit: operations that arrive while a batch is under way wait, and share the next one.
+
+::
+
+    submit(a) ----> | batch 1: a       | in a thread: one hop, one transaction, one fsync
+    submit(b) --.   |                  |
+    submit(c) --+-> | batch 2: b, c, d | starts when batch 1 has ended
+    submit(d) --'
+
+What an operation is, only the function that carries a batch out knows.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, Protocol, TypeVar
+
+import attrs
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.python.failure import Failure
+
+Operation = TypeVar("Operation")
+
+MOST_AT_ONCE = 500
+"""Operations that one batch carries at most."""
+
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.01, 0.25
+"""Before a batch is tried for the third time, and the most before any time."""
+
+WATCH_S = 0.1
+"""How often the patience of those who wait is looked at, seconds."""
+
+
+class Unavailable(Exception):
+    """The operation was not carried out, as far as is known; it may be tried again."""
+
+
+class TryAgain(Exception):
+    """A batch changed nothing, or it is not known whether it did: it is to be tried again whole."""
+
+
+class InThread(Protocol):
+    """Calls a blocking function in a thread: ``call(f, *args)``, a Deferred of what it returns."""
+
+    def __call__(self, f: Callable[..., Any], /, *args: Any) -> Deferred[Any]: ...
+
+
+@attrs.define(eq=False)
+class _Waiting(Generic[Operation]):
+    operation: Operation
+    since: float
+    done: Deferred[Any]
+
+
+class GroupCommit(Generic[Operation]):
+    """
+    Carries out operations in batches, one batch at a time.
+
+    :param execute: carries out a batch, blocking: takes the operations and returns, in their order,
+        what each one results in, or the exception that it ends in. What it returns is durable.
+        It raises :class:`TryAgain` for a batch to be tried again, :class:`Unavailable` for one that
+        cannot be carried out at all; after anything else each operation is tried on its own, so
+        that one which breaks the batch breaks for itself alone. Operations are idempotent.
+    :param in_thread: where `execute` is called.
+    :param patience_s: how long an operation may take before it fails with :class:`Unavailable`. It
+        may be carried out all the same, if its batch is under way.
+    :param interrupt: called from the reactor when a batch has used up that patience on its own,
+        to wake a thread that waits for something which may never come.
+    """
+
+    def __init__(
+        self,
+        execute: Callable[[Sequence[Operation]], Sequence[Any]],
+        in_thread: InThread,
+        clock: IReactorTime,
+        patience_s: float,
+        interrupt: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._execute = execute
+        self._in_thread = in_thread
+        self._clock = clock
+        self._patience_s = patience_s
+        self._interrupt = interrupt
+        self._waiting: deque[_Waiting[Operation]] = deque()
+        self._alone: deque[_Waiting[Operation]] = deque()
+        """Those whose batch broke: each is tried by itself before the others go on."""
+        self._batch: list[_Waiting[Operation]] = []
+        self._started = 0.0
+        self._attempt = 0
+        self._watch: IDelayedCall | None = None
+
+    def submit(self, operation: Operation) -> Deferred[Any]:
+        """Carry out `operation` with the next batch; fires with its result when it is durable."""
+        done: Deferred[Any] = Deferred()
+        self._waiting.append(_Waiting(operation, self._clock.seconds(), done))
+        if not self._batch:
+            self._next_batch()
+        return done
+
+    def close(self) -> None:
+        """Look after the patience of nobody any more; what is under way may end."""
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
+
+    @property
+    def pending(self) -> int:
+        """How many operations wait or are under way."""
+        return len(self._waiting) + len(self._alone) + len(self._batch)
+
+    def _next_batch(self) -> None:
+        if self._alone:
+            self._batch = [self._alone.popleft()]
+        else:
+            most = min(len(self._waiting), MOST_AT_ONCE)
+            self._batch = [self._waiting.popleft() for _ in range(most)]
+        self._attempt = 0
+        self._run()
+
+    def _run(self) -> None:
+        """Try the batch, without those that nobody waits for any more."""
+        self._batch = [waiting for waiting in self._batch if not waiting.done.called]
+        if not self._batch:
+            self._ended()
+            return
+        self._attempt += 1
+        self._started = self._clock.seconds()
+        if self._watch is None:
+            self._watch = self._clock.callLater(WATCH_S, self._look)
+        operations = [waiting.operation for waiting in self._batch]
+        self._in_thread(self._execute, operations).addCallbacks(self._executed, self._failed)
+
+    def _executed(self, results: Sequence[Any]) -> None:
+        batch, self._batch = self._batch, []
+        # The next batch is on its way while the replies to this one are written.
+        self._ended()
+        for waiting, result in zip(batch, results, strict=True):
+            if waiting.done.called:
+                continue
+            if isinstance(result, Exception):
+                waiting.done.errback(result)
+            else:
+                waiting.done.callback(result)
+
+    def _failed(self, failure: Failure) -> None:
+        if failure.check(TryAgain):
+            # The first time at once: a connection that was lost while idle is made anew.
+            pause = FIRST_PAUSE_S * 2 ** (self._attempt - 2) if self._attempt > 1 else 0
+            self._clock.callLater(min(pause, LONGEST_PAUSE_S), self._run)
+            self._give_up_overdue(failure.getErrorMessage())
+            return
+        batch, self._batch = self._batch, []
+        if len(batch) > 1 and not failure.check(Unavailable):
+            self._alone.extend(batch)
+            batch = []
+        self._ended()
+        for waiting in batch:
+            if not waiting.done.called:
+                waiting.done.errback(failure)
+
+    def _ended(self) -> None:
+        if self._waiting or self._alone:
+            self._next_batch()
+
+    def _look(self) -> None:
+        self._watch = None
+        if not self.pending:
+            return
+        self._watch = self._clock.callLater(WATCH_S, self._look)
+        if self._batch and self._clock.seconds() - self._started >= self._patience_s:
+            self._interrupt()
+        self._give_up_overdue("it takes too long")
+
+    def _give_up_overdue(self, why: str) -> None:
+        latest = self._clock.seconds() - self._patience_s
+        for waiting in [*self._batch, *self._alone, *self._waiting]:
+            if waiting.since <= latest and not waiting.done.called:
+                waiting.done.errback(Unavailable(why))

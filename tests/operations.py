@@ -1,0 +1,76 @@
+"""The storage's operations, one at a time and blocking, and records to try them with."""
+
+from collections.abc import Sequence
+from decimal import Decimal
+
+from evcharge.models.electric_car import CarModel, ElectricCar
+from evcharge.models.station import ChargingSession, StationState
+from evcharge.models.user import User
+from evcharge.storage import (
+    AddUser,
+    EndJourney,
+    FindUser,
+    ListStations,
+    Storage,
+    Sweep,
+    SweepResult,
+    TakeSlot,
+    carry_out,
+)
+from evcharge.testing import NOON
+
+MODEL = CarModel("Tesla", "Model 3", 50.0, 0.153, 225.0)
+
+
+def a_user(user_id: str = "u1", created: float = NOON) -> User:
+    return User(user_id, "Ana", ElectricCar(MODEL, 20.0), created)
+
+
+def a_session(user_id: str = "u1", station: int = 7, end: float = NOON + 60) -> ChargingSession:
+    return ChargingSession(
+        user_id, station, end, f"r-{user_id}-{station}", Decimal("12.30"), 1.0, NOON
+    )
+
+
+def add_user(storage: Storage, user: User) -> None:
+    return carry_out(storage, AddUser(user))
+
+
+def find_user(storage: Storage, user_id: str) -> User:
+    """From memory where it is there, else the long way."""
+    known = storage.recall(FindUser(user_id))
+    return carry_out(storage, FindUser(user_id)) if known is None else known
+
+
+def stations(storage: Storage) -> Sequence[StationState]:
+    known = storage.recall(ListStations())
+    return carry_out(storage, ListStations()) if known is None else known
+
+
+def station(storage: Storage, station_id: int) -> StationState:
+    (state,) = (s for s in stations(storage) if s.station.station_id == station_id)
+    return state
+
+
+def available(storage: Storage, station_id: int = 7) -> int:
+    return station(storage, station_id).available_slots
+
+
+def take(session: ChargingSession) -> TakeSlot:
+    return TakeSlot(session.user_id, str(session.station_id), lambda user, station: session)
+
+
+def take_slot(storage: Storage, session: ChargingSession) -> ChargingSession:
+    return carry_out(storage, take(session))
+
+
+def end_journey(storage: Storage, user_id: str) -> None:
+    return carry_out(storage, EndJourney(user_id))
+
+
+def sweep(storage: Storage, now: float, logged_in_before: float) -> SweepResult:
+    return carry_out(storage, Sweep(now, logged_in_before))
+
+
+def user_ids(storage: Storage) -> list[str]:
+    return sorted(user.user_id for user in storage.users())
