@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NoReturn
 
 from twisted.application.service import MultiService, Service
@@ -24,10 +23,13 @@ from evcharge.errors import LANGUAGES
 from evcharge.protocol import DriverFactory
 from evcharge.station_monitor import StationMonitor
 from evcharge.storage import Operation, Storage, StorageError, performer
-from evcharge.storage.files import FileStorage
 from evcharge.storage.group_commit import GroupCommit
 from evcharge.storage.threads import StorageThread
+from evcharge.storage.urls import parse
 from evcharge.utils.numbers import finite_number, whole_number
+
+STORAGE_VARIABLE = "EVCHARGE_STORAGE"
+"""The variable of the environment that names the storage: unlike a command line, it is private."""
 
 ANSWER_S = 4.0
 """How long the requests that were read may take once the server is to end, seconds."""
@@ -87,7 +89,7 @@ class Options(UsageOptions):
     synopsis = "[options]"
     longdesc = (
         "Runs the charging-network server: drivers' programs speak newline-delimited JSON to it "
-        "over TCP. Everything is kept in the data directory."
+        "over TCP. Everything is kept in the storage."
     )
     optParameters = [  # noqa: RUF012 - how twisted.python.usage wants it
         [
@@ -102,7 +104,14 @@ class Options(UsageOptions):
             "data",
             "d",
             "evcharge-data",
-            "Data directory; made and filled when it is missing or empty.",
+            "Data directory of the storage `files`; made and filled when it is missing or empty.",
+        ],
+        [
+            "storage",
+            "s",
+            None,
+            "Where everything is kept: files (the data directory), sqlite:///path/evcharge.db or "
+            "postgresql://… Without it the environment's EVCHARGE_STORAGE, or files.",
         ],
         [
             "sweep-interval",
@@ -148,6 +157,12 @@ class Options(UsageOptions):
             raise UsageError("--data must name a directory")
         # twistd changes its working directory before it starts the services.
         self["data"] = os.path.abspath(self["data"])
+        try:
+            self["storage"] = parse(
+                self["storage"] or os.environ.get(STORAGE_VARIABLE) or "files", self["data"]
+            )
+        except ValueError as error:
+            raise UsageError(f"--storage {error}") from None
 
 
 class DriverService(Service):
@@ -268,7 +283,7 @@ class Server(MultiService):
         now = reactor.seconds
         self._options = options
         self._reactor = reactor
-        storage = FileStorage(Path(options["data"]))
+        storage = options["storage"].storage()
         thread = StorageThread(reactor)
         group_commit: GroupCommit[Operation[Any]] = GroupCommit(
             storage.execute, thread, reactor, storage.patience_s, storage.interrupt
@@ -302,11 +317,11 @@ class Server(MultiService):
         self._or_exit(super().startService)
         summary = self._storage_service.summary
         self.log.info(
-            "evcharge {version} listens on {address}; data in {data}: "
+            "evcharge {version} listens on {address}; data in {storage}: "
             "{stations} stations, {users} users",
             version=__version__,
             address=self._drivers.address,
-            data=self._options["data"],
+            storage=self._options["storage"].name,
             stations=summary.stations,
             users=summary.users,
         )

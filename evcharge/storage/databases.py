@@ -1,0 +1,224 @@
+"""The two kinds of database: how each is reached, owned, and what its errors mean."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import socket
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from sqlalchemy import Connection, create_engine, event
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.schema import Table
+from sqlalchemy.sql.dml import Insert
+
+from evcharge.storage import StorageError, StorageUnavailable
+from evcharge.storage.group_commit import TryAgain
+
+
+class Database(Protocol):
+    """What the SQL storage needs to know of a database."""
+
+    name: str
+    """For messages: says where it is, without a password."""
+    patience_s: float
+    """As in :class:`evcharge.storage.Storage`."""
+    states_age_s: float | None
+    """How old the stations' states in memory may be, seconds; None where this process alone
+    changes the database, so that its memory is true."""
+
+    def acquire(self) -> None:
+        """Own the database, as far as its kind wants it. StorageError: another process does."""
+
+    def release(self) -> None:
+        """Let go of it."""
+
+    def begin(self, write: bool) -> contextlib.AbstractContextManager[Connection]:
+        """A transaction, committed at the end of the block, or rolled back where it raises."""
+
+    def insert_new(self, table: Table) -> Insert:
+        """An INSERT that passes over rows whose key is there."""
+
+    def meaning(self, error: DBAPIError) -> Exception:
+        """TryAgain, StorageUnavailable, or `error` itself where it is neither."""
+
+    def interrupt(self) -> None:
+        """Have a transaction that waits for the network end with an error."""
+
+
+class Sqlite:
+    """
+    An SQLite file: in WAL mode, each commit flushed to the disk.
+
+    :param path: made where it is missing, its folder too.
+    :param shared: whether other processes of the same server have it open too.
+    """
+
+    patience_s = 30.0
+
+    def __init__(self, path: Path, shared: bool = False) -> None:
+        self.name = str(path)
+        self.states_age_s = 0.0 if shared else None
+        self._path = path
+        self._shared = shared
+        self._owned: Any = None
+        self._engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": 5})
+        event.listen(self._engine, "connect", self._connected)
+        event.listen(self._engine, "begin", self._begun)
+
+    @staticmethod
+    def _connected(connection: Any, _: object) -> None:
+        # Transactions are begun by ourselves: Python's module begins them late, and only to read.
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        for pragma in ("journal_mode = WAL", "synchronous = FULL", "cache_size = -16000"):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @staticmethod
+    def _begun(connection: Connection) -> None:
+        # A transaction that read before it wrote could find, too late, that another one has
+        # written since.
+        write = connection.get_execution_options().get("write", True)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+    def acquire(self) -> None:
+        lock = self._path.with_name(self._path.name + "-lock")
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._owned = open(lock, "a+")  # noqa: SIM115 - held open while we run
+        except OSError as error:
+            raise StorageError(f"{lock}: {error.strerror or error}") from None
+        kind = fcntl.LOCK_SH if self._shared else fcntl.LOCK_EX
+        try:
+            fcntl.flock(self._owned, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._owned.seek(0)
+            owner = self._owned.read().strip() or "workers"
+            self.release()
+            raise StorageError(
+                f"{self.name}: is in use by another evcharge process ({owner})"
+            ) from None
+        self._owned.truncate(0)
+        if not self._shared:
+            self._owned.write(f"{os.getpid()}\n")
+            self._owned.flush()
+
+    def release(self) -> None:
+        self._engine.dispose()
+        if self._owned is not None:
+            self._owned.close()
+            self._owned = None
+
+    @contextlib.contextmanager
+    def begin(self, write: bool) -> Iterator[Connection]:
+        options = self._engine.connect().execution_options(write=write)
+        with options as connection, connection.begin():
+            yield connection
+
+    def insert_new(self, table: Table) -> Insert:
+        return sqlite.insert(table).on_conflict_do_nothing()
+
+    def meaning(self, error: DBAPIError) -> Exception:
+        text = str(error.orig)
+        if "locked" in text or "busy" in text:
+            return TryAgain(f"{self.name}: {text}")
+        if type(error.orig).__name__ in ("OperationalError", "InternalError"):
+            # A full disk, a file gone or read-only.
+            return StorageUnavailable(f"{self.name}: {text}")
+        return error
+
+    def interrupt(self) -> None:
+        """Nothing here waits for another machine."""
+
+
+# https://www.postgresql.org/docs/current/errcodes-appendix.html
+_SERIALIZATION = ("40001", "40P01", "55P03")
+_GONE = ("08", "57P", "25006")
+_NO_ROOM = ("53", "58")
+
+
+class Postgres:
+    """
+    A PostgreSQL database, which any number of processes share.
+
+    :param parameters: libpq's connection parameters.
+    """
+
+    # Whoever asks is answered within two seconds, also where the database is gone.
+    patience_s = 1.5
+    states_age_s: float | None = 0.5
+
+    DEFAULTS: Mapping[str, str | int] = {
+        "connect_timeout": 2,
+        "application_name": "evcharge",
+        # A peer that has vanished without a word is noticed soon, where the system can.
+        "tcp_user_timeout": 5000,
+        "keepalives_idle": 5,
+        "keepalives_interval": 2,
+        "keepalives_count": 3,
+    }
+
+    def __init__(self, parameters: Mapping[str, Any]) -> None:
+        # psycopg is an extra: who does without PostgreSQL need not have it.
+        import psycopg
+
+        self._psycopg = psycopg
+        self._parameters = {**self.DEFAULTS, **parameters}
+        hosts = str(parameters.get("host") or parameters.get("hostaddr") or "the local socket")
+        self.name = f"PostgreSQL database {parameters.get('dbname') or ''} on {hosts}"
+        self._connection: Any = None
+        self._engine = create_engine(
+            "postgresql+psycopg://", creator=self._connect, pool_size=1, max_overflow=1
+        )
+
+    def _connect(self) -> Any:
+        # Statements are not prepared: a pooler between us and the server may give each
+        # transaction to another session.
+        self._connection = self._psycopg.connect(prepare_threshold=None, **self._parameters)
+        return self._connection
+
+    def acquire(self) -> None:
+        """Nothing to own: the database itself keeps its users apart."""
+
+    def release(self) -> None:
+        self._engine.dispose()
+
+    @contextlib.contextmanager
+    def begin(self, write: bool) -> Iterator[Connection]:
+        with self._engine.begin() as connection:
+            yield connection
+
+    def insert_new(self, table: Table) -> Insert:
+        return postgresql.insert(table).on_conflict_do_nothing()
+
+    def meaning(self, error: DBAPIError) -> Exception:
+        code = getattr(error.orig, "sqlstate", None) or ""
+        text = f"{self.name}: {_first_line(error.orig)}"
+        if code.startswith(_SERIALIZATION):
+            return TryAgain(text)
+        lost = not code and isinstance(error.orig, self._psycopg.OperationalError)
+        if lost or error.connection_invalidated or code.startswith(_GONE):
+            # The next attempt asks the servers anew which of them can be written.
+            self._engine.dispose()
+            return TryAgain(text)
+        if code.startswith(_NO_ROOM):
+            return StorageUnavailable(text)
+        return error
+
+    def interrupt(self) -> None:
+        connection = self._connection
+        # Closing belongs to the thread that uses the connection; ending the stream under it makes
+        # it do so.
+        with contextlib.suppress(Exception):
+            stream = socket.socket(fileno=os.dup(connection.fileno()))
+            with stream:
+                stream.shutdown(socket.SHUT_RDWR)
+
+
+def _first_line(error: object) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
