@@ -188,10 +188,13 @@ def busy_ns(cores: Iterable[int]) -> int:
 
 
 def free_port() -> int:
-    """A port that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that nothing listens on, and that the system gives to no client of its own accord."""
+    for port in range(20000 + os.getpid() % 10000, 32768):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise RuntimeError("no port is free")
 
 
 def await_listening(server: subprocess.Popen[bytes], port: int, log: Path, name: str) -> None:

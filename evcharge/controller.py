@@ -144,11 +144,12 @@ class Controller:
     def _done(self, reply: Reply, request: Request) -> bytes:
         outcome = reply.outcome
         data = reply.data
-        message = outcome.phrase.say(self._language, {})
+        message = outcome.phrase.say(self._language, reply.values)
         if outcome.reason is not None:
-            data = {**data, "message": message, "reason": outcome.reason}
+            data["message"] = message
+            data["reason"] = outcome.reason
         elif reply.phrase is not None:
-            data = {**data, "message": reply.phrase.say(self._language, reply.values)}
+            data["message"] = reply.phrase.say(self._language, reply.values)
         return self._encode(request, outcome, message, data)
 
     def _failed(self, failure: Failure, request: Request) -> bytes:

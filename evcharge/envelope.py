@@ -13,20 +13,35 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import attrs
 import msgspec
 
 from evcharge.errors import INVALID_JSON, Phrase, RequestFailed, invalid, missing
-from evcharge.fields import is_text
+from evcharge.fields import MAX_TEXT, is_text
 
 ENVELOPE_FIELDS = ("type", "data", "status", "timestamp")
 UNREADABLE_TYPE = "error"
 MAX_ID_LENGTH = 128
 
+
+
+class _Envelope(msgspec.Struct):
+    """A request in which all is as it should be, but perhaps for control characters."""
+
+    type: Annotated[str, msgspec.Meta(max_length=MAX_TEXT)]
+    data: dict[str, Any]
+    status: dict[str, Any]
+    timestamp: Annotated[str, msgspec.Meta(max_length=MAX_TEXT)]
+    id: Annotated[str, msgspec.Meta(max_length=MAX_ID_LENGTH)] | int | msgspec.UnsetType = (
+        msgspec.UNSET
+    )
+
+
 # A number too large to be finite is JSON all the same, so that the field it stands in can be named.
 _decode_json = msgspec.json.Decoder(float_hook=float).decode
+_decode_envelope = msgspec.json.Decoder(_Envelope, float_hook=float).decode
 _encode_json = msgspec.json.Encoder().encode
 
 
@@ -66,6 +81,16 @@ def decode(line: bytes) -> Request:
         closing brace are passed over: it is what ``echo '{…}\\n'`` sends in bash.
     :return: the request; whatever the line holds, nothing is raised.
     """
+    # Most lines are right: those are read and checked at once. What is wrong with the others is
+    # found out slowly.
+    try:
+        envelope = _decode_envelope(line)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        pass
+    else:
+        if envelope.type.isprintable() and envelope.timestamp.isprintable():
+            request_id = None if envelope.id is msgspec.UNSET else envelope.id
+            return Request(envelope.type, envelope.data, request_id)
     line = line.strip()
     if line.endswith(b"\\n") and line[:-2].rstrip().endswith(b"}"):
         line = line[:-2]
@@ -115,6 +140,11 @@ def _is_id(value: object) -> bool:
     if isinstance(value, str):
         return len(value) <= MAX_ID_LENGTH
     return isinstance(value, int) and not isinstance(value, bool)
+
+
+def encode_part(value: Any) -> msgspec.Raw:
+    """Write a part of many replies once; in a reply's data it stands for `value`."""
+    return msgspec.Raw(_encode_json(value))
 
 
 def encode(

@@ -18,7 +18,7 @@ class Phrase:
 
     def say(self, language: str, values: Mapping[str, object]) -> str:
         """The text in `language` ("pt" or "en"), with `values` filled in."""
-        text: str = getattr(self, language)
+        text = self.pt if language == "pt" else self.en
         if not values:
             return text
         return text.format_map(

@@ -75,6 +75,7 @@ class DriverProtocol(LineReceiver):
         self.transport.registerProducer(self, True)
 
     def dataReceived(self, data: bytes) -> None:
+        self._lines_this_turn = 0
         super().dataReceived(data)
         if self.paused and len(self._buffer) > self.factory.max_line:
             self.transport.pauseProducing()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Callable, Iterable
 from decimal import Decimal
 from typing import Any
@@ -9,10 +10,10 @@ from typing import Any
 import attrs
 
 from evcharge.models.electric_car import ElectricCar
-from evcharge.models.station import StationState
+from evcharge.models.station import Station, StationState
 
 
-@attrs.frozen
+@attrs.define
 class Candidate:
     """A reachable station, with what going there means for the car."""
 
@@ -25,27 +26,59 @@ class Candidate:
     price: Decimal
     """BRL with two places."""
 
-    @property
-    def total_s(self) -> float:
-        return self.travel_s + self.wait_s + self.charge_s
+
+@attrs.define
+class _Trip:
+    """What is the same for all stations that one car may go to."""
+
+    car: ElectricCar
+    now: float
+    time_scale: float
+    energy_kwh: float
+    """What brings the car's battery to the target."""
+
+    def charge_s(self, station: Station) -> float:
+        return self.car.charge_time_s(self.energy_kwh, station.power_kw, station.ac_only)
+
+    def wait_s(self, state: StationState, travel_s: float) -> float:
+        if state.available_slots > 0 or state.next_free_timestamp is None:
+            return 0.0
+        return max(0.0, (state.next_free_timestamp - self.now) * self.time_scale - travel_s)
+
+    def total_s(self, state: StationState, distance_km: float) -> float:
+        """Travel, wait and charging together."""
+        travel_s = self.car.travel_time_s(distance_km)
+        return travel_s + self.wait_s(state, travel_s) + self.charge_s(state.station)
+
+    def candidate(self, state: StationState, distance_km: float) -> Candidate:
+        station = state.station
+        travel_s = self.car.travel_time_s(distance_km)
+        return Candidate(
+            state=state,
+            distance_km=distance_km,
+            travel_s=travel_s,
+            wait_s=self.wait_s(state, travel_s),
+            charge_s=self.charge_s(station),
+            price=station.price(self.energy_kwh),
+        )
 
 
-Rank = Callable[[Candidate], tuple[Any, ...]]
+Rank = Callable[[_Trip, StationState, float], tuple[Any, ...]]
 
 
-def _by_distance(candidate: Candidate) -> tuple[Any, ...]:
+def _by_distance(trip: _Trip, state: StationState, distance_km: float) -> tuple[Any, ...]:
     # Stations without a free slot come after all that have one, the soonest done first.
-    if candidate.state.available_slots > 0:
-        return (0, 0)
-    return (1, candidate.total_s)
+    if state.available_slots > 0:
+        return (0, 0.0)
+    return (1, trip.total_s(state, distance_km))
 
 
-def _by_time(candidate: Candidate) -> tuple[Any, ...]:
-    return (candidate.total_s,)
+def _by_time(trip: _Trip, state: StationState, distance_km: float) -> tuple[Any, ...]:
+    return (trip.total_s(state, distance_km),)
 
 
-def _by_price(candidate: Candidate) -> tuple[Any, ...]:
-    return (candidate.price,)
+def _by_price(trip: _Trip, state: StationState, distance_km: float) -> tuple[Any, ...]:
+    return (state.station.price(trip.energy_kwh),)
 
 
 CRITERIA: dict[str, Rank] = {"distance": _by_distance, "time": _by_time, "price": _by_price}
@@ -68,34 +101,17 @@ def rank_stations(
     :param time_scale: how many times faster than real time charging goes.
     :param most: how many stations at the most.
     """
-    rank = CRITERIA[criterion]
-    candidates = [
-        candidate
-        for state, distance in distances
-        if car.can_reach(distance)
-        and (candidate := _weigh(car, state, distance, now, time_scale)) is not None
-    ]
-    candidates.sort(key=lambda c: (*rank(c), c.distance_km, c.state.station.station_id))
-    return candidates[:most]
-
-
-def _weigh(
-    car: ElectricCar, state: StationState, distance_km: float, now: float, time_scale: float
-) -> Candidate | None:
-    """What going to a station means; None where no slot of it will ever be free."""
-    station = state.station
-    travel_s = car.travel_time_s(distance_km)
-    if state.available_slots > 0:
-        wait_s = 0.0
-    elif state.next_free_timestamp is None:
-        return None
-    else:
-        wait_s = max(0.0, (state.next_free_timestamp - now) * time_scale - travel_s)
-    return Candidate(
-        state=state,
-        distance_km=distance_km,
-        travel_s=travel_s,
-        wait_s=wait_s,
-        charge_s=station.charge_time_s(car),
-        price=station.price(car.energy_to_target_kwh()),
+    rank, range_km = CRITERIA[criterion], car.range_km()
+    trip = _Trip(car, now, time_scale, car.energy_to_target_kwh())
+    # Only what the criterion asks for is worked out for every station, the rest for the best.
+    ranked = heapq.nsmallest(
+        most,
+        (
+            (rank(trip, state, distance), distance, state.station.station_id, state)
+            for state, distance in distances
+            if distance < range_km
+            # One without a slot that is free, or will be, is no station to go to.
+            and (state.available_slots > 0 or state.next_free_timestamp is not None)
+        ),
     )
+    return [trip.candidate(state, distance) for _, distance, _, state in ranked]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import attrs
 from twisted.internet.defer import Deferred
@@ -14,7 +14,6 @@ from evcharge.storage import Eventual
 
 T = TypeVar("T")
 U = TypeVar("U")
-P = ParamSpec("P")
 
 NO_VALUES: Mapping[str, object] = {}
 
@@ -44,13 +43,8 @@ class Handler(Protocol):
         """The fields that a reply has when the request fails; `data` has not been checked."""
 
 
-def then(
-    value: Eventual[T],
-    go_on: Callable[Concatenate[T, P], Eventual[U]],
-    *args: P.args,
-    **kwargs: P.kwargs,
-) -> Eventual[U]:
+def then(value: Eventual[T], go_on: Callable[..., Eventual[U]], *args: Any) -> Eventual[U]:
     """Go on with `value`: now, where it is there, since most are and a Deferred costs more."""
     if isinstance(value, Deferred):
-        return value.addCallback(go_on, *args, **kwargs)
-    return go_on(value, *args, **kwargs)
+        return value.addCallback(go_on, *args)
+    return go_on(value, *args)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
 
+from evcharge.envelope import encode_part
 from evcharge.fields import Data, integer, position
 from evcharge.handlers import Reply, then
 from evcharge.models.station import StationState
 from evcharge.storage import Eventual, ListStations, Perform
 from evcharge.utils.geo_utils import distance_km
+
+T = TypeVar("T")
 
 MOST_STATIONS = 1000
 """The most stations that one reply carries."""
@@ -27,6 +30,8 @@ class Start:
 
     perform: Perform
     car_models: Callable[[], Mapping[str, Mapping[str, Any]]]
+    _parts: dict[Any, tuple[object, Any]] = attrs.field(factory=dict, init=False)
+    """What was written last of the catalogue, and of each station's state."""
 
     def handle(self, data: Data) -> Eventual[Reply]:
         place = position(data) if "position" in data else None
@@ -42,15 +47,22 @@ class Start:
         place: tuple[float, float] | None,
         limit: int,
     ) -> Reply:
-        reply: dict[str, Any] = {"car_models": self.car_models()}
+        reply: dict[str, Any] = {"car_models": self._part("car_models", self.car_models())}
         if len(states) > MOST_STATIONS:
             reply["total_stations"] = len(states)
             reply["truncated"] = True
             states = _nearest(states, place, limit)
         reply["station_models"] = {
-            str(state.station.station_id): _describe(state) for state in states
+            state.station.key: self._part(state.station.key, state, _describe) for state in states
         }
         return Reply(reply)
+
+    def _part(self, key: str, value: T, describe: Callable[[T], Any] = lambda value: value) -> Any:
+        """`value`, described and written; anew only when it is another object than before."""
+        known = self._parts.get(key)
+        if known is None or known[0] is not value:
+            known = self._parts[key] = (value, encode_part(describe(value)))
+        return known[1]
 
 
 def _nearest(

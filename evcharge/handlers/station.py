@@ -128,11 +128,7 @@ def _given(data: Data) -> Distances:
                 given[key] = distance
 
     def look_up(states: Sequence[StationState]) -> list[tuple[StationState, float]]:
-        return [
-            (state, given[key])
-            for state in states
-            if (key := str(state.station.station_id)) in given
-        ]
+        return [(state, given[state.station.key]) for state in states if state.station.key in given]
 
     return look_up
 
@@ -154,7 +150,7 @@ def _measured(latitude: float, longitude: float) -> Distances:
 
 def _figures(candidate: Candidate) -> dict[str, Any]:
     return {
-        "id_station": str(candidate.state.station.station_id),
+        "id_station": candidate.state.station.key,
         "price_loading": float(candidate.price),
         "distance_km": round(candidate.distance_km, 6),
         "travel_minutes": round(candidate.travel_s / 60, 6),

@@ -37,10 +37,18 @@ class Station:
     """BRL per kWh."""
     connectors: tuple[str, ...] = ()
     """Kinds of connector (`Type 2`, `CCS2`, …); empty where unknown."""
+    key: str = attrs.field(init=False, eq=False, repr=False)
+    """The id as text, as messages have it."""
 
-    @property
-    def ac_only(self) -> bool:
-        """Whether every connector is known to be an AC one."""
+    ac_only: bool = attrs.field(init=False, eq=False, repr=False)
+    """Whether every connector is known to be an AC one."""
+
+    @key.default
+    def _key(self) -> str:
+        return str(self.station_id)
+
+    @ac_only.default
+    def _ac_only(self) -> bool:
         return bool(self.connectors) and all(c.lower() in AC_CONNECTORS for c in self.connectors)
 
     def price(self, energy_kwh: float) -> Decimal:

@@ -90,6 +90,8 @@ class GroupCommit(Generic[Operation]):
         self._batch: list[_Waiting[Operation]] = []
         self._started = 0.0
         self._attempt = 0
+        self._trouble = ""
+        """What kept the batch from being carried out, as far as is known."""
         self._watch: IDelayedCall | None = None
 
     def submit(self, operation: Operation) -> Deferred[Any]:
@@ -118,6 +120,7 @@ class GroupCommit(Generic[Operation]):
             most = min(len(self._waiting), MOST_AT_ONCE)
             self._batch = [self._waiting.popleft() for _ in range(most)]
         self._attempt = 0
+        self._trouble = "it takes too long"
         self._run()
 
     def _run(self) -> None:
@@ -150,7 +153,7 @@ class GroupCommit(Generic[Operation]):
             # The first time at once: a connection that was lost while idle is made anew.
             pause = FIRST_PAUSE_S * 2 ** (self._attempt - 2) if self._attempt > 1 else 0
             self._clock.callLater(min(pause, LONGEST_PAUSE_S), self._run)
-            self._give_up_overdue(failure.getErrorMessage())
+            self._trouble = failure.getErrorMessage()
             return
         batch, self._batch = self._batch, []
         if len(batch) > 1 and not failure.check(Unavailable):
@@ -172,10 +175,7 @@ class GroupCommit(Generic[Operation]):
         self._watch = self._clock.callLater(WATCH_S, self._look)
         if self._batch and self._clock.seconds() - self._started >= self._patience_s:
             self._interrupt()
-        self._give_up_overdue("it takes too long")
-
-    def _give_up_overdue(self, why: str) -> None:
         latest = self._clock.seconds() - self._patience_s
         for waiting in [*self._batch, *self._alone, *self._waiting]:
             if waiting.since <= latest and not waiting.done.called:
-                waiting.done.errback(Unavailable(why))
+                waiting.done.errback(Unavailable(self._trouble))

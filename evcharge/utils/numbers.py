@@ -17,6 +17,8 @@ def finite_number(value: object) -> float | None:
     :return: the number, or None where `value` is none: booleans, NaN, infinities and numbers too
         large to be finite are not numbers here.
     """
+    if type(value) is float:
+        return value if math.isfinite(value) else None
     if isinstance(value, bool):
         return None
     if isinstance(value, str):

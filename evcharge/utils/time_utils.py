@@ -12,11 +12,12 @@ def iso_utc(timestamp: float) -> str:
 
     :param timestamp: seconds since the epoch.
     """
-    second, microsecond = divmod(round(timestamp * 1e6), 1_000_000)
-    return f"{_iso_utc_of_second(second)}{microsecond // 1000:03d}Z"
+    return _iso_utc_ms(round(timestamp * 1e6) // 1000)
 
 
-# Many replies are made in one second, and all but the last digits of their text are the same.
-@lru_cache(maxsize=4)
-def _iso_utc_of_second(second: int) -> str:
-    return datetime.fromtimestamp(second, timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.")
+# Many replies are made within one millisecond.
+@lru_cache(maxsize=16)
+def _iso_utc_ms(milliseconds: int) -> str:
+    second, millisecond = divmod(milliseconds, 1000)
+    text = datetime.fromtimestamp(second, timezone.utc).strftime("%Y-%m-%dT%H:%M:%S")
+    return f"{text}.{millisecond:03d}Z"
