@@ -39,8 +39,12 @@ def station(number: int, slots: int = 1, **facts: object) -> Station:
     return Station(number, f"Posto {number}", "Rua", -12.25, -38.95 + number / 100, slots, **facts)
 
 
+make_storage = MemoryStorage
+"""Makes the storage of each test; test_journey_storages puts others in its place."""
+
+
 def server(*stations: Station, **options: object) -> MemoryServer:
-    return MemoryServer(MemoryStorage(CARS, stations), **options)
+    return MemoryServer(make_storage(CARS, stations), **options)
 
 
 def login(to: MemoryServer, battery: object = 40, car: str = "Small") -> str:
@@ -177,13 +181,13 @@ class EnvelopeTests(SynchronousTestCase):
     def test_any_line(self, line: bytes) -> None:
         """No line whatever gets a 500 or a silence, or changes what is kept."""
         to = server(station(1))
-        before = to.storage.users(), stations(to.storage)
+        before = list(to.storage.users()), stations(to.storage)
         replies = to.send(line + b"\n")
         self.assertEqual(len(replies), sum(1 for part in line.split(b"\n") if part.strip()))
         for reply in replies:
             self.assertIn(reply["status"]["code"], (200, 400, 404))
         if all(reply["type"] != "LOGIN" or outcome(reply)[0] != 200 for reply in replies):
-            self.assertEqual((to.storage.users(), stations(to.storage)), before)
+            self.assertEqual((list(to.storage.users()), stations(to.storage)), before)
 
 
 class StartTests(SynchronousTestCase):
@@ -245,7 +249,7 @@ class LoginTests(SynchronousTestCase):
                 reply = to.request("LOGIN", **{**good, field: value})
                 self.assertEqual(outcome(reply), (400, "invalid_field"), (field, value))
                 self.assertIn(field, reply["data"]["message"])
-        self.assertEqual(to.storage.users(), ())
+        self.assertEqual(list(to.storage.users()), [])
         self.assertEqual(outcome(to.request("LOGIN", **good)), (200, None))
 
     def test_names_all_missing(self) -> None:
@@ -489,7 +493,12 @@ class PaymentTests(SynchronousTestCase):
         self.assertEqual([user.user_id for user in to.storage.users()], [charging])
         self.assertEqual(outcome(self.pay(to, idle)), (404, "user_not_found"))
 
-    @settings(max_examples=60, deadline=None)
+    # It is one test for each storage.
+    @settings(
+        max_examples=60,
+        deadline=None,
+        suppress_health_check=[HealthCheck.differing_executors],
+    )
     @given(
         st.lists(
             st.tuples(

@@ -66,7 +66,9 @@ class Sqlite:
         self._path = path
         self._shared = shared
         self._owned: Any = None
-        self._engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": 5})
+        self._engine = create_engine(
+            f"sqlite:///{path}", connect_args={"timeout": 5}, hide_parameters=True
+        )
         event.listen(self._engine, "connect", self._connected)
         event.listen(self._engine, "begin", self._begun)
 
@@ -173,7 +175,12 @@ class Postgres:
         self.name = f"PostgreSQL database {parameters.get('dbname') or ''} on {hosts}"
         self._connection: Any = None
         self._engine = create_engine(
-            "postgresql+psycopg://", creator=self._connect, pool_size=1, max_overflow=1
+            "postgresql+psycopg://",
+            creator=self._connect,
+            pool_size=1,
+            max_overflow=1,
+            # They are users' ids, which no log may have.
+            hide_parameters=True,
         )
 
     def _connect(self) -> Any:

@@ -7,25 +7,21 @@ database wait for one another but never in a ring. A sweep passes over what othe
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any, TypeVar, cast
 
 import attrs
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, Table, bindparam, delete, func, insert, literal, select, update
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.sql.elements import BindParameter
 
-from evcharge.datasets import (
-    COLUMNS,
-    OPTIONAL_COLUMNS,
-    StationRows,
-    parse_car_models,
-    parse_stations,
-)
-from evcharge.models.electric_car import CarModel, ElectricCar
-from evcharge.models.station import ChargingSession, Station, StationState
+from evcharge.datasets import StationRows, parse_car_models, parse_stations
+from evcharge.models.station import ChargingSession, SlotTable, Station, StationState
 from evcharge.models.user import User
 from evcharge.storage import (
     AddUser,
@@ -44,9 +40,18 @@ from evcharge.storage import (
     UnknownUser,
     schema,
 )
+from evcharge.storage.contents import Contents, Payment, StationRecord
 from evcharge.storage.databases import Database
 from evcharge.storage.files import CARS, STATIONS, shipped
-from evcharge.storage.group_commit import TryAgain, Unavailable
+from evcharge.storage.rows import (
+    payment_row,
+    session_of,
+    session_row,
+    station_of,
+    station_row,
+    user_of,
+    user_row,
+)
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -56,6 +61,31 @@ MOST_USERS_KEPT = 100_000
 
 MOST_SWEPT = 1000
 """Sessions, and users, that one sweep ends at most: drivers' requests wait for it."""
+
+CHUNK = 1000
+"""Rows that a copy reads and writes at a time."""
+
+_ids: BindParameter[Any] = bindparam("ids", expanding=True)
+_users, _sessions, _stations = schema.users.c, schema.sessions.c, schema.stations.c
+
+# Made once: to make a statement costs more than to carry it out for one row.
+FIND_USERS = select(schema.users).where(_users.user_id.in_(_ids))
+LOCK_USERS = FIND_USERS.order_by(_users.user_id).with_for_update()
+FIND_SESSIONS = select(schema.sessions).where(_sessions.user_id.in_(_ids))
+LOCK_STATIONS = (
+    select(schema.stations)
+    .where(_stations.station_id.in_(_ids), _stations.in_service)
+    .order_by(_stations.station_id)
+    .with_for_update()
+)
+COUNT_SESSIONS = select(
+    _sessions.station_id, func.count(), func.min(_sessions.estimated_timestamp)
+).group_by(_sessions.station_id)
+COUNT_SOME_SESSIONS = COUNT_SESSIONS.where(_sessions.station_id.in_(_ids))
+INSERT_SESSIONS = insert(schema.sessions)
+INSERT_PAYMENTS = insert(schema.payments)
+DELETE_SESSION = delete(schema.sessions).where(_sessions.user_id == bindparam("id"))
+DELETE_USER = delete(schema.users).where(_users.user_id == bindparam("id"))
 
 
 @attrs.frozen
@@ -78,9 +108,11 @@ class _Batch:
         default=attrs.Factory(lambda self: [None] * len(self.operations), takes_self=True)
     )
     users: dict[str, User] = attrs.field(factory=dict)
-    """Users to keep in memory."""
+    """Users that were read or added."""
+    begun: list[ChargingSession] = attrs.field(factory=list)
+    """Sessions that took a slot."""
     gone: set[str] = attrs.field(factory=set)
-    """Users to forget."""
+    """Users who were removed, from the slots that they held too."""
     changed: set[int] = attrs.field(factory=set)
     """Stations whose slots have changed."""
     network: _Network | None = None
@@ -123,8 +155,15 @@ class SqlStorage:
         self._states: dict[int, StationState] = {}
         self._listed: tuple[StationState, ...] = ()
         self._listed_at = float("-inf")
+        self._alone = database.states_age_s is None
+        """Whether memory is true: nobody else changes the database."""
         self._users: dict[str, User] = {}
-        """Users in memory, the oldest first; nothing but :meth:`_remember` grows it."""
+        """Where we are alone: some users, the first to come the first to go."""
+        self._slots: dict[int, SlotTable] = {}
+        """Where we are alone: every slot table, those of stations out of service too."""
+        self._held: dict[str, int] = {}
+        """User id -> the station where the user stands: derived from `_slots`."""
+        self._insert_users = database.insert_new(schema.users)
         self._in_doubt: set[str] = set()
         """Users whose removal was to be committed when the connection was lost."""
 
@@ -133,20 +172,14 @@ class SqlStorage:
     def open(self, now: float) -> Summary:
         self._database.acquire()
         try:
-            for attempt in range(3):
-                try:
-                    return self._open()
-                except DBAPIError as error:
-                    # Another process may be making the same tables: then they are there next time.
-                    if attempt == 2:
-                        meaning = self._database.meaning(error)
-                        known = isinstance(meaning, (TryAgain, Unavailable))
-                        text = str(meaning) if known else str(error.orig).splitlines()[0]
-                        raise StorageError(text.removesuffix("\n")) from None
+            with contextlib.suppress(DBAPIError):
+                return self._open()
+            # Another process may have been making the same tables: then they are there now.
+            with self._explained():
+                return self._open()
         except BaseException:
             self._database.release()
             raise
-        raise AssertionError("unreachable")
 
     def _open(self) -> Summary:
         with self._database.begin(write=True) as connection:
@@ -156,7 +189,11 @@ class SqlStorage:
             self._fill(connection)
             batch = _Batch(self._monotonic(), [], all_states=True)
             self._read_network(batch, connection)
-            batch.states = _states(connection, batch.network or self._network, None)
+            if self._alone:
+                standing = connection.execute(select(schema.sessions))
+                batch.begun = [session_of(row) for row in standing]
+            else:
+                batch.states = _states(connection, batch.network or self._network, None)
             users = connection.execute(select(func.count()).select_from(schema.users)).scalar_one()
         self._remember(batch)
         return Summary(len(self._states), users)
@@ -253,8 +290,8 @@ class SqlStorage:
         if taken or ended:
             # All of them before any station: see the head of this module.
             ids = {op.user_id for _, op in taken} | {op.user_id for _, op in ended}
-            users = _users_locked(connection, ids)
-            held = _sessions_of(connection, ids)
+            users = self._users_to_change(connection, ids)
+            held = self._sessions_of(connection, ids)
             if taken:
                 self._take_slots(batch, connection, taken, users, held)
             if ended:
@@ -262,7 +299,9 @@ class SqlStorage:
         for place, operation in swept:
             # The last to lock anything, and it waits for nothing: it cannot be part of a ring.
             batch.results[place] = self._sweep(batch, connection, operation)
-        if self._database.states_age_s is not None and batch.of(ListStations):
+        if self._alone:
+            return
+        if batch.of(ListStations):
             self._read_network(batch, connection)
             batch.states = _states(connection, batch.network or self._network, None)
             batch.all_states = True
@@ -270,9 +309,7 @@ class SqlStorage:
             batch.states = _states(connection, self._network, batch.changed)
 
     def _add_users(self, batch: _Batch, connection: Connection, users: Sequence[User]) -> None:
-        connection.execute(
-            self._database.insert_new(schema.users), [user_row(user) for user in users]
-        )
+        connection.execute(self._insert_users, [user_row(user) for user in users])
         for user in users:
             batch.users[user.user_id] = user
 
@@ -280,8 +317,7 @@ class SqlStorage:
         self, batch: _Batch, connection: Connection, found: list[tuple[int, FindUser]]
     ) -> None:
         wanted = {operation.user_id for _, operation in found}
-        rows = connection.execute(select(schema.users).where(schema.users.c.user_id.in_(wanted)))
-        users = {row.user_id: user_of(row) for row in rows}
+        users = _by_id(user_of, connection.execute(FIND_USERS, {"ids": list(wanted)}))
         batch.users.update(users)
         for place, operation in found:
             batch.results[place] = users.get(operation.user_id) or UnknownUser()
@@ -295,7 +331,6 @@ class SqlStorage:
         held: dict[str, ChargingSession],
     ) -> None:
         stations, free = self._stations_locked(connection, {op.station_id for _, op in taken})
-        new: list[ChargingSession] = []
         for place, operation in taken:
             try:
                 session = _decide(operation, users, held, stations, free)
@@ -306,47 +341,48 @@ class SqlStorage:
             if operation.user_id not in held:
                 held[session.user_id] = session
                 free[session.station_id] -= 1
-                new.append(session)
-        if new:
-            connection.execute(insert(schema.sessions), [session_row(s) for s in new])
-            connection.execute(
-                insert(schema.payments),
-                [
-                    {
-                        "receipt_id": session.receipt_id,
-                        "paid_timestamp": session.paid_timestamp,
-                        "station_id": session.station_id,
-                        "amount": session.amount,
-                        "user_start": session.user_id[:8],
-                    }
-                    for session in new
-                ],
-            )
-            batch.changed.update(session.station_id for session in new)
+                batch.begun.append(session)
+                batch.changed.add(session.station_id)
+        if batch.begun:
+            connection.execute(INSERT_SESSIONS, [session_row(s) for s in batch.begun])
+            connection.execute(INSERT_PAYMENTS, [payment_row(s) for s in batch.begun])
 
     def _stations_locked(
         self, connection: Connection, wanted: set[str]
     ) -> tuple[dict[str, Station], dict[int, int]]:
         """Those of the stations that are in service, by id as text; their free slots, by id."""
-        ids = {int(text) for text in wanted if len(text) < 10 and text.isascii() and text.isdigit()}
-        rows = connection.execute(
-            select(schema.stations)
-            .where(schema.stations.c.station_id.in_(ids), schema.stations.c.in_service)
-            .order_by(schema.stations.c.station_id)
-            .with_for_update()
-        ).all()
-        # Counted by a statement of its own, begun with the stations locked: it sees every session.
-        counts = connection.execute(
-            select(schema.sessions.c.station_id, func.count())
-            .where(schema.sessions.c.station_id.in_([row.station_id for row in rows]))
-            .group_by(schema.sessions.c.station_id)
-        )
-        held = {station_id: count for station_id, count in counts}
+        ids = [int(text) for text in wanted if len(text) < 10 and text.isascii() and text.isdigit()]
         known = self._network.stations
+        if self._alone:
+            return (
+                {str(number): known[number] for number in ids if number in known},
+                {number: self._slots[number].available_slots for number in ids if number in known},
+            )
+        rows = connection.execute(LOCK_STATIONS, {"ids": ids}).all()
+        # Counted by a statement of its own, begun with the stations locked: it sees every session.
+        taken = {row[0]: row[1] for row in connection.execute(COUNT_SOME_SESSIONS, {"ids": ids})}
         return (
             {str(row.station_id): known.get(row.station_id) or station_of(row) for row in rows},
-            {row.station_id: row.max_slots - held.get(row.station_id, 0) for row in rows},
+            {row.station_id: row.max_slots - taken.get(row.station_id, 0) for row in rows},
         )
+
+    def _users_to_change(self, connection: Connection, ids: set[str]) -> dict[str, User]:
+        """Those of the users who are there, locked."""
+        known = {user_id: self._users[user_id] for user_id in ids & self._users.keys()}
+        missing = ids - known.keys()
+        if not missing:
+            return known
+        rows = connection.execute(LOCK_USERS, {"ids": list(missing)})
+        return known | _by_id(user_of, rows)
+
+    def _sessions_of(self, connection: Connection, ids: set[str]) -> dict[str, ChargingSession]:
+        """The sessions of users."""
+        if self._alone:
+            return {
+                user_id: self._slots[self._held[user_id]].sessions[user_id]
+                for user_id in ids & self._held.keys()
+            }
+        return _by_id(session_of, connection.execute(FIND_SESSIONS, {"ids": list(ids)}))
 
     def _end_journeys(
         self,
@@ -410,14 +446,172 @@ class SqlStorage:
         removed = 0
         if unpaid:
             # Looked at again now that they are locked: one may have paid in between.
-            paid = _sessions_of(connection, unpaid).keys()
-            unpaid_now = set(unpaid) - paid
+            unpaid_now = set(unpaid) - self._sessions_of(connection, set(unpaid)).keys()
             if unpaid_now:
                 _remove(connection, unpaid_now)
             batch.gone |= unpaid_now
             removed = len(unpaid_now)
         more = max(len(ids), len(unpaid)) == MOST_SWEPT and (len(due) > 0 or removed > 0)
         return SweepResult(len(due), removed, more)
+
+    # Copying
+
+    @contextlib.contextmanager
+    def read_contents(self, now: float) -> Iterator[Contents]:
+        """
+        Everything in the database, read in one transaction, as it was when that began.
+
+        :raise StorageError: it is in use (SQLite), cannot be reached, or has no tables of ours.
+        """
+        with self._explained():
+            self._database.acquire()
+            try:
+                with self._database.begin(write=False) as connection:
+                    if connection.dialect.name == "postgresql":
+                        connection.exec_driver_sql(
+                            "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
+                        )
+                    yield self._contents(connection)
+            finally:
+                self._database.release()
+
+    def _contents(self, connection: Connection) -> Contents:
+        version = schema.version(connection)
+        if version is None:
+            raise StorageError(f"{self._database.name}: has no tables of evcharge")
+        if version != schema.HEAD:
+            raise StorageError(
+                f"{self._database.name}: has tables of version {version}, not {schema.HEAD}; "
+                "start the server of this evcharge on it first, or use a newer one"
+            )
+        sessions, stations = schema.sessions.c, schema.stations.c
+        known = select(stations.station_id)
+        lost = connection.execute(
+            select(sessions.station_id).where(sessions.station_id.not_in(known)).limit(1)
+        ).scalar()
+        if lost is not None:
+            raise StorageError(
+                f"{self._database.name}: sessions stand at station {lost}, which is not in the "
+                "table stations"
+            )
+        cars = connection.execute(select(schema.car_models).order_by(schema.car_models.c.place))
+        rows = connection.execute(select(schema.stations).order_by(stations.station_id))
+        streamed = (schema.users, schema.sessions, schema.payments)
+        counts = [
+            connection.execute(select(func.count()).select_from(table)).scalar_one()
+            for table in streamed
+        ]
+        return Contents(
+            car_models={row.name: json.loads(row.facts) for row in cars},
+            stations=[
+                StationRecord(station_of(row), row.in_service, json.loads(row.other_columns))
+                for row in rows
+            ],
+            users=self._rows(connection, select(schema.users), user_of),
+            sessions=self._rows(
+                connection, select(schema.sessions).order_by(sessions.station_id), session_of
+            ),
+            payments=self._rows(
+                connection, select(schema.payments), lambda row: Payment(**row._mapping)
+            ),
+            count=sum(counts),
+        )
+
+    def _rows(self, connection: Connection, query: Any, of: Callable[[Any], T]) -> Iterator[T]:
+        """What a query finds, a part at a time."""
+        # Whoever asks for the next one may be writing to another database.
+        with self._explained():
+            for row in connection.execute(query, execution_options={"yield_per": CHUNK}):
+                yield of(row)
+
+    def write_contents(self, contents: Contents) -> None:
+        """
+        Fill the database, its tables made where they are missing, in one transaction.
+
+        :raise StorageError: it is in use (SQLite), cannot be reached, has something in its tables,
+            or cannot keep a part of this.
+        """
+        with self._explained():
+            self._database.acquire()
+            try:
+                with self._database.begin(write=True) as connection:
+                    self._prepare(connection)
+                    self._write(connection, contents)
+            finally:
+                self._database.release()
+
+    def _write(self, connection: Connection, contents: Contents) -> None:
+        # First, as the key keeps another process from filling the tables at the same time.
+        version = connection.execute(select(func.max(schema.network.c.version))).scalar()
+        connection.execute(delete(schema.network))
+        connection.execute(insert(schema.network).values(id=1, version=(version or 0) + 1))
+        for table in (t for t in schema.metadata.sorted_tables if t is not schema.network):
+            if connection.execute(select(literal(1)).select_from(table).limit(1)).scalar():
+                raise StorageError(
+                    f"{self._database.name}: is not empty: the table {table.name} has rows (a "
+                    "server fills a database with the shipped network when it starts on it); name "
+                    "a new database, or drop this one's tables"
+                )
+        for table, rows in (
+            (
+                schema.car_models,
+                (
+                    {
+                        "name": name,
+                        "place": place,
+                        "facts": json.dumps(facts, ensure_ascii=False),
+                    }
+                    for place, (name, facts) in enumerate(contents.car_models.items())
+                ),
+            ),
+            (
+                schema.stations,
+                (
+                    {**station_row(r.station, r.other_columns), "in_service": r.in_service}
+                    for r in contents.stations
+                ),
+            ),
+            (schema.users, map(user_row, contents.users)),
+            (schema.sessions, map(session_row, contents.sessions)),
+            (schema.payments, map(attrs.asdict, contents.payments)),
+        ):
+            self._insert(connection, table, rows)
+
+    def _insert(
+        self, connection: Connection, table: Table, rows: Iterable[Mapping[str, Any]]
+    ) -> None:
+        rows = iter(rows)
+        # A list of payments that was put together from several may name one more than once.
+        repeatable = table is schema.payments
+        statement = self._database.insert_new(table) if repeatable else insert(table)
+        while chunk := list(islice(rows, CHUNK)):
+            try:
+                inserted = connection.execute(statement, chunk).rowcount
+            except (DBAPIError, ArithmeticError, ValueError) as error:
+                raise StorageError(
+                    f"{self._database.name}: table {table.name}: {_first_line(error)}"
+                ) from None
+            if repeatable and inserted != len(chunk):
+                self._compare(connection, chunk)
+
+    def _compare(self, connection: Connection, payments: list[Mapping[str, Any]]) -> None:
+        """StorageError: the table says something else of one of `payments`."""
+        receipts = schema.payments.c.receipt_id
+        query = select(schema.payments).where(receipts.in_([p["receipt_id"] for p in payments]))
+        there = {row.receipt_id: dict(row._mapping) for row in connection.execute(query)}
+        for payment in payments:
+            if there[payment["receipt_id"]] != payment:
+                raise StorageError(
+                    f"payment {payment['receipt_id']}: stands twice in the list, and differs"
+                )
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        """StorageError for what the database says."""
+        try:
+            yield
+        except DBAPIError as error:
+            raise StorageError(f"{self._database.name}: {_first_line(error)}") from None
 
     # What memory keeps
 
@@ -440,15 +634,10 @@ class SqlStorage:
 
     def _remember(self, batch: _Batch) -> None:
         """What became true with the commit of `batch`."""
-        if self._database.states_age_s is None:
-            for user_id, user in batch.users.items():
-                if len(self._users) >= MOST_USERS_KEPT:
-                    del self._users[next(iter(self._users))]
-                self._users[user_id] = user
-            for user_id in batch.gone:
-                self._users.pop(user_id, None)
         if batch.network is not None:
             self._network = batch.network
+        if self._alone:
+            self._remember_alone(batch)
         if batch.all_states:
             self._states = batch.states
             self._listed_at = batch.began
@@ -456,6 +645,34 @@ class SqlStorage:
             self._states.update(batch.states)
         if batch.states:
             self._listed = tuple(self._states.values())
+
+    def _remember_alone(self, batch: _Batch) -> None:
+        """Where memory is true it follows what was done, and the states follow from it."""
+        for user_id, user in batch.users.items():
+            if len(self._users) >= MOST_USERS_KEPT:
+                del self._users[next(iter(self._users))]
+            self._users[user_id] = user
+        for session in batch.begun:
+            slots = self._slots_at(session.station_id)
+            self._slots[session.station_id] = slots.with_session(session)
+            self._held[session.user_id] = session.station_id
+        for user_id in batch.gone:
+            self._users.pop(user_id, None)
+            station_id = self._held.pop(user_id, None)
+            if station_id is not None:
+                self._slots[station_id] = self._slots[station_id].without(user_id)
+        stations = self._network.stations
+        changed = stations.keys() if batch.all_states else batch.changed & stations.keys()
+        for station_id in changed:
+            self._slots[station_id] = slots = self._slots_at(station_id)
+            batch.states[station_id] = StationState.of(stations[station_id], slots)
+
+    def _slots_at(self, station_id: int) -> SlotTable:
+        slots = self._slots.get(station_id)
+        if slots is not None:
+            return slots
+        station = self._network.stations.get(station_id)
+        return SlotTable(station_id, station.max_slots if station is not None else 0)
 
 
 def _decide(
@@ -482,38 +699,26 @@ def _decide(
     return operation.plan(user, station)
 
 
-def _users_locked(connection: Connection, ids: Iterable[str]) -> dict[str, User]:
-    rows = connection.execute(
-        select(schema.users)
-        .where(schema.users.c.user_id.in_(ids))
-        .order_by(schema.users.c.user_id)
-        .with_for_update()
-    )
-    return {row.user_id: user_of(row) for row in rows}
-
-
-def _sessions_of(connection: Connection, ids: Iterable[str]) -> dict[str, ChargingSession]:
-    rows = connection.execute(select(schema.sessions).where(schema.sessions.c.user_id.in_(ids)))
-    return {row.user_id: session_of(row) for row in rows}
+def _by_id(read: Callable[[Any], T], rows: Iterable[Any]) -> dict[str, T]:
+    return {row[0]: read(row) for row in rows}
 
 
 def _remove(connection: Connection, ids: Iterable[str]) -> None:
     """Remove users, and free the slots that they hold."""
-    connection.execute(delete(schema.sessions).where(schema.sessions.c.user_id.in_(ids)))
-    connection.execute(delete(schema.users).where(schema.users.c.user_id.in_(ids)))
+    keys = [{"id": user_id} for user_id in ids]
+    connection.execute(DELETE_SESSION, keys)
+    connection.execute(DELETE_USER, keys)
 
 
 def _states(
     connection: Connection, network: _Network, ids: Iterable[int] | None
 ) -> dict[int, StationState]:
     """The states of stations in service, all of them or those of `ids`, in the network's order."""
-    sessions = schema.sessions.c
-    query = select(
-        sessions.station_id, func.count(), func.min(sessions.estimated_timestamp)
-    ).group_by(sessions.station_id)
-    if ids is not None:
-        query = query.where(sessions.station_id.in_(ids))
-    taken = {row[0]: (row[1], row[2]) for row in connection.execute(query)}
+    if ids is None:
+        rows = connection.execute(COUNT_SESSIONS)
+    else:
+        rows = connection.execute(COUNT_SOME_SESSIONS, {"ids": list(ids)})
+    taken = {row[0]: (row[1], row[2]) for row in rows}
     wanted = network.stations if ids is None else network.stations.keys() & set(ids)
     states = {}
     for station_id in wanted:
@@ -523,76 +728,7 @@ def _states(
     return states
 
 
-# Rows
-
-
-def user_row(user: User) -> dict[str, Any]:
-    model = user.car.model
-    return {
-        "user_id": user.user_id,
-        "user_name": user.user_name,
-        "brand": model.brand,
-        "model": model.model,
-        "battery_capacity_kwh": model.battery_capacity_kwh,
-        "consumption_kwh_per_km": model.consumption_kwh_per_km,
-        "max_speed_km_h": model.max_speed_km_h,
-        "ac_limit_kw": model.ac_limit_kw,
-        "dc_limit_kw": model.dc_limit_kw,
-        "battery_level_kwh": user.car.battery_level_kwh,
-        "created_timestamp": user.created_timestamp,
-    }
-
-
-def user_of(row: Any) -> User:
-    user_id, name, *figures, level, created = row
-    return User(user_id, name, ElectricCar(CarModel(*figures), level), created)
-
-
-def session_row(session: ChargingSession) -> dict[str, Any]:
-    return {
-        "user_id": session.user_id,
-        "station_id": session.station_id,
-        "estimated_timestamp": session.estimated_timestamp,
-        "receipt_id": session.receipt_id,
-        "amount": session.amount,
-        "charge_minutes": session.charge_minutes,
-        "paid_timestamp": session.paid_timestamp,
-    }
-
-
-def session_of(row: Any) -> ChargingSession:
-    return ChargingSession(**row._mapping)
-
-
-def station_row(station: Station, cells: Mapping[str, str]) -> dict[str, Any]:
-    """A station's row; `cells` are those of its CSV row, in which other programs have columns."""
-    known = (*COLUMNS, *OPTIONAL_COLUMNS)
-    return {
-        "station_id": station.station_id,
-        "in_service": True,
-        "name": station.name,
-        "address": station.address,
-        "latitude": station.latitude,
-        "longitude": station.longitude,
-        "max_slots": station.max_slots,
-        "power_kw": station.power_kw,
-        "price_kwh": station.price_kwh,
-        "connectors": json.dumps(station.connectors, ensure_ascii=False),
-        "other_columns": json.dumps(
-            {name: cell for name, cell in cells.items() if name not in known}, ensure_ascii=False
-        ),
-    }
-
-
-def station_of(row: Any) -> Station:
-    return Station(
-        station_id=row.station_id,
-        name=row.name,
-        address=row.address,
-        latitude=row.latitude,
-        longitude=row.longitude,
-        max_slots=row.max_slots,
-        power_kw=row.power_kw,
-        price_kwh=row.price_kwh,
-        connectors=tuple(json.loads(row.connectors)),
-    )
+def _first_line(error: Exception) -> str:
+    """What a driver says, without SQLAlchemy's words around it."""
+    text = str(getattr(error, "orig", error)).strip()
+    return (text.splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,95 @@
+"""Records as rows of the tables, and back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from evcharge.datasets import COLUMNS, OPTIONAL_COLUMNS
+from evcharge.models.electric_car import CarModel, ElectricCar
+from evcharge.models.station import ChargingSession, Station
+from evcharge.models.user import User
+
+
+def user_row(user: User) -> dict[str, Any]:
+    model = user.car.model
+    return {
+        "user_id": user.user_id,
+        "user_name": user.user_name,
+        "brand": model.brand,
+        "model": model.model,
+        "battery_capacity_kwh": model.battery_capacity_kwh,
+        "consumption_kwh_per_km": model.consumption_kwh_per_km,
+        "max_speed_km_h": model.max_speed_km_h,
+        "ac_limit_kw": model.ac_limit_kw,
+        "dc_limit_kw": model.dc_limit_kw,
+        "battery_level_kwh": user.car.battery_level_kwh,
+        "created_timestamp": user.created_timestamp,
+    }
+
+
+def user_of(row: Any) -> User:
+    user_id, name, *figures, level, created = row
+    return User(user_id, name, ElectricCar(CarModel(*figures), level), created)
+
+
+def session_row(session: ChargingSession) -> dict[str, Any]:
+    return {
+        "user_id": session.user_id,
+        "station_id": session.station_id,
+        "estimated_timestamp": session.estimated_timestamp,
+        "receipt_id": session.receipt_id,
+        "amount": session.amount,
+        "charge_minutes": session.charge_minutes,
+        "paid_timestamp": session.paid_timestamp,
+    }
+
+
+def session_of(row: Any) -> ChargingSession:
+    return ChargingSession(**row._mapping)
+
+
+def payment_row(session: ChargingSession) -> dict[str, Any]:
+    """The payment that began a session."""
+    return {
+        "receipt_id": session.receipt_id,
+        "paid_timestamp": session.paid_timestamp,
+        "station_id": session.station_id,
+        "amount": session.amount,
+        "user_start": session.user_id[:8],
+    }
+
+
+def station_row(station: Station, cells: Mapping[str, str]) -> dict[str, Any]:
+    """A station's row; `cells` are those of its CSV row, in which other programs have columns."""
+    known = (*COLUMNS, *OPTIONAL_COLUMNS)
+    return {
+        "station_id": station.station_id,
+        "in_service": True,
+        "name": station.name,
+        "address": station.address,
+        "latitude": station.latitude,
+        "longitude": station.longitude,
+        "max_slots": station.max_slots,
+        "power_kw": station.power_kw,
+        "price_kwh": station.price_kwh,
+        "connectors": json.dumps(station.connectors, ensure_ascii=False),
+        "other_columns": json.dumps(
+            {name: cell for name, cell in cells.items() if name not in known}, ensure_ascii=False
+        ),
+    }
+
+
+def station_of(row: Any) -> Station:
+    return Station(
+        station_id=row.station_id,
+        name=row.name,
+        address=row.address,
+        latitude=row.latitude,
+        longitude=row.longitude,
+        max_slots=row.max_slots,
+        power_kw=row.power_kw,
+        price_kwh=row.price_kwh,
+        connectors=tuple(json.loads(row.connectors)),
+    )

@@ -1,0 +1,608 @@
+"""One contract for every storage: results, idempotency, concurrency, crash, restart."""
+
+import itertools
+import multiprocessing
+import sqlite3
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import attrs
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from evcharge.models.station import plan_session
+from evcharge.storage import (
+    AddUser,
+    EndJourney,
+    FindUser,
+    ListStations,
+    NoFreeSlot,
+    SlotHeldElsewhere,
+    Storage,
+    StorageError,
+    StorageUnavailable,
+    TakeSlot,
+    UnknownStation,
+    UnknownUser,
+)
+from evcharge.storage.databases import Postgres, Sqlite
+from evcharge.storage.files import FileStorage
+from evcharge.storage.group_commit import TryAgain
+from evcharge.storage.memory import MemoryStorage
+from evcharge.storage.sql import SqlStorage
+from evcharge.storage.urls import parse
+from evcharge.testing import NOON, shipped_network
+from tests import postgres
+from tests.operations import (
+    a_session,
+    a_user,
+    add_user,
+    available,
+    end_journey,
+    find_user,
+    station,
+    stations,
+    sweep,
+    take,
+    take_slot,
+    user_ids,
+)
+
+
+class StorageContract:
+    """What every storage does; a subclass makes one with the shipped network, and opens it anew."""
+
+    processes = True
+    """Whether several processes may have it open."""
+
+    def make(self) -> Storage:
+        raise NotImplementedError
+
+    def again(self, storage: Storage) -> Storage:
+        storage.close()
+        return self.make()
+
+    def test_users(self) -> None:
+        """A user who was added is there, once, until the journey ends."""
+        storage = self.make()
+        add_user(storage, a_user())
+        add_user(storage, a_user())
+        self.assertEqual(find_user(storage, "u1"), a_user())
+        storage = self.again(storage)
+        self.assertEqual(find_user(storage, "u1"), a_user())
+        self.assertEqual(list(storage.users()), [a_user()])
+        end_journey(storage, "u1")
+        self.assertRaises(UnknownUser, find_user, storage, "u1")
+        storage = self.again(storage)
+        self.assertRaises(UnknownUser, find_user, storage, "u1")
+        self.assertRaises(UnknownUser, end_journey, storage, "u1")
+
+    def test_every_figure(self) -> None:
+        """A user's figures come back as they were, the awkward ones too."""
+        storage = self.make()
+        user = a_user("ç-🚗")
+        car = attrs.evolve(
+            user.car,
+            battery_level_kwh=1 / 3,
+            model=attrs.evolve(user.car.model, ac_limit_kw=7.4, consumption_kwh_per_km=1e-6),
+        )
+        user = attrs.evolve(user, car=car, user_name="'; DROP TABLE users; --")
+        add_user(storage, user)
+        self.assertEqual(find_user(self.again(storage), "ç-🚗"), user)
+
+    def test_take_slot(self) -> None:
+        """A slot is taken once, and its payment stays the same."""
+        storage = self.make()
+        add_user(storage, a_user())
+        before = available(storage)
+        self.assertEqual(take_slot(storage, a_session()), a_session())
+        self.assertEqual(station(storage, 7).next_free_timestamp, NOON + 60)
+        storage = self.again(storage)
+        self.assertEqual(take_slot(storage, a_session(end=NOON + 99)), a_session())
+        self.assertEqual(available(storage), before - 1)
+        error = self.assertRaises(SlotHeldElsewhere, take_slot, storage, a_session(station=1))
+        self.assertEqual(error.station_id, 7)
+        end_journey(storage, "u1")
+        self.assertEqual(available(storage), before)
+        self.assertIsNone(station(storage, 7).next_free_timestamp)
+        self.assertEqual(available(self.again(storage)), before)
+
+    def test_planned(self) -> None:
+        """The session is planned with the user and the station that the storage has."""
+        storage = self.make()
+        add_user(storage, a_user())
+        plan = partial(plan_session, receipt_id="r", now=NOON, time_scale=1.0)
+        (session,) = storage.execute([TakeSlot("u1", "7", plan)])
+        there = station(storage, 7).station
+        self.assertEqual(session, plan(a_user(), there))
+        self.assertGreater(session.amount, 0)
+        self.assertEqual(take_slot(self.again(storage), a_session()), session)
+
+    def test_refused(self) -> None:
+        """Who or what is not there is named by the exception."""
+        storage = self.make()
+        self.assertRaises(UnknownUser, take_slot, storage, a_session())
+        add_user(storage, a_user())
+        session = a_session()
+        for name in ("999", "", "x", "07", "7 ", "-7", "7.0", "9" * 30, "٧"):
+            results = storage.execute([TakeSlot("u1", name, lambda user, station: session)])
+            self.assertIsInstance(results[0], UnknownStation, name)
+
+    def test_batch(self) -> None:
+        """Operations of one batch have their results in order, each succeeding or failing alone."""
+        storage = self.make()
+        slots = available(storage)
+        people = [f"u{n}" for n in range(slots + 2)]
+        self.assertEqual(
+            list(storage.execute([AddUser(a_user(u)) for u in people])), [None] * len(people)
+        )
+
+        def breaks(user: object, station: object) -> Any:
+            raise ZeroDivisionError
+
+        results = storage.execute(
+            [
+                FindUser("u0"),
+                TakeSlot(people[-1], "7", breaks),
+                *(take(a_session(u)) for u in people[:-1]),
+                take(a_session("u0", end=NOON + 5)),
+                take(a_session("u0", station=1)),
+                EndJourney("nobody"),
+                FindUser("nobody"),
+                EndJourney(people[-1]),
+                AddUser(a_user("new")),
+            ]
+        )
+        self.assertEqual(results[0], a_user("u0"))
+        self.assertIsInstance(results[1], ZeroDivisionError)
+        self.assertEqual(list(results[2 : 2 + slots]), [a_session(u) for u in people[:slots]])
+        kinds = [type(r) for r in results[2 + slots :]]
+        self.assertEqual(kinds[0], NoFreeSlot)
+        self.assertEqual(results[3 + slots], a_session("u0"))
+        self.assertEqual(
+            kinds[2:], [SlotHeldElsewhere, UnknownUser, UnknownUser, type(None), type(None)]
+        )
+        self.assertEqual(available(storage), 0)
+        storage = self.again(storage)
+        self.assertEqual(available(storage), 0)
+        self.assertEqual(user_ids(storage), sorted([*people[:-1], "new"]))
+
+    def test_sweep(self) -> None:
+        """A sweep ends what has ended, once, and removes who never paid."""
+        storage = self.make()
+        for user_id in ("u1", "u2", "u3"):
+            add_user(storage, a_user(user_id))
+        before = available(storage, 8)
+        take_slot(storage, a_session("u1", end=NOON + 60))
+        take_slot(storage, a_session("u2", 8, end=NOON + 600))
+        storage = self.again(storage)
+        result = sweep(storage, NOON + 60, NOON - 1)
+        self.assertEqual((result.freed, result.removed), (1, 0))
+        result = sweep(storage, NOON + 60, NOON + 1)
+        self.assertEqual((result.freed, result.removed), (0, 1))
+        self.assertEqual(available(storage, 8), before - 1)
+        self.assertEqual(user_ids(self.again(storage)), ["u2"])
+
+    def test_threads(self) -> None:
+        """Threads that hammer one station get exactly its slots."""
+        storage = self.make()
+        slots = available(storage)
+
+        def hammer(number: int) -> bool:
+            user_id = f"u{number}"
+            add_user(storage, a_user(user_id))
+            try:
+                return bool(take_slot(storage, a_session(user_id)))
+            except NoFreeSlot:
+                return False
+
+        with ThreadPoolExecutor(8) as threads:
+            won = sum(threads.map(hammer, range(20)))
+        self.assertEqual(won, slots)
+        self.assertEqual(available(storage), 0)
+        self.assertEqual(available(self.again(storage)), 0)
+
+    def run_invariant(self, storage: Storage, steps: list[tuple[int, int, int]]) -> None:
+        """Whatever is done, the storage agrees with a plain model of it."""
+        users: set[str] = set()
+        held: dict[str, tuple[int, float]] = {}
+        slots = {s.station.station_id: s.station.max_slots for s in stations(storage)}
+        run = next(_runs)
+        now = NOON
+        for kind, who, where in steps:
+            user_id, now = f"{run}-{who}", now + 1
+            session = a_session(user_id, 1 + where, end=now + 4)
+            session = attrs.evolve(session, receipt_id=f"{run}-{who}-{now}")
+            if kind == 0:
+                add_user(storage, a_user(user_id, NOON + 10**6))
+                users.add(user_id)
+            elif kind == 1:
+                taken = sum(1 for at, _ in held.values() if at == 1 + where)
+                (result,) = storage.execute([take(session)])
+                if user_id not in users:
+                    self.assertIsInstance(result, UnknownUser)
+                elif user_id in held and held[user_id][0] == 1 + where:
+                    self.assertEqual(result.estimated_timestamp, held[user_id][1])
+                elif user_id in held:
+                    self.assertIsInstance(result, SlotHeldElsewhere)
+                elif taken == slots[1 + where]:
+                    self.assertIsInstance(result, NoFreeSlot)
+                else:
+                    self.assertEqual(result, session)
+                    held[user_id] = (1 + where, now + 4)
+            elif kind == 2:
+                (result,) = storage.execute([EndJourney(user_id)])
+                self.assertEqual(isinstance(result, UnknownUser), user_id not in users)
+                users.discard(user_id)
+                held.pop(user_id, None)
+            else:
+                over = {u for u, (_, end) in held.items() if end <= now}
+                self.assertEqual(sweep(storage, now, 0).freed, len(over))
+                users -= over
+                for user_id in over:
+                    del held[user_id]
+            states = storage.execute([ListStations()])[0]
+            free = {s.station.station_id: s.available_slots for s in states}
+            for station_id in (1, 2):
+                taken = sum(1 for at, _ in held.values() if at == station_id)
+                self.assertEqual(free[station_id], slots[station_id] - taken)
+        storage.execute([EndJourney(user_id) for user_id in users])
+
+    def test_invariant(self) -> None:
+        """No sequence of operations loses or doubles a slot."""
+        storage = self.make()
+        step = st.tuples(st.integers(0, 3), st.integers(0, 5), st.integers(0, 1))
+
+        @settings(
+            max_examples=20, deadline=None, suppress_health_check=list(HealthCheck), database=None
+        )
+        @given(st.lists(step, max_size=30))
+        def check(steps: list[tuple[int, int, int]]) -> None:
+            self.run_invariant(storage, steps)
+
+        check()
+
+
+_runs = itertools.count()
+
+
+class MemoryStorageTests(StorageContract, SynchronousTestCase):
+    """The contract, in memory."""
+
+    def make(self) -> MemoryStorage:
+        return shipped_network()
+
+    def again(self, storage: Storage) -> Storage:
+        return storage
+
+
+class FileStorageTests(StorageContract, SynchronousTestCase):
+    """The contract, in a data directory."""
+
+    def setUp(self) -> None:
+        self.data = Path(self.mktemp())
+
+    def make(self) -> FileStorage:
+        storage = FileStorage(self.data)
+        storage.open(NOON)
+        self.addCleanup(storage.close)
+        return storage
+
+
+class SqliteStorageTests(StorageContract, SynchronousTestCase):
+    """The contract, in an SQLite file that one process owns."""
+
+    shared = False
+
+    def setUp(self) -> None:
+        self.path = Path(self.mktemp()).absolute() / "evcharge.db"
+
+    def make(self) -> SqlStorage:
+        storage = SqlStorage(Sqlite(self.path, self.shared))
+        storage.open(NOON)
+        self.addCleanup(storage.close)
+        return storage
+
+    def test_owned(self) -> None:
+        """A second storage is refused while the first is open."""
+        storage = self.make()
+        error = self.assertRaises(StorageError, SqlStorage(Sqlite(self.path)).open, NOON)
+        self.assertIn("in use by another evcharge process", str(error))
+        self.again(storage)
+
+    def test_no_database(self) -> None:
+        """Another file, a folder, and a database of others are refused, and left as they are."""
+        self.path.parent.mkdir()
+        self.path.write_text("Dear diary")
+        error = self.assertRaises(StorageError, self.make)
+        self.assertIn(str(self.path), str(error))
+        self.assertEqual(self.path.read_text(), "Dear diary")
+        self.path.unlink()
+        self.path.mkdir()
+        self.assertRaises(StorageError, self.make)
+        self.path.rmdir()
+        with sqlite3.connect(self.path) as other:
+            other.execute("CREATE TABLE users (name TEXT)")
+        other.close()
+        self.assertIn("users", str(self.assertRaises(StorageError, self.make)))
+
+    def test_newer(self) -> None:
+        """A database of a newer evcharge is refused."""
+        self.make().close()
+        with sqlite3.connect(self.path) as database:
+            database.execute("UPDATE alembic_version SET version_num = '9999'")
+        database.close()
+        self.assertIn("newer", str(self.assertRaises(StorageError, self.make)))
+
+    def test_unwritable(self) -> None:
+        """A database that cannot be written says so, and serves again when it can."""
+        storage = self.make()
+        add_user(storage, a_user())
+        with storage._database.begin(write=False) as connection:
+            connection.exec_driver_sql("PRAGMA query_only = ON")
+        self.assertRaises(StorageUnavailable, add_user, storage, a_user("u2"))
+        self.assertRaises(StorageUnavailable, take_slot, storage, a_session())
+        self.assertEqual(find_user(storage, "u1"), a_user())
+        with storage._database.begin(write=False) as connection:
+            connection.exec_driver_sql("PRAGMA query_only = OFF")
+        self.assertEqual(take_slot(storage, a_session()), a_session())
+        self.assertEqual(user_ids(storage), ["u1"])
+
+    def test_memory_is_bounded(self) -> None:
+        """Of many users the first are forgotten, and found again in the database."""
+        from evcharge.storage import sql
+
+        self.patch(sql, "MOST_USERS_KEPT", 3)
+        storage = self.make()
+        storage.execute([AddUser(a_user(f"u{n}")) for n in range(10)])
+        self.assertEqual(len(storage._users), 3)
+        self.assertIsNone(storage.recall(FindUser("u0")))
+        self.assertEqual(find_user(storage, "u0"), a_user("u0"))
+        take_slot(storage, a_session("u3"))
+        end_journey(storage, "u3")
+        self.assertEqual(len(user_ids(storage)), 9)
+
+
+class SharedSqliteStorageTests(StorageContract, SynchronousTestCase):
+    """The contract, in an SQLite file that several processes of one server share."""
+
+    def setUp(self) -> None:
+        self.path = Path(self.mktemp()).absolute() / "evcharge.db"
+
+    def make(self) -> SqlStorage:
+        storage = SqlStorage(Sqlite(self.path, shared=True))
+        storage.open(NOON)
+        self.addCleanup(storage.close)
+        return storage
+
+    def test_not_alone(self) -> None:
+        """What one process does the other knows at once."""
+        one, other = self.make(), self.make()
+        add_user(one, a_user())
+        self.assertEqual(find_user(other, "u1"), a_user())
+        before = available(one)
+        take_slot(other, a_session())
+        self.assertEqual((available(one), available(other)), (before - 1, before - 1))
+        end_journey(one, "u1")
+        self.assertRaises(UnknownUser, find_user, other, "u1")
+        self.assertEqual((available(one), available(other)), (before, before))
+        self.assertRaises(StorageError, SqlStorage(Sqlite(self.path)).open, NOON)
+
+
+class PostgresStorageTests(StorageContract, SynchronousTestCase):
+    """The contract, in a PostgreSQL database."""
+
+    def setUp(self) -> None:
+        self.url = postgres.shared().url(postgres.shared().create_database())
+
+    def make(self) -> SqlStorage:
+        storage = parse(self.url, "").storage()
+        storage.open(NOON)
+        self.addCleanup(storage.close)
+        return storage
+
+    def test_not_alone(self) -> None:
+        """What one process does the other knows at once, and of slots within a second."""
+        one, other = self.make(), self.make()
+        seconds = 0.0
+        for storage in (one, other):
+            storage._monotonic = lambda: seconds
+            storage._listed_at = 0.0
+        add_user(one, a_user())
+        self.assertEqual(find_user(other, "u1"), a_user())
+        before = available(one)
+        self.assertEqual(available(other), before)
+        take_slot(other, a_session())
+        self.assertEqual(available(other), before - 1)
+        seconds = 0.51
+        self.assertIsNone(one.recall(ListStations()))
+        self.assertEqual(available(one), before - 1)
+
+    def test_sweeps_share(self) -> None:
+        """Two sweeps at once wait for nothing, and end each session once."""
+        one, other = self.make(), self.make()
+        people = [f"u{n}" for n in range(30)]
+        one.execute([AddUser(a_user(u)) for u in people])
+        ids = [s.station.station_id for s in stations(one)]
+        one.execute([take(a_session(u, n)) for u, n in zip(people, ids, strict=False)])
+        add_user(one, a_user("locked"))
+        take_slot(one, a_session("locked", 31))
+        with other._database.begin(write=True) as connection:
+            # As a request does that is about this user.
+            connection.exec_driver_sql("SELECT 1 FROM users WHERE user_id = 'locked' FOR UPDATE")
+            self.assertEqual(sweep(one, NOON + 60, 0).freed, 30)
+        self.assertEqual(sweep(one, NOON + 60, 0).freed, 1)
+
+    def test_sweeps_at_once(self) -> None:
+        """Sweeps of several processes that race end everything, and nothing twice."""
+        storages = [self.make() for _ in range(3)]
+        people = [f"u{n:03}" for n in range(150)]
+        places = [
+            state.station.station_id
+            for state in stations(storages[0])
+            for _ in range(state.available_slots)
+        ]
+        storages[0].execute([AddUser(a_user(u)) for u in people])
+        taken = storages[0].execute(
+            [take(a_session(u, n)) for u, n in zip(people, places, strict=False)]
+        )
+        self.assertFalse([result for result in taken if isinstance(result, Exception)])
+        with ThreadPoolExecutor(3) as threads:
+            results = list(threads.map(lambda s: sweep(s, NOON + 60, 0), storages))
+        left = sweep(storages[0], NOON + 60, 0).freed
+        self.assertEqual(sum(result.freed for result in results) + left, 150)
+        self.assertEqual(user_ids(storages[0]), [])
+
+    def test_new_network(self) -> None:
+        """Stations that are added while the server runs are seen, and can be paid at."""
+        storage = self.make()
+        with storage._database.begin(write=True) as connection:
+            connection.exec_driver_sql(
+                "INSERT INTO stations SELECT 77, in_service, name, address, latitude, longitude, 3,"
+                " power_kw, price_kwh, connectors, other_columns FROM stations WHERE station_id = 7"
+            )
+        add_user(storage, a_user())
+        self.assertEqual(take_slot(storage, a_session(station=77)), a_session(station=77))
+        with storage._database.begin(write=True) as connection:
+            connection.exec_driver_sql("UPDATE network SET version = version + 1")
+        storage._listed_at = float("-inf")
+        self.assertEqual(available(storage, 77), 2)
+
+    def test_lost_at_commit(self) -> None:
+        """A journey that ended though the commit's answer was lost ends well when tried again."""
+        storage = self.make()
+        add_user(storage, a_user())
+        begin = storage._database.begin
+
+        def lose(write: bool) -> Any:
+            return _LosesAnswer(begin(write), storage._database)
+
+        storage._database.begin = lose
+        self.assertRaises(TryAgain, end_journey, storage, "u1")
+        storage._database.begin = begin
+        end_journey(storage, "u1")
+        self.assertRaises(UnknownUser, end_journey, storage, "u1")
+
+    def test_connection_lost(self) -> None:
+        """A connection that the server has ended is made anew."""
+        storage = self.make()
+        add_user(storage, a_user())
+        server = postgres.shared()
+        server.stop()
+        self.addCleanup(server.start)
+        self.assertRaises(TryAgain, add_user, storage, a_user("u2"))
+        server.start()
+        add_user(storage, a_user("u2"))
+        self.assertEqual(user_ids(storage), ["u1", "u2"])
+
+    def test_killed(self) -> None:
+        """What was answered outlives a kill -9 of the database."""
+        storage = self.make()
+        add_user(storage, a_user())
+        take_slot(storage, a_session())
+        postgres.shared().kill()
+        self.assertRaises(TryAgain, add_user, storage, a_user("u2"))
+        postgres.shared().start()
+        self.assertEqual(take_slot(storage, a_session(end=NOON + 99)), a_session())
+
+    def test_interrupted(self) -> None:
+        """A transaction that hangs ends when it is interrupted."""
+        storage = self.make()
+        add_user(storage, a_user())
+        server = postgres.shared()
+        server.pause()
+        try:
+            timer = threading.Timer(0.3, storage.interrupt)
+            timer.start()
+            self.assertRaises(TryAgain, add_user, storage, a_user("u2"))
+            timer.join()
+        finally:
+            server.resume()
+        add_user(storage, a_user("u2"))
+
+    def test_cannot_open(self) -> None:
+        """A server that is not there, and a wrong password, are one line without the password."""
+        server = postgres.shared()
+        for url in (
+            "postgresql://postgres:secret@127.0.0.1:1/x",
+            server.url("nowhere"),
+            server.url("x").replace(":secret@", ":wrongsecret@"),
+        ):
+            error = self.assertRaises(StorageError, parse(url, "").storage().open, NOON)
+            self.assertNotIn("secret", str(error))
+            self.assertEqual(len(str(error).splitlines()), 1, error)
+
+
+class _LosesAnswer:
+    """A transaction that is committed, of which the caller hears that the connection was lost."""
+
+    def __init__(self, transaction: Any, database: Postgres) -> None:
+        self._transaction, self._database = transaction, database
+
+    def __enter__(self) -> Any:
+        return self._transaction.__enter__()
+
+    def __exit__(self, *why: Any) -> None:
+        from psycopg import OperationalError
+        from sqlalchemy.exc import DBAPIError
+
+        self._transaction.__exit__(*why)
+        raise DBAPIError("COMMIT", None, OperationalError("server closed the connection"))
+
+
+def _hammer(url: str, worker: int, start: Any, results: Any) -> None:
+    """In a process of its own: log users in and pay at one station, over and over."""
+    storage = parse(url, "").storage(shared=True)
+    storage.open(NOON)
+    start.wait(30)
+    won = 0
+    for number in range(15):
+        user_id = f"{worker}-{number}"
+        for operation in (AddUser(a_user(user_id)), take(a_session(user_id))):
+            result = _until_done(storage, operation)
+            won += isinstance(operation, TakeSlot) and not isinstance(result, Exception)
+    results.put(won)
+    storage.close()
+
+
+def _until_done(storage: Storage, operation: Any) -> Any:
+    while True:
+        try:
+            return storage.execute([operation])[0]
+        except TryAgain:
+            continue
+
+
+class ProcessesTests(SynchronousTestCase):
+    """Processes that share one storage."""
+
+    def hammer(self, url: str) -> None:
+        storage = parse(url, "").storage(shared=True)
+        storage.open(NOON)
+        self.addCleanup(storage.close)
+        slots = available(storage)
+        spawn = multiprocessing.get_context("spawn")
+        start, results = spawn.Event(), spawn.Queue()
+        workers = [spawn.Process(target=_hammer, args=(url, n, start, results)) for n in range(4)]
+        for worker in workers:
+            worker.start()
+        start.set()
+        won = sum(results.get(timeout=60) for _ in workers)
+        for worker in workers:
+            worker.join(30)
+        self.assertEqual(won, slots)
+        storage._listed_at = float("-inf")
+        self.assertEqual(available(storage), 0)
+        self.assertEqual(len(user_ids(storage)), 60)
+
+    def test_sqlite(self) -> None:
+        """Processes that hammer one station of an SQLite file get exactly its slots."""
+        self.hammer(f"sqlite:///{Path(self.mktemp()).absolute()}.db")
+
+    def test_postgresql(self) -> None:
+        """And so do those of a PostgreSQL database."""
+        self.hammer(postgres.shared().url(postgres.shared().create_database()))
