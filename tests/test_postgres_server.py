@@ -1,0 +1,230 @@
+"""Real server processes over a real PostgreSQL that dies, hangs, and is replaced."""
+
+import signal
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from tests import postgres
+from tests.test_server import Client, Server, ServerTestCase
+
+ANSWERED_S = 2.0
+"""Within which a request is answered whatever the database does."""
+
+BACK_S = 5.0
+"""Within which all works again once the database is there."""
+
+
+def timed(client: Client, kind: str, **data: Any) -> tuple[int, float]:
+    began = time.monotonic()
+    code = client.request(kind, **data)["status"]["code"]
+    return code, time.monotonic() - began
+
+
+class PostgresServerTestCase(ServerTestCase):
+    """Servers that share a database."""
+
+    def serve(self, url: str, *options: str) -> Server:
+        return self.start(Path(self.mktemp()), "--storage", url, *options).wait()
+
+    def login(self, client: Client) -> str:
+        reply = client.request(
+            "LOGIN", user_name="Ana", selected_car="Tesla Model 3", battery_car=40
+        )
+        self.assertEqual(reply["status"]["code"], 200, reply)
+        return reply["data"]["user_id"]
+
+    def until(self, limit_s: float, condition: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + limit_s
+        while not condition():
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.02)
+
+    def available(self, client: Client, station: int) -> int:
+        return client.request("START")["data"]["station_models"][str(station)]["available_slots"]
+
+
+class OutageTests(PostgresServerTestCase):
+    """The database goes away, and comes back."""
+
+    def outage(self, begin: Callable[[], object], end: Callable[[], object]) -> None:
+        """503 in time while it is away, on the same connections; then all works again, in time."""
+        database = postgres.shared()
+        server = self.serve(database.url(database.create_database()))
+        client, others = self.client(server), [self.client(server) for _ in range(10)]
+        user = self.login(client)
+        paid = client.request("PAYMENT", user_id=user, id_station=1, confirmation=True)
+        begin()
+        try:
+            with ThreadPoolExecutor(10) as threads:
+                for _ in range(3):
+                    replies = list(
+                        threads.map(
+                            lambda other: timed(
+                                other, "NAVIGATION", user_id=user, route_distance=1
+                            ),
+                            others,
+                        )
+                    )
+                    self.assertEqual({code for code, _ in replies}, {503}, replies)
+                    self.assertLess(max(seconds for _, seconds in replies), ANSWERED_S)
+            code, seconds = timed(
+                client, "LOGIN", user_name="B", selected_car="Tesla Model 3", battery_car=4
+            )
+            self.assertEqual(code, 503)
+            self.assertLess(seconds, ANSWERED_S)
+        finally:
+            end()
+        self.until(
+            BACK_S,
+            lambda: timed(client, "NAVIGATION", user_id=user, route_distance=1)[0] == 200,
+        )
+        for other in others:
+            self.assertEqual(timed(other, "NAVIGATION", user_id=user, route_distance=1)[0], 200)
+        again = client.request("PAYMENT", user_id=user, id_station=1, confirmation=True)
+        self.assertEqual(again["data"]["receipt_id"], paid["data"]["receipt_id"])
+        self.assertEqual(self.available(client, 1), 7)
+        self.login(client)
+        self.assertEqual(server.end(), -signal.SIGTERM)
+
+    def test_killed(self) -> None:
+        """It is killed, and started anew."""
+        self.outage(postgres.shared().kill, postgres.shared().start)
+
+    def test_stopped(self) -> None:
+        """It is shut down, and started anew."""
+        self.outage(postgres.shared().stop, postgres.shared().start)
+
+    def test_hangs(self) -> None:
+        """It hangs without closing its connections, and goes on."""
+        self.outage(postgres.shared().pause, postgres.shared().resume)
+
+    def test_end_in_outage(self) -> None:
+        """A server ends in time though the database hangs."""
+        database = postgres.shared()
+        server = self.serve(database.url(database.create_database()))
+        client = self.client(server)
+        user = self.login(client)
+        database.pause()
+        try:
+            thread = threading.Thread(
+                target=timed, args=(client, "NAVIGATION"), kwargs={"user_id": user}
+            )
+            thread.start()
+            self.assertEqual(server.end(), -signal.SIGTERM)
+            thread.join(10)
+        finally:
+            database.resume()
+
+
+class FailoverTests(PostgresServerTestCase):
+    """The primary dies, and its synchronous standby takes its place."""
+
+    def test_promoted(self) -> None:
+        """No answered payment is lost, and the servers go on without a restart."""
+        primary = postgres.Postgres()
+        self.addCleanup(primary.close)
+        name = primary.create_database()
+        standby = primary.standby()
+        self.addCleanup(standby.close)
+        server = self.serve(
+            f"postgresql://{primary.user}:{primary.password}@{primary.host}:{primary.port},"
+            f"{standby.host}:{standby.port}/{name}?target_session_attrs=read-write"
+        )
+        client = self.client(server)
+        answered: dict[str, str] = {}
+        stop = threading.Event()
+
+        def drive() -> None:
+            driver = Client(server.port)
+            station = 0
+            while not stop.is_set():
+                station = station % 36 + 1
+                login = driver.request(
+                    "LOGIN", user_name="A", selected_car="Tesla Model 3", battery_car=10
+                )
+                if login["status"]["code"] != 200:
+                    continue
+                user = login["data"]["user_id"]
+                reply = driver.request(
+                    "PAYMENT", user_id=user, id_station=station, confirmation=True
+                )
+                if reply["data"].get("confirmation"):
+                    answered[user] = f"{station} {reply['data']['receipt_id']}"
+            driver.close()
+
+        drivers = [threading.Thread(target=drive) for _ in range(4)]
+        for driver in drivers:
+            driver.start()
+        try:
+            self.until(20, lambda: len(answered) > 30)
+            primary.kill()
+            self.until(
+                10, lambda: timed(client, "NAVIGATION", user_id="x", route_distance=1)[0] == 503
+            )
+            standby.promote()
+            promoted = time.monotonic()
+            self.until(
+                BACK_S,
+                lambda: timed(client, "NAVIGATION", user_id="x", route_distance=1)[0] == 404,
+            )
+            self.assertLess(time.monotonic() - promoted, BACK_S)
+            self.login(client)
+        finally:
+            stop.set()
+            for driver in drivers:
+                driver.join(20)
+        self.assertGreater(len(answered), 30)
+        for user, paid in answered.items():
+            station, receipt = paid.split()
+            reply = client.request("PAYMENT", user_id=user, id_station=station, confirmation=True)
+            self.assertEqual(reply["data"].get("receipt_id"), receipt, reply)
+
+
+class ManyServersTests(PostgresServerTestCase):
+    """Several servers, one database."""
+
+    def test_one_station(self) -> None:
+        """Drivers of three servers who hammer one station get exactly its slots."""
+        database = postgres.shared()
+        url = database.url(database.create_database())
+        servers = [self.serve(url, "--sweep-interval", "0.2") for _ in range(3)]
+        clients = [self.client(servers[n % 3]) for n in range(24)]
+        slots = self.available(clients[0], 1)
+
+        def hammer(client: Client) -> bool:
+            user = self.login(client)
+            reply = client.request("PAYMENT", user_id=user, id_station=1, confirmation=True)
+            self.assertEqual(reply["status"]["code"], 200, reply)
+            return reply["data"]["confirmation"]
+
+        with ThreadPoolExecutor(24) as threads:
+            won = sum(threads.map(hammer, clients))
+        self.assertEqual(won, slots)
+        began = time.monotonic()
+        for client in clients[:3]:
+            self.until(1.0, lambda client=client: self.available(client, 1) == 0)
+        self.assertLess(time.monotonic() - began, 1.0)
+
+    def test_any_server(self) -> None:
+        """A journey may go from server to server, and one ends what another began."""
+        database = postgres.shared()
+        url = database.url(database.create_database())
+        one, other = (
+            self.client(self.serve(url, "--time-scale", "1000", "--sweep-interval", "0.2"))
+            for _ in range(2)
+        )
+        user = self.login(one)
+        self.assertEqual(timed(other, "NAVIGATION", user_id=user, route_distance=1)[0], 200)
+        paid = other.request("PAYMENT", user_id=user, id_station=3, confirmation=True)
+        again = one.request("PAYMENT", user_id=user, id_station=3, confirmation=True)
+        self.assertEqual(paid["data"], again["data"])
+        self.assertEqual(
+            one.request("PAYMENT", user_id=user, id_station=4, confirmation=True)["status"]["code"],
+            409,
+        )
+        self.until(20, lambda: timed(one, "NAVIGATION", user_id=user, route_distance=1)[0] == 404)
+        self.until(1.0, lambda: self.available(other, 3) == self.available(one, 3) == 6)
