@@ -29,6 +29,8 @@ class Login:
     car_models: Callable[[], Mapping[str, Mapping[str, Any]]]
     new_id: Callable[[], str]
     now: Callable[[], float]
+    _models: dict[str, tuple[object, CarModel]] = attrs.field(factory=dict, init=False)
+    """The models that were read of the catalogue, each with what it was read from."""
 
     def handle(self, data: Data) -> Eventual[Reply]:
         require(data, "user_name", "selected_car", "battery_car")
@@ -44,13 +46,19 @@ class Login:
         user = User(
             user_id=self.new_id(),
             user_name=name,
-            car=ElectricCar.charged_to(CarModel.from_facts(facts), percent),
+            car=ElectricCar.charged_to(self._model(selected, facts), percent),
             created_timestamp=self.now(),
         )
         return then(self.perform(AddUser(user)), self._added, user.user_id)
 
     def on_failure(self, data: Data) -> dict[str, Any]:
         return {"user_id": None}
+
+    def _model(self, name: str, facts: Mapping[str, Any]) -> CarModel:
+        known = self._models.get(name)
+        if known is None or known[0] is not facts:
+            known = self._models[name] = (facts, CarModel.from_facts(facts))
+        return known[1]
 
     def _added(self, _: None, user_id: str) -> Reply:
         return Reply({"user_id": user_id})

@@ -6,11 +6,11 @@ import contextlib
 import fcntl
 import os
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from sqlalchemy import Connection, create_engine, event
+from sqlalchemy import Connection, Dialect, create_engine, event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.schema import Table
@@ -31,6 +31,8 @@ class Database(Protocol):
     """How old the stations' states in memory may be, seconds; None where this process alone
     changes the database, so that its memory is true."""
 
+    dialect: Dialect
+
     def acquire(self) -> None:
         """Own the database, as far as its kind wants it. StorageError: another process does."""
 
@@ -48,6 +50,27 @@ class Database(Protocol):
 
     def interrupt(self) -> None:
         """Have a transaction that waits for the network end with an error."""
+
+
+class ManyRows:
+    """
+    A statement for many rows at a time, whose values the driver takes as they are.
+
+    Handing them to the driver costs a third of what SQLAlchemy takes to look at each.
+    """
+
+    def __init__(self, statement: Insert, dialect: Dialect) -> None:
+        compiled: Any = statement.compile(dialect=dialect)
+        self._sql = str(compiled)
+        self._order: Sequence[str] | None = compiled.positiontup
+
+    def execute(self, connection: Connection, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Carry it out with `rows`, by column."""
+        if self._order is None:
+            parameters: list[Any] = list(rows)
+        else:
+            parameters = [tuple(row[name] for name in self._order) for row in rows]
+        connection.exec_driver_sql(self._sql, parameters)
 
 
 class Sqlite:
@@ -69,6 +92,7 @@ class Sqlite:
         self._engine = create_engine(
             f"sqlite:///{path}", connect_args={"timeout": 5}, hide_parameters=True
         )
+        self.dialect = self._engine.dialect
         event.listen(self._engine, "connect", self._connected)
         event.listen(self._engine, "begin", self._begun)
 
@@ -182,6 +206,7 @@ class Postgres:
             # They are users' ids, which no log may have.
             hide_parameters=True,
         )
+        self.dialect = self._engine.dialect
 
     def _connect(self) -> Any:
         # Statements are not prepared: a pooler between us and the server may give each

@@ -41,7 +41,7 @@ from evcharge.storage import (
     schema,
 )
 from evcharge.storage.contents import Contents, Payment, StationRecord
-from evcharge.storage.databases import Database
+from evcharge.storage.databases import Database, ManyRows
 from evcharge.storage.files import CARS, STATIONS, shipped
 from evcharge.storage.rows import (
     payment_row,
@@ -163,7 +163,7 @@ class SqlStorage:
         """Where we are alone: every slot table, those of stations out of service too."""
         self._held: dict[str, int] = {}
         """User id -> the station where the user stands: derived from `_slots`."""
-        self._insert_users = database.insert_new(schema.users)
+        self._insert_users = ManyRows(database.insert_new(schema.users), database.dialect)
         self._in_doubt: set[str] = set()
         """Users whose removal was to be committed when the connection was lost."""
 
@@ -309,7 +309,7 @@ class SqlStorage:
             batch.states = _states(connection, self._network, batch.changed)
 
     def _add_users(self, batch: _Batch, connection: Connection, users: Sequence[User]) -> None:
-        connection.execute(self._insert_users, [user_row(user) for user in users])
+        self._insert_users.execute(connection, [user_row(user) for user in users])
         for user in users:
             batch.users[user.user_id] = user
 
