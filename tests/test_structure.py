@@ -28,7 +28,16 @@ ALLOWED = {
     "protocol": set(),
     "datasets": {"models", "utils"},
     "storage": {"storage", "models", "utils", "datasets"},
-    "handlers": {"handlers", "models", "selection", "storage", "errors", "fields", "utils"},
+    "handlers": {
+        "handlers",
+        "models",
+        "selection",
+        "storage",
+        "envelope",
+        "errors",
+        "fields",
+        "utils",
+    },
     "controller": {"handlers", "envelope", "errors", "storage", "utils"},
     "station_monitor": {"storage", "models"},
     "bootstrap": {"storage", "models"},
@@ -58,8 +67,13 @@ class ImportTests(SynchronousTestCase):
                 self.assertLessEqual(ours, ALLOWED[place], path)
             if place in PURE:
                 self.assertFalse({n for n in names if n.startswith("twisted")}, path)
-            if place != "tap" and place != "cli" and place != "testing":
+            if place not in ("tap", "cli", "workers", "testing"):
                 self.assertFalse({n for n in names if n == "twisted.internet.reactor"}, path)
+
+    def test_group_commit(self) -> None:
+        """Group commit knows nothing of charging."""
+        names = self.imports(ROOT / "evcharge" / "storage" / "group_commit.py")
+        self.assertFalse({name for name in names if name.startswith("evcharge")})
 
     def test_handlers_apart(self) -> None:
         """Handlers do not know one another."""
