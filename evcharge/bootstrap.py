@@ -3,18 +3,32 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from itertools import islice
+from typing import Any
 
 import attrs
 
 from evcharge.models.electric_car import TARGET_PERCENT, CarModel, ElectricCar
-from evcharge.models.station import plan_session
+from evcharge.models.station import ChargingSession, plan_session
 from evcharge.models.user import User
-from evcharge.storage import AddUser, ListStations, NoFreeSlot, Storage, TakeSlot, carry_out
+from evcharge.storage import (
+    AddUser,
+    ListStations,
+    NoFreeSlot,
+    Operation,
+    Storage,
+    TakeSlot,
+    UnknownStation,
+    carry_out,
+)
 from evcharge.utils.ids import uuid7
 
 Progress = Callable[[Iterable[int]], Iterable[int]]
+
+BATCH = 500
+"""Users that are made at once."""
 
 
 @attrs.frozen
@@ -47,30 +61,36 @@ def make_users(
     there = {user.user_name for user in storage.users()}
     missing = [number for number in range(1, count + 1) if f"Cliente_{number}" not in there]
     models = sorted(storage.car_models().items())
+    states = carry_out(storage, ListStations())
+    free = {state.station.station_id: state.available_slots for state in states}
     base = random.SystemRandom().getrandbits(64) if seed is None else seed
+    numbers = iter(progress(missing))
     charging = 0
-    for number in progress(missing):
-        chance = random.Random(f"{base}/{number}")
-        _, facts = chance.choice(models)
-        percent = chance.uniform(10, 100)
-        car = ElectricCar.charged_to(CarModel.from_facts(facts), percent)
-        user = User(uuid7(now), f"Cliente_{number}", car, now)
-        carry_out(storage, AddUser(user))
-        if percent < TARGET_PERCENT:
-            charging += _put_somewhere(storage, user, chance, now)
+    while batch := list(islice(numbers, BATCH)):
+        logins: list[Operation[Any]] = []
+        payments: list[Operation[Any]] = []
+        for number in batch:
+            chance = random.Random(f"{base}/{number}")
+            _, facts = chance.choice(models)
+            percent = chance.uniform(10, 100)
+            car = ElectricCar.charged_to(CarModel.from_facts(facts), percent)
+            user = User(uuid7(now), f"Cliente_{number}", car, now)
+            logins.append(AddUser(user))
+            room = [station_id for station_id, slots in free.items() if slots > 0]
+            if percent < TARGET_PERCENT and room:
+                station_id = chance.choice(room)
+                free[station_id] -= 1
+                plan = partial(plan_session, receipt_id=uuid7(now), now=now, time_scale=1.0)
+                payments.append(TakeSlot(user.user_id, str(station_id), plan))
+        _all(storage, logins)
+        charging += sum(isinstance(took, ChargingSession) for took in _all(storage, payments))
     return Made(len(missing), charging)
 
 
-def _put_somewhere(storage: Storage, user: User, chance: random.Random, now: float) -> bool:
-    """Take a slot for the user at a random station; False where none is free."""
-    states = carry_out(storage, ListStations())
-    free = [state.station for state in states if state.available_slots > 0]
-    if not free:
-        return False
-    plan = partial(plan_session, receipt_id=uuid7(now), now=now, time_scale=1.0)
-    try:
-        station_id = str(chance.choice(free).station_id)
-        carry_out(storage, TakeSlot(user.user_id, station_id, plan))
-    except NoFreeSlot:
-        return False
-    return True
+def _all(storage: Storage, operations: Sequence[Operation[Any]]) -> Sequence[Any]:
+    """Carry out operations; raises what one ends in, unless the network has changed meanwhile."""
+    results = storage.execute(operations)
+    for result in results:
+        if isinstance(result, Exception) and not isinstance(result, (NoFreeSlot, UnknownStation)):
+            raise result
+    return results

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -15,8 +17,15 @@ from twisted.internet.defer import Deferred, inlineCallbacks
 from evcharge import __version__
 from evcharge.bootstrap import make_users
 from evcharge.datasets import DatasetError, StationRows, parse_car_models, parse_stations
-from evcharge.storage import ListStations, StorageError, StorageUnavailable, carry_out
-from evcharge.storage.files import FileStorage
+from evcharge.storage import ListStations, StorageError, carry_out
+from evcharge.storage.contents import Copyable
+from evcharge.storage.group_commit import TryAgain, Unavailable
+from evcharge.storage.urls import FORMS, Location, parse, without_password
+from evcharge.utils.process_title import hide_passwords
+
+DIRECTORY = "evcharge-data"
+STORAGE_VARIABLE = "EVCHARGE_STORAGE"
+"""As in :mod:`evcharge.tap`."""
 
 FETCH_TIMEOUT_S = 30.0
 FETCH_LIMIT_BYTES = 64 * 1024 * 1024
@@ -49,24 +58,37 @@ def _whole(least: int, most: int) -> Callable[[str], int]:
     return read
 
 
+class _Parser(argparse.ArgumentParser):
+    """Its messages repeat what was written, but no password."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(without_password(message))
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="evcharge",
         description="Tools of the charging-network server. The server itself: twistd evcharge",
     )
     parser.add_argument("--version", action="version", version=f"evcharge {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    storage: dict[str, Any] = {
+        "metavar": "URL",
+        "default": os.environ.get(STORAGE_VARIABLE) or "files",
+        "help": f"{FORMS} (the environment's {STORAGE_VARIABLE}, or files)",
+    }
     bootstrap = commands.add_parser(
         "bootstrap",
         help="make what is missing of a network: stations, cars, simulated users",
         description=(
-            "Makes what is missing: the data directory, its stations and cars, and simulated "
-            "users, some of whom are charging. What is there stays as it is; run again, it tops "
-            "up. The server must not be running on the directory."
+            "Makes what is missing: the storage, its stations and cars, and simulated users, some "
+            "of whom are charging. What is there stays as it is; run again, it tops up. No server "
+            "may be running on a data directory or an SQLite file; on PostgreSQL they may."
         ),
     )
+    bootstrap.add_argument("--storage", **storage)
     bootstrap.add_argument(
-        "--data", type=Path, default=Path("evcharge-data"), help="data directory (%(default)s)"
+        "--data", default=DIRECTORY, help="data directory of the storage files (%(default)s)"
     )
     bootstrap.add_argument(
         "--stations", metavar="FILE-or-URL", help="CSV of stations (the shipped one)"
@@ -84,40 +106,144 @@ def _parser() -> argparse.ArgumentParser:
         help="makes the same cars, batteries and stations again",
     )
     bootstrap.set_defaults(run=_bootstrap)
+    migrate = commands.add_parser(
+        "migrate",
+        help="copy everything from one storage into another",
+        description=(
+            "Copies everything - cars, stations, users, charging sessions, payments - into a "
+            "storage that is empty or not there yet: all of it or nothing. The source stays as it "
+            "is. No server may be running on either, but for a PostgreSQL source: of that, what is "
+            "there at one moment is copied. Once it is done, start the servers on the target."
+        ),
+    )
+    forms = f"{FORMS}, or an existing directory"
+    migrate.add_argument(
+        "--from", dest="source", metavar="URL", required=True, help=f"storage to copy: {forms}"
+    )
+    migrate.add_argument(
+        "--to", dest="target", metavar="URL", required=True, help=f"storage to fill: {forms}"
+    )
+    migrate.add_argument(
+        "--data", default=DIRECTORY, help="directory that the URL files means (%(default)s)"
+    )
+    migrate.set_defaults(run=_migrate)
+    export = commands.add_parser(
+        "export",
+        help="copy everything from a storage into a new data directory, which people can read",
+        description=(
+            "Writes everything that a storage has as a data directory. It is migrate with the "
+            "target files:DIR; a server can be started on what it writes."
+        ),
+    )
+    export.add_argument("--storage", **storage)
+    export.add_argument(
+        "--data", metavar="DIR", required=True, help="directory to make, missing or empty"
+    )
+    export.set_defaults(run=_export)
     return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command that `arguments` (by default the process's own) name, and exit."""
+    hide_passwords(without_password)
     options = _parser().parse_args(arguments)
     try:
         options.run(options)
-    except Exit as error:
-        print(f"evcharge: {error}", file=sys.stderr)
+    except Exception as error:
+        if not _expected(error):
+            raise
+        print(f"evcharge: {_text(error)}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
     sys.exit(0)
 
 
-def _bootstrap(options: argparse.Namespace) -> None:
+def _expected(error: Exception) -> bool:
+    """Whether it is for the person, who can do something about it."""
+    # Where it can be raised, it is imported already; else it would take a while.
+    database = sys.modules.get("sqlalchemy.exc")
+    ours = (Exit, SourceError, StorageError, Unavailable, TryAgain)
+    return isinstance(error, ours if database is None else (*ours, database.DBAPIError))
+
+
+def _text(error: Exception) -> str:
+    # What a driver says, without the statement and its values.
+    return without_password(str(getattr(error, "orig", error)).strip())
+
+
+def _location(option: str, text: str, directory: str) -> Location:
+    """The storage that an option names. Exit: it names none."""
     try:
-        contents = _read_sources([s for s in (options.cars, options.stations) if s is not None])
-        cars, stations = _parse(options, contents)
-        storage = FileStorage(options.data, cars, stations)
-        storage.open(time.time())
-        try:
-            made = make_users(storage, options.users, options.seed, time.time(), _progress)
-            states = carry_out(storage, ListStations())
-        finally:
-            storage.close()
-    except (SourceError, StorageError, StorageUnavailable) as error:
-        raise Exit([str(error)]) from None
+        return parse(text, directory)
+    except ValueError as error:
+        if os.path.isdir(text):
+            return parse(f"files:{text}", directory)
+        raise Exit([f"{option} {error}"]) from None
+
+
+def _bootstrap(options: argparse.Namespace) -> None:
+    location = _location("--storage", options.storage, options.data)
+    contents = _read_sources([s for s in (options.cars, options.stations) if s is not None])
+    cars, stations = _parse(options, contents)
+    storage = location.storage(cars, stations)
+    storage.open(time.time())
+    try:
+        made = make_users(storage, options.users, options.seed, time.time(), _progress)
+        states = carry_out(storage, ListStations())
+    finally:
+        storage.close()
     print(
-        f"{options.data}: {len(states)} stations with "
+        f"{location.name}: {len(states)} stations with "
         f"{sum(state.available_slots for state in states)} free slots; "
         f"{made.users} users made, {made.charging} of them charging"
     )
+
+
+def _migrate(options: argparse.Namespace) -> None:
+    _copy(
+        _location("--from", options.source, options.data),
+        _location("--to", options.target, options.data),
+    )
+
+
+def _export(options: argparse.Namespace) -> None:
+    _copy(
+        _location("--storage", options.storage, DIRECTORY),
+        _location("--data", f"files:{options.data}", DIRECTORY),
+    )
+
+
+def _copy(source: Location, target: Location) -> None:
+    if _place(source) == _place(target):
+        raise Exit([f"{source.name}: is both the source and the target"])
+    if source.kind != "postgresql" and not source.path.exists():
+        # A storage would be made.
+        raise Exit([f"{source.name}: no such file or directory"])
+    reader: Copyable = source.storage()
+    writer: Copyable = target.storage()
+    with reader.read_contents(time.time()) as contents:
+        for remark in contents.remarks:
+            print(f"evcharge: {remark}", file=sys.stderr)
+        counts = Counter(users=0, sessions=0, payments=0)
+        with tqdm(total=contents.count, unit="record", disable=None) as bar:
+
+            def tick(kind: str) -> None:
+                counts[kind] += 1
+                bar.update()
+
+            writer.write_contents(contents.counted(tick))
+    print(
+        f"{target.name}: everything is there now: {len(contents.car_models)} car models, "
+        f"{len(contents.stations)} stations, "
+        + ", ".join(f"{number} {kind}" for kind, number in counts.items())
+    )
+
+
+def _place(location: Location) -> Sequence[object]:
+    """What two locations have in common that are one storage."""
+    names = ("host", "hostaddr", "port", "dbname")
+    return (location.kind, os.path.realpath(location.path), *map(location.parameters.get, names))
 
 
 def _parse(

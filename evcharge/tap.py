@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NoReturn
 
 from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred, DeferredList, inlineCallbacks
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
+from twisted.internet.interfaces import (
+    IListeningPort,
+    IProtocolFactory,
+    IStreamServerEndpoint,
+)
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.python.usage import Options as UsageOptions
@@ -25,8 +30,9 @@ from evcharge.station_monitor import StationMonitor
 from evcharge.storage import Operation, Storage, StorageError, performer
 from evcharge.storage.group_commit import GroupCommit
 from evcharge.storage.threads import StorageThread
-from evcharge.storage.urls import parse
+from evcharge.storage.urls import parse, without_password
 from evcharge.utils.numbers import finite_number, whole_number
+from evcharge.utils.process_title import hide_passwords
 
 STORAGE_VARIABLE = "EVCHARGE_STORAGE"
 """The variable of the environment that names the storage: unlike a command line, it is private."""
@@ -36,6 +42,13 @@ ANSWER_S = 4.0
 
 FLUSH_S = 0.5
 """How long the last replies may then take to go out, and a sweep to end, seconds."""
+
+MOST_WORKERS = 64
+
+SHARED_ENDPOINTS = ("tcp", "tcp6", "unix")
+"""Endpoints that are a listening socket and nothing more: several processes can accept from it."""
+
+_log = Logger()
 
 
 def _number(option: str, least: float, most: float) -> Callable[[str], float]:
@@ -114,6 +127,13 @@ class Options(UsageOptions):
             "postgresql://… Without it the environment's EVCHARGE_STORAGE, or files.",
         ],
         [
+            "workers",
+            None,
+            1,
+            "Processes that serve the port together, where the storage is sqlite or postgresql.",
+            _whole("workers", 1, MOST_WORKERS),
+        ],
+        [
             "sweep-interval",
             None,
             5.0,
@@ -163,9 +183,67 @@ class Options(UsageOptions):
             )
         except ValueError as error:
             raise UsageError(f"--storage {error}") from None
+        if self["workers"] > 1:
+            self._check_shareable()
+
+    def _check_shareable(self) -> None:
+        workers, port = self["workers"], self["port"]
+        if not self["storage"].shareable:
+            raise UsageError(
+                f"--workers {workers} needs a storage that processes can share, "
+                "sqlite:///FILE or postgresql://…, not files"
+            )
+        if port.partition(":")[0] not in SHARED_ENDPOINTS:
+            kinds = ", ".join(f"{kind}:" for kind in SHARED_ENDPOINTS)
+            raise UsageError(f"--workers {workers} needs a --port that is {kinds}, not {port!r}")
 
 
-class DriverService(Service):
+class PortService(Service):
+    """Listens at an endpoint."""
+
+    def __init__(self, endpoint: IStreamServerEndpoint, factory: IProtocolFactory) -> None:
+        self._endpoint = endpoint
+        self._accepts = factory
+        self._port: IListeningPort | None = None
+
+    def privilegedStartService(self) -> None:
+        # Ports under 1024 are bound before twistd lays its privileges down.
+        self._listen()
+
+    def startService(self) -> None:
+        super().startService()
+        self._listen()
+
+    def _listen(self) -> None:
+        """Listen unless we do. CannotListenError, or another, where it is not possible."""
+        if self._port is not None:
+            return
+        problems: list[Failure] = []
+        self._endpoint.listen(self._accepts).addCallbacks(self._listening, problems.append)
+        if problems:
+            problems[0].raiseException()
+
+    def _listening(self, port: IListeningPort) -> None:
+        self._port = port
+
+    @inlineCallbacks
+    def _stop_listening(self) -> Any:
+        if self._port is not None:
+            port, self._port = self._port, None
+            yield port.stopListening()
+
+    @property
+    def address(self) -> str:
+        """Where we listen, for the log."""
+        host: Any = self._port.getHost() if self._port is not None else None
+        if host is None:
+            return "nowhere"
+        if hasattr(host, "port"):
+            return f"{host.host}:{host.port}"
+        return os.fsdecode(getattr(host, "name", str(host)))
+
+
+class DriverService(PortService):
     """
     Listens for drivers' programs.
 
@@ -182,48 +260,15 @@ class DriverService(Service):
         controller: Controller,
         clock: Any,
     ) -> None:
-        self._endpoint = endpoint
+        super().__init__(endpoint, factory)
         self._factory = factory
         self._controller = controller
         self._clock = clock
-        self._port: IListeningPort | None = None
-
-    def privilegedStartService(self) -> None:
-        # Ports under 1024 are bound before twistd lays its privileges down.
-        self._listen()
-
-    def startService(self) -> None:
-        super().startService()
-        self._listen()
-
-    def _listen(self) -> None:
-        """Listen unless we do. CannotListenError, or another, where it is not possible."""
-        if self._port is not None:
-            return
-        problems: list[Failure] = []
-        self._endpoint.listen(self._factory).addCallbacks(self._listening, problems.append)
-        if problems:
-            problems[0].raiseException()
-
-    def _listening(self, port: IListeningPort) -> None:
-        self._port = port
-
-    @property
-    def address(self) -> str:
-        """Where the server listens, for the log."""
-        host: Any = self._port.getHost() if self._port is not None else None
-        if host is None:
-            return "nowhere"
-        if hasattr(host, "port"):
-            return f"{host.host}:{host.port}"
-        return str(getattr(host, "name", host))
 
     @inlineCallbacks
     def stopService(self) -> Any:
         super().stopService()
-        if self._port is not None:
-            port, self._port = self._port, None
-            yield port.stopListening()
+        yield self._stop_listening()
         late = [
             self._clock.callLater(ANSWER_S, self._refuse),
             self._clock.callLater(ANSWER_S + FLUSH_S, self._factory.abort),
@@ -274,16 +319,24 @@ class Server(MultiService):
 
     Drivers go first, then the monitor, whose last sweep may end, then the thread, then the
     storage, which no one uses any more.
+
+    :param storage: not open yet.
+    :param endpoint: where drivers come.
     """
 
     log = Logger()
 
-    def __init__(self, options: Options, reactor: Any) -> None:
+    def __init__(
+        self,
+        options: Mapping[str, Any],
+        storage: Storage,
+        endpoint: IStreamServerEndpoint,
+        reactor: Any,
+    ) -> None:
         super().__init__()
         now = reactor.seconds
         self._options = options
         self._reactor = reactor
-        storage = options["storage"].storage()
         thread = StorageThread(reactor)
         group_commit: GroupCommit[Operation[Any]] = GroupCommit(
             storage.execute, thread, reactor, storage.patience_s, storage.interrupt
@@ -299,9 +352,7 @@ class Server(MultiService):
             controller.dispatch, controller.too_large, reactor, options["max-line"]
         )
         self._storage_service = StorageService(storage, group_commit, thread, now)
-        self._drivers = DriverService(
-            serverFromString(reactor, options["port"]), factory, controller, reactor
-        )
+        self._drivers = DriverService(endpoint, factory, controller, reactor)
         for part in (
             self._storage_service,
             thread,
@@ -311,10 +362,12 @@ class Server(MultiService):
             part.setServiceParent(self)
 
     def privilegedStartService(self) -> None:
-        self._or_exit(super().privilegedStartService)
+        with or_exit(self._options["port"]):
+            super().privilegedStartService()
 
     def startService(self) -> None:
-        self._or_exit(super().startService)
+        with or_exit(self._options["port"]):
+            super().startService()
         summary = self._storage_service.summary
         self.log.info(
             "evcharge {version} listens on {address}; data in {storage}: "
@@ -338,26 +391,49 @@ class Server(MultiService):
                 stopped.addTimeout(FLUSH_S, self._reactor)
             yield DeferredList([stopped], consumeErrors=True)
 
-    def _or_exit(self, start: Callable[[], None]) -> None:
-        """Start, or end the process with one line that says why it cannot."""
-        try:
-            start()
-        except StorageError as error:
-            self._exit(str(error))
-        except CannotListenError as error:
-            problem = getattr(error.socketError, "strerror", None) or error.socketError
-            self._exit(f"cannot listen on {self._options['port']}: {problem}")
-        except OSError as error:
-            self._exit(f"cannot start: {error}")
 
-    def _exit(self, problem: str) -> NoReturn:
-        self.log.critical("{problem}", problem=problem)
-        # twistd's log goes to the standard output, or to a file: say it where a person looks,
-        # unless that is one place.
-        if sys.__stderr__ is not None and not _same_file(1, 2):
-            sys.__stderr__.write(f"evcharge: {problem}\n")
-            sys.__stderr__.flush()
-        raise SystemExit(1)
+@contextlib.contextmanager
+def or_exit(port: str) -> Iterator[None]:
+    """
+    Start something, or end the process with one line that says why it cannot be.
+
+    :param port: what was to be listened on.
+    """
+    try:
+        yield
+    except StorageError as error:
+        _exit(str(error))
+    except CannotListenError as error:
+        problem = getattr(error.socketError, "strerror", None) or error.socketError
+        _exit(f"cannot listen on {port}: {problem}")
+    except OSError as error:
+        _exit(f"cannot start: {error}")
+
+
+def _exit(problem: str) -> NoReturn:
+    _log.critical("{problem}", problem=problem)
+    # twistd's log goes to the standard output, or to a file: say it where a person looks,
+    # unless that is one place.
+    if sys.__stderr__ is not None and not _same_file(1, 2):
+        sys.__stderr__.write(f"evcharge: {problem}\n")
+        sys.__stderr__.flush()
+    raise Exit(problem)
+
+
+class Exit(SystemExit, Exception):
+    """
+    Ends the process with status 1.
+
+    As a SystemExit it needs no traceback. As an Exception it makes twistd tidy up, and tell the
+    terminal that a daemon was started from, which would else wait for ever.
+    """
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(1)
+        self._problem = problem
+
+    def __str__(self) -> str:
+        return self._problem
 
 
 def _same_file(one: int, other: int) -> bool:
@@ -367,8 +443,15 @@ def _same_file(one: int, other: int) -> bool:
         return True
 
 
-def makeService(options: Options) -> Server:
+def makeService(options: Options) -> Service:
     """The server that `options` ask for."""
     from twisted.internet import reactor
 
-    return Server(options, reactor)
+    hide_passwords(without_password)
+    endpoint = serverFromString(reactor, options["port"])
+    if options["workers"] > 1:
+        # It makes a server of its own in each of its processes, and so has to know this module.
+        from evcharge.workers import Workers
+
+        return Workers(options, endpoint, reactor)
+    return Server(options, options["storage"].storage(), endpoint, reactor)

@@ -6,6 +6,7 @@ import os
 import sys
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
+from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
@@ -16,10 +17,15 @@ from twisted.web.server import NOT_DONE_YET, Site
 
 from evcharge.bootstrap import make_users
 from evcharge.cli import SourceError, fetch_limited, main
+from evcharge.models.user import User
+from evcharge.storage import NoFreeSlot, SlotHeldElsewhere, TakeSlot, carry_out
 from evcharge.storage.files import FileStorage
+from evcharge.storage.urls import parse
 from evcharge.testing import NOON, shipped_network
+from tests import postgres
 from tests.operations import end_journey, stations
 
+ROOT = Path(__file__).resolve().parent.parent
 HEADER = "id;nomeDoPosto;endereço;latitude;longitude;quantidadeDeVeiculosSimultaneos"
 
 
@@ -61,6 +67,42 @@ class UsersTests(SynchronousTestCase):
         self.assertEqual(network(1), network(1))
         self.assertNotEqual(network(1), network(2))
 
+    def test_every_storage(self) -> None:
+        """A seed gives the same network in every storage, and when it is made in several runs."""
+
+        def network(storage: Any, *counts: int) -> list[Any]:
+            storage.open(NOON)
+            self.addCleanup(storage.close)
+            for count in counts:
+                make_users(storage, count, 1, NOON)
+            found = ((u.user_name, u.car, standing(storage, u)) for u in storage.users())
+            return sorted(found, key=lambda facts: facts[0])
+
+        def standing(storage: Any, user: User) -> int | None:
+            try:
+                # Takes nothing: the plan fails.
+                return carry_out(storage, TakeSlot(user.user_id, "1", lambda *_: 1 / 0)).station_id
+            except SlotHeldElsewhere as held:
+                return held.station_id
+            except (NoFreeSlot, ZeroDivisionError):
+                return None
+
+        memory = network(shipped_network(), 1200)
+        self.assertGreater(len({place for _, _, place in memory}), 20)
+        # What seed 1 gave before users were made in batches.
+        self.assertEqual(
+            [(car.model.model, place) for _, car, place in memory[:3]],
+            [("e-208", 6), ("Model 3 Long Range", 1), ("e-208", 14)],
+        )
+        self.assertEqual(sum(n * (place or 0) for n, (*_, place) in enumerate(memory)), 1534154)
+        urls = (
+            f"files:{self.mktemp()}",
+            f"sqlite:///{self.mktemp()}",
+            postgres.shared().url(postgres.shared().create_database()),
+        )
+        for url in urls:
+            self.assertEqual(network(parse(url, "").storage(), 3, 1200), memory, url)
+
     def test_full(self) -> None:
         """With more cars than slots, the rest is put nowhere."""
         storage = shipped_network()
@@ -92,6 +134,31 @@ class CommandTests(SynchronousTestCase):
         self.assertIn("36 stations", out)
         self.assertEqual(len(list((self.data / "users").iterdir())), 5)
         self.assertIn("0 users made", self.bootstrap("--users", "5")[1])
+
+    def test_storage(self) -> None:
+        """It takes any storage, from the option or the environment, and never says a password."""
+        url = f"sqlite:///{self.data}/a.db"
+        status, out, err = self.run_command("bootstrap", "--storage", url, "--users", "5")
+        self.assertEqual((status, err), (0, ""))
+        self.assertIn("a.db: 36 stations with", out)
+        self.patch(os, "environ", {**os.environ, "EVCHARGE_STORAGE": url})
+        self.assertIn("0 users made", self.run_command("bootstrap", "--users", "5")[1])
+        _, out, _ = self.run_command("bootstrap", "--storage", "files", "--data", str(self.file))
+        self.assertIn(f"{self.file.name}: 36 stations with", out)
+        url = postgres.shared().url(postgres.shared().create_database())
+        status, out, err = self.run_command("bootstrap", "--storage", url, "--users", "5")
+        self.assertEqual((status, err), (0, ""))
+        self.assertIn("5 users made", out)
+        self.assertNotIn(postgres.shared().password, out)
+        for wrong, words in (
+            ("mysql://u:geheim@h/x", "--storage must be files"),
+            (url.replace("secret", "geheim"), "password authentication failed"),
+            ("postgresql://u:geheim@127.0.0.1:1/x", "Connection refused"),
+        ):
+            status, out, err = self.run_command("bootstrap", "--storage", wrong)
+            self.assertEqual((status, out, len(err.splitlines())), (1, "", 1))
+            self.assertIn(words, err)
+            self.assertNotIn("geheim", err)
 
     def test_own_stations(self) -> None:
         """A new directory has the stations named; a later run adds those that are missing."""
@@ -182,7 +249,7 @@ class FetchTests(TestCase):
             "--users=1",
             f"--data={data}",
         ]
-        environment = {**os.environ, "PYTHONPATH": os.getcwd().split("/_trial_temp")[0]}
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
         out, _, status = await getProcessOutputAndValue(
             sys.executable, [*run, f"--stations={self.url}stations"], environment
         )

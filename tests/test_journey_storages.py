@@ -41,9 +41,15 @@ class Files:
         return FileStorage(data)
 
     def setUp(self) -> None:
+        storages: list[Storage] = []
+
         def opened(cars: Mapping[str, Any], stations: Sequence[Station]) -> Storage:
             storage = self.make(cars, stations)
             storage.open(NOON)
+            # One test may make hundreds, and a server of PostgreSQL has but so many connections.
+            storages.append(storage)
+            if len(storages) > 20:
+                storages.pop(0).close()
             self.addCleanup(storage.close)
             return storage
 

@@ -40,7 +40,7 @@ ALLOWED = {
     },
     "controller": {"handlers", "envelope", "errors", "storage", "utils"},
     "station_monitor": {"storage", "models"},
-    "bootstrap": {"storage", "models"},
+    "bootstrap": {"storage", "models", "utils"},
     "healthcheck": set(),
 }
 

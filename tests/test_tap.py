@@ -154,9 +154,10 @@ class OptionsTests(SynchronousTestCase):
         options = Options()
         options.parseOptions([])
         self.assertEqual(
-            {k: v for k, v in options.items() if k != "data"},
+            {k: v for k, v in options.items() if k not in ("data", "storage")},
             {
                 "port": "tcp:8888",
+                "workers": 1,
                 "sweep-interval": 5,
                 "user-ttl": 86400,
                 "time-scale": 1,
@@ -166,6 +167,8 @@ class OptionsTests(SynchronousTestCase):
             },
         )
         self.assertTrue(Path(options["data"]).is_absolute())
+        self.assertEqual(options["storage"].kind, "files")
+        self.assertEqual(options["storage"].path, Path(options["data"]))
 
     def test_wrong(self) -> None:
         """A wrong value is refused with the option's name."""
@@ -178,6 +181,10 @@ class OptionsTests(SynchronousTestCase):
             ("port", "70000"),
             ("port", "nonsense:1"),
             ("data", ""),
+            ("storage", "mysql://h/db"),
+            ("workers", "0"),
+            ("workers", "x"),
+            ("workers", "2"),
         ):
             error = self.assertRaises(UsageError, Options().parseOptions, [f"--{option}", value])
             self.assertIn(f"--{option}", str(error))

@@ -13,17 +13,20 @@ import errno
 import fcntl
 import json
 import os
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from decimal import Decimal
 from importlib import resources
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import attrs
 from twisted.logger import Logger
 
 from evcharge.datasets import (
+    COLUMNS,
+    OPTIONAL_COLUMNS,
     DatasetError,
     StationRows,
     merge_car_models,
@@ -31,19 +34,37 @@ from evcharge.datasets import (
     parse_car_models,
     parse_stations,
 )
-from evcharge.models.electric_car import MOST_FIGURE, CarModel, ElectricCar
 from evcharge.models.station import ChargingSession, SlotTable, Station
 from evcharge.models.user import User
 from evcharge.storage import StorageError, StorageUnavailable, Summary, Sweep, SweepResult
+from evcharge.storage.contents import Contents, Payment, StationRecord
 from evcharge.storage.memory import MemoryStorage
-from evcharge.utils.numbers import finite_number, whole_number
-from evcharge.utils.time_utils import iso_utc
+from evcharge.storage.records import (
+    LookUp,
+    one_station_each,
+    paid_sessions,
+    payment_line,
+    read_object,
+    read_payment,
+    read_table,
+    read_user,
+    stations_csv,
+    table_record,
+    to_json,
+    unnamed,
+    user_of,
+    user_record,
+)
+from evcharge.utils.numbers import whole_number
 
 CARS = "car_models.json"
 STATIONS = "feira_de_santana_stations.csv"
+OUT_OF_SERVICE = "stations_out_of_service.csv"
+"""Rows of stations that are not in service, kept for whoever puts them back. Often missing."""
 PAYMENTS = "payments.jsonl"
 LOCK = ".lock"
 TEMPORARY = ".tmp"
+HALF_COPY = ".copying"
 DAMAGED = ".damaged"
 
 
@@ -82,7 +103,11 @@ def write_file(path: Path, content: bytes) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    _sync(folder, os.O_DIRECTORY)
+
+
+def _sync(path: Path, flags: int = 0) -> None:
+    descriptor = os.open(path, os.O_RDONLY | flags)
     try:
         os.fsync(descriptor)
     finally:
@@ -95,10 +120,6 @@ def _unavailable(what: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise StorageUnavailable(f"{what}: {error.strerror or error}") from error
-
-
-def _to_json(value: object) -> bytes:
-    return json.dumps(value, ensure_ascii=False, indent=1).encode() + b"\n"
 
 
 class FileStorage(MemoryStorage):
@@ -130,20 +151,25 @@ class FileStorage(MemoryStorage):
 
     def open(self, now: float) -> Summary:
         try:
-            self._own()
-            self._fill()
-            self._load(now)
-        except OSError as error:
-            self.close()
-            where = error.filename or self._directory
-            raise StorageError(f"{where}: {error.strerror or error}") from error
-        except DatasetError as error:
-            self.close()
-            raise StorageError(str(error)) from error
+            with self._explained():
+                self._own()
+                self._fill()
+                self._load(now)
         except StorageError:
             self.close()
             raise
         return self._summary()
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        """StorageError for whatever is wrong with the directory."""
+        try:
+            yield
+        except OSError as error:
+            where = error.filename or self._directory
+            raise StorageError(f"{where}: {error.strerror or error}") from error
+        except DatasetError as error:
+            raise StorageError(str(error)) from error
 
     def close(self) -> None:
         self._list_payments()
@@ -212,8 +238,14 @@ class FileStorage(MemoryStorage):
         stations = parse_stations(rows.read_bytes(), str(rows)).stations
         for path in sorted(self._users_folder.glob("*.json")):
             self._load_user(path)
-        tables, broken, changed = self._load_tables(stations, now)
-        changed |= self._one_station_each(tables)
+        tables, broken, changed = self._load_tables(stations, now, self._users.get)
+        for problem in broken.values():
+            self.log.error("{problem}; the station is out of service", problem=problem)
+        for path in self._strange_stations():
+            self.log.warn("{path}: not a station's file, left alone", path=str(path))
+        for freed, remark in one_station_each(tables):
+            changed.add(freed)
+            self.log.warn("{remark}", remark=remark)
         for station_id in sorted(changed):
             self._write_slots(tables[station_id])
         for station_id, station in stations.items():
@@ -234,7 +266,7 @@ class FileStorage(MemoryStorage):
 
     def _load_user(self, path: Path) -> None:
         try:
-            user = _read_user(path)
+            user = read_user(path)
         except OSError as error:
             self.log.error(
                 "{path}: cannot be read: {error}; its user is unknown",
@@ -254,109 +286,45 @@ class FileStorage(MemoryStorage):
             self._put_user(user)
 
     def _load_tables(
-        self, stations: Mapping[int, Station], now: float
-    ) -> tuple[dict[int, SlotTable], set[int], set[int]]:
-        """The readable slot tables, the ids of the broken ones, and of those to write anew."""
+        self, stations: Mapping[int, Station], now: float, look_up: LookUp
+    ) -> tuple[dict[int, SlotTable], dict[int, str], set[int]]:
+        """
+        Read the slot tables.
+
+        :return: those that can be read; of the others, what is wrong; and the ids of those whose
+            file does not say them right.
+        """
         tables: dict[int, SlotTable] = {}
-        broken: set[int] = set()
+        broken: dict[int, str] = {}
         changed: set[int] = set()
         for path in self._stations_folder.glob("station_*.json"):
-            station_id = whole_number(path.stem.removeprefix("station_"))
-            if station_id is None or path != self._station_path(station_id):
-                self.log.warn("{path}: not a station's file, left alone", path=str(path))
+            station_id = self._station_id(path)
+            if station_id is None:
                 continue
             try:
-                record = _read_object(path)
-                table, as_written = self._read_table(
-                    record, station_id, stations.get(station_id), now
-                )
+                record = read_object(path)
+                table = read_table(record, station_id, stations.get(station_id), now, look_up)
             except (ValueError, ArithmeticError, OSError) as error:
-                broken.add(station_id)
-                self.log.error(
-                    "{path}: cannot be used: {error}; the station is out of service",
-                    path=str(path),
-                    error=str(error),
-                )
+                broken[station_id] = f"{path}: cannot be used: {error}"
                 continue
             tables[station_id] = table
-            if not as_written:
+            if table_record(table) != record:
                 changed.add(station_id)
         return tables, broken, changed
 
-    def _read_table(
-        self, record: Mapping[str, Any], station_id: int, station: Station | None, now: float
-    ) -> tuple[SlotTable, bool]:
-        """The slots that a station's file holds, and whether the file says them right."""
-        slots = whole_number(record.get("max_slots", station.max_slots if station else None))
-        if slots is None or slots < 0:
-            raise ValueError(f"max_slots must be a whole number, not {record.get('max_slots')!r}")
-        vehicles = record.get("vehicles", {})
-        if not isinstance(vehicles, dict):
-            raise ValueError("vehicles must be an object")
-        if len(vehicles) > slots:
-            raise ValueError(f"{len(vehicles)} vehicles stand at {slots} slots")
-        sessions = {
-            user_id: self._read_session(user_id, station_id, facts, station, now)
-            for user_id, facts in vehicles.items()
-        }
-        table = SlotTable(station_id, slots, sessions)
-        return table, _table_record(table) == record
-
-    def _read_session(
-        self, user_id: str, station_id: int, facts: Any, station: Station | None, now: float
-    ) -> ChargingSession:
-        """A vehicle's session; what an earlier installation did not note is worked out."""
-        if not isinstance(facts, dict):
-            raise ValueError(f"vehicle {user_id[:8]}…: must be an object")
-        user = self._users.get(user_id)
-        charge_s, amount = 0.0, Decimal("0.00")
-        if user is not None and station is not None:
-            charge_s = station.charge_time_s(user.car)
-            amount = station.price(user.car.energy_to_target_kwh())
-
-        def number(name: str, default: float) -> float:
-            value = finite_number(facts.get(name, default))
-            if value is None:
-                raise ValueError(f"vehicle {user_id[:8]}…: {name} must be a number")
-            return value
-
-        paid = facts.get("paid_timestamp")
-        receipt_id = str(facts.get("receipt_id") or uuid4())
-        # What could not be written again later is better refused now.
-        (user_id + receipt_id).encode()
-        if paid is not None:
-            iso_utc(number("paid_timestamp", 0))
-        return ChargingSession(
-            user_id=user_id,
-            station_id=station_id,
-            estimated_timestamp=number("estimated_timestamp", now + charge_s),
-            receipt_id=receipt_id,
-            amount=Decimal(f"{number('amount', float(amount)):.2f}"),
-            charge_minutes=number("charge_minutes", charge_s / 60),
-            paid_timestamp=None if paid is None else number("paid_timestamp", 0),
+    def _station_id(self, path: Path) -> int | None:
+        """Whose file this is; None where it is no station's."""
+        station_id = whole_number(path.stem.removeprefix("station_"))
+        return (
+            station_id
+            if station_id is not None and path == self._station_path(station_id)
+            else None
         )
 
-    def _one_station_each(self, tables: dict[int, SlotTable]) -> set[int]:
-        """Let each user stand at one station, the one where charging ends last."""
-        best: dict[str, ChargingSession] = {}
-        changed: set[int] = set()
-        for table in list(tables.values()):
-            for session in table.sessions.values():
-                other = best.setdefault(session.user_id, session)
-                if other is session:
-                    continue
-                if session.estimated_timestamp > other.estimated_timestamp:
-                    best[session.user_id] = session
-                    session, other = other, session
-                tables[session.station_id] = tables[session.station_id].without(session.user_id)
-                changed.add(session.station_id)
-                self.log.warn(
-                    "user {user}… stood at stations {kept} and {freed}; the latter is freed",
-                    user=session.user_id[:8],
-                    kept=other.station_id,
-                    freed=session.station_id,
-                )
-        return changed
+    def _strange_stations(self) -> list[Path]:
+        """What has the name of a station's file, nearly."""
+        named = sorted(self._stations_folder.glob("station_*.json"))
+        return [path for path in named if self._station_id(path) is None]
 
     # Saving
 
@@ -372,14 +340,14 @@ class FileStorage(MemoryStorage):
                 raise
 
     def _write_slots(self, slots: SlotTable) -> None:
-        write_durably(self._station_path(slots.station_id), _to_json(_table_record(slots)))
+        write_durably(self._station_path(slots.station_id), to_json(table_record(slots)))
 
     def _save_users(self, users: Sequence[User]) -> None:
         paths = [self._user_path(user.user_id) for user in users]
         with _unavailable(paths[0] if len(paths) == 1 else self._users_folder):
             try:
                 for path, user in zip(paths, users, strict=True):
-                    write_file(path, _to_json(_user_record(user)))
+                    write_file(path, to_json(user_record(user)))
                 _sync_folder(self._users_folder)
             except OSError:
                 for path in paths:
@@ -419,7 +387,7 @@ class FileStorage(MemoryStorage):
             )
 
     def _append_payments(self) -> None:
-        lines = b"".join(_payment_line(session) for session in self._payments_owed)
+        lines = b"".join(payment_line(Payment.of(session)) for session in self._payments_owed)
         path = self._directory / PAYMENTS
         # Unbuffered: a buffer would write what is left of it when the file is closed.
         with path.open("ab", buffering=0) as file:
@@ -437,12 +405,7 @@ class FileStorage(MemoryStorage):
     def _complete_payments(self) -> None:
         """List the payments that the stations' files have and an interrupted process did not."""
         path = self._directory / PAYMENTS
-        unlisted = {
-            session.receipt_id: session
-            for table in self._slots.values()
-            for session in table.sessions.values()
-            if session.paid_timestamp is not None
-        }
+        unlisted = paid_sessions(self._slots.values())
         if path.exists():
             whole = 0
             with path.open("rb") as file:
@@ -458,6 +421,217 @@ class FileStorage(MemoryStorage):
         if unlisted:
             self._payments_owed.extend(unlisted.values())
             self._append_payments()
+
+    # Copying
+
+    @contextlib.contextmanager
+    def read_contents(self, now: float) -> Iterator[Contents]:
+        """
+        Everything in the directory, which is owned meanwhile and left as it is.
+
+        What its files do not note is worked out as at the opening.
+
+        :param now: seconds since the epoch.
+        :raise StorageError: there is no data directory, or another process has it; once all is
+            read, names each file that is damaged.
+        """
+        with self._explained():
+            for path in (self._directory, self._directory / CARS, self._directory / STATIONS):
+                # For its error, before anything is made.
+                path.stat()
+            self._own()
+            try:
+                yield self._contents(now)
+            finally:
+                self.close()
+
+    def _contents(self, now: float) -> Contents:
+        cars = self._directory / CARS
+        rows = _read_stations(self._directory / STATIONS)
+        resting = _read_stations(self._directory / OUT_OF_SERVICE)
+        tables, broken, _ = self._load_tables(rows.stations, now, self._look_up)
+        remarks = [remark for _, remark in one_station_each(tables)]
+        remarks += [f"{path}: is not copied" for path in self._foreign()]
+        stations = {
+            **{station_id: unnamed(table) for station_id, table in tables.items()},
+            **resting.stations,
+            **rows.stations,
+        }
+        cells = {**resting.rows, **rows.rows}
+        sessions = [s for _, table in sorted(tables.items()) for s in table.sessions.values()]
+        users = [name for name in _names(self._users_folder) if name.endswith(".json")]
+        problems = [problem for _, problem in sorted(broken.items())]
+        return Contents(
+            car_models=parse_car_models(cars.read_bytes(), str(cars)),
+            stations=[
+                StationRecord(
+                    attrs.evolve(station, max_slots=tables[station_id].max_slots)
+                    if station_id in tables
+                    else station,
+                    station_id in rows.stations,
+                    {
+                        name: cell
+                        for name, cell in cells.get(station_id, {}).items()
+                        if name not in (*COLUMNS, *OPTIONAL_COLUMNS)
+                    },
+                )
+                for station_id, station in sorted(stations.items())
+            ],
+            users=self._read_users(users, problems),
+            sessions=sessions,
+            payments=self._read_payments(paid_sessions(tables.values()), problems),
+            count=len(users) + len(sessions) + _lines(self._directory / PAYMENTS),
+            remarks=remarks,
+        )
+
+    def _look_up(self, user_id: str) -> User | None:
+        """A user whose id stands in a station's file; None where there is none to be read."""
+        with contextlib.suppress(OSError, ValueError):
+            # Only a plain name is looked for.
+            if "/" not in user_id:
+                return read_user(self._user_path(user_id))
+        return None
+
+    def _foreign(self) -> list[Path]:
+        """Files that this storage has no use for."""
+        ours = {CARS, STATIONS, OUT_OF_SERVICE, PAYMENTS, LOCK, "stations", "users", "lost+found"}
+        paths = [
+            *(self._directory / name for name in _names(self._directory) if name not in ours),
+            *(
+                path
+                for path in map(self._stations_folder.joinpath, _names(self._stations_folder))
+                if self._station_id(path) is None
+            ),
+            *(
+                self._users_folder / name
+                for name in _names(self._users_folder)
+                if not name.endswith(".json")
+            ),
+        ]
+        return [path for path in paths if path.suffix != TEMPORARY]
+
+    def _read_users(self, names: Sequence[str], problems: list[str]) -> Iterator[User]:
+        for name in names:
+            path = self._users_folder / name
+            try:
+                user = read_user(path)
+                # Text that is not Unicode is kept nowhere else.
+                to_json(user_record(user))
+            except (ValueError, OSError) as error:
+                problems.append(f"{path}: {getattr(error, 'strerror', None) or error}")
+            else:
+                yield user
+
+    def _read_payments(
+        self, unlisted: dict[str, ChargingSession], problems: list[str]
+    ) -> Iterator[Payment]:
+        """The list of payments, completed by those of `unlisted`; then `problems`, raised."""
+        path = self._directory / PAYMENTS
+        if path.exists():
+            with path.open("rb") as file:
+                for number, line in enumerate(file, 1):
+                    if not line.endswith(b"\n") and any(
+                        payment_line(Payment.of(session)).startswith(line)
+                        for session in unlisted.values()
+                    ):
+                        # It was being written when the process ended.
+                        break
+                    if not line.strip():
+                        continue
+                    try:
+                        payment = read_payment(line)
+                    except ValueError as error:
+                        problems.append(f"{path}: line {number}: {error}")
+                    else:
+                        unlisted.pop(payment.receipt_id, None)
+                        yield payment
+        yield from map(Payment.of, unlisted.values())
+        if problems:
+            raise StorageError("\n  ".join(["damaged, so that nothing is copied:", *problems]))
+
+    def write_contents(self, contents: Contents) -> None:
+        """
+        Make the directory, of `contents`.
+
+        It is made beside its place, and takes it when it is whole and on the disk.
+
+        :raise StorageError: the directory is there and not empty, or cannot be made of this.
+        """
+        place = self._directory.resolve()
+        half = FileStorage(place.with_name(f".{place.name}{HALF_COPY}"))
+        with self._explained():
+            if place.exists() and any(place.iterdir()):
+                raise StorageError(
+                    f"{self._directory}: is not empty; name a new directory, or move this one away"
+                )
+            half._own()
+            try:
+                half._write(contents)
+                if place.exists():
+                    half._directory.chmod(place.stat().st_mode)
+                half._directory.replace(place)
+                _sync_folder(place.parent)
+            except BaseException:
+                shutil.rmtree(half._directory, ignore_errors=True)
+                raise
+            finally:
+                half.close()
+
+    def _write(self, contents: Contents) -> None:
+        """Write everything, and have it on the disk, in place of what an earlier try has left."""
+        for name in _names(self._directory):
+            if name not in (LOCK, "lost+found"):
+                path = self._directory / name
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        for folder in (self._users_folder, self._stations_folder):
+            folder.mkdir()
+        self._write_network(contents)
+        for user in contents.users:
+            # It names a file: as a key of `_users` does, which is our own.
+            if not user.user_id or "/" in user.user_id or "\0" in user.user_id:
+                raise StorageError(f"user {user.user_id[:8]!r}…: this id cannot name a file")
+            record = user_record(user)
+            with _refused(f"user {user.user_id[:8]}…"):
+                user_of(user.user_id, record, user.created_timestamp)
+            self._user_path(user.user_id).write_bytes(to_json(record))
+        slots = {r.station.station_id: r.station.max_slots for r in contents.stations}
+        for station_id, sessions in groupby(contents.sessions, attrgetter("station_id")):
+            standing = {session.user_id: session for session in sessions}
+            table = SlotTable(station_id, slots.pop(station_id), standing)
+            with _refused(f"station {station_id}"):
+                read_table(table_record(table), station_id, None, 0, lambda _: None)
+            self._station_path(station_id).write_bytes(to_json(table_record(table)))
+        for station_id, number in slots.items():
+            table = SlotTable(station_id, number)
+            self._station_path(station_id).write_bytes(to_json(table_record(table)))
+        with (self._directory / PAYMENTS).open("wb") as file:
+            for payment in contents.payments:
+                with _refused(f"payment {payment.receipt_id}"):
+                    line = payment_line(payment)
+                    read_payment(line)
+                file.write(line)
+        # Everything at once, which file by file would take long; that then says how it went.
+        os.sync()
+        for folder in (self._users_folder, self._stations_folder, self._directory):
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    _sync(Path(entry.path))
+            _sync_folder(folder)
+
+    def _write_network(self, contents: Contents) -> None:
+        """Write the catalogue and the rows of the stations, if they can be read again."""
+        cars = merge_car_models({}, contents.car_models)
+        parse_car_models(cars, CARS)
+        (self._directory / CARS).write_bytes(cars)
+        for name, in_service in ((STATIONS, True), (OUT_OF_SERVICE, False)):
+            # A station without a name had no row.
+            records = [
+                r for r in contents.stations if r.in_service is in_service and r.station.name
+            ]
+            if records or in_service:
+                rows = stations_csv(records)
+                parse_stations(rows, name)
+                (self._directory / name).write_bytes(rows)
 
     # Names of files. A user's id becomes one only where it is a key of `_users`, or our own.
 
@@ -485,75 +659,30 @@ def _free_name(path: Path) -> Path:
     return aside
 
 
-def _read_object(path: Path) -> dict[str, Any]:
-    """The JSON object that the file holds. ValueError: it holds none; OSError: it can't be read."""
+def _read_stations(path: Path) -> StationRows:
+    """The rows of a file that may be missing. DatasetError."""
+    if not path.exists():
+        return StationRows([], {}, {})
+    return parse_stations(path.read_bytes(), str(path))
+
+
+def _names(folder: Path) -> list[str]:
+    """What is in a folder that may be missing, in order."""
+    return sorted(os.listdir(folder)) if folder.exists() else []
+
+
+def _lines(path: Path) -> int:
+    """How many lines a file has, which may be missing."""
+    if not path.exists():
+        return 0
+    with path.open("rb") as file:
+        return sum(1 for _ in file)
+
+
+@contextlib.contextmanager
+def _refused(what: str) -> Iterator[None]:
+    """StorageError for a record that could not be read again if it were written."""
     try:
-        value = json.loads(path.read_bytes().decode("utf-8-sig"))
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
-    except ValueError as error:
-        raise ValueError(f"not JSON: {error}") from None
-    if not isinstance(value, dict):
-        raise ValueError("must be a JSON object")
-    return value
-
-
-def _read_user(path: Path) -> User:
-    record = _read_object(path)
-    facts = record.get("user_car")
-    if not isinstance(facts, dict):
-        raise ValueError("user_car must be an object")
-    level = finite_number(facts.get("current_battery"))
-    if level is None or not 0 <= level <= MOST_FIGURE:
-        raise ValueError(f"user_car.current_battery must be a number from 0 to {MOST_FIGURE:g}")
-    try:
-        model = CarModel.from_facts(facts)
-    except ValueError as error:
-        raise ValueError(f"user_car.{error}") from None
-    created = finite_number(record.get("created_timestamp"))
-    return User(
-        # The file's name has the id; inside it may be missing.
-        user_id=path.name.removesuffix(".json"),
-        user_name=str(record.get("user_name", "")),
-        car=ElectricCar(model, level),
-        created_timestamp=path.stat().st_mtime if created is None else created,
-    )
-
-
-def _user_record(user: User) -> dict[str, Any]:
-    return {
-        "user_id": user.user_id,
-        "user_name": user.user_name,
-        "user_car": {**user.car.model.facts(), "current_battery": user.car.battery_level_kwh},
-        "created_timestamp": user.created_timestamp,
-    }
-
-
-def _table_record(table: SlotTable) -> dict[str, Any]:
-    return {
-        "id": table.station_id,
-        "max_slots": table.max_slots,
-        "available_slots": table.available_slots,
-        "vehicles": {
-            user_id: _session_record(session) for user_id, session in table.sessions.items()
-        },
-    }
-
-
-def _session_record(session: ChargingSession) -> dict[str, Any]:
-    return {
-        **attrs.asdict(session, filter=attrs.filters.exclude("user_id", "station_id")),
-        "amount": float(session.amount),
-    }
-
-
-def _payment_line(session: ChargingSession) -> bytes:
-    paid = session.paid_timestamp
-    line = {
-        "receipt_id": session.receipt_id,
-        "paid": iso_utc(paid) if paid is not None else None,
-        "station": session.station_id,
-        "amount_brl": float(session.amount),
-        "user": session.user_id[:8],
-    }
-    return json.dumps(line).encode() + b"\n"
+        yield
+    except (ValueError, ArithmeticError) as error:
+        raise StorageError(f"{what}: cannot be kept in files: {error}") from None

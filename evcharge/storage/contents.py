@@ -1,0 +1,111 @@
+"""All that a storage keeps, as values: what is copied from one storage into another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from decimal import Decimal
+from typing import Any, Protocol, TypeVar
+
+import attrs
+
+from evcharge.models.station import ChargingSession, Station
+from evcharge.models.user import User
+
+T = TypeVar("T")
+
+
+@attrs.frozen
+class StationRecord:
+    """A station as it is kept."""
+
+    station: Station
+    """With the slots that it has in truth, whatever its row of the CSV says."""
+    in_service: bool
+    other_columns: Mapping[str, str]
+    """The cells of its CSV row that evcharge has no use for, by column."""
+
+
+@attrs.frozen
+class Payment:
+    """A payment that was taken, as the operator's books have it."""
+
+    receipt_id: str
+    paid_timestamp: float | None
+    """Seconds since the epoch."""
+    station_id: int
+    amount: Decimal
+    """BRL."""
+    user_start: str
+    """The first characters of the user's id."""
+
+    @classmethod
+    def of(cls, session: ChargingSession) -> Payment:
+        """The payment that holds the slot of `session`."""
+        return cls(
+            session.receipt_id,
+            session.paid_timestamp,
+            session.station_id,
+            session.amount,
+            session.user_id[:8],
+        )
+
+
+@attrs.frozen
+class Contents:
+    """
+    Everything in a storage.
+
+    What there can be much of is read from the storage as it is asked for: once, whole, and in the
+    order users, sessions, payments. Each may raise StorageError; a storage that finds damage reads
+    on to the end of the payments, to name all of it.
+    """
+
+    car_models: Mapping[str, Mapping[str, Any]]
+    """In the catalogue's order, with all their facts."""
+    stations: Sequence[StationRecord]
+    """In id order; every session stands at one of them."""
+    users: Iterable[User]
+    sessions: Iterable[ChargingSession]
+    """Those of one station follow one another. A user has one at most."""
+    payments: Iterable[Payment]
+    """Those of the sessions too."""
+    count: int
+    """How many users, sessions and payments there are, or a few more."""
+    remarks: Sequence[str] = ()
+    """For people: what was found beside the network, and is not part of it."""
+
+    def counted(self, tick: Callable[[str], object]) -> Contents:
+        """The same; for each of the `users`, `sessions` and `payments`, `tick` is told its kind."""
+
+        def counted(kind: str, records: Iterable[T]) -> Iterator[T]:
+            for record in records:
+                tick(kind)
+                yield record
+
+        return attrs.evolve(
+            self,
+            users=counted("users", self.users),
+            sessions=counted("sessions", self.sessions),
+            payments=counted("payments", self.payments),
+        )
+
+
+class Copyable(Protocol):
+    """What a storage does to be copied. It is not open: it opens and closes itself."""
+
+    def read_contents(self, now: float) -> AbstractContextManager[Contents]:
+        """
+        Everything in the storage as it is at one moment; nothing changes it meanwhile, or is seen
+        to.
+
+        :param now: seconds since the epoch.
+        :raise StorageError: there is no storage, or it cannot be read whole.
+        """
+
+    def write_contents(self, contents: Contents) -> None:
+        """
+        Keep `contents`, all of it or nothing, and for good.
+
+        :raise StorageError: the storage is not empty, or cannot keep it.
+        """

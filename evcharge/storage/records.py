@@ -1,0 +1,290 @@
+"""The records of a data directory, and what its files say of them: JSON, and rows of a CSV."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import attrs
+
+from evcharge.datasets import COLUMNS, MOST_SLOTS, OPTIONAL_COLUMNS
+from evcharge.models.electric_car import MOST_FIGURE, CarModel, ElectricCar
+from evcharge.models.station import ChargingSession, SlotTable, Station
+from evcharge.models.user import User
+from evcharge.storage.contents import Payment, StationRecord
+from evcharge.utils.numbers import finite_number, whole_number
+from evcharge.utils.time_utils import iso_utc
+
+LookUp = Callable[[str], User | None]
+"""Finds a user by id."""
+
+
+def to_json(value: object) -> bytes:
+    return json.dumps(value, ensure_ascii=False, indent=1).encode() + b"\n"
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """The JSON object that the file holds. ValueError: it holds none; OSError: it can't be read."""
+    try:
+        value = json.loads(path.read_bytes().decode("utf-8-sig"))
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    except ValueError as error:
+        raise ValueError(f"not JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise ValueError("must be a JSON object")
+    return value
+
+
+def read_user(path: Path) -> User:
+    """The user whose file this is. ValueError: it is damaged; OSError: it can't be read."""
+    # The file's name has the id; inside it may be missing.
+    return user_of(path.name.removesuffix(".json"), read_object(path), path.stat().st_mtime)
+
+
+def user_of(user_id: str, record: Mapping[str, Any], otherwise_created: float) -> User:
+    facts = record.get("user_car")
+    if not isinstance(facts, dict):
+        raise ValueError("user_car must be an object")
+    level = finite_number(facts.get("current_battery"))
+    if level is None or not 0 <= level <= MOST_FIGURE:
+        raise ValueError(f"user_car.current_battery must be a number from 0 to {MOST_FIGURE:g}")
+    try:
+        model = CarModel.from_facts(facts)
+    except ValueError as error:
+        raise ValueError(f"user_car.{error}") from None
+    created = finite_number(record.get("created_timestamp"))
+    return User(
+        user_id=user_id,
+        user_name=str(record.get("user_name", "")),
+        car=ElectricCar(model, level),
+        created_timestamp=otherwise_created if created is None else created,
+    )
+
+
+def read_table(
+    record: Mapping[str, Any],
+    station_id: int,
+    station: Station | None,
+    now: float,
+    look_up: LookUp,
+) -> SlotTable:
+    """The slots that a station's file holds. ValueError, ArithmeticError: it says none."""
+    slots = whole_number(record.get("max_slots", station.max_slots if station else None))
+    if slots is None or slots < 0:
+        raise ValueError(f"max_slots must be a whole number, not {record.get('max_slots')!r}")
+    vehicles = record.get("vehicles", {})
+    if not isinstance(vehicles, dict):
+        raise ValueError("vehicles must be an object")
+    if len(vehicles) > slots:
+        raise ValueError(f"{len(vehicles)} vehicles stand at {slots} slots")
+    sessions = {
+        user_id: _read_session(user_id, station_id, facts, station, now, look_up)
+        for user_id, facts in vehicles.items()
+    }
+    return SlotTable(station_id, slots, sessions)
+
+
+def _read_session(
+    user_id: str,
+    station_id: int,
+    facts: Any,
+    station: Station | None,
+    now: float,
+    look_up: LookUp,
+) -> ChargingSession:
+    """A vehicle's session; what an earlier installation did not note is worked out."""
+    if not isinstance(facts, dict):
+        raise ValueError(f"vehicle {user_id[:8]}…: must be an object")
+    charge_s, amount = 0.0, Decimal("0.00")
+    noted = facts.keys() >= {"estimated_timestamp", "amount", "charge_minutes"}
+    user = None if noted else look_up(user_id)
+    if user is not None and station is not None:
+        charge_s = station.charge_time_s(user.car)
+        amount = station.price(user.car.energy_to_target_kwh())
+
+    def number(name: str, default: float) -> float:
+        value = finite_number(facts.get(name, default))
+        if value is None:
+            raise ValueError(f"vehicle {user_id[:8]}…: {name} must be a number")
+        return value
+
+    paid = facts.get("paid_timestamp")
+    receipt_id = str(facts.get("receipt_id") or uuid4())
+    # What could not be written again later is better refused now.
+    (user_id + receipt_id).encode()
+    if paid is not None:
+        iso_utc(number("paid_timestamp", 0))
+    return ChargingSession(
+        user_id=user_id,
+        station_id=station_id,
+        estimated_timestamp=number("estimated_timestamp", now + charge_s),
+        receipt_id=receipt_id,
+        amount=Decimal(f"{number('amount', float(amount)):.2f}"),
+        charge_minutes=number("charge_minutes", charge_s / 60),
+        paid_timestamp=None if paid is None else number("paid_timestamp", 0),
+    )
+
+
+def one_station_each(tables: dict[int, SlotTable]) -> list[tuple[int, str]]:
+    """
+    Let each user stand at one station, the one where charging ends last.
+
+    :return: each station where a slot was freed, and what there is to say about it.
+    """
+    best: dict[str, ChargingSession] = {}
+    freed = []
+    for table in list(tables.values()):
+        for session in table.sessions.values():
+            other = best.setdefault(session.user_id, session)
+            if other is session:
+                continue
+            if session.estimated_timestamp > other.estimated_timestamp:
+                best[session.user_id] = session
+                session, other = other, session
+            tables[session.station_id] = tables[session.station_id].without(session.user_id)
+            remark = (
+                f"user {session.user_id[:8]}… stood at stations {other.station_id} and "
+                f"{session.station_id}; the latter is freed"
+            )
+            freed.append((session.station_id, remark))
+    return freed
+
+
+def user_record(user: User) -> dict[str, Any]:
+    return {
+        "user_id": user.user_id,
+        "user_name": user.user_name,
+        "user_car": {**user.car.model.facts(), "current_battery": user.car.battery_level_kwh},
+        "created_timestamp": user.created_timestamp,
+    }
+
+
+def table_record(table: SlotTable) -> dict[str, Any]:
+    return {
+        "id": table.station_id,
+        "max_slots": table.max_slots,
+        "available_slots": table.available_slots,
+        "vehicles": {
+            user_id: _session_record(session) for user_id, session in table.sessions.items()
+        },
+    }
+
+
+def _session_record(session: ChargingSession) -> dict[str, Any]:
+    return {
+        **attrs.asdict(session, filter=attrs.filters.exclude("user_id", "station_id")),
+        "amount": float(session.amount),
+    }
+
+
+def paid_sessions(tables: Iterable[SlotTable]) -> dict[str, ChargingSession]:
+    """The sessions whose payment is to be in the list, by receipt."""
+    return {
+        session.receipt_id: session
+        for table in tables
+        for session in table.sessions.values()
+        if session.paid_timestamp is not None
+    }
+
+
+def payment_line(payment: Payment) -> bytes:
+    paid = payment.paid_timestamp
+    line = {
+        "receipt_id": payment.receipt_id,
+        "paid": iso_utc(paid) if paid is not None else None,
+        "station": payment.station_id,
+        "amount_brl": float(payment.amount),
+        "user": payment.user_start,
+    }
+    return json.dumps(line).encode() + b"\n"
+
+
+def read_payment(line: bytes) -> Payment:
+    """The payment that a line of the list holds. ValueError: it holds none."""
+    try:
+        facts = json.loads(line)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    except ValueError as error:
+        raise ValueError(f"not JSON: {error}") from None
+    if not isinstance(facts, dict):
+        raise ValueError("must be a JSON object")
+    for name in ("receipt_id", "user"):
+        if not isinstance(facts.get(name), str):
+            raise ValueError(f"{name} must be text")
+        facts[name].encode()
+    paid, station_id = facts.get("paid"), whole_number(facts.get("station"))
+    amount = finite_number(facts.get("amount_brl"))
+    if station_id is None:
+        raise ValueError("station must be a whole number")
+    if amount is None:
+        raise ValueError("amount_brl must be a number")
+    # With the cents of a round amount, and all there is of another one.
+    cents = f"{amount:.2f}"
+    return Payment(
+        receipt_id=facts["receipt_id"],
+        paid_timestamp=None if paid is None else _timestamp(paid),
+        station_id=station_id,
+        amount=Decimal(cents if float(cents) == amount else repr(amount)),
+        user_start=facts["user"],
+    )
+
+
+def _timestamp(text: object) -> float:
+    """The point in time that `iso_utc` has written, seconds since the epoch. ValueError."""
+    with contextlib.suppress(ValueError, TypeError):
+        if isinstance(text, str):
+            time = datetime.fromisoformat(text.replace("Z", "+00:00"))
+            if time.tzinfo is not None:
+                return time.timestamp()
+    raise ValueError(f"paid must be a time such as 2025-04-07T13:45:12.678Z, not {text!r}")
+
+
+# The rows of the stations
+
+
+def unnamed(table: SlotTable) -> Station:
+    """What is known of a station that has no row."""
+    return Station(table.station_id, "", "", 0.0, 0.0, table.max_slots)
+
+
+def stations_csv(records: Sequence[StationRecord]) -> bytes:
+    """The rows of `records`, with each column that one of them has."""
+    others = dict.fromkeys(name for record in records for name in record.other_columns)
+    columns = [*COLUMNS, *OPTIONAL_COLUMNS, *others]
+    lines = []
+    for cells in (dict(zip(columns, columns, strict=True)), *map(_cells, records)):
+        text = io.StringIO(newline="")
+        # With this end of line a cell that has any part of it is quoted.
+        csv.DictWriter(text, columns, "", delimiter=";", lineterminator="\r\n").writerow(cells)
+        lines.append(text.getvalue().removesuffix("\r\n") + "\n")
+    return "".join(lines).encode()
+
+
+def _cells(record: StationRecord) -> dict[str, Any]:
+    station = record.station
+    cells = (
+        station.station_id,
+        station.name,
+        station.address,
+        station.latitude,
+        station.longitude,
+        # The row has to have some; how many there are, the station's own file says.
+        min(max(station.max_slots, 1), MOST_SLOTS),
+        "" if station.power_kw is None else station.power_kw,
+        station.price_kwh,
+        ",".join(station.connectors),
+    )
+    return {
+        **record.other_columns,
+        **dict(zip((*COLUMNS, *OPTIONAL_COLUMNS), cells, strict=True)),
+    }

@@ -1,0 +1,481 @@
+"""
+Several processes that serve one port: what `twistd evcharge --workers N` does.
+
+::
+
+    parent                              worker, `python -m evcharge.workers`
+      | listens, and never accepts        |
+      | -- fd 3: the listening socket --> |  accepts
+      | -- stdin: the options, once ----> |
+      | -- stdin: the end --------------> |  the parent is gone: drains and ends
+      | <- stdout: its log, as JSON ----- |
+      | <- stderr: what went wrong ------ |
+      | -- SIGTERM ---------------------> |  drains and ends
+
+As the socket is the parent's, drivers are let in while a worker is started again: they wait.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import attrs
+from twisted.internet.abstract import FileDescriptor
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+from twisted.internet.defer import Deferred, DeferredList, inlineCallbacks, succeed
+from twisted.internet.error import ProcessExitedAlready, ReactorNotRunning
+from twisted.internet.fdesc import readFromFD
+from twisted.internet.interfaces import (
+    IAddress,
+    IDelayedCall,
+    IListeningPort,
+    IProtocolFactory,
+    IReactorTime,
+    IStreamServerEndpoint,
+)
+from twisted.internet.protocol import Factory, ProcessProtocol
+from twisted.logger import (
+    ILogObserver,
+    LogEvent,
+    Logger,
+    eventAsText,
+    eventFromJSON,
+    globalLogBeginner,
+    globalLogPublisher,
+    jsonFileLogObserver,
+)
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from evcharge import __version__
+from evcharge.storage.urls import Location
+from evcharge.tap import ANSWER_S, FLUSH_S, STORAGE_VARIABLE, PortService, Server, or_exit
+
+STDIN, STDOUT, STDERR, SOCKET = range(4)
+"""A worker's file descriptors."""
+
+END_S = ANSWER_S + FLUSH_S + 2.0
+"""How long a worker may take to end before it is killed, seconds."""
+
+LONG_LIFE_S = 5.0
+"""A worker that lived so long is started again at once, seconds."""
+
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 10.0
+"""Before one that lived shorter is started again: each time twice as long."""
+
+ACCEPT_PAUSE_S = 0.5
+"""After a connection could not be accepted, seconds."""
+
+LONGEST_LINE = 256 * 1024
+"""What is kept of a line whose end has not come yet, bytes."""
+
+
+# The parent
+
+
+class Workers(PortService):
+    """
+    Listens for the workers, and keeps them running.
+
+    Stopping: the workers drain and end, and only then the socket is closed.
+    """
+
+    name = "workers"
+    log = Logger()
+
+    def __init__(
+        self, options: Mapping[str, Any], endpoint: IStreamServerEndpoint, reactor: Any
+    ) -> None:
+        nobody = Factory()
+        nobody.noisy = False
+        super().__init__(endpoint, nobody)
+        self._options = options
+        self._reactor = reactor
+        self._location: Location = options["storage"]
+        self._held: Any = None
+        # A worker finds the modules where we do, wherever twistd goes. The options tell it all.
+        self._environment = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(os.path.abspath(path) for path in sys.path),
+        }
+        self._environment.pop(STORAGE_VARIABLE, None)
+        self._workers: list[Worker] = []
+
+    def privilegedStartService(self) -> None:
+        with or_exit(self._options["port"]):
+            super().privilegedStartService()
+
+    def startService(self) -> None:
+        with or_exit(self._options["port"]):
+            super().startService()
+            # Alone, for once: mistakes are told here, and the workers find everything made.
+            storage = self._location.storage()
+            summary = storage.open(self._reactor.seconds())
+            storage.close()
+            self._hold()
+        self.log.info(
+            "evcharge {version} listens on {address}; {workers} workers; data in {storage}: "
+            "{stations} stations, {users} users",
+            version=__version__,
+            address=self.address,
+            workers=self._options["workers"],
+            storage=self._location.name,
+            stations=summary.stations,
+            users=summary.users,
+        )
+        line = options_to_line(self._options)
+        for number in range(1, self._options["workers"] + 1):
+            worker = Worker(number, line, self._spawn, self._reactor)
+            self._workers.append(worker)
+            worker.start()
+
+    def _hold(self) -> None:
+        """Keep other servers out of the file, also while no worker runs."""
+        if self._location.kind == "sqlite":
+            from evcharge.storage.databases import Sqlite
+
+            held = Sqlite(self._location.path, shared=True)
+            held.acquire()
+            self._held = held
+
+    def _listening(self, port: IListeningPort) -> None:
+        super()._listening(port)
+        # Accepting is the workers' part.
+        port.stopReading()  # type: ignore[attr-defined]
+
+    def _spawn(self, worker: Worker) -> None:
+        port: Any = self._port
+        self._reactor.spawnProcess(
+            worker,
+            sys.executable,
+            [sys.executable, "-m", "evcharge.workers"],
+            env=self._environment,
+            childFDs={STDIN: "w", STDOUT: "r", STDERR: "r", SOCKET: port.fileno()},
+        )
+
+    @inlineCallbacks
+    def stopService(self) -> Any:
+        super().stopService()
+        yield DeferredList([worker.stop() for worker in self._workers])
+        yield self._stop_listening()
+        if self._held is not None:
+            self._held.release()
+
+
+class Worker(ProcessProtocol):
+    """
+    One of the workers: its process, and the next one when that has ended.
+
+    :param number: by which the log tells the workers apart, from 1.
+    :param options: the line that a process is to read.
+    :param spawn: makes a process whose protocol this is. OSError: it cannot be made.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self, number: int, options: bytes, spawn: Callable[[Worker], None], clock: IReactorTime
+    ) -> None:
+        self._number = number
+        self._options = options
+        self._spawn = spawn
+        self._clock = clock
+        self._began = 0.0
+        self._pause_s = 0.0
+        self._pipes: dict[int, Lines] = {}
+        self._again: IDelayedCall | None = None
+        """While no process runs: the start of the next one."""
+        self._late: IDelayedCall | None = None
+        self._stopped: Deferred[None] | None = None
+
+    def start(self) -> None:
+        """Start a process."""
+        self._again = None
+        self._began = self._clock.seconds()
+        self._pipes = {STDOUT: Lines(self._logged), STDERR: Lines(self._complained)}
+        try:
+            self._spawn(self)
+        except OSError as error:
+            self._start_again(f"cannot be started: {error}")
+
+    def stop(self) -> Deferred[None]:
+        """Have the process end, and start no other; fires when it has."""
+        self._stopped = Deferred()
+        if self._again is not None:
+            self._again.cancel()
+            self._stopped.callback(None)
+        else:
+            self._signal("TERM")
+            self._late = self._clock.callLater(END_S, self._kill)
+        return self._stopped
+
+    def _kill(self) -> None:
+        self.log.error(
+            "Worker {worker} has not ended within {limit:g} s and is killed",
+            worker=self._number,
+            limit=END_S,
+        )
+        self._signal("KILL")
+
+    def _signal(self, name: str) -> None:
+        transport: Any = self.transport
+        with contextlib.suppress(ProcessExitedAlready):
+            transport.signalProcess(name)
+
+    def _start_again(self, problem: str) -> None:
+        lived_long = self._clock.seconds() - self._began >= LONG_LIFE_S
+        pause = max(FIRST_PAUSE_S, min(2 * self._pause_s, LONGEST_PAUSE_S))
+        self._pause_s = 0.0 if lived_long else pause
+        self.log.error(
+            "Worker {worker} {problem}; the next one starts in {pause:g} s",
+            worker=self._number,
+            problem=problem,
+            pause=self._pause_s,
+        )
+        self._again = self._clock.callLater(self._pause_s, self.start)
+
+    # What the process does
+
+    def connectionMade(self) -> None:
+        transport: Any = self.transport
+        self.log.info("Worker {worker} is process {pid}", worker=self._number, pid=transport.pid)
+        # Standard input stays open: it ends when we do, however that may be.
+        transport.write(self._options)
+
+    def childDataReceived(self, childFD: int, data: bytes) -> None:
+        self._pipes[childFD].add(data)
+
+    def _logged(self, line: bytes) -> None:
+        try:
+            event = eventFromJSON(line.decode())
+            namespace, level = event["log_namespace"], event["log_level"].name
+        except (ValueError, TypeError, LookupError, AttributeError):
+            # The half of a line that it was killed at.
+            self._complained(line)
+            return
+        event["worker"] = self._number
+        event["log_system"] = f"worker {self._number}: {namespace}#{level}"
+        globalLogPublisher(event)
+
+    def _complained(self, line: bytes) -> None:
+        self.log.warn(
+            "{text}",
+            text=line[:1000].decode(errors="replace"),
+            worker=self._number,
+            log_system=f"worker {self._number}: stderr",
+        )
+
+    def processEnded(self, reason: Failure) -> None:
+        for pipe in self._pipes.values():
+            pipe.end()
+        ended: Any = reason.value
+        how = signal.Signals(ended.signal).name if ended.signal else f"status {ended.exitCode}"
+        if self._stopped is None:
+            self._start_again(f"has ended with {how}")
+            return
+        if self._late is not None and self._late.active():
+            self._late.cancel()
+        self.log.info("Worker {worker} has ended with {how}", worker=self._number, how=how)
+        self._stopped.callback(None)
+
+
+class Lines:
+    """Cuts what comes through a pipe into lines; one that does not end, into pieces."""
+
+    def __init__(self, take: Callable[[bytes], None]) -> None:
+        self._take = take
+        self._rest = b""
+
+    def add(self, data: bytes) -> None:
+        """Take the lines that end with `data`."""
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            self._take(line)
+        if len(self._rest) > LONGEST_LINE:
+            self.end()
+
+    def end(self) -> None:
+        """Take what has no end."""
+        rest, self._rest = self._rest, b""
+        if rest:
+            self._take(rest)
+
+
+# Between the two
+
+
+def options_to_line(options: Mapping[str, Any]) -> bytes:
+    """The options as one line of JSON."""
+    everything = {**options, "storage": attrs.asdict(options["storage"])}
+    return json.dumps(everything, default=str).encode() + b"\n"
+
+
+def options_from_line(line: bytes) -> dict[str, Any]:
+    """The options that :func:`options_to_line` wrote."""
+    options: dict[str, Any] = json.loads(line)
+    location = options["storage"]
+    options["storage"] = Location(**{**location, "path": Path(location["path"])})
+    return options
+
+
+# A worker
+
+
+def main() -> None:
+    """Serve as a worker, until SIGTERM or the parent's end."""
+    from twisted.internet import reactor as installed
+
+    reactor: Any = installed
+    # Ctrl-C goes to the parent too, which sends SIGTERM when the time has come.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    line = sys.stdin.buffer.readline()
+    if not line:
+        sys.exit("evcharge: a worker is started by twistd evcharge --workers")
+    globalLogBeginner.beginLoggingTo([_log_to_parent()])
+    options = options_from_line(line)
+    server = Server(
+        options, options["storage"].storage(shared=True), InheritedEndpoint(reactor), reactor
+    )
+    server.startService()
+    reactor.addSystemEventTrigger("before", "shutdown", server.stopService)
+
+    def end() -> None:
+        # A service manager may tell every process, and then the parent tells us again.
+        with contextlib.suppress(ReactorNotRunning):
+            reactor.stop()
+
+    def on_signal(*_: object) -> None:
+        reactor.callFromThread(end)
+
+    # The reactor sets a handler of its own when it starts; until then nothing is to be drained.
+    reactor.callWhenRunning(signal.signal, signal.SIGTERM, on_signal)
+    ParentWatch(reactor, end).startReading()
+    reactor.run()
+
+
+def _log_to_parent() -> ILogObserver:
+    """Writes events to what was the standard output, which is the standard error from now on."""
+    write = jsonFileLogObserver(os.fdopen(os.dup(STDOUT), "w"), recordSeparator="")
+    os.dup2(STDERR, STDOUT)
+
+    def observe(event: LogEvent) -> None:
+        # The text is made here, with the traceback: not every value can be told in JSON.
+        text = eventAsText(event, includeTimestamp=False, includeSystem=False)
+        told = {name: event.get(name) for name in ("log_time", "log_level", "log_namespace")}
+        write({**told, "log_format": "{text}", "text": text})
+
+    return cast(ILogObserver, observe)
+
+
+class ParentWatch(FileDescriptor):
+    """
+    Watches the standard input, whose end is the parent's.
+
+    :param gone: called then.
+    """
+
+    connected = True
+
+    def __init__(self, reactor: Any, gone: Callable[[], None]) -> None:
+        super().__init__(reactor)
+        self._gone = gone
+
+    def fileno(self) -> int:
+        return STDIN
+
+    def doRead(self) -> Any:
+        return readFromFD(STDIN, lambda _: None)
+
+    def connectionLost(self, reason: Failure) -> None:
+        super().connectionLost(reason)
+        self._gone()
+
+
+@implementer(IStreamServerEndpoint)
+class InheritedEndpoint:
+    """Where the parent listens."""
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+
+    def listen(self, factory: IProtocolFactory) -> Deferred[IListeningPort]:
+        """Accept drivers, as the other workers do."""
+        port = SharedPort(socket.socket(fileno=SOCKET), factory, self._reactor)
+        port.startListening()
+        return succeed(port)
+
+
+@implementer(IListeningPort)
+class SharedPort(FileDescriptor):
+    """
+    Accepts from a socket that other processes listen on as well.
+
+    Twisted's own port takes all the connections that wait, so that one worker had nearly all of a
+    rush; and one that adopts a Unix socket sets the mode of its path, shuts the socket down for
+    everybody and removes the path.
+    """
+
+    log = Logger()
+    reactor: Any
+
+    def __init__(self, listening: socket.socket, factory: IProtocolFactory, reactor: Any) -> None:
+        super().__init__(reactor)
+        listening.setblocking(False)
+        self._socket = listening
+        self._factory = factory
+        self._pause: IDelayedCall | None = None
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def startListening(self) -> None:
+        self._factory.doStart()
+        self.startReading()
+
+    def doRead(self) -> None:
+        """Accept one connection."""
+        try:
+            accepted, _ = self._socket.accept()
+        except (BlockingIOError, ConnectionError):
+            # Another worker was quicker, or the driver has left.
+            return
+        except OSError as error:
+            # No file descriptors are left, above all. The socket would be ready again at once.
+            self.log.error("A connection cannot be accepted: {problem}", problem=error)
+            self.stopReading()
+            self._pause = self.reactor.callLater(ACCEPT_PAUSE_S, self.startReading)
+            return
+        with accepted, contextlib.suppress(OSError):
+            accepted.setblocking(False)
+            # It works with a copy of the descriptor.
+            self.reactor.adoptStreamConnection(
+                accepted.fileno(), self._socket.family, self._factory
+            )
+
+    def stopListening(self) -> Deferred[None]:
+        """Accept no more; whoever waits is the other workers' to serve."""
+        self.stopReading()
+        if self._pause is not None and self._pause.active():
+            self._pause.cancel()
+        self._socket.close()
+        self._factory.doStop()
+        return succeed(None)
+
+    def getHost(self) -> IAddress:
+        name = self._socket.getsockname()
+        if self._socket.family == socket.AF_UNIX:
+            return UNIXAddress(name)
+        kind = IPv6Address if self._socket.family == socket.AF_INET6 else IPv4Address
+        return kind("TCP", *name[:2])
+
+
+if __name__ == "__main__":
+    main()
