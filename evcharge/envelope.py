@@ -26,7 +26,6 @@ UNREADABLE_TYPE = "error"
 MAX_ID_LENGTH = 128
 
 
-
 class _Envelope(msgspec.Struct):
     """A request in which all is as it should be, but perhaps for control characters."""
 

@@ -53,6 +53,7 @@ class DriverProtocol(LineReceiver):
     _waiting: Deferred[Any] | None = None
     """The request that is being carried out."""
     _replies_unread = False
+    _not_read_from = False
     _at_eof = False
     _hung_up = False
     _draining = False
@@ -78,6 +79,7 @@ class DriverProtocol(LineReceiver):
         self._lines_this_turn = 0
         super().dataReceived(data)
         if self.paused and len(self._buffer) > self.factory.max_line:
+            self._not_read_from = True
             self.transport.pauseProducing()
 
     def lineReceived(self, line: bytes) -> None:
@@ -106,17 +108,17 @@ class DriverProtocol(LineReceiver):
     def _carry_out(self, line: bytes) -> None:
         reply = self.factory.dispatch(line)
         if isinstance(reply, Deferred):
-            sent = reply.addCallback(self._send)
-            if not sent.called:
-                self._waiting = sent
-                self.paused = True
-                sent.addCallback(self._go_on)
+            self._waiting = reply
+            self.paused = True
+            reply.addCallback(self._answer)
         else:
             self.sendLine(reply)
 
-    def _send(self, reply: bytes) -> None:
+    def _answer(self, reply: bytes) -> None:
+        """Send a reply that was waited for, and take up the next line."""
         if not self._lost:
             self.sendLine(reply)
+        self._go_on(None)
 
     def _go_on(self, ignored: None) -> None:
         """Take up the next line, unless something holds it back."""
@@ -127,20 +129,25 @@ class DriverProtocol(LineReceiver):
         if self._lost or self._waiting is not None or self._replies_unread:
             return
         self.paused = False
-        super().dataReceived(b"")
-        if self.paused or self._hung_up:
+        if self._busyReceiving:
+            # The reply was there at once: whoever handed the line in goes on with the next.
             return
+        if self._buffer:
+            super().dataReceived(b"")
+            if self.paused or self._hung_up:
+                return
         if self._draining or self._at_eof:
             self._end()
-        else:
+        elif self._not_read_from:
             # What is left is part of a line, whose rest must come for it to be judged.
+            self._not_read_from = False
             self.transport.resumeProducing()
 
     # The client does not read, or has said all it wants to
 
     def pauseProducing(self) -> None:
         """The transport's buffer is full."""
-        self._replies_unread = True
+        self._replies_unread = self._not_read_from = True
         super().pauseProducing()
 
     def resumeProducing(self) -> None:

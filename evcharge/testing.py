@@ -90,7 +90,11 @@ class MemoryServer:
         self.storage = shipped_network() if storage is None else storage
         numbers = itertools.count(1)
         group_commit = GroupCommit(
-            self.storage.execute, in_thread, self.clock, self.storage.patience_s
+            self.storage.execute,
+            in_thread,
+            self.clock,
+            self.storage.patience_s,
+            soon=lambda start: start(),
         )
         perform = performer(self.storage, group_commit.submit)
         self.controller = Controller(

@@ -17,7 +17,14 @@ class GroupCommitTests(SynchronousTestCase):
         self.clock = Clock()
         self.batches: list[tuple[list, Deferred]] = []
         self.interrupts = 0
-        self.group = GroupCommit(self.execute, self.in_thread, self.clock, 1.5, self.interrupt)
+        self.group = GroupCommit(
+            self.execute,
+            self.in_thread,
+            self.clock,
+            1.5,
+            self.interrupt,
+            soon=lambda start: start(),
+        )
 
     def execute(self, operations: Sequence) -> Sequence:
         raise AssertionError("called by in_thread only")
@@ -57,6 +64,20 @@ class GroupCommitTests(SynchronousTestCase):
         self.failureResultOf(rest[1], KeyError)
         self.assertEqual(self.successResultOf(rest[2]), "D")
         self.assertEqual((len(self.batches), self.group.pending), (2, 0))
+
+    def test_soon(self) -> None:
+        """Unless told otherwise it starts when the reactor has seen to what is ready."""
+        self.group = GroupCommit(self.execute, self.in_thread, self.clock, 1.5)
+        waiting = self.submit("a", "b")
+        self.assertEqual(self.batches, [])
+        self.clock.advance(0)
+        self.assertEqual(self.last(), ["a", "b"])
+        waiting += self.submit("c")
+        self.end(["A", "B"])
+        self.clock.advance(0)
+        self.assertEqual(self.last(), ["c"])
+        self.end(["C"])
+        self.assertEqual([self.successResultOf(d) for d in waiting], ["A", "B", "C"])
 
     def test_most(self) -> None:
         """A batch has a bound; what is over goes with the next."""

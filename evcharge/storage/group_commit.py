@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
 
 import attrs
@@ -69,6 +70,9 @@ class GroupCommit(Generic[Operation]):
         may be carried out all the same, if its batch is under way.
     :param interrupt: called from the reactor when a batch has used up that patience on its own,
         to wake a thread that waits for something which may never come.
+    :param soon: calls what it is given when the reactor has seen to all that is ready now, by
+        default. So all that came together shares a batch; and the thread works while the reactor
+        waits for events, rather than contend with it for the interpreter.
     """
 
     def __init__(
@@ -78,12 +82,15 @@ class GroupCommit(Generic[Operation]):
         clock: IReactorTime,
         patience_s: float,
         interrupt: Callable[[], None] = lambda: None,
+        soon: Callable[[Callable[[], None]], object] | None = None,
     ) -> None:
         self._execute = execute
         self._in_thread = in_thread
         self._clock = clock
         self._patience_s = patience_s
         self._interrupt = interrupt
+        self._soon = soon or partial(clock.callLater, 0)
+        self._starting = False
         self._waiting: deque[_Waiting[Operation]] = deque()
         self._alone: deque[_Waiting[Operation]] = deque()
         """Those whose batch broke: each is tried by itself before the others go on."""
@@ -98,9 +105,14 @@ class GroupCommit(Generic[Operation]):
         """Carry out `operation` with the next batch; fires with its result when it is durable."""
         done: Deferred[Any] = Deferred()
         self._waiting.append(_Waiting(operation, self._clock.seconds(), done))
-        if not self._batch:
-            self._next_batch()
+        self._start()
         return done
+
+    def _start(self) -> None:
+        """Start the next batch soon, unless one is under way or about to be."""
+        if not self._batch and not self._starting:
+            self._starting = True
+            self._soon(self._next_batch)
 
     def close(self) -> None:
         """Look after the patience of nobody any more; what is under way may end."""
@@ -114,6 +126,7 @@ class GroupCommit(Generic[Operation]):
         return len(self._waiting) + len(self._alone) + len(self._batch)
 
     def _next_batch(self) -> None:
+        self._starting = False
         if self._alone:
             self._batch = [self._alone.popleft()]
         else:
@@ -138,7 +151,6 @@ class GroupCommit(Generic[Operation]):
 
     def _executed(self, results: Sequence[Any]) -> None:
         batch, self._batch = self._batch, []
-        # The next batch is on its way while the replies to this one are written.
         self._ended()
         for waiting, result in zip(batch, results, strict=True):
             if waiting.done.called:
@@ -166,7 +178,7 @@ class GroupCommit(Generic[Operation]):
 
     def _ended(self) -> None:
         if self._waiting or self._alone:
-            self._next_batch()
+            self._start()
 
     def _look(self) -> None:
         self._watch = None
