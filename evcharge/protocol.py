@@ -35,6 +35,8 @@ from twisted.protocols.basic import LineReceiver
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from evcharge.sending import sender
+
 LINES_PER_TURN = 64
 """Lines that one connection may have handled before the others get their turn."""
 
@@ -72,6 +74,7 @@ class DriverProtocol(LineReceiver):
         if ITCPTransport.providedBy(self.transport):
             self.transport.setTcpNoDelay(True)
             self.transport.setTcpKeepAlive(True)
+        self._write = sender(self.transport)
         # As its producer, this protocol is told when the client does not read its replies.
         self.transport.registerProducer(self, True)
 
@@ -97,7 +100,7 @@ class DriverProtocol(LineReceiver):
         return None
 
     def lineLengthExceeded(self, line: bytes) -> None:
-        self.sendLine(self.factory.too_large())
+        self._write(self.factory.too_large() + self.delimiter)
         self.hang_up()
 
     def rawDataReceived(self, data: bytes) -> None:
@@ -112,12 +115,12 @@ class DriverProtocol(LineReceiver):
             self.paused = True
             reply.addCallback(self._answer)
         else:
-            self.sendLine(reply)
+            self._write(reply + self.delimiter)
 
     def _answer(self, reply: bytes) -> None:
         """Send a reply that was waited for, and take up the next line."""
         if not self._lost:
-            self.sendLine(reply)
+            self._write(reply + self.delimiter)
         self._go_on(None)
 
     def _go_on(self, ignored: None) -> None:

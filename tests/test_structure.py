@@ -25,7 +25,8 @@ ALLOWED = {
     "errors": set(),
     "fields": {"errors", "utils"},
     "envelope": {"errors", "fields", "utils"},
-    "protocol": set(),
+    "sending": set(),
+    "protocol": {"sending"},
     "datasets": {"models", "utils"},
     "storage": {"storage", "models", "utils", "datasets"},
     "handlers": {

@@ -1,0 +1,36 @@
+"""Sending a reply at once, where the socket takes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from twisted.internet.tcp import Connection
+
+
+def sender(transport: Any) -> Callable[[bytes], None]:
+    """
+    What writes to `transport`, in order with its own `write`.
+
+    Twisted keeps what is written until the next turn of the reactor, and asks the kernel twice for
+    it: to be told that the socket can be written, and to be told no more. Nearly always it can be.
+    """
+    # Its very kind, and not whatever has the methods: a wrapper that encrypts seems to have them
+    # too, and they would write around it.
+    if isinstance(transport, Connection) and hasattr(transport, "_tempDataBuffer"):
+        return partial(_send, transport)
+    write: Callable[[bytes], None] = transport.write
+    return write
+
+
+def _send(transport: Any, data: bytes) -> None:
+    # While something is still to be sent, this has to wait behind it.
+    if transport.connected and not transport.dataBuffer and not transport._tempDataBuffer:
+        sent = transport.writeSomeData(data)
+        if sent == len(data):
+            return
+        if isinstance(sent, int):
+            data = data[sent:]
+    # What is left goes the usual way; and so does the news that the connection is lost.
+    transport.write(data)
