@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Dialect, create_engine, event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.schema import Table
-from sqlalchemy.sql.dml import Insert
+from sqlalchemy.sql.dml import Delete, Insert
 
 from evcharge.storage import StorageError, StorageUnavailable
 from evcharge.storage.group_commit import TryAgain
@@ -54,22 +54,34 @@ class Database(Protocol):
 
 class ManyRows:
     """
-    A statement for many rows at a time, whose values the driver takes as they are.
+    A statement for many rows at a time, which the driver is handed as they are.
 
-    Handing them to the driver costs a third of what SQLAlchemy takes to look at each.
+    That costs a third of what SQLAlchemy takes to look at each.
     """
 
-    def __init__(self, statement: Insert, dialect: Dialect) -> None:
+    def __init__(self, statement: Insert | Delete, dialect: Dialect) -> None:
         compiled: Any = statement.compile(dialect=dialect)
         self._sql = str(compiled)
         self._order: Sequence[str] | None = compiled.positiontup
+        columns = statement.table.columns
+        self._converters = [
+            (name, convert)
+            for name in compiled.params
+            if name in columns
+            and (convert := columns[name].type.dialect_impl(dialect).bind_processor(dialect))
+        ]
+        """For the columns whose values the driver does not know."""
 
-    def execute(self, connection: Connection, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Carry it out with `rows`, by column."""
-        if self._order is None:
-            parameters: list[Any] = list(rows)
-        else:
-            parameters = [tuple(row[name] for name in self._order) for row in rows]
+    def execute(self, connection: Connection, rows: Iterable[dict[str, Any]]) -> None:
+        """Carry it out with `rows`, by column or parameter."""
+        rows = list(rows)
+        for name, convert in self._converters:
+            for row in rows:
+                row[name] = convert(row[name])
+        parameters: list[Any] = rows
+        if self._order is not None:
+            order = self._order
+            parameters = [tuple([row[name] for name in order]) for row in rows]
         connection.exec_driver_sql(self._sql, parameters)
 
 

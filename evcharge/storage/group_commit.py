@@ -91,6 +91,7 @@ class GroupCommit(Generic[Operation]):
         self._interrupt = interrupt
         self._soon = soon or partial(clock.callLater, 0)
         self._starting = False
+        self._rest_until = 0.0
         self._waiting: deque[_Waiting[Operation]] = deque()
         self._alone: deque[_Waiting[Operation]] = deque()
         """Those whose batch broke: each is tried by itself before the others go on."""
@@ -112,7 +113,11 @@ class GroupCommit(Generic[Operation]):
         """Start the next batch soon, unless one is under way or about to be."""
         if not self._batch and not self._starting:
             self._starting = True
-            self._soon(self._next_batch)
+            rest = self._rest_until - self._clock.seconds()
+            if rest > 0:
+                self._clock.callLater(rest, self._next_batch)
+            else:
+                self._soon(self._next_batch)
 
     def close(self) -> None:
         """Look after the patience of nobody any more; what is under way may end."""
@@ -151,6 +156,8 @@ class GroupCommit(Generic[Operation]):
 
     def _executed(self, results: Sequence[Any]) -> None:
         batch, self._batch = self._batch, []
+        now = self._clock.seconds()
+        self._rest_until = now + min(now - self._started, 0.01) * (len(batch) > 1)
         self._ended()
         for waiting, result in zip(batch, results, strict=True):
             if waiting.done.called:

@@ -82,8 +82,6 @@ COUNT_SESSIONS = select(
     _sessions.station_id, func.count(), func.min(_sessions.estimated_timestamp)
 ).group_by(_sessions.station_id)
 COUNT_SOME_SESSIONS = COUNT_SESSIONS.where(_sessions.station_id.in_(_ids))
-INSERT_SESSIONS = insert(schema.sessions)
-INSERT_PAYMENTS = insert(schema.payments)
 DELETE_SESSION = delete(schema.sessions).where(_sessions.user_id == bindparam("id"))
 DELETE_USER = delete(schema.users).where(_users.user_id == bindparam("id"))
 
@@ -163,7 +161,12 @@ class SqlStorage:
         """Where we are alone: every slot table, those of stations out of service too."""
         self._held: dict[str, int] = {}
         """User id -> the station where the user stands: derived from `_slots`."""
-        self._insert_users = ManyRows(database.insert_new(schema.users), database.dialect)
+        dialect = database.dialect
+        self._insert_users = ManyRows(database.insert_new(schema.users), dialect)
+        self._insert_sessions = ManyRows(insert(schema.sessions), dialect)
+        self._insert_payments = ManyRows(insert(schema.payments), dialect)
+        self._delete_sessions = ManyRows(DELETE_SESSION, dialect)
+        self._delete_users = ManyRows(DELETE_USER, dialect)
         self._in_doubt: set[str] = set()
         """Users whose removal was to be committed when the connection was lost."""
 
@@ -309,7 +312,7 @@ class SqlStorage:
             batch.states = _states(connection, self._network, batch.changed)
 
     def _add_users(self, batch: _Batch, connection: Connection, users: Sequence[User]) -> None:
-        self._insert_users.execute(connection, [user_row(user) for user in users])
+        self._insert_users.execute(connection, map(user_row, users))
         for user in users:
             batch.users[user.user_id] = user
 
@@ -344,8 +347,8 @@ class SqlStorage:
                 batch.begun.append(session)
                 batch.changed.add(session.station_id)
         if batch.begun:
-            connection.execute(INSERT_SESSIONS, [session_row(s) for s in batch.begun])
-            connection.execute(INSERT_PAYMENTS, [payment_row(s) for s in batch.begun])
+            self._insert_sessions.execute(connection, map(session_row, batch.begun))
+            self._insert_payments.execute(connection, map(payment_row, batch.begun))
 
     def _stations_locked(
         self, connection: Connection, wanted: set[str]
@@ -401,7 +404,7 @@ class SqlStorage:
                 # Else it was removed by the attempt before this one, whose end was not seen.
                 batch.results[place] = UnknownUser()
         if gone:
-            _remove(connection, gone)
+            self._remove(connection, gone)
             batch.gone |= gone
             batch.changed.update(held[user_id].station_id for user_id in gone & held.keys())
 
@@ -430,7 +433,7 @@ class SqlStorage:
             due = [row for row in due if row.user_id in locked or row.user_id not in present]
             ended = {row.user_id for row in due}
             if ended:
-                _remove(connection, ended)
+                self._remove(connection, ended)
                 batch.gone |= ended
                 batch.changed.update(row.station_id for row in due)
         holds_slot = select(sessions.user_id).where(sessions.user_id == users.user_id).exists()
@@ -448,11 +451,17 @@ class SqlStorage:
             # Looked at again now that they are locked: one may have paid in between.
             unpaid_now = set(unpaid) - self._sessions_of(connection, set(unpaid)).keys()
             if unpaid_now:
-                _remove(connection, unpaid_now)
+                self._remove(connection, unpaid_now)
             batch.gone |= unpaid_now
             removed = len(unpaid_now)
         more = max(len(ids), len(unpaid)) == MOST_SWEPT and (len(due) > 0 or removed > 0)
         return SweepResult(len(due), removed, more)
+
+    def _remove(self, connection: Connection, ids: Iterable[str]) -> None:
+        """Remove users, and free the slots that they hold."""
+        keys = [{"id": user_id} for user_id in ids]
+        self._delete_sessions.execute(connection, keys)
+        self._delete_users.execute(connection, keys)
 
     # Copying
 
@@ -701,13 +710,6 @@ def _decide(
 
 def _by_id(read: Callable[[Any], T], rows: Iterable[Any]) -> dict[str, T]:
     return {row[0]: read(row) for row in rows}
-
-
-def _remove(connection: Connection, ids: Iterable[str]) -> None:
-    """Remove users, and free the slots that they hold."""
-    keys = [{"id": user_id} for user_id in ids]
-    connection.execute(DELETE_SESSION, keys)
-    connection.execute(DELETE_USER, keys)
 
 
 def _states(
