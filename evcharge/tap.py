@@ -343,7 +343,13 @@ class Server(MultiService):
         self._reactor = reactor
         thread = StorageThread(reactor)
         group_commit: GroupCommit[Operation[Any]] = GroupCommit(
-            storage.execute, thread, reactor, storage.patience_s, storage.interrupt
+            storage.execute,
+            thread,
+            reactor,
+            storage.patience_s,
+            # Unlike a timer, it cares for no clock that is set back.
+            reactor.callFromThread,
+            storage.interrupt,
         )
         perform = performer(storage, group_commit.submit)
         controller = Controller(

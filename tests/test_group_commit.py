@@ -1,6 +1,6 @@
 """Group commit: what shares a batch, what fails alone, what is tried again, who gives up."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
@@ -22,8 +22,8 @@ class GroupCommitTests(SynchronousTestCase):
             self.in_thread,
             self.clock,
             1.5,
+            lambda start: start(),
             self.interrupt,
-            soon=lambda start: start(),
         )
 
     def execute(self, operations: Sequence) -> Sequence:
@@ -66,18 +66,52 @@ class GroupCommitTests(SynchronousTestCase):
         self.assertEqual((len(self.batches), self.group.pending), (2, 0))
 
     def test_soon(self) -> None:
-        """Unless told otherwise it starts when the reactor has seen to what is ready."""
-        self.group = GroupCommit(self.execute, self.in_thread, self.clock, 1.5)
+        """A batch starts when it is told to, with all that has come by then."""
+        starts: list[Callable[[], None]] = []
+        self.group = GroupCommit(self.execute, self.in_thread, self.clock, 1.5, starts.append)
         waiting = self.submit("a", "b")
-        self.assertEqual(self.batches, [])
-        self.clock.advance(0)
+        self.assertEqual((self.batches, len(starts)), ([], 1))
+        starts.pop()()
         self.assertEqual(self.last(), ["a", "b"])
         waiting += self.submit("c")
         self.end(["A", "B"])
-        self.clock.advance(0)
+        starts.pop()()
         self.assertEqual(self.last(), ["c"])
         self.end(["C"])
         self.assertEqual([self.successResultOf(d) for d in waiting], ["A", "B", "C"])
+        self.assertEqual(starts, [])
+
+    def took(self, seconds: float) -> None:
+        """Have a batch of two be carried out for a while, and end."""
+        self.submit("first")
+        self.submit("b", "c")
+        self.end([None])
+        self.assertEqual(self.last(), ["b", "c"])
+        self.clock.advance(seconds)
+        self.end(["B", "C"])
+
+    def test_rests(self) -> None:
+        """After a batch of several there is a rest as long as it took, but not a long one."""
+        for took, rest in ((0.004, 0.004), (0.5, 0.01)):
+            self.took(took)
+            waiting = self.submit("d", "e")
+            self.clock.advance(rest - 0.001)
+            self.assertEqual(self.last(), ["b", "c"])
+            self.clock.advance(0.0011)
+            self.assertEqual(self.last(), ["d", "e"])
+            self.end(["D", "E"])
+            self.assertEqual([self.successResultOf(d) for d in waiting], ["D", "E"])
+            self.clock.advance(1)
+
+    def test_clock_set_back(self) -> None:
+        """A clock that is set back an hour makes no rest of an hour."""
+        self.took(0.004)
+        (first,) = self.submit("d")
+        self.clock.rightNow -= 3600
+        (second,) = self.submit("e")
+        self.assertEqual(self.last(), ["d", "e"])
+        self.end(["D", "E"])
+        self.assertEqual((self.successResultOf(first), self.successResultOf(second)), ("D", "E"))
 
     def test_most(self) -> None:
         """A batch has a bound; what is over goes with the next."""

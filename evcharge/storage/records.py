@@ -14,6 +14,7 @@ from typing import Any
 from uuid import uuid4
 
 import attrs
+import msgspec
 
 from evcharge.datasets import COLUMNS, MOST_SLOTS, OPTIONAL_COLUMNS
 from evcharge.models.electric_car import MOST_FIGURE, CarModel, ElectricCar
@@ -28,7 +29,7 @@ LookUp = Callable[[str], User | None]
 
 
 def to_json(value: object) -> bytes:
-    return json.dumps(value, ensure_ascii=False, indent=1).encode() + b"\n"
+    return msgspec.json.format(msgspec.json.encode(value), indent=1) + b"\n"
 
 
 def read_object(path: Path) -> dict[str, Any]:
