@@ -208,7 +208,7 @@ class SharingTests(WorkersTestCase):
 
     def test_environment(self) -> None:
         """The storage may be named by the environment, and the workers tell it to nobody."""
-        file = Path(self.mktemp()).absolute()
+        file = Path(self.mktemp()).absolute().with_name("told-to-nobody.db")
         self.patch(os, "environ", {**os.environ, STORAGE_VARIABLE: f"sqlite:///{file}"})
         server = self.ready(self.start(file.parent, "--workers", "2"))
         self.assertIn(f"data in {file}:", "".join(server.log))
