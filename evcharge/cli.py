@@ -20,13 +20,10 @@ from evcharge.datasets import DatasetError, StationRows, parse_car_models, parse
 from evcharge.storage import ListStations, StorageError, carry_out
 from evcharge.storage.contents import Copyable
 from evcharge.storage.group_commit import TryAgain, Unavailable
-from evcharge.storage.urls import FORMS, Location, parse, without_password
+from evcharge.storage.urls import FORMS, STORAGE_VARIABLE, Location, parse, without_password
 from evcharge.utils.process_title import hide_passwords
 
 DIRECTORY = "evcharge-data"
-STORAGE_VARIABLE = "EVCHARGE_STORAGE"
-"""As in :mod:`evcharge.tap`."""
-
 FETCH_TIMEOUT_S = 30.0
 FETCH_LIMIT_BYTES = 64 * 1024 * 1024
 MOST_USERS = 1_000_000

@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -194,8 +194,15 @@ def merge_stations(there: StationRows | None, more: StationRows) -> bytes:
     first = more if there is None else there
     columns = [*first.columns, *(name for name in more.columns if name not in first.columns)]
     rows = {**more.rows, **first.rows}
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, columns, delimiter=";", restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(row for _, row in sorted(rows.items()))
-    return text.getvalue().encode()
+    return station_csv(columns, [row for _, row in sorted(rows.items())])
+
+
+def station_csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> bytes:
+    """A file of stations; a row may lack columns. :func:`parse_stations` reads the same cells."""
+    lines = []
+    for cells in (dict(zip(columns, columns, strict=True)), *rows):
+        text = io.StringIO(newline="")
+        # With this end of line a cell that has any part of it is quoted.
+        csv.DictWriter(text, columns, "", delimiter=";", lineterminator="\r\n").writerow(cells)
+        lines.append(text.getvalue().removesuffix("\r\n") + "\n")
+    return "".join(lines).encode()

@@ -31,12 +31,9 @@ from evcharge.station_monitor import StationMonitor
 from evcharge.storage import Operation, Storage, StorageError, performer
 from evcharge.storage.group_commit import GroupCommit
 from evcharge.storage.threads import StorageThread
-from evcharge.storage.urls import parse, without_password
+from evcharge.storage.urls import STORAGE_VARIABLE, parse, without_password
 from evcharge.utils.numbers import finite_number, whole_number
 from evcharge.utils.process_title import hide_passwords
-
-STORAGE_VARIABLE = "EVCHARGE_STORAGE"
-"""The variable of the environment that names the storage: unlike a command line, it is private."""
 
 ANSWER_S = 4.0
 """How long the requests that were read may take once the server is to end, seconds."""

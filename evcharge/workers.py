@@ -56,8 +56,8 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from evcharge import __version__
-from evcharge.storage.urls import Location
-from evcharge.tap import ANSWER_S, FLUSH_S, STORAGE_VARIABLE, PortService, Server, or_exit
+from evcharge.storage.urls import STORAGE_VARIABLE, Location
+from evcharge.tap import ANSWER_S, FLUSH_S, PortService, Server, or_exit
 
 STDIN, STDOUT, STDERR, SOCKET = range(4)
 """A worker's file descriptors."""

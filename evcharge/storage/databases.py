@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,6 +17,7 @@ from sqlalchemy.sql.dml import Delete, Insert
 
 from evcharge.storage import StorageError, StorageUnavailable
 from evcharge.storage.group_commit import TryAgain
+from evcharge.storage.lock import Lock
 
 
 class Database(Protocol):
@@ -100,7 +100,7 @@ class Sqlite:
         self.states_age_s = 0.0 if shared else None
         self._path = path
         self._shared = shared
-        self._owned: Any = None
+        self._owned = Lock(path.with_name(path.name + "-lock"), self.name)
         self._engine = create_engine(
             f"sqlite:///{path}", connect_args={"timeout": 5}, hide_parameters=True
         )
@@ -125,32 +125,15 @@ class Sqlite:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
 
     def acquire(self) -> None:
-        lock = self._path.with_name(self._path.name + "-lock")
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._owned = open(lock, "a+")  # noqa: SIM115 - held open while we run
+            self._owned.acquire(self._shared)
         except OSError as error:
-            raise StorageError(f"{lock}: {error.strerror or error}") from None
-        kind = fcntl.LOCK_SH if self._shared else fcntl.LOCK_EX
-        try:
-            fcntl.flock(self._owned, kind | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._owned.seek(0)
-            owner = self._owned.read().strip() or "workers"
-            self.release()
-            raise StorageError(
-                f"{self.name}: is in use by another evcharge process ({owner})"
-            ) from None
-        self._owned.truncate(0)
-        if not self._shared:
-            self._owned.write(f"{os.getpid()}\n")
-            self._owned.flush()
+            raise StorageError(f"{error.filename}: {error.strerror or error}") from None
 
     def release(self) -> None:
         self._engine.dispose()
-        if self._owned is not None:
-            self._owned.close()
-            self._owned = None
+        self._owned.release()
 
     @contextlib.contextmanager
     def begin(self, write: bool) -> Iterator[Connection]:
@@ -242,7 +225,7 @@ class Postgres:
 
     def meaning(self, error: DBAPIError) -> Exception:
         code = getattr(error.orig, "sqlstate", None) or ""
-        text = f"{self.name}: {_first_line(error.orig)}"
+        text = f"{self.name}: {first_line(error)}"
         if code.startswith(_SERIALIZATION):
             return TryAgain(text)
         lost = not code and isinstance(error.orig, self._psycopg.OperationalError)
@@ -264,5 +247,7 @@ class Postgres:
                 stream.shutdown(socket.SHUT_RDWR)
 
 
-def _first_line(error: object) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+def first_line(error: object) -> str:
+    """What a driver says, without SQLAlchemy's words around it."""
+    text = str(getattr(error, "orig", error)).strip()
+    return (text.splitlines() or [type(error).__name__])[0]

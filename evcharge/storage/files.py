@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import json
 import os
 import shutil
@@ -38,6 +37,7 @@ from evcharge.models.station import ChargingSession, SlotTable, Station
 from evcharge.models.user import User
 from evcharge.storage import StorageError, StorageUnavailable, Summary, Sweep, SweepResult
 from evcharge.storage.contents import Contents, Payment, StationRecord
+from evcharge.storage.lock import Lock
 from evcharge.storage.memory import MemoryStorage
 from evcharge.storage.records import (
     LookUp,
@@ -144,7 +144,7 @@ class FileStorage(MemoryStorage):
         self._more_cars = more_cars
         self._more_stations = more_stations
         self._directory = directory
-        self._owned: Any = None
+        self._owned = Lock(directory / LOCK, str(directory))
         self._payments_owed: list[ChargingSession] = []
 
     # Opening
@@ -173,9 +173,7 @@ class FileStorage(MemoryStorage):
 
     def close(self) -> None:
         self._list_payments()
-        if self._owned is not None:
-            self._owned.close()
-            self._owned = None
+        self._owned.release()
 
     def _own(self) -> None:
         """Take the directory for this process; the kernel frees it however the process ends."""
@@ -192,18 +190,7 @@ class FileStorage(MemoryStorage):
                 f"{self._directory}: is not a data directory of evcharge, and not empty; "
                 "name one that is, or a new one"
             )
-        self._owned = open(self._directory / LOCK, "a+")  # noqa: SIM115 - held open while we run
-        try:
-            fcntl.flock(self._owned, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._owned.seek(0)
-            owner = self._owned.read().strip() or "unknown"
-            raise StorageError(
-                f"{self._directory}: is in use by another evcharge process ({owner})"
-            ) from None
-        self._owned.truncate(0)
-        self._owned.write(f"{os.getpid()}\n")
-        self._owned.flush()
+        self._owned.acquire()
 
     def _fill(self) -> None:
         """Make what is missing, from the shipped data."""

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import csv
-import io
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
@@ -16,7 +14,7 @@ from uuid import uuid4
 import attrs
 import msgspec
 
-from evcharge.datasets import COLUMNS, MOST_SLOTS, OPTIONAL_COLUMNS
+from evcharge.datasets import COLUMNS, MOST_SLOTS, OPTIONAL_COLUMNS, station_csv
 from evcharge.models.electric_car import MOST_FIGURE, CarModel, ElectricCar
 from evcharge.models.station import ChargingSession, SlotTable, Station
 from evcharge.models.user import User
@@ -261,14 +259,7 @@ def unnamed(table: SlotTable) -> Station:
 def stations_csv(records: Sequence[StationRecord]) -> bytes:
     """The rows of `records`, with each column that one of them has."""
     others = dict.fromkeys(name for record in records for name in record.other_columns)
-    columns = [*COLUMNS, *OPTIONAL_COLUMNS, *others]
-    lines = []
-    for cells in (dict(zip(columns, columns, strict=True)), *map(_cells, records)):
-        text = io.StringIO(newline="")
-        # With this end of line a cell that has any part of it is quoted.
-        csv.DictWriter(text, columns, "", delimiter=";", lineterminator="\r\n").writerow(cells)
-        lines.append(text.getvalue().removesuffix("\r\n") + "\n")
-    return "".join(lines).encode()
+    return station_csv([*COLUMNS, *OPTIONAL_COLUMNS, *others], map(_cells, records))
 
 
 def _cells(record: StationRecord) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from evcharge.datasets import COLUMNS, OPTIONAL_COLUMNS
 from evcharge.models.electric_car import CarModel, ElectricCar
 from evcharge.models.station import ChargingSession, Station
 from evcharge.models.user import User
+from evcharge.storage.contents import Payment
 
 
 def user_row(user: User) -> dict[str, Any]:
@@ -50,15 +51,19 @@ def session_of(row: Any) -> ChargingSession:
     return ChargingSession(**row._mapping)
 
 
-def payment_row(session: ChargingSession) -> dict[str, Any]:
-    """The payment that began a session."""
+def payment_row(payment: Payment) -> dict[str, Any]:
     return {
-        "receipt_id": session.receipt_id,
-        "paid_timestamp": session.paid_timestamp,
-        "station_id": session.station_id,
-        "amount": session.amount,
-        "user_start": session.user_id[:8],
+        "receipt_id": payment.receipt_id,
+        "paid_timestamp": payment.paid_timestamp,
+        "station_id": payment.station_id,
+        "amount": payment.amount,
+        "user_start": payment.user_start,
     }
+
+
+def car_row(place: int, name: str, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """A model's row; `place` is its place in the catalogue."""
+    return {"name": name, "place": place, "facts": json.dumps(facts, ensure_ascii=False)}
 
 
 def station_row(station: Station, cells: Mapping[str, str]) -> dict[str, Any]:

@@ -41,9 +41,10 @@ from evcharge.storage import (
     schema,
 )
 from evcharge.storage.contents import Contents, Payment, StationRecord
-from evcharge.storage.databases import Database, ManyRows
+from evcharge.storage.databases import Database, ManyRows, first_line
 from evcharge.storage.files import CARS, STATIONS, shipped
 from evcharge.storage.rows import (
+    car_row,
     payment_row,
     session_of,
     session_row,
@@ -57,7 +58,7 @@ R = TypeVar("R")
 T = TypeVar("T")
 
 MOST_USERS_KEPT = 100_000
-"""Users that memory holds at most, about 1 KiB each."""
+"""Users that memory holds at most, 0.35 KiB each."""
 
 MOST_SWEPT = 1000
 """Sessions, and users, that one sweep ends at most: drivers' requests wait for it."""
@@ -220,7 +221,7 @@ class SqlStorage:
         if cars is None and not there:
             cars = parse_car_models(shipped(CARS), CARS)
         new_cars = [
-            {"name": name, "place": place, "facts": json.dumps(facts, ensure_ascii=False)}
+            car_row(place, name, facts)
             for place, (name, facts) in enumerate((cars or {}).items(), len(there))
             if name not in there
         ]
@@ -348,7 +349,9 @@ class SqlStorage:
                 batch.changed.add(session.station_id)
         if batch.begun:
             self._insert_sessions.execute(connection, map(session_row, batch.begun))
-            self._insert_payments.execute(connection, map(payment_row, batch.begun))
+            self._insert_payments.execute(
+                connection, (payment_row(Payment.of(session)) for session in batch.begun)
+            )
 
     def _stations_locked(
         self, connection: Connection, wanted: set[str]
@@ -565,11 +568,7 @@ class SqlStorage:
             (
                 schema.car_models,
                 (
-                    {
-                        "name": name,
-                        "place": place,
-                        "facts": json.dumps(facts, ensure_ascii=False),
-                    }
+                    car_row(place, name, facts)
                     for place, (name, facts) in enumerate(contents.car_models.items())
                 ),
             ),
@@ -582,7 +581,7 @@ class SqlStorage:
             ),
             (schema.users, map(user_row, contents.users)),
             (schema.sessions, map(session_row, contents.sessions)),
-            (schema.payments, map(attrs.asdict, contents.payments)),
+            (schema.payments, map(payment_row, contents.payments)),
         ):
             self._insert(connection, table, rows)
 
@@ -598,7 +597,7 @@ class SqlStorage:
                 inserted = connection.execute(statement, chunk).rowcount
             except (DBAPIError, ArithmeticError, ValueError) as error:
                 raise StorageError(
-                    f"{self._database.name}: table {table.name}: {_first_line(error)}"
+                    f"{self._database.name}: table {table.name}: {first_line(error)}"
                 ) from None
             if repeatable and inserted != len(chunk):
                 self._compare(connection, chunk)
@@ -620,7 +619,7 @@ class SqlStorage:
         try:
             yield
         except DBAPIError as error:
-            raise StorageError(f"{self._database.name}: {_first_line(error)}") from None
+            raise StorageError(f"{self._database.name}: {first_line(error)}") from None
 
     # What memory keeps
 
@@ -728,9 +727,3 @@ def _states(
         count, first_end = taken.get(station_id, (0, None))
         states[station_id] = StationState(station, station.max_slots - count, first_end)
     return states
-
-
-def _first_line(error: Exception) -> str:
-    """What a driver says, without SQLAlchemy's words around it."""
-    text = str(getattr(error, "orig", error)).strip()
-    return (text.splitlines() or [type(error).__name__])[0]

@@ -13,6 +13,9 @@ import attrs
 from evcharge.datasets import StationRows
 from evcharge.storage.files import FileStorage
 
+STORAGE_VARIABLE = "EVCHARGE_STORAGE"
+"""The variable of the environment that names the storage: unlike a command line, it is private."""
+
 FORMS = "files, files:DIRECTORY, sqlite:///FILE or postgresql://…"
 
 _SECRET = re.compile(r"(?<=//)([^:/?]*:).*(?=@)|(password=)[^&\s]+", re.IGNORECASE)
