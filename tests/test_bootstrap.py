@@ -174,6 +174,19 @@ class CommandTests(SynchronousTestCase):
         five, six = (state.station for state in stations(storage))
         self.assertEqual((five.name, five.power_kw, six.power_kw), ("A", None, 22))
 
+    def test_odd_cells(self) -> None:
+        """A cell that holds half an end of line, a quote or a separator is read as it was."""
+        name = 'A\r"B;C"'
+        cell = '"' + name.replace('"', '""') + '"'
+        self.file.write_bytes(f"{HEADER}\n5;{cell};Rua;-12.3;-38.9;2\n".encode())
+        for _ in range(2):
+            status, _, err = self.bootstrap("--stations", str(self.file), "--users", "0")
+            self.assertEqual((status, err), (0, ""))
+        storage = FileStorage(self.data)
+        storage.open(NOON)
+        self.addCleanup(storage.close)
+        self.assertEqual([state.station.name for state in stations(storage)], [name])
+
     def test_own_cars(self) -> None:
         """Car models are added likewise."""
         facts = {"battery_capacity": 1, "energy_consumption": 1, "max_speed": 1}

@@ -109,13 +109,19 @@ class OutageTests(PostgresServerTestCase):
         client = self.client(server)
         user = self.login(client)
         database.pause()
+        codes: list[int] = []
+
+        def ask() -> None:
+            codes.append(timed(client, "NAVIGATION", user_id=user, route_distance=1)[0])
+
         try:
-            thread = threading.Thread(
-                target=timed, args=(client, "NAVIGATION"), kwargs={"user_id": user}
-            )
+            thread = threading.Thread(target=ask)
             thread.start()
+            began = time.monotonic()
             self.assertEqual(server.end(), -signal.SIGTERM)
+            self.assertLess(time.monotonic() - began, 7)
             thread.join(10)
+            self.assertEqual(codes, [503])
         finally:
             database.resume()
 

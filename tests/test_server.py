@@ -15,6 +15,7 @@ from pathlib import Path
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 import evcharge
+from tests import postgres
 
 ROOT = Path(evcharge.__file__).resolve().parent.parent
 LINE = '{"type":"START","data":{},"status":{},"timestamp":""}'
@@ -314,13 +315,29 @@ class KillTests(ServerTestCase):
 
     ROUNDS = 4
 
-    def test_kill(self) -> None:
-        """Whatever was answered is there after each kill, and every station is whole."""
+    def test_files(self) -> None:
+        """In files, whatever was answered is there after each kill, and every station is whole."""
         data = Path(self.mktemp())
+        self.kill(data)
+        for path in (data / "stations").glob("*.json"):
+            json.loads(path.read_text())
+
+    def test_sqlite(self) -> None:
+        """And so it is in an SQLite file."""
+        data = Path(self.mktemp()).absolute()
+        self.kill(data, "--storage", f"sqlite:///{data}.db")
+
+    def test_postgresql(self) -> None:
+        """And in PostgreSQL."""
+        database = postgres.shared()
+        url = database.url(database.create_database())
+        self.kill(Path(self.mktemp()), "--storage", url)
+
+    def kill(self, data: Path, *options: str) -> None:
         users: dict[str, bool] = {}
         paid: dict[str, dict] = {}
         for _ in range(self.ROUNDS):
-            server = self.start(data).wait()
+            server = self.start(data, *options).wait()
             self.check(server, users, paid)
             threads = [
                 threading.Thread(target=self.load, args=(server.port, seed, users, paid))
@@ -334,11 +351,9 @@ class KillTests(ServerTestCase):
             server.process.wait()
             for thread in threads:
                 thread.join()
-            for path in (data / "stations").glob("*.json"):
-                json.loads(path.read_text())
         self.assertGreater(len(paid), 20)
         self.assertGreater(len(users), 50)
-        self.check(self.start(data).wait(), users, paid)
+        self.check(self.start(data, *options).wait(), users, paid)
 
     def load(self, port: int, seed: int, users: dict, paid: dict) -> None:
         """Log in, pay, and sometimes leave, noting what was answered, until the server dies."""

@@ -12,6 +12,7 @@ from typing import Any
 import attrs
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import event
 from twisted.trial.unittest import SynchronousTestCase
 
 from evcharge.models.station import plan_session
@@ -404,6 +405,26 @@ class PostgresStorageTests(StorageContract, SynchronousTestCase):
         storage.open(NOON)
         self.addCleanup(storage.close)
         return storage
+
+    def test_one_statement(self) -> None:
+        """Reads, and inserts, of one kind are one statement for the whole batch."""
+        storage = self.make()
+        statements: list[str] = []
+        event.listen(
+            storage._database._engine,
+            "before_cursor_execute",
+            lambda connection, cursor, statement, *more: statements.append(statement.split()[0]),
+        )
+        people = [f"u{n}" for n in range(20)]
+        storage.execute([AddUser(a_user(u)) for u in people])
+        self.assertEqual(statements, ["INSERT"])
+        statements.clear()
+        storage.execute([FindUser(u) for u in people])
+        self.assertEqual(statements, ["SELECT"])
+        statements.clear()
+        storage.execute([take(a_session(u, n)) for n, u in enumerate(people, 1)])
+        self.assertEqual(statements.count("INSERT"), 2)
+        self.assertEqual(len(statements), 7)
 
     def test_not_alone(self) -> None:
         """What one process does the other knows at once, and of slots within a second."""
