@@ -315,6 +315,15 @@ class SqliteStorageTests(StorageContract, SynchronousTestCase):
         self.assertIn("in use by another evcharge process", str(error))
         self.again(storage)
 
+    def test_durable(self) -> None:
+        """Each commit is flushed, which no kill of a process could tell."""
+        with self.make()._database.begin(write=False) as connection:
+            told = [
+                connection.exec_driver_sql(f"PRAGMA {name}").scalar()
+                for name in ("journal_mode", "synchronous")
+            ]
+        self.assertEqual(told, ["wal", 2])
+
     def test_no_database(self) -> None:
         """Another file, a folder, and a database of others are refused, and left as they are."""
         self.path.parent.mkdir()
