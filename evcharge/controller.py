@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 from uuid import uuid4
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -16,13 +16,13 @@ from evcharge.errors import (
     INTERNAL,
     NO_SLOT,
     STATION_NOT_FOUND,
-    TOO_LARGE,
     UNAVAILABLE,
     UNKNOWN_TYPE,
     USER_NOT_FOUND,
     Outcome,
     RequestFailed,
 )
+from evcharge.fields import Data
 from evcharge.handlers import Handler, Reply
 from evcharge.handlers.auth import Login
 from evcharge.handlers.start import Start
@@ -39,6 +39,11 @@ from evcharge.storage import (
 from evcharge.storage.group_commit import Unavailable
 from evcharge.utils.ids import uuid7
 from evcharge.utils.time_utils import iso_utc
+
+Guard: TypeAlias = Callable[[Callable[[Data], Eventual[Reply]], Data, Any], Eventual[Reply]]
+"""Stands around a handler: it is given that, the request's data and who sent it."""
+
+NO_GUARDS: Mapping[str, Guard] = {}
 
 
 def journey(
@@ -92,6 +97,7 @@ class Controller:
     :param now: the present, seconds since the epoch.
     :param language: of the texts, "pt" or "en".
     :param verbose: whether to log a line for each request.
+    :param guards: by message type; may refuse a request, or take note of its reply.
     """
 
     log = Logger()
@@ -102,8 +108,10 @@ class Controller:
         now: Callable[[], float],
         language: str = "pt",
         verbose: bool = False,
+        guards: Mapping[str, Guard] = NO_GUARDS,
     ) -> None:
         self._handlers = handlers
+        self._guards = guards
         self._now = now
         self._language = language
         self._verbose = verbose
@@ -113,10 +121,11 @@ class Controller:
         """From now on answer every request with `unavailable`."""
         self._closed = True
 
-    def dispatch(self, line: bytes) -> Eventual[bytes]:
+    def dispatch(self, line: bytes, visitor: Any = None) -> Eventual[bytes]:
         """
         Carry out the request that `line` holds.
 
+        :param visitor: who sent it, for the guards.
         :return: the reply, whatever the line and whatever happens, or a Deferred that fires with
             it; cancelled, it fires with `unavailable`, though what was begun may still be done.
         """
@@ -129,7 +138,11 @@ class Controller:
         if self._closed:
             return self._failed(Failure(RequestFailed(UNAVAILABLE)), request)
         try:
-            reply = handler.handle(request.data)
+            guard = self._guards.get(request.type)
+            if guard is None:
+                reply = handler.handle(request.data)
+            else:
+                reply = guard(handler.handle, request.data, visitor)
             if not isinstance(reply, Deferred):
                 return self._done(reply, request)
         except Exception:
@@ -137,9 +150,10 @@ class Controller:
         # The errback is for both: a reply that cannot be written is a failure as well.
         return reply.addCallback(self._done, request).addErrback(self._failed, request)
 
-    def too_large(self) -> bytes:
-        """The reply to a line that is longer than the limit."""
-        return self._failed(Failure(RequestFailed(TOO_LARGE)), Request())
+    def refuse(self, outcome: Outcome, line: bytes | None = None) -> bytes:
+        """The reply to a line that is not carried out, or to one who is not even listened to."""
+        request = Request() if line is None else decode(line)
+        return self._failed(Failure(RequestFailed(outcome)), request)
 
     def _done(self, reply: Reply, request: Request) -> bytes:
         outcome = reply.outcome

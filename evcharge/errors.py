@@ -65,6 +65,7 @@ ALREADY_RESERVED = Outcome(
     ),
 )
 TOO_LARGE = Outcome(413, "too_large", Phrase("Mensagem muito grande", "Message too large"))
+RATE_LIMITED = Outcome(429, "rate_limited", Phrase("Muitas requisições", "Too many requests"))
 INTERNAL = Outcome(500, "internal", Phrase("Erro interno", "Internal error"))
 UNAVAILABLE = Outcome(503, "unavailable", Phrase("Serviço indisponível", "Service unavailable"))
 

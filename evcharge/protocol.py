@@ -14,12 +14,16 @@ Bytes to lines, lines to replies, in order. No business word in here.
 
 A client that does not read its replies is not read from; a line that is too long, and the server's
 own end, hang up in a way that lets the client read what was said before.
+
+Who is let in, how much of what, and for how long, is up to what stands around this: see
+:mod:`evcharge.guards`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from enum import Enum
+from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
@@ -37,11 +41,37 @@ from zope.interface import implementer
 
 from evcharge.sending import sender
 
-LINES_PER_TURN = 64
-"""Lines that one connection may have handled before the others get their turn."""
+LINES_PER_TURN, TURN_S = 64, 0.002
+"""Lines that one connection may have handled, and how long, before the others get their turn."""
 
 LINGER_S = 5.0
 """How long a client that was hung up on may take to notice, seconds."""
+
+
+class Farewell(bytes):
+    """A reply after which the client is hung up on."""
+
+    __slots__ = ()
+
+
+class Visitor(Protocol):
+    """Whoever has made a connection, as the guards know it; nothing in here looks inside."""
+
+    @property
+    def name(self) -> str:
+        """Where it comes from, for the log."""
+
+    def leave(self) -> None:
+        """The connection has ended."""
+
+
+class Standing(Enum):
+    """Whom a connection waits for."""
+
+    IDLE = "a request"
+    IN_A_LINE = "the rest of a line"
+    UNREAD = "its replies being read"
+    BUSY = "the server"
 
 
 @implementer(IHalfCloseableProtocol, IPushProducer)
@@ -60,10 +90,16 @@ class DriverProtocol(LineReceiver):
     _hung_up = False
     _draining = False
     _lost = False
-    _lines_this_turn = 0
 
-    def __init__(self, factory: DriverFactory) -> None:
+    lines = 0
+    """Whole lines that have been read."""
+    _turn_ends = LINES_PER_TURN
+    """The number of lines at which the others get their turn, and the time of it."""
+    _turn_ends_at: float | None = None
+
+    def __init__(self, factory: DriverFactory, visitor: Visitor | None = None) -> None:
         self.factory = factory
+        self.visitor = visitor
         # One byte more, for the carriage return that telnet puts before the line end.
         self.MAX_LENGTH = factory.max_line + 1
 
@@ -79,7 +115,8 @@ class DriverProtocol(LineReceiver):
         self.transport.registerProducer(self, True)
 
     def dataReceived(self, data: bytes) -> None:
-        self._lines_this_turn = 0
+        self.factory.received_bytes += len(data)
+        self._begin_turn()
         super().dataReceived(data)
         if self.paused and len(self._buffer) > self.factory.max_line:
             self._not_read_from = True
@@ -90,38 +127,59 @@ class DriverProtocol(LineReceiver):
             line = line[:-1]
         if len(line) > self.factory.max_line:
             return self.lineLengthExceeded(line)
-        self._lines_this_turn += 1
+        self.lines += 1
         if line and not line.isspace():
             self._carry_out(line)
-        if self._lines_this_turn >= LINES_PER_TURN and not self.paused:
-            self._lines_this_turn = 0
-            self._waiting = self.factory.next_turn().addBoth(self._go_on)
+        if self._buffer and not self.paused and self._turn_is_over():
+            self._waiting = self.factory.next_turn().addBoth(self._next_turn)
             self.paused = True
         return None
 
     def lineLengthExceeded(self, line: bytes) -> None:
-        self._write(self.factory.too_large() + self.delimiter)
+        self._reply(self.factory.too_large())
         self.hang_up()
 
     def rawDataReceived(self, data: bytes) -> None:
         """Raw mode is entered by hanging up only: what still comes is dropped."""
 
+    # Turns, so that nobody waits for one who sends much
+
+    def _begin_turn(self) -> None:
+        self._turn_ends = self.lines + LINES_PER_TURN
+        self._turn_ends_at = None
+
+    def _turn_is_over(self) -> bool:
+        now = self.factory.seconds()
+        if self._turn_ends_at is None:
+            self._turn_ends_at = now + TURN_S
+        return self.lines >= self._turn_ends or now >= self._turn_ends_at
+
+    def _next_turn(self, ignored: None) -> None:
+        self._begin_turn()
+        self._go_on(None)
+
     # Lines -> replies
 
     def _carry_out(self, line: bytes) -> None:
-        reply = self.factory.dispatch(line)
+        reply = self.factory.dispatch(line, self.visitor)
         if isinstance(reply, Deferred):
             self._waiting = reply
             self.paused = True
             reply.addCallback(self._answer)
         else:
-            self._write(reply + self.delimiter)
+            self._reply(reply)
+            if isinstance(reply, Farewell):
+                self.hang_up()
 
     def _answer(self, reply: bytes) -> None:
         """Send a reply that was waited for, and take up the next line."""
         if not self._lost:
-            self._write(reply + self.delimiter)
+            self._reply(reply)
         self._go_on(None)
+
+    def _reply(self, reply: bytes) -> None:
+        self.factory.sent_bytes += len(reply) + 1
+        self._write(reply + self.delimiter)
 
     def _go_on(self, ignored: None) -> None:
         """Take up the next line, unless something holds it back."""
@@ -175,6 +233,15 @@ class DriverProtocol(LineReceiver):
 
     # The end
 
+    @property
+    def standing(self) -> Standing:
+        """Whom it waits for now."""
+        if self._waiting is not None or self._hung_up:
+            return Standing.BUSY
+        if self._replies_unread or self._at_eof:
+            return Standing.UNREAD
+        return Standing.IN_A_LINE if self._buffer else Standing.IDLE
+
     def drain(self) -> None:
         """Answer the requests that have been read, then hang up."""
         if self._hung_up or self._draining:
@@ -226,31 +293,36 @@ class DriverFactory(Factory):
     """
     Makes the protocol of each connection, and ends them all.
 
-    :param dispatch: one line, without its end -> one reply, without its end, or a Deferred of it;
-        it never fails, and when it is cancelled it gives the reply that says so.
+    :param dispatch: one line, without its end, and who sent it -> one reply, without its end, or a
+        Deferred of it; it never fails, and when it is cancelled it gives the reply that says so.
     :param too_large: makes the reply to a line over the limit.
     :param max_line: the most bytes of a line, without its end.
+    :param welcome: makes the visitor out of the address of one who has been let in.
     """
 
     noisy = False
 
     def __init__(
         self,
-        dispatch: Callable[[bytes], bytes | Deferred[bytes]],
+        dispatch: Callable[[bytes, Any], bytes | Deferred[bytes]],
         too_large: Callable[[], bytes],
         clock: IReactorTime,
         max_line: int = 65536,
+        welcome: Callable[[IAddress | None], Visitor | None] = lambda address: None,
     ) -> None:
         self.dispatch = dispatch
         self.too_large = too_large
         self.max_line = max_line
+        self.seconds = clock.seconds
         self.connections: set[DriverProtocol] = set()
+        self.received_bytes = self.sent_bytes = 0
+        self._welcome = welcome
         self._clock = clock
         self._aborts: dict[DriverProtocol, IDelayedCall] = {}
         self._when_empty: list[Deferred[None]] = []
 
     def buildProtocol(self, addr: IAddress | None) -> DriverProtocol:  # type: ignore[override]
-        return DriverProtocol(self)
+        return DriverProtocol(self, self._welcome(addr))
 
     def next_turn(self) -> Deferred[None]:
         """Fires when the reactor has seen to the other connections."""
@@ -267,6 +339,8 @@ class DriverFactory(Factory):
     def connection_lost(self, connection: DriverProtocol) -> None:
         """Forget a connection."""
         self.connections.discard(connection)
+        if connection.visitor is not None:
+            connection.visitor.leave()
         abort = self._aborts.pop(connection, None)
         if abort is not None and abort.active():
             abort.cancel()

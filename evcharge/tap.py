@@ -7,6 +7,7 @@ import gc
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any, NoReturn
 
 from twisted.application.service import MultiService, Service
@@ -20,19 +21,18 @@ from twisted.internet.interfaces import (
 )
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.python.usage import Options as UsageOptions
-from twisted.python.usage import UsageError
 
 from evcharge import __version__
 from evcharge.controller import Controller, journey
-from evcharge.errors import LANGUAGES
+from evcharge.errors import TOO_LARGE
+from evcharge.guards.gatehouse import Gatehouse
+from evcharge.options import Options
 from evcharge.protocol import DriverFactory
 from evcharge.station_monitor import StationMonitor
 from evcharge.storage import Operation, Storage, StorageError, performer
 from evcharge.storage.group_commit import GroupCommit
 from evcharge.storage.threads import StorageThread
-from evcharge.storage.urls import STORAGE_VARIABLE, parse, without_password
-from evcharge.utils.numbers import finite_number, whole_number
+from evcharge.storage.urls import without_password
 from evcharge.utils.process_title import hide_passwords
 
 ANSWER_S = 4.0
@@ -41,162 +41,10 @@ ANSWER_S = 4.0
 FLUSH_S = 0.5
 """How long the last replies may then take to go out, and a sweep to end, seconds."""
 
-MOST_WORKERS = 64
-
 COLLECT_AFTER = 50_000
 """Objects that are made, and not ended by themselves, before the garbage is collected."""
 
-SHARED_ENDPOINTS = ("tcp", "tcp6", "unix")
-"""Endpoints that are a listening socket and nothing more: several processes can accept from it."""
-
 _log = Logger()
-
-
-def _number(option: str, least: float, most: float) -> Callable[[str], float]:
-    def coerce(value: str) -> float:
-        number = finite_number(value)
-        if number is None or not least <= number <= most:
-            raise UsageError(
-                f"--{option} must be a number from {least:g} to {most:g}, not {value!r}"
-            )
-        return number
-
-    return coerce
-
-
-def _whole(option: str, least: int, most: int) -> Callable[[str], int]:
-    def coerce(value: str) -> int:
-        number = whole_number(value)
-        if number is None or not least <= number <= most:
-            raise UsageError(
-                f"--{option} must be a whole number from {least} to {most}, not {value!r}"
-            )
-        return number
-
-    return coerce
-
-
-def _endpoint(value: str) -> str:
-    """A number is a TCP port; anything else describes an endpoint."""
-    if not value.strip().isdigit():
-        try:
-            # Only to see whether it can be read: nothing listens yet.
-            serverFromString(None, value)
-        except (ValueError, TypeError, LookupError, OSError) as error:
-            raise UsageError(f"--port {value!r} describes no endpoint: {error}") from None
-        return value
-    port = int(value)
-    if port > 65535:
-        raise UsageError(f"--port must be a number from 0 to 65535, not {value!r}")
-    return f"tcp:{port}"
-
-
-def _language(value: str) -> str:
-    if value not in LANGUAGES:
-        raise UsageError(f"--language must be one of {', '.join(LANGUAGES)}, not {value!r}")
-    return value
-
-
-class Options(UsageOptions):
-    """The options of `twistd evcharge`."""
-
-    synopsis = "[options]"
-    longdesc = (
-        "Runs the charging-network server: drivers' programs speak newline-delimited JSON to it "
-        "over TCP. Everything is kept in the storage."
-    )
-    optParameters = [  # noqa: RUF012 - how twisted.python.usage wants it
-        [
-            "port",
-            "p",
-            "tcp:8888",
-            "Port to listen on: a number, or an endpoint description such as "
-            "tcp:8888:interface=127.0.0.1 or unix:/run/evcharge.sock.",
-            _endpoint,
-        ],
-        [
-            "data",
-            "d",
-            "evcharge-data",
-            "Data directory of the storage `files`; made and filled when it is missing or empty.",
-        ],
-        [
-            "storage",
-            "s",
-            None,
-            "Where everything is kept: files (the data directory), sqlite:///path/evcharge.db or "
-            "postgresql://… Without it the environment's EVCHARGE_STORAGE, or files.",
-        ],
-        [
-            "workers",
-            None,
-            1,
-            "Processes that serve the port together, where the storage is sqlite or postgresql.",
-            _whole("workers", 1, MOST_WORKERS),
-        ],
-        [
-            "sweep-interval",
-            None,
-            5.0,
-            "Seconds between two sweeps of the station monitor.",
-            _number("sweep-interval", 0.01, 86400),
-        ],
-        [
-            "user-ttl",
-            None,
-            86400.0,
-            "Seconds after which a user who never paid is removed.",
-            _number("user-ttl", 1, 10**9),
-        ],
-        [
-            "time-scale",
-            None,
-            1.0,
-            "How many times faster than real time charging goes (60: an hour in a minute).",
-            _number("time-scale", 0.001, 10**6),
-        ],
-        ["language", "l", "pt", "Language of the texts: pt or en.", _language],
-        [
-            "max-line",
-            None,
-            65536,
-            "Longest line that is read, bytes.",
-            _whole("max-line", 256, 16 * 1024 * 1024),
-        ],
-    ]
-    optFlags = [  # noqa: RUF012 - how twisted.python.usage wants it
-        ["verbose", "v", "Log a line for each request, with the start of the user's id only."]
-    ]
-
-    def opt_version(self) -> NoReturn:
-        """Show the version and exit."""
-        print(f"evcharge {__version__}")
-        sys.exit(0)
-
-    def postOptions(self) -> None:
-        if not self["data"]:
-            raise UsageError("--data must name a directory")
-        # twistd changes its working directory before it starts the services.
-        self["data"] = os.path.abspath(self["data"])
-        try:
-            self["storage"] = parse(
-                self["storage"] or os.environ.get(STORAGE_VARIABLE) or "files", self["data"]
-            )
-        except ValueError as error:
-            raise UsageError(f"--storage {error}") from None
-        if self["workers"] > 1:
-            self._check_shareable()
-
-    def _check_shareable(self) -> None:
-        workers, port = self["workers"], self["port"]
-        if not self["storage"].shareable:
-            raise UsageError(
-                f"--workers {workers} needs a storage that processes can share, "
-                "sqlite:///FILE or postgresql://…, not files"
-            )
-        if port.partition(":")[0] not in SHARED_ENDPOINTS:
-            kinds = ", ".join(f"{kind}:" for kind in SHARED_ENDPOINTS)
-            raise UsageError(f"--workers {workers} needs a --port that is {kinds}, not {port!r}")
 
 
 class PortService(Service):
@@ -257,11 +105,12 @@ class DriverService(PortService):
     def __init__(
         self,
         endpoint: IStreamServerEndpoint,
+        accepts: IProtocolFactory,
         factory: DriverFactory,
         controller: Controller,
         clock: Any,
     ) -> None:
-        super().__init__(endpoint, factory)
+        super().__init__(endpoint, accepts)
         self._factory = factory
         self._controller = controller
         self._clock = clock
@@ -349,21 +198,31 @@ class Server(MultiService):
             storage.interrupt,
         )
         perform = performer(storage, group_commit.submit)
+        gatehouse = Gatehouse(options, reactor)
         controller = Controller(
             journey(perform, storage.car_models, now, options["time-scale"]),
             now,
             options["language"],
             bool(options["verbose"]),
+            gatehouse.around,
         )
         factory = DriverFactory(
-            controller.dispatch, controller.too_large, reactor, options["max-line"]
+            gatehouse.dispatch(controller),
+            partial(controller.refuse, TOO_LARGE),
+            reactor,
+            options["max-line"],
+            gatehouse.origins.welcome,
         )
+        gatehouse.watch(factory.connections)
         self._storage_service = StorageService(storage, group_commit, thread, now)
-        self._drivers = DriverService(endpoint, factory, controller, reactor)
+        self._drivers = DriverService(
+            endpoint, gatehouse.admission(factory, controller), factory, controller, reactor
+        )
         for part in (
             self._storage_service,
             thread,
             StationMonitor(perform, reactor, options["sweep-interval"], options["user-ttl"]),
+            gatehouse,
             self._drivers,
         ):
             part.setServiceParent(self)

@@ -10,15 +10,20 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
+from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, execute
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
 from evcharge.controller import Controller, journey
 from evcharge.datasets import parse_car_models, parse_stations
+from evcharge.errors import TOO_LARGE
+from evcharge.guards.gatehouse import Gatehouse
+from evcharge.options import Options
 from evcharge.protocol import DriverFactory, DriverProtocol
 from evcharge.station_monitor import StationMonitor
 from evcharge.storage import Storage, performer
@@ -73,6 +78,8 @@ class MemoryServer:
 
     :param storage: already open; by default the shipped network, in memory.
     :param in_thread: where the storage is called; by default here and now.
+    :param options: of `twistd evcharge`, as they are typed there, for its limits:
+        `["--rate-per-connection", "5"]`.
     """
 
     def __init__(
@@ -84,7 +91,10 @@ class MemoryServer:
         sweep_interval: float = 5.0,
         user_ttl: float = 86400.0,
         in_thread: Any = call_now,
+        options: Sequence[str] = (),
     ) -> None:
+        parsed = Options()
+        parsed.parseOptions(list(options))
         self.clock = Clock()
         self.clock.advance(NOON)
         self.storage = shipped_network() if storage is None else storage
@@ -97,6 +107,9 @@ class MemoryServer:
             soon=lambda start: start(),
         )
         perform = performer(self.storage, group_commit.submit)
+        self.refused: list[str] = []
+        """Why clients were refused, each a key of :data:`evcharge.guards.REASONS`."""
+        self.gatehouse = Gatehouse(parsed, self.clock, self.refused.append)
         self.controller = Controller(
             journey(
                 perform,
@@ -107,16 +120,28 @@ class MemoryServer:
             ),
             self.clock.seconds,
             language,
+            guards=self.gatehouse.around,
         )
         self.factory = DriverFactory(
-            self.controller.dispatch, self.controller.too_large, self.clock, max_line
+            self.gatehouse.dispatch(self.controller),
+            partial(self.controller.refuse, TOO_LARGE),
+            self.clock,
+            max_line,
+            self.gatehouse.origins.welcome,
         )
+        self.accepts = self.gatehouse.admission(self.factory, self.controller)
+        self.gatehouse.watch(self.factory.connections)
+        self.gatehouse.startService()
         self.monitor = StationMonitor(perform, self.clock, sweep_interval, user_ttl)
         self.monitor.startService()
 
-    def connect(self) -> tuple[DriverProtocol, MemoryTransport]:
-        """A new connection: the server's protocol, to be given bytes, and its transport."""
-        protocol = self.factory.buildProtocol(None)
+    def connect(self, host: str = "127.0.0.1") -> tuple[DriverProtocol, MemoryTransport]:
+        """
+        A new connection: the server's protocol, to be given bytes, and its transport.
+
+        :param host: the IP address that it comes from.
+        """
+        protocol: Any = self.accepts.buildProtocol(IPv4Address("TCP", host, 0))
         transport = MemoryTransport()
         transport.protocol = protocol
         protocol.makeConnection(transport)

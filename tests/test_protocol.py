@@ -23,7 +23,7 @@ class DriverProtocolTests(SynchronousTestCase):
         self.transport = MemoryTransport()
         self.protocol.makeConnection(self.transport)
 
-    def dispatch(self, line: bytes) -> Deferred[bytes]:
+    def dispatch(self, line: bytes, visitor: object) -> Deferred[bytes]:
         done: Deferred[bytes] = Deferred(lambda d: d.callback(b"cancelled"))
         self.asked.append((line, done))
         if line == b"now":

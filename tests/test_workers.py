@@ -27,7 +27,8 @@ from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from evcharge.storage.urls import without_password
-from evcharge.tap import STORAGE_VARIABLE, Options, makeService
+from evcharge.storage.urls import STORAGE_VARIABLE
+from evcharge.tap import Options, makeService
 from evcharge.workers import (
     ACCEPT_PAUSE_S,
     END_S,

@@ -1,0 +1,60 @@
+"""
+What stands between the network and the drivers' protocol: who is let in, how much, and how long.
+
+::
+
+    a connection --> Admission ------> DriverProtocol ------> RateLimit --> Controller
+                     so many in all,   lines, replies         so many       PendingLogins
+                     so many from      ^                      requests      so many users
+                     an address        | ends what takes      a second      of an address
+                                       | too long                           who have not paid
+                                       Patience
+
+Each has one job and knows none of the others; what they count by is in :mod:`.origins`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from twisted.logger import Logger
+
+CONNECTIONS = "connections"
+ADDRESS_CONNECTIONS = "address_connections"
+RATE = "rate"
+PENDING_LOGINS = "pending_logins"
+IDLE = "idle"
+SLOW_LINE = "slow_line"
+UNREAD = "unread"
+
+REASONS = {
+    CONNECTIONS: "too many connections (--max-connections)",
+    ADDRESS_CONNECTIONS: "too many connections from there (--max-connections-per-address)",
+    RATE: "too many requests (--rate-per-connection, --rate-per-address)",
+    PENDING_LOGINS: "too many users who have not paid (--max-pending-logins)",
+    IDLE: "no request for too long (--idle-timeout)",
+    SLOW_LINE: "a line that took too long (--line-timeout)",
+    UNREAD: "replies left unread for too long (--unread-timeout)",
+}
+"""Why a client is refused: what metrics call it, and what the log says."""
+
+OnRefused = Callable[[str, str], None]
+"""Called with one of :data:`REASONS` and the client's address, for each client refused."""
+
+
+class Refusals:
+    """
+    Says who was refused, in the log and to whoever counts.
+
+    :param counted: called with one of :data:`REASONS`.
+    """
+
+    log = Logger()
+
+    def __init__(self, counted: Callable[[str], None] | None = None) -> None:
+        self._counted = counted
+
+    def __call__(self, reason: str, who: str) -> None:
+        if self._counted is not None:
+            self._counted(reason)
+        self.log.info("Refused {who}: {why}", who=who, why=REASONS[reason], reason=reason)

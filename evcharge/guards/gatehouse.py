@@ -1,0 +1,141 @@
+"""The guards that the options ask for, put together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.interfaces import IProtocolFactory, IReactorTime
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+
+from evcharge.controller import Controller, Guard
+from evcharge.errors import RATE_LIMITED
+from evcharge.guards import Refusals
+from evcharge.guards.admission import Admission
+from evcharge.guards.descriptors import make_room
+from evcharge.guards.logins import PendingLogins
+from evcharge.guards.origins import Origins
+from evcharge.guards.patience import Limits, Patience
+from evcharge.guards.rates import Dispatch, RateLimit
+from evcharge.protocol import DriverProtocol
+
+TIDY_S = 10.0
+"""How often what has come to nothing is forgotten, seconds."""
+
+
+class Gatehouse(Service):
+    """
+    Makes the guards, and has them look around now and then.
+
+    :param options: those of `twistd evcharge`.
+    :param counted: called with the reason, one of :data:`evcharge.guards.REASONS`, for each client
+        refused.
+    """
+
+    name = "gatehouse"
+    log = Logger()
+
+    def __init__(
+        self,
+        options: Mapping[str, Any],
+        clock: IReactorTime,
+        counted: Callable[[str], None] | None = None,
+    ) -> None:
+        self._options = options
+        self._clock = clock
+        self._on_refused = Refusals(counted)
+        self.origins = Origins(clock.seconds)
+        self.most_connections = make_room(options["max-connections"])
+        self._logins = PendingLogins(
+            self.origins,
+            options["max-pending-logins"],
+            options["user-ttl"],
+            clock.seconds,
+            self._on_refused,
+        )
+        self.around: Mapping[str, Guard] = {
+            "LOGIN": self._logins.login,
+            "PAYMENT": self._logins.payment,
+        }
+        """The guards that stand around the handlers."""
+        self._patience: Patience | None = None
+        self._loops: list[LoopingCall] = []
+
+    def dispatch(self, controller: Controller) -> Dispatch:
+        """The controller's dispatch, at no higher rate than is allowed."""
+        per_connection = self._options["rate-per-connection"] or None
+        per_address = self._options["rate-per-address"] or None
+        if per_connection is None and per_address is None:
+            return controller.dispatch
+        return RateLimit(
+            controller.dispatch,
+            partial(controller.refuse, RATE_LIMITED),
+            self._clock.seconds,
+            per_connection,
+            per_address,
+            self._on_refused,
+        )
+
+    def admission(self, inner: IProtocolFactory, controller: Controller | None) -> Admission:
+        """
+        What lets connections in to `inner`.
+
+        :param controller: tells those who are not let in; None where they could not read it.
+        """
+        return Admission(
+            inner,
+            self.origins,
+            self._clock,
+            None if controller is None else controller.refuse,
+            self.most_connections,
+            self._options["max-connections-per-address"],
+            self._on_refused,
+        )
+
+    def watch(self, connections: Collection[DriverProtocol]) -> None:
+        """Have `connections`, those open at any time, end when they take too long."""
+        limits = Limits(
+            *(
+                self._options[option] or None
+                for option in ("idle-timeout", "line-timeout", "unread-timeout")
+            )
+        )
+        self._patience = Patience(connections, self._clock, limits, self._on_refused)
+
+    def startService(self) -> None:
+        super().startService()
+        if self.most_connections < self._options["max-connections"]:
+            self.log.warn(
+                "There are file descriptors for {most} connections, not for the {asked} of "
+                "--max-connections: raise the process's limit (ulimit -n, LimitNOFILE)",
+                most=self.most_connections,
+                asked=self._options["max-connections"],
+            )
+        if self._patience is not None:
+            self._repeat(self._patience.look, self._patience.look_s)
+        self._repeat(self._tidy, TIDY_S)
+
+    def stopService(self) -> None:
+        super().stopService()
+        while self._loops:
+            self._loops.pop().stop()
+
+    def _repeat(self, work: Callable[[], None], interval_s: float) -> None:
+        loop = LoopingCall(self._safely, work)
+        loop.clock = self._clock
+        loop.start(interval_s, now=False)
+        self._loops.append(loop)
+
+    def _safely(self, work: Callable[[], None]) -> None:
+        # A failure would end the loop for good.
+        try:
+            work()
+        except Exception:
+            self.log.failure("The guards could not look around")
+
+    def _tidy(self) -> None:
+        self.origins.tidy()
+        self._logins.tidy()

@@ -1,0 +1,231 @@
+"""What `twistd evcharge` can be told, and what it says to what is wrong."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from typing import NoReturn
+
+from twisted.internet.endpoints import serverFromString
+from twisted.python.usage import Options as UsageOptions
+from twisted.python.usage import UsageError
+
+from evcharge import __version__
+from evcharge.errors import LANGUAGES
+from evcharge.guards.admission import MOST_PER_ADDRESS
+from evcharge.guards.logins import MOST_PENDING
+from evcharge.storage.urls import STORAGE_VARIABLE, parse
+from evcharge.utils.numbers import finite_number, whole_number
+
+MOST_WORKERS = 64
+
+SHARED_ENDPOINTS = ("tcp", "tcp6", "unix")
+"""Endpoints that are a listening socket and nothing more: several processes can accept from it."""
+
+
+def _number(option: str, least: float, most: float) -> Callable[[str], float]:
+    def coerce(value: str) -> float:
+        number = finite_number(value)
+        if number is None or not least <= number <= most:
+            raise UsageError(
+                f"--{option} must be a number from {least:g} to {most:g}, not {value!r}"
+            )
+        return number
+
+    return coerce
+
+
+def _whole(option: str, least: int, most: int) -> Callable[[str], int]:
+    def coerce(value: str) -> int:
+        number = whole_number(value)
+        if number is None or not least <= number <= most:
+            raise UsageError(
+                f"--{option} must be a whole number from {least} to {most}, not {value!r}"
+            )
+        return number
+
+    return coerce
+
+
+def _endpoint(value: str) -> str:
+    """A number is a TCP port; anything else describes an endpoint."""
+    if not value.strip().isdigit():
+        try:
+            # Only to see whether it can be read: nothing listens yet.
+            serverFromString(None, value)
+        except (ValueError, TypeError, LookupError, OSError) as error:
+            raise UsageError(f"--port {value!r} describes no endpoint: {error}") from None
+        return value
+    port = int(value)
+    if port > 65535:
+        raise UsageError(f"--port must be a number from 0 to 65535, not {value!r}")
+    return f"tcp:{port}"
+
+
+def _language(value: str) -> str:
+    if value not in LANGUAGES:
+        raise UsageError(f"--language must be one of {', '.join(LANGUAGES)}, not {value!r}")
+    return value
+
+
+class Options(UsageOptions):
+    """The options of `twistd evcharge`."""
+
+    synopsis = "[options]"
+    longdesc = (
+        "Runs the charging-network server: drivers' programs speak newline-delimited JSON to it "
+        "over TCP. Everything is kept in the storage."
+    )
+    optParameters = [  # noqa: RUF012 - how twisted.python.usage wants it
+        [
+            "port",
+            "p",
+            "tcp:8888",
+            "Port to listen on: a number, or an endpoint description such as "
+            "tcp:8888:interface=127.0.0.1 or unix:/run/evcharge.sock.",
+            _endpoint,
+        ],
+        [
+            "data",
+            "d",
+            "evcharge-data",
+            "Data directory of the storage `files`; made and filled when it is missing or empty.",
+        ],
+        [
+            "storage",
+            "s",
+            None,
+            "Where everything is kept: files (the data directory), sqlite:///path/evcharge.db or "
+            "postgresql://… Without it the environment's EVCHARGE_STORAGE, or files.",
+        ],
+        [
+            "workers",
+            None,
+            1,
+            "Processes that serve the port together, where the storage is sqlite or postgresql.",
+            _whole("workers", 1, MOST_WORKERS),
+        ],
+        [
+            "sweep-interval",
+            None,
+            5.0,
+            "Seconds between two sweeps of the station monitor.",
+            _number("sweep-interval", 0.01, 86400),
+        ],
+        [
+            "user-ttl",
+            None,
+            86400.0,
+            "Seconds after which a user who never paid is removed.",
+            _number("user-ttl", 1, 10**9),
+        ],
+        [
+            "time-scale",
+            None,
+            1.0,
+            "How many times faster than real time charging goes (60: an hour in a minute).",
+            _number("time-scale", 0.001, 10**6),
+        ],
+        ["language", "l", "pt", "Language of the texts: pt or en.", _language],
+        [
+            "max-line",
+            None,
+            65536,
+            "Longest line that is read, bytes.",
+            _whole("max-line", 256, 16 * 1024 * 1024),
+        ],
+        [
+            "max-connections",
+            None,
+            16384,
+            "Connections that may be open at a time; fewer where there are not the file "
+            "descriptors for them.",
+            _whole("max-connections", 1, 10**6),
+        ],
+        [
+            "max-connections-per-address",
+            None,
+            None,
+            f"The same, from one address; an IPv6 /64 counts as one. 0: any number. Without it "
+            f"{MOST_PER_ADDRESS}, but any number from this machine itself.",
+            _whole("max-connections-per-address", 0, 10**6),
+        ],
+        [
+            "rate-per-connection",
+            None,
+            0.0,
+            "Requests a second over one connection; those beyond get 429, and who goes on is hung "
+            "up on. 0: any number.",
+            _number("rate-per-connection", 0, 10**6),
+        ],
+        [
+            "rate-per-address",
+            None,
+            0.0,
+            "The same, over all connections of an address together.",
+            _number("rate-per-address", 0, 10**6),
+        ],
+        [
+            "max-pending-logins",
+            None,
+            None,
+            f"Users that one address may have logged in who have not paid. 0: any number. Without "
+            f"it {MOST_PENDING}, but any number from this machine itself.",
+            _whole("max-pending-logins", 0, 10**9),
+        ],
+        [
+            "idle-timeout",
+            None,
+            3600.0,
+            "Seconds that a connection may be open without a request. 0: for ever.",
+            _number("idle-timeout", 0, 10**9),
+        ],
+        [
+            "line-timeout",
+            None,
+            30.0,
+            "Seconds that a line which has begun may take to end. 0: for ever.",
+            _number("line-timeout", 0, 10**9),
+        ],
+        [
+            "unread-timeout",
+            None,
+            60.0,
+            "Seconds that a client may leave the replies unread that wait for it. 0: for ever.",
+            _number("unread-timeout", 0, 10**9),
+        ],
+    ]
+    optFlags = [  # noqa: RUF012 - how twisted.python.usage wants it
+        ["verbose", "v", "Log a line for each request, with the start of the user's id only."]
+    ]
+
+    def opt_version(self) -> NoReturn:
+        """Show the version and exit."""
+        print(f"evcharge {__version__}")
+        sys.exit(0)
+
+    def postOptions(self) -> None:
+        if not self["data"]:
+            raise UsageError("--data must name a directory")
+        # twistd changes its working directory before it starts the services.
+        self["data"] = os.path.abspath(self["data"])
+        try:
+            self["storage"] = parse(
+                self["storage"] or os.environ.get(STORAGE_VARIABLE) or "files", self["data"]
+            )
+        except ValueError as error:
+            raise UsageError(f"--storage {error}") from None
+        if self["workers"] > 1:
+            self._check_shareable()
+
+    def _check_shareable(self) -> None:
+        workers, port = self["workers"], self["port"]
+        if not self["storage"].shareable:
+            raise UsageError(
+                f"--workers {workers} needs a storage that processes can share, "
+                "sqlite:///FILE or postgresql://…, not files"
+            )
+        if port.partition(":")[0] not in SHARED_ENDPOINTS:
+            kinds = ", ".join(f"{kind}:" for kind in SHARED_ENDPOINTS)
+            raise UsageError(f"--workers {workers} needs a --port that is {kinds}, not {port!r}")

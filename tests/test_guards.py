@@ -1,0 +1,440 @@
+"""Limits, each at its edge: connections, requests a second, pending logins, time."""
+
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+from twisted.internet.defer import Deferred, fail
+from twisted.python.usage import UsageError
+from twisted.trial.unittest import SynchronousTestCase
+
+from evcharge.guards import logins
+from evcharge.guards.admission import GOODBYE_S, MOST_GOODBYES, MOST_PER_ADDRESS
+from evcharge.guards.origins import NOWHERE, Origins, origin_of
+from evcharge.guards.rates import LEAST_BURST, Bucket
+from evcharge.options import Options
+from evcharge.protocol import LINES_PER_TURN
+from evcharge.testing import MemoryServer, MemoryTransport, call_now
+
+START = b'{"type":"START","data":{},"status":{},"timestamp":"","id":"s"}\n'
+NAVIGATION = (
+    b'{"type":"NAVIGATION","data":{"user_id":"x","route_distance":1},"status":{},"timestamp":"",'
+    b'"id":7}\n'
+)
+HERE, THERE, ELSEWHERE = "127.0.0.1", "203.0.113.7", "203.0.113.8"
+
+
+class GuardTestCase(SynchronousTestCase):
+    """A server in memory with the options of a test."""
+
+    def serve(self, *options: str, **more: object) -> MemoryServer:
+        self.server = MemoryServer(options=options, **more)
+        return self.server
+
+    def replies(self, transport: MemoryTransport) -> list[dict]:
+        return [json.loads(line) for line in transport.take().splitlines()]
+
+    def codes(self, transport: MemoryTransport) -> list[int]:
+        return [reply["status"]["code"] for reply in self.replies(transport)]
+
+    def ask(self, connection: tuple, line: bytes = NAVIGATION) -> list[int]:
+        protocol, transport = connection
+        protocol.dataReceived(line)
+        return self.codes(transport)
+
+
+class OriginTests(SynchronousTestCase):
+    """What an address is counted under."""
+
+    def test_addresses(self) -> None:
+        """IPv4 by itself, IPv6 by its /64, mapped IPv4 as IPv4; sockets without one together."""
+        for host, name, local in (
+            ("203.0.113.7", "203.0.113.7", False),
+            ("127.8.9.1", "127.8.9.1", True),
+            ("::ffff:203.0.113.7", "203.0.113.7", False),
+            ("::ffff:127.0.0.1", "127.0.0.1", True),
+            ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64", False),
+            ("2001:db8:1:2::", "2001:db8:1:2::/64", False),
+            ("fe80::1%eth0", "fe80::/64", False),
+            ("::1", "::1", True),
+        ):
+            kind = IPv6Address if ":" in host else IPv4Address
+            self.assertEqual(origin_of(kind("TCP", host, 1)), (name, local))
+        self.assertEqual(origin_of(UNIXAddress(b"/run/x")), (NOWHERE, True))
+        self.assertEqual(origin_of(None), (NOWHERE, True))
+
+    @given(st.text())
+    def test_any_host(self, host: str) -> None:
+        """Whatever a host's name is, it is counted under something."""
+        name, _ = origin_of(IPv4Address("TCP", host, 1))
+        self.assertIsInstance(name, str)
+
+    def test_forgotten(self) -> None:
+        """Nothing is left of an address once nothing of it counts."""
+        origins = Origins(lambda: 0.0)
+        address = IPv4Address("TCP", THERE, 1)
+        visits = [origins.welcome(address), origins.welcome(address)]
+        self.assertEqual((len(origins), origins.connections), (1, 2))
+        for visit in visits:
+            visit.leave()
+        self.assertEqual((len(origins), origins.connections), (0, 0))
+
+
+class AdmissionTests(GuardTestCase):
+    """--max-connections and --max-connections-per-address."""
+
+    def refused(self, connection: tuple, code: int, reason: str) -> None:
+        """It has been told, and is hung up on."""
+        protocol, transport = connection
+        (reply,) = self.replies(transport)
+        self.assertEqual((reply["type"], reply["status"]["code"]), ("error", code))
+        self.assertEqual(self.server.refused[-1], reason)
+        self.assertTrue(transport.write_closed)
+        protocol.dataReceived(START)
+        self.assertEqual(transport.take(), b"")
+        protocol.readConnectionLost()
+        self.assertTrue(transport.disconnecting)
+
+    def test_in_all(self) -> None:
+        """So many are let in and no more; one that leaves makes room."""
+        server = self.serve("--max-connections", "2")
+        first, _ = server.connect(THERE), server.connect(ELSEWHERE)
+        self.refused(server.connect("203.0.113.9"), 503, "connections")
+        self.assertEqual(self.ask(first), [404])
+        first[0].connectionLost()
+        self.assertEqual(self.ask(server.connect()), [404])
+        self.refused(server.connect(), 503, "connections")
+
+    def test_per_address(self) -> None:
+        """So many from one address, be it this machine; others are none the worse for it."""
+        for host in (THERE, HERE):
+            server = self.serve("--max-connections-per-address", "2")
+            first, _ = server.connect(host), server.connect(host)
+            self.refused(server.connect(host), 429, "address_connections")
+            self.assertEqual(self.ask(server.connect(ELSEWHERE)), [404])
+            first[0].connectionLost()
+            self.assertEqual(self.ask(server.connect(host)), [404])
+
+    def test_default(self) -> None:
+        """Without the option an address has many, and this machine any number."""
+        server = self.serve()
+        for _ in range(MOST_PER_ADDRESS):
+            server.connect(THERE)
+            server.connect(HERE)
+        self.refused(server.connect(THERE), 429, "address_connections")
+        self.assertEqual(self.ask(server.connect(HERE)), [404])
+
+    def test_any_number(self) -> None:
+        """0 is no limit."""
+        server = self.serve("--max-connections-per-address", "0")
+        for _ in range(MOST_PER_ADDRESS + 1):
+            connection = server.connect(THERE)
+        self.assertEqual(self.ask(connection), [404])
+
+    def test_goodbyes(self) -> None:
+        """One who does not leave is left, and only so many are told at a time."""
+        server = self.serve("--max-connections", "1")
+        server.connect()
+        told = [server.connect() for _ in range(MOST_GOODBYES)]
+        self.assertIsNone(server.accepts.buildProtocol(None))
+        server.advance(GOODBYE_S)
+        self.assertTrue(all(transport.aborted for _, transport in told))
+        for protocol, _ in told:
+            protocol.connectionLost()
+        self.assertEqual(server.accepts.goodbyes, 0)
+        self.refused(server.connect(), 503, "connections")
+
+
+class RateTests(GuardTestCase):
+    """--rate-per-connection and --rate-per-address."""
+
+    def test_edge(self) -> None:
+        """As many as may come at once are carried out, the next one is not; then one at a time."""
+        server = self.serve("--rate-per-connection", "2")
+        connection = server.connect()
+        burst = int(LEAST_BURST)
+        self.assertEqual(self.ask(connection, NAVIGATION * burst), [404] * burst)
+        protocol, transport = connection
+        protocol.dataReceived(NAVIGATION)
+        (reply,) = self.replies(transport)
+        self.assertEqual((reply["type"], reply["id"]), ("NAVIGATION", 7))
+        self.assertEqual((reply["status"]["code"], reply["data"]["reason"]), (429, "rate_limited"))
+        self.assertEqual(reply["data"]["message"], "Muitas requisições")
+        # The refused one counts as well: two tokens are to come back.
+        server.advance(0.99)
+        self.assertEqual(self.ask(connection), [429])
+        server.advance(1.01)
+        self.assertEqual(self.ask(connection), [404])
+
+    def test_going_on(self) -> None:
+        """Who goes on all the same is told so once more, and hung up on."""
+        server = self.serve("--rate-per-connection", "2")
+        connection = server.connect()
+        burst = int(LEAST_BURST)
+        codes = self.ask(connection, NAVIGATION * 100)
+        self.assertEqual(codes, [404] * burst + [429] * burst)
+        self.assertTrue(connection[1].write_closed)
+        self.assertEqual(server.refused, ["rate"])
+        self.assertEqual(self.ask(server.connect()), [404])
+
+    def test_higher_rate(self) -> None:
+        """A rate over ten a second lets as many come at once as in a second."""
+        server = self.serve("--rate-per-connection", "25")
+        self.assertEqual(self.ask(server.connect(), NAVIGATION * 26), [404] * 25 + [429])
+
+    def test_per_address(self) -> None:
+        """The connections of an address share its rate, also after they were closed."""
+        server = self.serve("--rate-per-address", "10")
+        for _ in range(10):
+            connection = server.connect(THERE)
+            self.assertEqual(self.ask(connection), [404])
+            connection[0].connectionLost()
+        self.assertEqual(self.ask(server.connect(THERE)), [429])
+        self.assertEqual(self.ask(server.connect(ELSEWHERE)), [404])
+        server.advance(10)
+        self.assertEqual(self.ask(server.connect(THERE)), [404])
+
+    def test_forgotten(self) -> None:
+        """Addresses are forgotten when their buckets are full again."""
+        server = self.serve("--rate-per-address", "10")
+        for number in range(100):
+            connection = server.connect(f"203.0.113.{number}")
+            self.ask(connection)
+            connection[0].connectionLost()
+        self.assertEqual(len(server.gatehouse.origins), 100)
+        server.advance(30)
+        self.assertEqual(len(server.gatehouse.origins), 0)
+
+    def test_garbage_counts(self) -> None:
+        """What is no request counts all the same, and blank lines do not."""
+        server = self.serve("--rate-per-connection", "1")
+        protocol, transport = server.connect()
+        protocol.dataReceived(b"\n" * 1000 + b"{}\n" * 11)
+        for _ in range(1000 // LINES_PER_TURN + 1):
+            server.advance(0)
+        self.assertEqual(self.codes(transport), [400] * 10 + [429])
+
+    def test_off(self) -> None:
+        """No rate is set until one is asked for."""
+        server = self.serve()
+        self.assertEqual(len(self.ask(server.connect(THERE), NAVIGATION * 50)), 50)
+        self.assertEqual(server.refused, [])
+
+    @given(
+        st.floats(0.001, 1000),
+        st.lists(st.floats(0, 100), max_size=200),
+    )
+    def test_bucket(self, rate: float, pauses: list[float]) -> None:
+        """Over any time no more are let through than the rate and one burst allow."""
+        bucket = Bucket.full(rate, 0.0)
+        now, passed = 0.0, 0
+        for pause in pauses:
+            now += pause
+            passed += bucket.take(now)
+            self.assertLessEqual(passed, bucket.size + rate * now + 1e-6)
+            self.assertLessEqual(-bucket.size, bucket.tokens)
+
+
+class PendingLoginTests(GuardTestCase):
+    """--max-pending-logins."""
+
+    def line(self, kind: str, **data: object) -> bytes:
+        message = {"type": kind, "data": data, "status": {}, "timestamp": ""}
+        return json.dumps(message).encode() + b"\n"
+
+    def login(self, connection: tuple, **more: object) -> tuple[int, str]:
+        data = {"user_name": "Ana", "selected_car": "Tesla Model 3", "battery_car": 40, **more}
+        protocol, transport = connection
+        protocol.dataReceived(self.line("LOGIN", **data))
+        (reply,) = self.replies(transport)
+        return reply["status"]["code"], reply["data"]["user_id"]
+
+    def pay(self, connection: tuple, user_id: str, confirmation: bool = True) -> None:
+        line = self.line("PAYMENT", user_id=user_id, id_station=1, confirmation=confirmation)
+        self.assertEqual(self.ask(connection, line), [200])
+
+    def test_edge(self) -> None:
+        """So many may be logged in; one who pays, or leaves, from anywhere, makes room."""
+        server = self.serve("--max-pending-logins", "2")
+        connection = server.connect(THERE)
+        users = [self.login(connection)[1] for _ in range(2)]
+        self.assertEqual(self.login(connection), (429, None))
+        self.assertEqual(self.login(server.connect(THERE)), (429, None))
+        self.assertEqual(server.refused, ["pending_logins"] * 2)
+        elsewhere = server.connect(ELSEWHERE)
+        self.assertEqual(self.login(elsewhere)[0], 200)
+        self.pay(elsewhere, users[0])
+        self.pay(elsewhere, users[0])
+        code, third = self.login(connection)
+        self.assertEqual((code, self.login(connection)[0]), (200, 429))
+        self.pay(elsewhere, third, confirmation=False)
+        self.assertEqual((self.login(connection)[0], self.login(connection)[0]), (200, 429))
+
+    def test_failed(self) -> None:
+        """A login that fails does not count, now or later."""
+        broken = [ValueError()]
+        server = self.serve(
+            "--max-pending-logins",
+            "1",
+            in_thread=lambda f, *args: fail(broken.pop()) if broken else call_now(f, *args),
+        )
+        # The first sweep.
+        self.flushLoggedErrors(ValueError)
+        broken.append(ValueError())
+        connection = server.connect(THERE)
+        self.assertEqual(self.login(connection, battery_car=-1)[0], 400)
+        self.assertEqual(self.login(connection)[0], 500)
+        self.flushLoggedErrors(ValueError)
+        self.assertEqual((self.login(connection)[0], self.login(connection)[0]), (200, 429))
+
+    def test_full_station(self) -> None:
+        """A payment that takes nothing leaves the user pending."""
+        server = self.serve("--max-pending-logins", "1")
+        connection = server.connect(HERE)
+        while True:
+            user = self.login(connection)[1]
+            line = self.line("PAYMENT", user_id=user, id_station=1, confirmation=True)
+            connection[0].dataReceived(line)
+            if not self.replies(connection[1])[0]["data"]["confirmation"]:
+                break
+        connection = server.connect(THERE)
+        user = self.login(connection)[1]
+        self.pay(connection, user)
+        self.assertEqual(self.login(connection)[0], 429)
+
+    def test_expired(self) -> None:
+        """Users who are removed because they never paid do not count any more."""
+        server = self.serve("--max-pending-logins", "1", "--user-ttl", "100")
+        connection = server.connect(THERE)
+        self.login(connection)
+        server.advance(90)
+        self.assertEqual(self.login(connection)[0], 429)
+        for _ in range(5):
+            server.advance(5)
+        self.assertEqual(self.login(connection)[0], 200)
+
+    def test_here(self) -> None:
+        """From this machine any number may log in, unless asked for."""
+        server = self.serve()
+        self.patch(logins, "MOST_PENDING", 1)
+        for host, code in ((HERE, 200), (THERE, 429)):
+            connection = server.connect(host)
+            self.login(connection)
+            self.assertEqual(self.login(connection)[0], code)
+
+
+class PatienceTests(GuardTestCase):
+    """--idle-timeout, --line-timeout, --unread-timeout."""
+
+    def pass_time(self, seconds: float) -> None:
+        """Let time pass in small steps, as it does."""
+        for _ in range(round(seconds * 4)):
+            self.server.advance(0.25)
+
+    def test_idle(self) -> None:
+        """A connection without a request ends; each request gives it all the time anew."""
+        server = self.serve("--idle-timeout", "10")
+        protocol, transport = server.connect()
+        self.pass_time(9.75)
+        self.assertEqual(self.ask((protocol, transport)), [404])
+        self.pass_time(9.75)
+        self.assertFalse(transport.write_closed)
+        self.pass_time(2.25)
+        self.assertTrue(transport.write_closed)
+        self.assertEqual(server.refused, ["idle"])
+
+    def test_slow_line(self) -> None:
+        """A line must end in time, however many bytes of it still come."""
+        server = self.serve("--line-timeout", "10", "--idle-timeout", "0")
+        protocol, transport = server.connect()
+        self.pass_time(100)
+        for _ in range(39):
+            protocol.dataReceived(b"x")
+            self.pass_time(0.25)
+        self.assertFalse(transport.write_closed)
+        for _ in range(9):
+            protocol.dataReceived(b"x")
+            self.pass_time(0.25)
+        self.assertTrue(transport.write_closed)
+        self.assertEqual(server.refused, ["slow_line"])
+
+    def test_slow_but_whole(self) -> None:
+        """Lines that end in time go on for ever, with the next one's start in the same piece."""
+        server = self.serve("--line-timeout", "10", "--idle-timeout", "10")
+        protocol, transport = server.connect()
+        for _ in range(20):
+            protocol.dataReceived(START[:-1])
+            self.pass_time(5)
+            protocol.dataReceived(b"\n" + START[:9])
+            self.pass_time(5)
+            protocol.dataReceived(START[9:])
+        self.assertEqual(set(self.codes(transport)), {200})
+        self.assertEqual(server.refused, [])
+
+    def test_unread(self) -> None:
+        """Who leaves replies unread is cut off, and who reads some of them now and then is not."""
+        server = self.serve("--unread-timeout", "10", "--idle-timeout", "0")
+        protocol, transport = server.connect()
+        for _ in range(5):
+            protocol.pauseProducing()
+            self.pass_time(9.75)
+            protocol.resumeProducing()
+            self.ask((protocol, transport))
+        protocol.pauseProducing()
+        self.pass_time(9.75)
+        self.assertFalse(transport.aborted)
+        self.pass_time(2.25)
+        self.assertTrue(transport.aborted)
+        self.assertEqual(server.refused, ["unread"])
+
+    def test_unread_at_the_end(self) -> None:
+        """So is one who has said all it wants to, and does not read the last replies."""
+        server = self.serve("--unread-timeout", "10")
+        protocol, transport = server.connect()
+        protocol.dataReceived(START)
+        protocol.readConnectionLost()
+        self.assertTrue(transport.disconnecting)
+        self.pass_time(12)
+        self.assertTrue(transport.aborted)
+
+    def test_waiting_for_us(self) -> None:
+        """Who waits for the server has all the time."""
+        server = self.serve(
+            "--idle-timeout", "1", "--line-timeout", "1", "--unread-timeout", "1",
+            in_thread=lambda f, *args: Deferred(),
+        )  # fmt: skip
+        protocol, transport = server.connect()
+        login = {"user_name": "Ana", "selected_car": "Tesla Model 3", "battery_car": 40}
+        request = {"type": "LOGIN", "data": login, "status": {}, "timestamp": ""}
+        protocol.dataReceived(json.dumps(request).encode() + b"\n{")
+        self.pass_time(20)
+        self.assertFalse(transport.write_closed or transport.aborted)
+        self.assertEqual(server.refused, [])
+
+    def test_short(self) -> None:
+        """A limit of a part of a second is kept as well."""
+        server = self.serve("--idle-timeout", "0.2")
+        _, transport = server.connect()
+        for _ in range(6):
+            server.advance(0.05)
+        self.assertTrue(transport.write_closed)
+
+
+class OptionTests(SynchronousTestCase):
+    """What the options may be."""
+
+    def test_wrong(self) -> None:
+        """Each is refused with its name and its range."""
+        for option, value in (
+            ("max-connections", "0"),
+            ("max-connections-per-address", "-1"),
+            ("rate-per-connection", "x"),
+            ("rate-per-address", "-0.1"),
+            ("max-pending-logins", "1.5"),
+            ("idle-timeout", "nan"),
+            ("line-timeout", "-1"),
+            ("unread-timeout", ""),
+        ):
+            error = self.assertRaises(UsageError, Options().parseOptions, [f"--{option}={value}"])
+            self.assertIn(f"--{option} must be a", str(error))
