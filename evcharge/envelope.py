@@ -97,7 +97,10 @@ def decode(line: bytes) -> Request:
     try:
         _read(_load(line), request)
     except RequestFailed as failed:
-        request.failure = failed
+        # With its traceback, and what it was raised out of, it would be a cycle that holds the line
+        # until the garbage is collected.
+        failed.__context__ = None
+        request.failure = failed.with_traceback(None)
     return request
 
 

@@ -1,5 +1,6 @@
 """The messages, as the protocol page describes them, on a server in memory."""
 
+import gc
 import json
 from decimal import Decimal
 
@@ -599,6 +600,60 @@ class FailureTests(SynchronousTestCase):
         self.assertEqual(len(self.flushLoggedErrors(OSError)), 1)
         again.advance(5)
         self.assertEqual(len(calls), 2)
+
+
+class GarbageTests(SynchronousTestCase):
+    """Requests leave nothing behind that only a collection of the garbage would find."""
+
+    def test_none(self) -> None:
+        """
+        Not one of them does, whether it is answered or refused: as garbage is collected rarely,
+        a hostile client's lines would pile up until then.
+        """
+        here = server(station(1), station(2))
+        user = login(here)
+        protocol, transport = here.connect()
+
+        def line(kind: str, **data: object) -> bytes:
+            message = {"type": kind, "data": data, "status": {}, "timestamp": ""}
+            return json.dumps(message).encode()
+
+        def payment(user_id: str, station_id: int) -> bytes:
+            return line("PAYMENT", user_id=user_id, id_station=station_id, confirmation=True)
+
+        lines = [
+            line("START"),
+            line("START", pad="x" * 60000),
+            line("LOGIN", user_name="Ana", selected_car="Small", battery_car=4),
+            line("LOGIN", user_name=1, selected_car="Small", battery_car=4),
+            line("NAVIGATION", user_id=user, route_distance=1),
+            line("NAVIGATION", user_id="nobody", route_distance=1),
+            line("SELECTION_STATION", user_id=user, list_stations={}),
+            line("SELECTION_STATION", user_id="nobody", list_stations={}),
+            payment(user, 1),
+            payment(user, 2),
+            payment(user, 3),
+            payment("nobody", 1),
+            payment(login(here), 1),
+            line("UNKNOWN"),
+            line("CONTROL\x01"),
+            b"[" * 60000,
+            b"\xff",
+            b"{}",
+            b'{"type":1}',
+            b"1" * 5000,
+            b"",
+        ]
+        self.addCleanup(gc.enable)
+        gc.disable()
+        for sent in lines:
+            for times in (1, 10):
+                # The first time something may be remembered.
+                for _ in range(times):
+                    protocol.dataReceived(sent + b"\n")
+                transport.take()
+                garbage = gc.collect()
+            self.assertEqual(garbage, 0, sent[:100])
 
 
 class CarTests(SynchronousTestCase):

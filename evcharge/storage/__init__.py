@@ -32,19 +32,23 @@ class StorageUnavailable(Unavailable):
     """The storage cannot be reached or written now; the operation may be tried again."""
 
 
-class UnknownUser(Exception):
+class Refused(Exception):
+    """An operation that cannot be, as things are."""
+
+
+class UnknownUser(Refused):
     """No user has this id."""
 
 
-class UnknownStation(Exception):
+class UnknownStation(Refused):
     """No station that is in service has this id."""
 
 
-class NoFreeSlot(Exception):
+class NoFreeSlot(Refused):
     """Every slot of the station is taken."""
 
 
-class SlotHeldElsewhere(Exception):
+class SlotHeldElsewhere(Refused):
     """The user holds a slot at another station, `station_id`."""
 
     def __init__(self, station_id: int) -> None:

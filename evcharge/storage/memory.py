@@ -16,6 +16,7 @@ from evcharge.storage import (
     ListStations,
     NoFreeSlot,
     Operation,
+    Refused,
     SlotHeldElsewhere,
     StorageUnavailable,
     Summary,
@@ -121,10 +122,10 @@ class MemoryStorage:
         return tuple(self._users.values())
 
     def _find_user(self, operation: FindUser) -> User:
-        try:
-            return self._users[operation.user_id]
-        except KeyError:
-            raise UnknownUser() from None
+        user = self._users.get(operation.user_id)
+        if user is None:
+            raise UnknownUser()
+        return user
 
     # Changing
 
@@ -141,6 +142,10 @@ class MemoryStorage:
     def _outcome(self, operation: Operation[Any]) -> Any:
         try:
             return self._methods[type(operation)](operation)
+        except Refused as error:
+            # An answer, not an accident. With its traceback it would keep all that stood on the
+            # stack alive, and be garbage that only a collection finds.
+            return error.with_traceback(None)
         except Exception as error:
             return error
 

@@ -30,6 +30,7 @@ from evcharge.storage import (
     ListStations,
     NoFreeSlot,
     Operation,
+    Refused,
     SlotHeldElsewhere,
     StorageError,
     Summary,
@@ -338,6 +339,10 @@ class SqlStorage:
         for place, operation in taken:
             try:
                 session = _decide(operation, users, held, stations, free)
+            except Refused as error:
+                # As in memory: its traceback would make garbage of all that it came through.
+                batch.results[place] = error.with_traceback(None)
+                continue
             except Exception as error:
                 batch.results[place] = error
                 continue

@@ -1,0 +1,229 @@
+"""A real server among clients that mean harm, and among many that mean none."""
+
+import json
+import resource
+import selectors
+import socket
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from twisted.trial.unittest import SkipTest
+
+from tests.hostile import NAVIGATION, START
+from tests.test_server import ROOT, Client, Server, ServerTestCase
+
+SECONDS = 2.5
+"""How long each hostile client goes on."""
+
+
+def memory_kib(server: Server) -> int:
+    """The memory that is the process's own, KiB."""
+    status = Path(f"/proc/{server.process.pid}/status")
+    if not status.exists():
+        raise SkipTest("memory is read off /proc, which this machine has not")
+    (line,) = [line for line in status.read_text().splitlines() if line.startswith("RssAnon")]
+    return int(line.split()[1])
+
+
+def have_descriptors(number: int) -> None:
+    """See to it that this process may open so many files."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < number + 100:
+        raise SkipTest(f"a process may have {hard} file descriptors here, and this needs {number}")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (number + 100, hard))
+
+
+class HostileTests(ServerTestCase):
+    """One hostile client takes next to nothing from the others, whatever it does."""
+
+    MOST_KIB = 10 * 1024
+    MOST_S = 0.05
+
+    def suffer(self, kind: str, *options: str) -> int:
+        """Have a hostile client go on while another one is served; what the first has done."""
+        server = self.start(Path(self.mktemp()), *options).wait()
+        client = self.client(server)
+        # What the first requests make is not to be counted.
+        for _ in range(200):
+            client.request("START")
+            client.request("NAVIGATION", user_id="nobody", route_distance=10)
+        before = most = memory_kib(server)
+        hostile = subprocess.Popen(
+            [sys.executable, "-m", "tests.hostile", kind, str(server.port), str(SECONDS)],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        waits = []
+        while hostile.poll() is None:
+            began = time.perf_counter()
+            reply = client.request("NAVIGATION", user_id="nobody", route_distance=10)
+            waits.append(time.perf_counter() - began)
+            self.assertEqual(reply["status"]["code"], 404)
+            if len(waits) % 20 == 0:
+                most = max(most, memory_kib(server))
+            # A driver, not another flood.
+            time.sleep(0.001)
+        done = json.loads(hostile.communicate()[0])["done"]
+        self.assertEqual(hostile.returncode, 0)
+        self.assertGreater(len(waits), 100)
+        self.assertLess(statistics.quantiles(waits, n=100)[98], self.MOST_S)
+        self.assertLess(most - before, self.MOST_KIB)
+        self.assertEqual(self.client(server).request("START")["status"]["code"], 200)
+        return done
+
+    def test_never_reads(self) -> None:
+        """One who never reads."""
+        self.suffer("never_reads")
+
+    def test_byte_by_byte(self) -> None:
+        """Many connections on which a byte comes now and then."""
+        self.suffer("byte_by_byte")
+
+    def test_byte_by_byte_ended(self) -> None:
+        """Their lines are not waited for."""
+        server = self.start(Path(self.mktemp()), "--line-timeout", "0.5").wait()
+        client = self.client(server)
+        began = time.monotonic()
+        with self.assertRaises(OSError):
+            while time.monotonic() - began < 20:
+                client.socket.sendall(b"x")
+                client.socket.settimeout(0.05)
+                try:
+                    if client.socket.recv(1) == b"":
+                        raise ConnectionError("hung up on")
+                except TimeoutError:
+                    pass
+        self.assertLess(time.monotonic() - began, 10)
+        self.assertIn("a line that took too long", "".join(server.log))
+
+    def test_long_lines(self) -> None:
+        """Lines of 64 KiB."""
+        self.assertGreater(self.suffer("long_lines"), 0)
+
+    def test_too_long_lines(self) -> None:
+        """Lines over the limit."""
+        self.suffer("too_long_lines")
+
+    def test_tiny_lines(self) -> None:
+        """Lines of nothing."""
+        self.suffer("tiny_lines")
+
+    def test_opens_and_closes(self) -> None:
+        """One who opens and closes connections as fast as can be."""
+        self.assertGreater(self.suffer("opens_and_closes"), 100)
+
+    def test_pipelines(self) -> None:
+        """One who sends 100,000 requests at once."""
+        self.assertGreater(self.suffer("pipelines"), 1_000_000)
+
+    def test_pipelines_big(self) -> None:
+        """One who does, and whose replies are big."""
+        self.assertGreater(self.suffer("pipelines_big"), 1_000_000)
+
+    def test_logs_in(self) -> None:
+        """One who logs in for ever is stopped, and leaves no more than was allowed."""
+        data = Path(self.mktemp()).absolute()
+        self.suffer("logs_in", "--max-pending-logins", "500", "--storage", f"sqlite:///{data}.db")
+
+
+class ManyTests(ServerTestCase):
+    """Many clients at once."""
+
+    IDLE, ACTIVE = 10_000, 5_000
+
+    def connect(self, server: Server, number: int) -> list[socket.socket]:
+        clients = []
+        for _ in range(number):
+            client = socket.create_connection(("127.0.0.1", server.port), 20)
+            self.addCleanup(client.close)
+            clients.append(client)
+        return clients
+
+    def test_idle(self) -> None:
+        """10,000 idle connections take at most 4 KiB of the process each."""
+        have_descriptors(self.IDLE)
+        server = self.start(Path(self.mktemp())).wait()
+        client = self.client(server)
+        client.request("START")
+        before = memory_kib(server)
+        clients = self.connect(server, self.IDLE)
+        # All have been let in once the last one is answered.
+        for one in (clients[-1], clients[0]):
+            one.sendall(START)
+            self.assertIn(b"Sucesso", one.recv(1 << 20))
+        self.assertLess((memory_kib(server) - before) / self.IDLE, 4)
+        self.assertEqual(client.request("START")["status"]["code"], 200)
+
+    def test_fair(self) -> None:
+        """Of 5,000 who ask again and again none waits ten times as long as most."""
+        have_descriptors(self.ACTIVE)
+        server = self.start(Path(self.mktemp())).wait()
+        watch = selectors.DefaultSelector()
+        asked: dict[socket.socket, float] = {}
+        waits: list[float] = []
+        for client in self.connect(server, self.ACTIVE):
+            client.setblocking(False)
+            watch.register(client, selectors.EVENT_READ)
+            asked[client] = 0.0
+        began = time.perf_counter()
+        for client in asked:
+            client.send(NAVIGATION)
+            asked[client] = time.perf_counter()
+        while waiting := sum(1 for since in asked.values() if since):
+            self.assertLess(time.perf_counter() - began, 60, f"{waiting} are not answered")
+            for key, _ in watch.select(1):
+                client: socket.socket = key.fileobj
+                client.recv(4096)
+                now = time.perf_counter()
+                waits.append(now - asked[client])
+                asked[client] = 0.0
+                if now - began < 4:
+                    client.send(NAVIGATION)
+                    asked[client] = now
+        self.assertGreater(len(waits), 2 * self.ACTIVE)
+        self.assertLess(max(waits), 10 * statistics.median(waits))
+
+
+class LimitTests(ServerTestCase):
+    """Connection limits of a real server."""
+
+    def test_descriptors(self) -> None:
+        """
+        Where a process may have few file descriptors, fewer connections are let in, which the log
+        says; those who are not are told, and those who are find all in order.
+        """
+        few = ["sh", "-c", 'ulimit -n 120; exec "$@"', "sh"]
+        server = self.start(Path(self.mktemp()), before=few).wait()
+        self.assertIn("for 20 connections, not for the 16384 of", "".join(server.log))
+        clients = [self.client(server) for _ in range(20)]
+        for client in clients:
+            self.assertEqual(client.request("START")["status"]["code"], 200)
+        for _ in range(30):
+            refused = self.client(server)
+            self.assertEqual(json.loads(refused.replies.readline())["status"]["code"], 503)
+        login = {"user_name": "Ana", "selected_car": "Tesla Model 3", "battery_car": 40}
+        self.assertEqual(clients[0].request("LOGIN", **login)["status"]["code"], 200)
+
+    def test_edge(self) -> None:
+        """The connection over the limit is told; when another one has left, the next is let in."""
+        server = self.start(Path(self.mktemp()), "--max-connections-per-address", "3").wait()
+        clients = [self.client(server) for _ in range(3)]
+        for client in clients:
+            self.assertEqual(client.request("START")["status"]["code"], 200)
+        refused = self.client(server)
+        self.assertEqual(json.loads(refused.replies.readline())["status"]["code"], 429)
+        self.assertEqual(refused.replies.read(), b"")
+        clients.pop().close()
+        while True:
+            # The server may hear of the newcomer before it hears of the end.
+            client = Client(server.port)
+            self.addCleanup(client.close)
+            reply = client.request("START")
+            if reply["status"]["code"] == 200:
+                break
+            self.assertEqual(reply["status"]["code"], 429)
+        self.assertIn("Refused 127.0.0.1: too many connections from there", "".join(server.log))
