@@ -18,6 +18,9 @@ from evcharge.guards.logins import MOST_PENDING
 from evcharge.storage.urls import STORAGE_VARIABLE, parse
 from evcharge.utils.numbers import finite_number, whole_number
 
+PLAIN_PORT = "tcp:8888"
+PLAIN_PORT_BESIDE_TLS = f"{PLAIN_PORT}:interface=127.0.0.1"
+
 MOST_WORKERS = 64
 
 SHARED_ENDPOINTS = ("tcp", "tcp6", "unix")
@@ -48,19 +51,23 @@ def _whole(option: str, least: int, most: int) -> Callable[[str], int]:
     return coerce
 
 
-def _endpoint(value: str) -> str:
-    """A number is a TCP port; anything else describes an endpoint."""
-    if not value.strip().isdigit():
-        try:
-            # Only to see whether it can be read: nothing listens yet.
-            serverFromString(None, value)
-        except (ValueError, TypeError, LookupError, OSError) as error:
-            raise UsageError(f"--port {value!r} describes no endpoint: {error}") from None
-        return value
-    port = int(value)
-    if port > 65535:
-        raise UsageError(f"--port must be a number from 0 to 65535, not {value!r}")
-    return f"tcp:{port}"
+def _endpoint(option: str, where: str = "") -> Callable[[str], str]:
+    """A number is a TCP port, `where` says on which interface; anything else is an endpoint."""
+
+    def coerce(value: str) -> str:
+        if not value.strip().isdigit():
+            try:
+                # Only to see whether it can be read: nothing listens yet.
+                serverFromString(None, value)
+            except (ValueError, TypeError, LookupError, OSError) as error:
+                raise UsageError(f"--{option} {value!r} describes no endpoint: {error}") from None
+            return value
+        port = int(value)
+        if port > 65535:
+            raise UsageError(f"--{option} must be a number from 0 to 65535, not {value!r}")
+        return f"tcp:{port}{where}"
+
+    return coerce
 
 
 def _language(value: str) -> str:
@@ -81,11 +88,21 @@ class Options(UsageOptions):
         [
             "port",
             "p",
-            "tcp:8888",
+            None,
             "Port to listen on: a number, or an endpoint description such as "
-            "tcp:8888:interface=127.0.0.1 or unix:/run/evcharge.sock.",
-            _endpoint,
+            "tcp:8888:interface=127.0.0.1 or unix:/run/evcharge.sock. Without it 8888; with "
+            "--tls-port, 8888 for this machine only.",
+            _endpoint("port"),
         ],
+        [
+            "tls-port",
+            None,
+            None,
+            "A further port, on which TLS is spoken.",
+            _endpoint("tls-port"),
+        ],
+        ["tls-certificate", None, None, "PEM file of the certificate, and its chain, for it."],
+        ["tls-key", None, None, "PEM file of the certificate's private key."],
         [
             "data",
             "d",
@@ -197,7 +214,13 @@ class Options(UsageOptions):
         ],
     ]
     optFlags = [  # noqa: RUF012 - how twisted.python.usage wants it
-        ["verbose", "v", "Log a line for each request, with the start of the user's id only."]
+        [
+            "proxy-protocol",
+            None,
+            "Connections come through a proxy that says for whom, by a PROXY header (HAProxy, "
+            "version 1 or 2); without one they are not let in.",
+        ],
+        ["verbose", "v", "Log a line for each request, with the start of the user's id only."],
     ]
 
     def opt_version(self) -> NoReturn:
@@ -216,16 +239,34 @@ class Options(UsageOptions):
             )
         except ValueError as error:
             raise UsageError(f"--storage {error}") from None
+        self._check_tls()
+        if self["port"] is None:
+            self["port"] = PLAIN_PORT if self["tls-port"] is None else PLAIN_PORT_BESIDE_TLS
         if self["workers"] > 1:
             self._check_shareable()
 
+    def _check_tls(self) -> None:
+        names = ("tls-port", "tls-certificate", "tls-key")
+        missing = [f"--{name}" for name in names if not self[name]]
+        if len(missing) == len(names):
+            return
+        if missing:
+            raise UsageError(f"TLS needs {' and '.join(missing)} too")
+        # twistd changes its working directory before it starts the services.
+        for name in names[1:]:
+            self[name] = os.path.abspath(self[name])
+
     def _check_shareable(self) -> None:
-        workers, port = self["workers"], self["port"]
+        workers = self["workers"]
         if not self["storage"].shareable:
             raise UsageError(
                 f"--workers {workers} needs a storage that processes can share, "
                 "sqlite:///FILE or postgresql://…, not files"
             )
-        if port.partition(":")[0] not in SHARED_ENDPOINTS:
-            kinds = ", ".join(f"{kind}:" for kind in SHARED_ENDPOINTS)
-            raise UsageError(f"--workers {workers} needs a --port that is {kinds}, not {port!r}")
+        kinds = ", ".join(f"{kind}:" for kind in SHARED_ENDPOINTS)
+        for option in ("port", "tls-port"):
+            port = self[option]
+            if port is not None and port.partition(":")[0] not in SHARED_ENDPOINTS:
+                raise UsageError(
+                    f"--workers {workers} needs a --{option} that is {kinds}, not {port!r}"
+                )

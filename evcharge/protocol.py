@@ -259,6 +259,8 @@ class DriverProtocol(LineReceiver):
 
     def _end(self) -> None:
         if self._at_eof:
+            # TLS waits for its producer to have done.
+            self.transport.unregisterProducer()
             self.transport.loseConnection()
         else:
             self.hang_up()

@@ -6,28 +6,26 @@ import contextlib
 import gc
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NoReturn
 
 from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred, DeferredList, inlineCallbacks
-from twisted.internet.endpoints import serverFromString
-from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import (
-    IListeningPort,
     IProtocolFactory,
     IStreamServerEndpoint,
 )
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from evcharge import __version__
 from evcharge.controller import Controller, journey
 from evcharge.errors import TOO_LARGE
 from evcharge.guards.gatehouse import Gatehouse
 from evcharge.options import Options
+from evcharge.ports import CannotListen, Door, PortService, endpoint, listening_at
 from evcharge.protocol import DriverFactory
+from evcharge.proxy import ProxyFactory
 from evcharge.station_monitor import StationMonitor
 from evcharge.storage import Operation, Storage, StorageError, performer
 from evcharge.storage.group_commit import GroupCommit
@@ -47,51 +45,6 @@ COLLECT_AFTER = 50_000
 _log = Logger()
 
 
-class PortService(Service):
-    """Listens at an endpoint."""
-
-    def __init__(self, endpoint: IStreamServerEndpoint, factory: IProtocolFactory) -> None:
-        self._endpoint = endpoint
-        self._accepts = factory
-        self._port: IListeningPort | None = None
-
-    def privilegedStartService(self) -> None:
-        # Ports under 1024 are bound before twistd lays its privileges down.
-        self._listen()
-
-    def startService(self) -> None:
-        super().startService()
-        self._listen()
-
-    def _listen(self) -> None:
-        """Listen unless we do. CannotListenError, or another, where it is not possible."""
-        if self._port is not None:
-            return
-        problems: list[Failure] = []
-        self._endpoint.listen(self._accepts).addCallbacks(self._listening, problems.append)
-        if problems:
-            problems[0].raiseException()
-
-    def _listening(self, port: IListeningPort) -> None:
-        self._port = port
-
-    @inlineCallbacks
-    def _stop_listening(self) -> Any:
-        if self._port is not None:
-            port, self._port = self._port, None
-            yield port.stopListening()
-
-    @property
-    def address(self) -> str:
-        """Where we listen, for the log."""
-        host: Any = self._port.getHost() if self._port is not None else None
-        if host is None:
-            return "nowhere"
-        if hasattr(host, "port"):
-            return f"{host.host}:{host.port}"
-        return os.fsdecode(getattr(host, "name", str(host)))
-
-
 class DriverService(PortService):
     """
     Listens for drivers' programs.
@@ -104,13 +57,12 @@ class DriverService(PortService):
 
     def __init__(
         self,
-        endpoint: IStreamServerEndpoint,
-        accepts: IProtocolFactory,
+        doors: Sequence[Door],
         factory: DriverFactory,
         controller: Controller,
         clock: Any,
     ) -> None:
-        super().__init__(endpoint, accepts)
+        super().__init__(doors)
         self._factory = factory
         self._controller = controller
         self._clock = clock
@@ -171,7 +123,7 @@ class Server(MultiService):
     storage, which no one uses any more.
 
     :param storage: not open yet.
-    :param endpoint: where drivers come.
+    :param endpoints: where drivers come: one for each of :func:`evcharge.ports.listening_at`.
     """
 
     log = Logger()
@@ -180,7 +132,7 @@ class Server(MultiService):
         self,
         options: Mapping[str, Any],
         storage: Storage,
-        endpoint: IStreamServerEndpoint,
+        endpoints: Sequence[IStreamServerEndpoint],
         reactor: Any,
     ) -> None:
         super().__init__()
@@ -215,9 +167,26 @@ class Server(MultiService):
         )
         gatehouse.watch(factory.connections)
         self._storage_service = StorageService(storage, group_commit, thread, now)
-        self._drivers = DriverService(
-            endpoint, gatehouse.admission(factory, controller), factory, controller, reactor
-        )
+
+        def layers(inner: IProtocolFactory, told: Controller | None) -> IProtocolFactory:
+            """What a connection goes through before it comes to `inner`, which may be TLS."""
+            admission = gatehouse.admission(inner, told)
+            if options["proxy-protocol"]:
+                return ProxyFactory(admission, reactor, gatehouse.on_refused)
+            return admission
+
+        ways_in = [layers(factory, controller)]
+        if options["tls-port"] is not None:
+            # Only then, as it is big.
+            from evcharge.tls import CertificateService, TLSFactory
+
+            certificate = CertificateService(options, reactor)
+            certificate.setServiceParent(self)
+            ways_in.append(layers(TLSFactory(certificate, factory, reactor), None))
+        doors = [
+            Door(*door) for door in zip(listening_at(options), endpoints, ways_in, strict=True)
+        ]
+        self._drivers = DriverService(doors, factory, controller, reactor)
         for part in (
             self._storage_service,
             thread,
@@ -228,11 +197,11 @@ class Server(MultiService):
             part.setServiceParent(self)
 
     def privilegedStartService(self) -> None:
-        with or_exit(self._options["port"]):
+        with or_exit():
             super().privilegedStartService()
 
     def startService(self) -> None:
-        with or_exit(self._options["port"]):
+        with or_exit():
             super().startService()
         # What was imported and opened stays: no collection need ever look at it again. And as
         # requests leave next to no cycles behind, collecting them can wait.
@@ -240,10 +209,10 @@ class Server(MultiService):
         gc.set_threshold(COLLECT_AFTER, 20, 100)
         summary = self._storage_service.summary
         self.log.info(
-            "evcharge {version} listens on {address}; data in {storage}: "
+            "evcharge {version} listens on {addresses}; data in {storage}: "
             "{stations} stations, {users} users",
             version=__version__,
-            address=self._drivers.address,
+            addresses=self._drivers.addresses,
             storage=self._options["storage"].name,
             stations=summary.stations,
             users=summary.users,
@@ -263,19 +232,12 @@ class Server(MultiService):
 
 
 @contextlib.contextmanager
-def or_exit(port: str) -> Iterator[None]:
-    """
-    Start something, or end the process with one line that says why it cannot be.
-
-    :param port: what was to be listened on.
-    """
+def or_exit() -> Iterator[None]:
+    """Start something, or end the process with one line that says why it cannot be."""
     try:
         yield
-    except StorageError as error:
+    except (StorageError, CannotListen) as error:
         _exit(str(error))
-    except CannotListenError as error:
-        problem = getattr(error.socketError, "strerror", None) or error.socketError
-        _exit(f"cannot listen on {port}: {problem}")
     except OSError as error:
         _exit(f"cannot start: {error}")
 
@@ -318,10 +280,10 @@ def makeService(options: Options) -> Service:
     from twisted.internet import reactor
 
     hide_passwords(without_password)
-    endpoint = serverFromString(reactor, options["port"])
+    endpoints = [endpoint(reactor, description) for description in listening_at(options)]
     if options["workers"] > 1:
         # It makes a server of its own in each of its processes, and so has to know this module.
         from evcharge.workers import Workers
 
-        return Workers(options, endpoint, reactor)
-    return Server(options, options["storage"].storage(), endpoint, reactor)
+        return Workers(options, endpoints, reactor)
+    return Server(options, options["storage"].storage(), endpoints, reactor)

@@ -5,11 +5,12 @@ Several processes that serve one port: what `twistd evcharge --workers N` does.
 
     parent                              worker, `python -m evcharge.workers`
       | listens, and never accepts        |
-      | -- fd 3: the listening socket --> |  accepts
+      | -- fd 3: the listening socket --> |  accepts; fd 4: the one for TLS
       | -- stdin: the options, once ----> |
       | -- stdin: the end --------------> |  the parent is gone: drains and ends
       | <- stdout: its log, as JSON ----- |
       | <- stderr: what went wrong ------ |
+      | -- SIGHUP ----------------------> |  reads the TLS certificate again
       | -- SIGTERM ---------------------> |  drains and ends
 
 As the socket is the parent's, drivers are let in while a worker is started again: they wait.
@@ -23,11 +24,12 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 import attrs
+from twisted.application.service import Service
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.defer import Deferred, DeferredList, inlineCallbacks, succeed
@@ -56,11 +58,12 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from evcharge import __version__
+from evcharge.ports import Door, PortService, listening_at
 from evcharge.storage.urls import STORAGE_VARIABLE, Location
-from evcharge.tap import ANSWER_S, FLUSH_S, PortService, Server, or_exit
+from evcharge.tap import ANSWER_S, FLUSH_S, Server, or_exit
 
 STDIN, STDOUT, STDERR, SOCKET = range(4)
-"""A worker's file descriptors."""
+"""A worker's file descriptors; there may be a second socket behind the first."""
 
 END_S = ANSWER_S + FLUSH_S + 2.0
 """How long a worker may take to end before it is killed, seconds."""
@@ -85,6 +88,8 @@ class Workers(PortService):
     """
     Listens for the workers, and keeps them running.
 
+    On SIGHUP they read the TLS certificate again.
+
     Stopping: the workers drain and end, and only then the socket is closed.
     """
 
@@ -92,11 +97,21 @@ class Workers(PortService):
     log = Logger()
 
     def __init__(
-        self, options: Mapping[str, Any], endpoint: IStreamServerEndpoint, reactor: Any
+        self, options: Mapping[str, Any], endpoints: Sequence[IStreamServerEndpoint], reactor: Any
     ) -> None:
         nobody = Factory()
         nobody.noisy = False
-        super().__init__(endpoint, nobody)
+        super().__init__(
+            [
+                SharedDoor(*door, nobody)
+                for door in zip(listening_at(options), endpoints, strict=True)
+            ]
+        )
+        self._certificate: Service | None = None
+        if options["tls-port"] is not None:
+            from evcharge.tls import CertificateService
+
+            self._certificate = CertificateService(options, reactor, self._read_again)
         self._options = options
         self._reactor = reactor
         self._location: Location = options["storage"]
@@ -110,22 +125,27 @@ class Workers(PortService):
         self._workers: list[Worker] = []
 
     def privilegedStartService(self) -> None:
-        with or_exit(self._options["port"]):
+        with or_exit():
             super().privilegedStartService()
+            if self._certificate is not None:
+                # Mistakes in it are told once, and not by each worker.
+                self._certificate.privilegedStartService()
 
     def startService(self) -> None:
-        with or_exit(self._options["port"]):
+        with or_exit():
             super().startService()
+            if self._certificate is not None:
+                self._certificate.startService()
             # Alone, for once: mistakes are told here, and the workers find everything made.
             storage = self._location.storage()
             summary = storage.open(self._reactor.seconds())
             storage.close()
             self._hold()
         self.log.info(
-            "evcharge {version} listens on {address}; {workers} workers; data in {storage}: "
+            "evcharge {version} listens on {addresses}; {workers} workers; data in {storage}: "
             "{stations} stations, {users} users",
             version=__version__,
-            address=self.address,
+            addresses=self.addresses,
             workers=self._options["workers"],
             storage=self._location.name,
             stations=summary.stations,
@@ -146,28 +166,42 @@ class Workers(PortService):
             held.acquire()
             self._held = held
 
-    def _listening(self, port: IListeningPort) -> None:
-        super()._listening(port)
-        # Accepting is the workers' part.
-        port.stopReading()  # type: ignore[attr-defined]
+    def _read_again(self) -> None:
+        for worker in self._workers:
+            worker.hang_up()
 
     def _spawn(self, worker: Worker) -> None:
-        port: Any = self._port
+        sockets = {SOCKET + number: _fileno(door) for number, door in enumerate(self._doors)}
         self._reactor.spawnProcess(
             worker,
             sys.executable,
             [sys.executable, "-m", "evcharge.workers"],
             env=self._environment,
-            childFDs={STDIN: "w", STDOUT: "r", STDERR: "r", SOCKET: port.fileno()},
+            childFDs={STDIN: "w", STDOUT: "r", STDERR: "r", **sockets},
         )
 
     @inlineCallbacks
     def stopService(self) -> Any:
         super().stopService()
+        if self._certificate is not None:
+            self._certificate.stopService()
         yield DeferredList([worker.stop() for worker in self._workers])
         yield self._stop_listening()
         if self._held is not None:
             self._held.release()
+
+
+class SharedDoor(Door):
+    """A port that is opened here, and that the workers accept from."""
+
+    def _opened(self, port: IListeningPort) -> None:
+        super()._opened(port)
+        port.stopReading()  # type: ignore[attr-defined]
+
+
+def _fileno(door: Door) -> int:
+    port: Any = door.port
+    return int(port.fileno())
 
 
 class Worker(ProcessProtocol):
@@ -216,6 +250,11 @@ class Worker(ProcessProtocol):
             self._signal("TERM")
             self._late = self._clock.callLater(END_S, self._kill)
         return self._stopped
+
+    def hang_up(self) -> None:
+        """Have the process, if there is one, read the TLS certificate again."""
+        if self._again is None and self.transport is not None:
+            self._signal("HUP")
 
     def _kill(self) -> None:
         self.log.error(
@@ -341,9 +380,11 @@ def main() -> None:
         sys.exit("evcharge: a worker is started by twistd evcharge --workers")
     globalLogBeginner.beginLoggingTo([_log_to_parent()])
     options = options_from_line(line)
-    server = Server(
-        options, options["storage"].storage(shared=True), InheritedEndpoint(reactor), reactor
-    )
+    endpoints = [
+        InheritedEndpoint(reactor, SOCKET + number)
+        for number, _ in enumerate(listening_at(options))
+    ]
+    server = Server(options, options["storage"].storage(shared=True), endpoints, reactor)
     server.startService()
     reactor.addSystemEventTrigger("before", "shutdown", server.stopService)
 
@@ -401,14 +442,19 @@ class ParentWatch(FileDescriptor):
 
 @implementer(IStreamServerEndpoint)
 class InheritedEndpoint:
-    """Where the parent listens."""
+    """
+    Where the parent listens.
 
-    def __init__(self, reactor: Any) -> None:
+    :param descriptor: of the socket.
+    """
+
+    def __init__(self, reactor: Any, descriptor: int) -> None:
         self._reactor = reactor
+        self._descriptor = descriptor
 
     def listen(self, factory: IProtocolFactory) -> Deferred[IListeningPort]:
         """Accept drivers, as the other workers do."""
-        port = SharedPort(socket.socket(fileno=SOCKET), factory, self._reactor)
+        port = SharedPort(socket.socket(fileno=self._descriptor), factory, self._reactor)
         port.startListening()
         return succeed(port)
 

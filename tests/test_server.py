@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
@@ -24,9 +25,16 @@ LINE = '{"type":"START","data":{},"status":{},"timestamp":""}'
 class Server:
     """`twistd evcharge` on a free port of the loopback interface."""
 
-    def __init__(self, data: Path, *options: str, port: str = "tcp:0:interface=127.0.0.1") -> None:
+    def __init__(
+        self,
+        data: Path,
+        *options: str,
+        port: str = "tcp:0:interface=127.0.0.1",
+        before: Sequence[str] = (),
+    ) -> None:
         self.process = subprocess.Popen(
             [
+                *before,
                 sys.executable,
                 "-c",
                 "from twisted.scripts.twistd import run; run()",

@@ -27,6 +27,9 @@ ALLOWED = {
     "envelope": {"errors", "fields", "utils"},
     "sending": set(),
     "protocol": {"sending"},
+    "ports": set(),
+    "proxy": {"guards"},
+    "tls": {"ports"},
     "datasets": {"models", "utils"},
     "storage": {"storage", "models", "utils", "datasets"},
     "handlers": {

@@ -53,7 +53,7 @@ class ServerTests(TestCase):
         server.privilegedStartService()
         server.startService()
         (self.drivers,) = (s for s in server if isinstance(s, DriverService))
-        self.port = int(self.drivers.address.rsplit(":", 1)[1])
+        self.port = int(self.drivers.addresses.rsplit(":", 1)[1])
         return server
 
     async def connect(self) -> Driver:
@@ -172,6 +172,10 @@ class OptionsTests(SynchronousTestCase):
                 "line-timeout": 30,
                 "unread-timeout": 60,
                 "verbose": 0,
+                "tls-port": None,
+                "tls-certificate": None,
+                "tls-key": None,
+                "proxy-protocol": 0,
             },
         )
         self.assertTrue(Path(options["data"]).is_absolute())

@@ -467,7 +467,7 @@ class InProcessTests(TestCase):
         parent.startService()
         try:
             await ready(2)
-            endpoint = clientFromString(reactor, f"tcp:{parent.address}")
+            endpoint = clientFromString(reactor, f"tcp:{parent.addresses}")
             driver = await connectProtocol(endpoint, Driver())
             self.assertEqual((await driver.request("START"))["status"]["code"], 200)
             pids = [worker.transport.pid for worker in parent._workers]

@@ -23,6 +23,7 @@ CONNECTIONS = "connections"
 ADDRESS_CONNECTIONS = "address_connections"
 RATE = "rate"
 PENDING_LOGINS = "pending_logins"
+PROXY_HEADER = "proxy_header"
 IDLE = "idle"
 SLOW_LINE = "slow_line"
 UNREAD = "unread"
@@ -32,6 +33,7 @@ REASONS = {
     ADDRESS_CONNECTIONS: "too many connections from there (--max-connections-per-address)",
     RATE: "too many requests (--rate-per-connection, --rate-per-address)",
     PENDING_LOGINS: "too many users who have not paid (--max-pending-logins)",
+    PROXY_HEADER: "no PROXY header came (--proxy-protocol)",
     IDLE: "no request for too long (--idle-timeout)",
     SLOW_LINE: "a line that took too long (--line-timeout)",
     UNREAD: "replies left unread for too long (--unread-timeout)",

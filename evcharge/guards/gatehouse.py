@@ -46,7 +46,7 @@ class Gatehouse(Service):
     ) -> None:
         self._options = options
         self._clock = clock
-        self._on_refused = Refusals(counted)
+        self.on_refused = Refusals(counted)
         self.origins = Origins(clock.seconds)
         self.most_connections = make_room(options["max-connections"])
         self._logins = PendingLogins(
@@ -54,7 +54,7 @@ class Gatehouse(Service):
             options["max-pending-logins"],
             options["user-ttl"],
             clock.seconds,
-            self._on_refused,
+            self.on_refused,
         )
         self.around: Mapping[str, Guard] = {
             "LOGIN": self._logins.login,
@@ -76,7 +76,7 @@ class Gatehouse(Service):
             self._clock.seconds,
             per_connection,
             per_address,
-            self._on_refused,
+            self.on_refused,
         )
 
     def admission(self, inner: IProtocolFactory, controller: Controller | None) -> Admission:
@@ -92,7 +92,7 @@ class Gatehouse(Service):
             None if controller is None else controller.refuse,
             self.most_connections,
             self._options["max-connections-per-address"],
-            self._on_refused,
+            self.on_refused,
         )
 
     def watch(self, connections: Collection[DriverProtocol]) -> None:
@@ -103,7 +103,7 @@ class Gatehouse(Service):
                 for option in ("idle-timeout", "line-timeout", "unread-timeout")
             )
         )
-        self._patience = Patience(connections, self._clock, limits, self._on_refused)
+        self._patience = Patience(connections, self._clock, limits, self.on_refused)
 
     def startService(self) -> None:
         super().startService()

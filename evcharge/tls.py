@@ -1,0 +1,247 @@
+"""TLS: the certificate, and connections that can be closed by halves."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Mapping
+from datetime import datetime, timezone
+from typing import Any
+
+from cryptography import x509
+from OpenSSL import SSL
+from twisted.application.service import Service
+from twisted.internet.interfaces import (
+    IHalfCloseableProtocol,
+    IOpenSSLServerConnectionCreator,
+    IProtocolFactory,
+    IReactorTime,
+)
+from twisted.internet.ssl import CertificateOptions, TLSVersion
+from twisted.logger import Logger
+from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
+from zope.interface import implementer
+
+from evcharge.ports import CannotListen
+
+SOON_S = 14 * 86400.0
+"""How long before a certificate ends the log begins to warn, seconds."""
+
+
+class CertificateError(CannotListen):
+    """The certificate or its key cannot be used: names the option and the file."""
+
+
+@implementer(IOpenSSLServerConnectionCreator)
+class CertificateService(Service):
+    """
+    The certificate of new connections: read at the start, and again on SIGHUP.
+
+    :param options: of `twistd evcharge`.
+    :param on_read_again: called when it has been read again.
+    """
+
+    name = "certificate"
+    log = Logger()
+
+    def __init__(
+        self,
+        options: Mapping[str, Any],
+        reactor: Any,
+        on_read_again: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._on_read_again = on_read_again
+        self._certificate: str = options["tls-certificate"]
+        self._key: str = options["tls-key"]
+        self._reactor = reactor
+        self._context: SSL.Context | None = None
+        self._before: Any = None
+        """Who cared for SIGHUP before we did."""
+
+    def privilegedStartService(self) -> None:
+        # The key may be one that only root can read.
+        super().privilegedStartService()
+        self._read_once()
+
+    def startService(self) -> None:
+        super().startService()
+        self._read_once()
+        self._before = signal.signal(signal.SIGHUP, self._hung_up)
+
+    def stopService(self) -> None:
+        super().stopService()
+        signal.signal(signal.SIGHUP, self._before)
+
+    def _read_once(self) -> None:
+        if self._context is None:
+            self.read()
+
+    def _hung_up(self, *_: object) -> None:
+        self._reactor.callFromThread(self.read_again)
+
+    def read(self) -> None:
+        """Read the files. CertificateError: they cannot be used, and what was read before stays."""
+        first = self._first_certificate()
+        context = CertificateOptions(raiseMinimumTo=TLSVersion.TLSv1_2).getContext()
+        context.set_options(SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_COMPRESSION)
+        # There is nobody to ask for a passphrase.
+        context.set_passwd_cb(lambda *_: b"")
+        try:
+            context.use_certificate_chain_file(self._certificate)
+        except SSL.Error as error:
+            raise _unusable("certificate", self._certificate, error) from None
+        _readable("key", self._key)
+        try:
+            context.use_privatekey_file(self._key)
+        except SSL.Error as error:
+            if "mismatch" in str(error):
+                raise self._mismatch() from None
+            raise _unusable("key", self._key, error) from None
+        try:
+            context.check_privatekey()
+        except SSL.Error:
+            raise self._mismatch() from None
+        self._context = context
+        self._tell(first)
+
+    def _first_certificate(self) -> x509.Certificate:
+        content = _readable("certificate", self._certificate)
+        try:
+            return x509.load_pem_x509_certificates(content)[0]
+        except (ValueError, IndexError):
+            raise CertificateError(
+                f"--tls-certificate {self._certificate}: it holds no certificate in PEM form"
+            ) from None
+
+    def _mismatch(self) -> CertificateError:
+        return CertificateError(
+            f"--tls-key {self._key}: it is not the key of the certificate in {self._certificate}"
+        )
+
+    def _tell(self, certificate: x509.Certificate) -> None:
+        """Log which certificate there is, and whether it will do for a while."""
+        ends = certificate.not_valid_after_utc
+        left_s = (
+            ends - datetime.fromtimestamp(self._reactor.seconds(), timezone.utc)
+        ).total_seconds()
+        told = {
+            "subject": certificate.subject.rfc4514_string() or "no name",
+            "ends": ends.isoformat(),
+            "path": self._certificate,
+        }
+        if left_s < 0:
+            self.log.error("The TLS certificate of {subject} has ended at {ends} ({path})", **told)
+        elif left_s < SOON_S:
+            self.log.warn("The TLS certificate of {subject} ends at {ends} ({path})", **told)
+        else:
+            self.log.info("TLS certificate of {subject}, until {ends} ({path})", **told)
+
+    def read_again(self) -> None:
+        """Read the files anew; where they cannot be used, say so and go on with what there was."""
+        try:
+            self.read()
+        except CertificateError as error:
+            self.log.error("The TLS certificate stays as it was: {problem}", problem=str(error))
+        else:
+            self._on_read_again()
+
+    def serverConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> SSL.Connection:
+        """What encrypts a new connection."""
+        assert self._context is not None, "the certificate is read before anything listens"
+        return _Connection(self._context, tlsProtocol)
+
+
+def _readable(option: str, path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise CertificateError(f"--tls-{option} {path}: {os.strerror(error.errno or 0)}") from None
+
+
+def _unusable(option: str, path: str, error: SSL.Error) -> CertificateError:
+    reasons = [entry[-1] for entry in error.args[0]] if error.args else []
+    why = ", ".join(dict.fromkeys(filter(None, reasons))) or "it cannot be used"
+    return CertificateError(f"--tls-{option} {path}: {why}")
+
+
+class _Connection(SSL.Connection):
+    """
+    An OpenSSL connection of which the client may close its half.
+
+    Twisted drops a connection when the client's closing alert comes, and with it the replies that
+    are still being worked out.
+    """
+
+    def __init__(self, context: SSL.Context, protocol: Any) -> None:
+        super().__init__(context, None)
+        self._protocol = protocol
+
+    def recv(self, *args: Any, **more: Any) -> bytes:
+        try:
+            return super().recv(*args, **more)
+        except SSL.ZeroReturnError:
+            if self._protocol.disconnecting:
+                raise
+            self._protocol.client_ended()
+            # There is nothing to read, and will not be.
+            raise SSL.WantReadError() from None
+
+
+@implementer(IHalfCloseableProtocol)
+class _DriverTLS(TLSMemoryBIOProtocol):
+    """TLS around a driver's protocol, which may close its half too."""
+
+    transport: Any
+    _client_ended = False
+    _transport_ended = False
+
+    def makeConnection(self, transport: Any) -> None:
+        if hasattr(transport, "setTcpNoDelay"):
+            transport.setTcpNoDelay(True)
+            transport.setTcpKeepAlive(True)
+        super().makeConnection(transport)
+
+    def client_ended(self) -> None:
+        """The client has said that it will send no more."""
+        if not self._client_ended:
+            self._client_ended = True
+            inner: Any = self.wrappedProtocol
+            inner.readConnectionLost()
+
+    def readConnectionLost(self) -> None:
+        """
+        The client's FIN, with or without its closing alert.
+
+        Someone on the way could have forged one without; but a request that is cut short is no
+        JSON object.
+        """
+        self._transport_ended = True
+        if self.disconnecting:
+            self.transport.loseConnection()
+        else:
+            self.client_ended()
+
+    def writeConnectionLost(self) -> None:
+        """Nothing here closes the transport by halves."""
+
+    def loseWriteConnection(self) -> None:
+        """Say that no more will be sent; the connection ends when the client says the same."""
+        self.loseConnection()
+
+    def loseConnection(self) -> None:
+        super().loseConnection()
+        if self._transport_ended:
+            # The client's closing alert will not come any more.
+            self.transport.loseConnection()
+
+
+class TLSFactory(TLSMemoryBIOFactory):
+    """Encrypts the connections of `inner`, which must be half-closeable."""
+
+    protocol = _DriverTLS
+
+    def __init__(
+        self, certificate: CertificateService, inner: IProtocolFactory, clock: IReactorTime
+    ) -> None:
+        super().__init__(certificate, False, inner, clock)

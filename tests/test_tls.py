@@ -1,0 +1,397 @@
+"""TLS on real sockets: half-closing, hanging up, renewal of the certificate, and mistakes."""
+
+import contextlib
+import datetime
+import json
+import os
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import warnings
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from OpenSSL import SSL
+from twisted.python.usage import UsageError
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
+
+from evcharge.options import Options
+from tests.test_hostile import memory_kib
+from tests.test_server import LINE, Server, ServerTestCase
+
+REQUEST = LINE.encode() + b"\n"
+LOGIN = (
+    b'{"type":"LOGIN","data":{"user_name":"Ana","selected_car":"Tesla Model 3","battery_car":40},'
+    b'"status":{},"timestamp":""}\n'
+)
+
+
+def make_certificate(folder: Path, name: str = "localhost", days: int = 30) -> tuple[Path, Path]:
+    """A certificate for this machine, signed by itself, and its key: the paths of both."""
+    folder.mkdir(exist_ok=True)
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime.datetime.now(datetime.timezone.utc)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=60))
+        .not_valid_after(now + datetime.timedelta(days=days))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), False)
+        .sign(key, hashes.SHA256())
+    )
+    paths = folder / "certificate.pem", folder / "key.pem"
+    paths[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    paths[1].write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    return paths
+
+
+class TLSTestCase(ServerTestCase):
+    """A real server that speaks TLS on one port and plain text on another."""
+
+    def serve(self, *options: str, days: int = 30) -> Server:
+        self.folder = Path(self.mktemp()).absolute()
+        self.certificate, self.key = make_certificate(self.folder, days=days)
+        server = self.start(Path(self.mktemp()), *self.tls(), *options).wait()
+        line = server.log[-1]
+        self.tls_port = int(line.split("TLS on ")[1].split(";")[0].rsplit(":", 1)[1])
+        return server
+
+    def tls(self) -> list[str]:
+        return [
+            "--tls-port",
+            "tcp:0:interface=127.0.0.1",
+            "--tls-certificate",
+            str(self.certificate),
+            "--tls-key",
+            str(self.key),
+        ]
+
+    def connect(self, name: str = "localhost") -> ssl.SSLSocket:
+        context = ssl.create_default_context(cafile=str(self.certificate))
+        plain = socket.create_connection(("127.0.0.1", self.tls_port), 20)
+        client = context.wrap_socket(plain, server_hostname=name)
+        self.addCleanup(client.close)
+        return client
+
+    def line(self, client: ssl.SSLSocket) -> dict:
+        got = b""
+        while not got.endswith(b"\n"):
+            more = client.recv(1)
+            if not more:
+                raise ConnectionError("no reply")
+            got += more
+        return json.loads(got)
+
+    def wait_for(self, server: Server, text: str) -> None:
+        """Wait until the log has `text`; the test's own time limit ends it otherwise."""
+        while text not in "".join(server.log):
+            self.assertIsNone(server.process.poll())
+
+    def ended(self, client: ssl.SSLSocket) -> bytes:
+        """All that comes until the server's closing alert; an error where the connection breaks."""
+        return b"".join(iter(lambda: client.recv(65536), b""))
+
+
+class ConnectionTests(TLSTestCase):
+    """Connections over TLS do as plain ones do."""
+
+    def test_both_ports(self) -> None:
+        """The same server answers on both ports; the certificate is the one it was given."""
+        server = self.serve()
+        client = self.connect()
+        client.sendall(LOGIN)
+        user = self.line(client)["data"]["user_id"]
+        self.assertIn(client.version(), ("TLSv1.2", "TLSv1.3"))
+        reply = self.client(server).request("NAVIGATION", user_id=user, route_distance=1)
+        self.assertTrue(reply["data"]["can_complete"])
+
+    def test_pipelined(self) -> None:
+        """Requests in many records are answered in order, and so are those of one."""
+        self.serve()
+        client = self.connect()
+        for chunk in (REQUEST * 300, LOGIN * 100):
+            client.sendall(chunk)
+            for _ in range(chunk.count(b"\n")):
+                self.assertEqual(self.line(client)["status"]["code"], 200)
+
+    def test_half_close(self) -> None:
+        """After the client's closing alert all that it asked is answered, then the server ends."""
+        self.serve()
+        # Python's own sockets read no more once they have sent it.
+        context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+        context.set_timeout(20)
+        plain = socket.create_connection(("127.0.0.1", self.tls_port))
+        self.addCleanup(plain.close)
+        client = SSL.Connection(context, plain)
+        client.set_connect_state()
+        client.do_handshake()
+        client.sendall(LOGIN * 20 + REQUEST)
+        client.shutdown()
+        got = b""
+        with self.assertRaises(SSL.ZeroReturnError):
+            while True:
+                got += client.recv(65536)
+        codes = [json.loads(line)["status"]["code"] for line in got.splitlines()]
+        self.assertEqual(codes, [200] * 21)
+
+    def test_openssl(self) -> None:
+        """`openssl s_client` gets its replies."""
+        if shutil.which("openssl") is None:
+            raise SkipTest("openssl is not on this machine")
+        self.serve()
+        command = ["openssl", "s_client", "-quiet", "-no_ign_eof", "-verify_return_error"]
+        command += ["-CAfile", str(self.certificate), "-connect", f"127.0.0.1:{self.tls_port}"]
+        client = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
+        client.stdin.write(LOGIN)
+        client.stdin.flush()
+        reply = json.loads(client.stdout.readline())
+        client.communicate(timeout=20)
+        self.assertEqual(reply["status"]["code"], 200)
+
+    def test_fin(self) -> None:
+        """A client that ends its half without the alert gets its replies too."""
+        server = self.serve()
+        client = self.connect()
+        client.sendall(LOGIN * 5)
+        raw = socket.socket(fileno=os.dup(client.fileno()))
+        raw.settimeout(20)
+        raw.shutdown(socket.SHUT_WR)
+        codes = [self.line(client)["status"]["code"] for _ in range(5)]
+        self.assertEqual(codes, [200] * 5)
+        self.assertEqual(self.ended(client), b"")
+        raw.close()
+        self.assertEqual(server.end(), -signal.SIGTERM)
+
+    def test_too_large(self) -> None:
+        """A line over the limit gets its reply, then a closing alert and no broken connection."""
+        self.serve()
+        client = self.connect()
+        client.sendall(b"x" * 300_000)
+        self.assertEqual(self.line(client)["status"]["code"], 413)
+        self.assertEqual(self.ended(client), b"")
+
+    def test_drain(self) -> None:
+        """At the server's end what was read is answered, and idle clients hear of it properly."""
+        server = self.serve()
+        idle, busy = self.connect(), self.connect()
+        idle.sendall(REQUEST)
+        self.line(idle)
+        busy.sendall(LOGIN * 50)
+        self.line(busy)
+        server.process.send_signal(signal.SIGTERM)
+        self.assertEqual(self.ended(idle), b"")
+        replies = self.ended(busy).splitlines()
+        self.assertEqual({json.loads(reply)["status"]["code"] for reply in replies}, {200})
+        self.assertEqual(len(replies), 49)
+        busy.close()
+        idle.close()
+        self.assertEqual(server.process.wait(20), -signal.SIGTERM)
+
+    def test_not_reading(self) -> None:
+        """A client that does not read is not read from, and takes little memory."""
+        server = self.serve("--unread-timeout", "1")
+        client = self.connect()
+        client.settimeout(0.5)
+        before = memory_kib(server)
+        sent = 0
+        try:
+            while sent < 50_000_000:
+                sent += client.send(REQUEST * 200)
+        except (TimeoutError, ssl.SSLWantWriteError, ConnectionError, ssl.SSLEOFError):
+            pass
+        self.assertLess(sent, 50_000_000)
+        self.assertLess(memory_kib(server) - before, 10 * 1024)
+        self.wait_for(server, "replies left unread")
+
+    def test_plain_text(self) -> None:
+        """Plain text on the TLS port, and TLS on the plain one, end tidily."""
+        server = self.serve()
+        with socket.create_connection(("127.0.0.1", self.tls_port), 20) as client:
+            client.sendall(REQUEST)
+            self.assertNotIn(b"Sucesso", b"".join(iter(lambda: client.recv(65536), b"")))
+        context = ssl.create_default_context(cafile=str(self.certificate))
+        plain = socket.create_connection(("127.0.0.1", server.port), 20)
+        self.addCleanup(plain.close)
+        with self.assertRaises(OSError):
+            context.wrap_socket(plain, server_hostname="localhost")
+        self.connect().close()
+        server.end()
+        self.assertNotIn("Traceback", "".join(server.log))
+
+    def test_no_handshake(self) -> None:
+        """A client that never ends its handshake is not waited for, and counts as a connection."""
+        server = self.serve("--idle-timeout", "0.5", "--max-connections", "1")
+        with socket.create_connection(("127.0.0.1", self.tls_port), 20) as client:
+            client.sendall(b"\x16\x03\x01")
+            with contextlib.suppress(ConnectionResetError):
+                self.assertEqual(client.recv(1), b"")
+        self.wait_for(server, "no request for too long")
+
+    def test_versions(self) -> None:
+        """TLS 1.1 is refused, 1.2 and 1.3 are spoken."""
+        self.serve()
+        for version, spoken in (
+            (ssl.TLSVersion.TLSv1_1, False),
+            (ssl.TLSVersion.TLSv1_2, True),
+            (ssl.TLSVersion.TLSv1_3, True),
+        ):
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            context.load_verify_locations(self.certificate)
+            context.set_ciphers("DEFAULT:@SECLEVEL=0")
+            with warnings.catch_warnings():
+                # Asking for an old version is warned of.
+                warnings.simplefilter("ignore")
+                context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
+                context.maximum_version = version
+            with socket.create_connection(("127.0.0.1", self.tls_port), 20) as plain:
+                if not spoken:
+                    with self.assertRaises(OSError):
+                        context.wrap_socket(plain, server_hostname="localhost")
+                    continue
+                with context.wrap_socket(plain, server_hostname="localhost") as client:
+                    client.sendall(REQUEST)
+                    self.assertEqual(self.line(client)["status"]["code"], 200)
+
+
+class RenewalTests(TLSTestCase):
+    """SIGHUP."""
+
+    def test_renewal(self) -> None:
+        """New connections get the new certificate, and those that are open go on."""
+        server = self.serve()
+        client = self.connect()
+        old = client.getpeercert(True)
+        make_certificate(self.folder, "renewed")
+        server.process.send_signal(signal.SIGHUP)
+        self.wait_for(server, "CN=renewed")
+        self.assertNotEqual(self.connect().getpeercert(True), old)
+        client.sendall(REQUEST)
+        self.assertEqual(self.line(client)["status"]["code"], 200)
+
+    def test_broken_renewal(self) -> None:
+        """Files that cannot be used are named in the log, and the old ones stay."""
+        server = self.serve()
+        old = self.connect().getpeercert(True)
+        other, _ = make_certificate(self.folder / "other")
+        kept = self.certificate.read_bytes()
+        for content, word in ((b"", "no certificate"), (other.read_bytes(), "not the key")):
+            self.certificate.write_bytes(content)
+            server.process.send_signal(signal.SIGHUP)
+            self.wait_for(server, word)
+        self.certificate.write_bytes(kept)
+        self.assertEqual(self.connect().getpeercert(True), old)
+
+    def test_workers(self) -> None:
+        """All workers read it again."""
+        data = Path(self.mktemp()).absolute()
+        server = self.serve("--workers", "2", "--storage", f"sqlite:///{data}.db")
+        client = self.connect()
+        client.sendall(REQUEST)
+        self.assertEqual(self.line(client)["status"]["code"], 200)
+        make_certificate(self.folder, "renewed")
+        self.wait_for(server, "worker 1: evcharge.tls")
+        self.wait_for(server, "worker 2: evcharge.tls")
+        server.process.send_signal(signal.SIGHUP)
+        while "".join(server.log).count("CN=renewed") < 3:
+            self.assertIsNone(server.process.poll())
+        for _ in range(10):
+            self.connect().sendall(REQUEST)
+        self.assertEqual(server.end(), -signal.SIGTERM)
+
+    def test_old(self) -> None:
+        """The log tells of a certificate that has ended, or soon will."""
+        server = self.serve(days=13)
+        self.assertIn("ends at", "".join(server.log))
+        server.end()
+        server = self.serve(days=-1)
+        self.assertIn("has ended", "".join(server.log))
+
+
+class MistakeTests(TLSTestCase):
+    """Files and options that are wrong."""
+
+    def refused(self, *words: str) -> None:
+        server = self.start(Path(self.mktemp()), *self.tls())
+        out, err = server.process.communicate(timeout=20)
+        self.assertEqual(server.process.returncode, 1, out + err)
+        self.assertNotIn("Traceback", out + err)
+        for word in words:
+            self.assertIn(word, err.splitlines()[-1])
+
+    def test_files(self) -> None:
+        """Each mistake is one line that names the option and the file, and status 1."""
+        folder = Path(self.mktemp()).absolute()
+        good = make_certificate(folder)
+        other = make_certificate(folder / "other")
+        locked = folder / "locked.pem"
+        locked.write_bytes(
+            serialization.load_pem_private_key(good[1].read_bytes(), None).private_bytes(
+                serialization.Encoding.PEM,
+                serialization.PrivateFormat.PKCS8,
+                serialization.BestAvailableEncryption(b"secret"),
+            )
+        )
+        garbage = folder / "garbage.pem"
+        garbage.write_text("-----BEGIN CERTIFICATE-----\nnot\n-----END CERTIFICATE-----\n")
+        for certificate, key, *words in (
+            (folder / "none.pem", good[1], "--tls-certificate", "none.pem", "No such file"),
+            (good[0], folder / "none.pem", "--tls-key", "none.pem", "No such file"),
+            (good[0], other[1], "--tls-key", str(other[1]), "not the key of"),
+            (good[1], good[1], "--tls-certificate", "no certificate"),
+            (garbage, good[1], "--tls-certificate", "garbage.pem", "no certificate"),
+            (good[0], good[0], "--tls-key", "certificate.pem"),
+            (good[0], locked, "--tls-key", "locked.pem"),
+        ):
+            self.certificate, self.key = certificate, key
+            self.refused(*words)
+
+
+class OptionTests(SynchronousTestCase):
+    """The options by themselves."""
+
+    def test_all_or_none(self) -> None:
+        """What is missing is named."""
+        for given, missing in (
+            (["--tls-port=1"], "--tls-certificate and --tls-key"),
+            (["--tls-port=1", "--tls-key=k"], "--tls-certificate"),
+            (["--tls-certificate=c", "--tls-key=k"], "--tls-port"),
+        ):
+            error = self.assertRaises(UsageError, Options().parseOptions, given)
+            self.assertEqual(str(error), f"TLS needs {missing} too")
+
+    def test_plain_port(self) -> None:
+        """Beside TLS the plain port is for this machine only, unless it is asked for."""
+        options = Options()
+        options.parseOptions(["--tls-port=8889", "--tls-certificate=c", "--tls-key=k"])
+        self.assertEqual(options["port"], "tcp:8888:interface=127.0.0.1")
+        self.assertEqual(options["tls-port"], "tcp:8889")
+        self.assertTrue(Path(options["tls-key"]).is_absolute())
+        options = Options()
+        options.parseOptions(["--tls-port=1", "--tls-certificate=c", "--tls-key=k", "-p", "5"])
+        self.assertEqual(options["port"], "tcp:5")
+
+    def test_wrong_port(self) -> None:
+        """A port that is none is named; so is one that workers cannot share."""
+        error = self.assertRaises(UsageError, Options().parseOptions, ["--tls-port=70000"])
+        self.assertIn("--tls-port must be a number", str(error))
+        tls = ["--tls-certificate=c", "--tls-key=k", "--workers=2", "--storage=sqlite:///a.db"]
+        given = [*tls, "--tls-port=haproxy:tcp:8889"]
+        error = self.assertRaises(UsageError, Options().parseOptions, given)
+        self.assertIn("--tls-port that is tcp:", str(error))
