@@ -1,5 +1,6 @@
 """Limits, each at its edge: connections, requests a second, pending logins, time."""
 
+import itertools
 import json
 
 from hypothesis import given
@@ -76,8 +77,9 @@ class OriginTests(SynchronousTestCase):
         address = IPv4Address("TCP", THERE, 1)
         visits = [origins.welcome(address), origins.welcome(address)]
         self.assertEqual((len(origins), origins.connections), (1, 2))
-        for visit in visits:
-            visit.leave()
+        visits[0].leave()
+        self.assertEqual((len(origins), origins.at(address).connections), (1, 1))
+        visits[1].leave()
         self.assertEqual((len(origins), origins.connections), (0, 0))
 
 
@@ -177,6 +179,16 @@ class RateTests(GuardTestCase):
         self.assertTrue(connection[1].write_closed)
         self.assertEqual(server.refused, ["rate"])
         self.assertEqual(self.ask(server.connect()), [404])
+
+    def test_patient(self) -> None:
+        """However much was too much, and however long nothing came: there is a burst, no more."""
+        for pause, passes in ((LEAST_BURST / 2, False), (LEAST_BURST / 2 + 0.5, True)):
+            bucket = Bucket.full(2.0, 0.0)
+            for _ in range(1000):
+                bucket.take(0.0)
+            self.assertEqual(bucket.take(pause), passes)
+        passed = sum(bucket.take(1000.0) for _ in range(100))
+        self.assertEqual(passed, LEAST_BURST)
 
     def test_higher_rate(self) -> None:
         """A rate over ten a second lets as many come at once as in a second."""
@@ -291,12 +303,12 @@ class PendingLoginTests(GuardTestCase):
     def test_full_station(self) -> None:
         """A payment that takes nothing leaves the user pending."""
         server = self.serve("--max-pending-logins", "1")
-        connection = server.connect(HERE)
-        while True:
-            user = self.login(connection)[1]
+        for number in itertools.count(1):
+            other = server.connect(f"192.0.2.{number}")
+            user = self.login(other)[1]
             line = self.line("PAYMENT", user_id=user, id_station=1, confirmation=True)
-            connection[0].dataReceived(line)
-            if not self.replies(connection[1])[0]["data"]["confirmation"]:
+            other[0].dataReceived(line)
+            if not self.replies(other[1])[0]["data"]["confirmation"]:
                 break
         connection = server.connect(THERE)
         user = self.login(connection)[1]

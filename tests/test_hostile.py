@@ -3,6 +3,7 @@
 import json
 import resource
 import selectors
+import signal
 import socket
 import statistics
 import subprocess
@@ -207,6 +208,22 @@ class LimitTests(ServerTestCase):
             self.assertEqual(json.loads(refused.replies.readline())["status"]["code"], 503)
         login = {"user_name": "Ana", "selected_car": "Tesla Model 3", "battery_car": 40}
         self.assertEqual(clients[0].request("LOGIN", **login)["status"]["code"], 200)
+
+    def test_rush(self) -> None:
+        """Many who come at once are let in one after another, none has to try again."""
+        server = self.start(Path(self.mktemp())).wait()
+        server.process.send_signal(signal.SIGSTOP)
+        clients = []
+        for _ in range(400):
+            # A second later the network would ask again by itself.
+            client = socket.create_connection(("127.0.0.1", server.port), 0.9)
+            self.addCleanup(client.close)
+            clients.append(client)
+        server.process.send_signal(signal.SIGCONT)
+        for client in clients:
+            client.settimeout(20)
+            client.sendall(START)
+            self.assertIn(b"Sucesso", client.recv(1 << 20))
 
     def test_edge(self) -> None:
         """The connection over the limit is told; when another one has left, the next is let in."""

@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from evcharge.protocol import LINES_PER_TURN, LINGER_S, DriverFactory
+from evcharge.protocol import LINES_PER_TURN, LINGER_S, TURN_S, DriverFactory
 from evcharge.testing import MemoryServer, MemoryTransport
 
 
@@ -45,6 +45,19 @@ class DriverProtocolTests(SynchronousTestCase):
         self.protocol.dataReceived(b"d\n")
         self.answer(3)
         self.assertEqual(self.transport.take(), b"re:cd\n")
+
+    def test_turns(self) -> None:
+        """One whose requests take long gives way to others sooner than one whose do not."""
+
+        def slow(line: bytes, visitor: object) -> bytes:
+            self.clock.rightNow += TURN_S / 2
+            return b"."
+
+        self.factory.dispatch = slow
+        self.protocol.dataReceived(b"a\n" * 10)
+        self.assertEqual(self.transport.take(), b".\n" * 3)
+        self.clock.advance(0)
+        self.assertEqual(self.transport.take(), b".\n" * 7)
 
     def test_half_close(self) -> None:
         """After the client's end every reply is sent, the last line's too, then ours follows."""

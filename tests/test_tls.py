@@ -14,13 +14,14 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 from OpenSSL import SSL
 from twisted.python.usage import UsageError
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from evcharge.options import Options
+from evcharge.protocol import LINGER_S
 from tests.test_hostile import memory_kib
 from tests.test_server import LINE, Server, ServerTestCase
 
@@ -84,7 +85,8 @@ class TLSTestCase(ServerTestCase):
     def connect(self, name: str = "localhost") -> ssl.SSLSocket:
         context = ssl.create_default_context(cafile=str(self.certificate))
         plain = socket.create_connection(("127.0.0.1", self.tls_port), 20)
-        client = context.wrap_socket(plain, server_hostname=name)
+        # An end without the closing alert is an error to us.
+        client = context.wrap_socket(plain, server_hostname=name, suppress_ragged_eofs=False)
         self.addCleanup(client.close)
         return client
 
@@ -176,6 +178,9 @@ class ConnectionTests(TLSTestCase):
         codes = [self.line(client)["status"]["code"] for _ in range(5)]
         self.assertEqual(codes, [200] * 5)
         self.assertEqual(self.ended(client), b"")
+        # And no closing alert is waited for that cannot come.
+        raw.settimeout(LINGER_S / 2)
+        self.assertEqual(raw.recv(1), b"")
         raw.close()
         self.assertEqual(server.end(), -signal.SIGTERM)
 
@@ -186,6 +191,11 @@ class ConnectionTests(TLSTestCase):
         client.sendall(b"x" * 300_000)
         self.assertEqual(self.line(client)["status"]["code"], 413)
         self.assertEqual(self.ended(client), b"")
+        # Once both have said so the connection ends.
+        plain = client.unwrap()
+        plain.settimeout(LINGER_S / 2)
+        self.assertEqual(plain.recv(1), b"")
+        plain.close()
 
     def test_drain(self) -> None:
         """At the server's end what was read is answered, and idle clients hear of it properly."""
@@ -348,6 +358,14 @@ class MistakeTests(TLSTestCase):
                 serialization.BestAvailableEncryption(b"secret"),
             )
         )
+        other_kind = folder / "rsa.pem"
+        other_kind.write_bytes(
+            rsa.generate_private_key(65537, 2048).private_bytes(
+                serialization.Encoding.PEM,
+                serialization.PrivateFormat.PKCS8,
+                serialization.NoEncryption(),
+            )
+        )
         garbage = folder / "garbage.pem"
         garbage.write_text("-----BEGIN CERTIFICATE-----\nnot\n-----END CERTIFICATE-----\n")
         for certificate, key, *words in (
@@ -356,6 +374,7 @@ class MistakeTests(TLSTestCase):
             (good[0], other[1], "--tls-key", str(other[1]), "not the key of"),
             (good[1], good[1], "--tls-certificate", "no certificate"),
             (garbage, good[1], "--tls-certificate", "garbage.pem", "no certificate"),
+            (good[0], other_kind, "--tls-key", "rsa.pem", "not the key of"),
             (good[0], good[0], "--tls-key", "certificate.pem"),
             (good[0], locked, "--tls-key", "locked.pem"),
         ):

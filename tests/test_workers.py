@@ -26,8 +26,7 @@ from twisted.python.failure import Failure
 from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from evcharge.storage.urls import without_password
-from evcharge.storage.urls import STORAGE_VARIABLE
+from evcharge.storage.urls import STORAGE_VARIABLE, without_password
 from evcharge.tap import Options, makeService
 from evcharge.workers import (
     ACCEPT_PAUSE_S,
