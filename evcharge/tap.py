@@ -19,6 +19,7 @@ from twisted.internet.interfaces import (
 from twisted.logger import Logger
 
 from evcharge import __version__
+from evcharge.clock import SteadyClock
 from evcharge.controller import Controller, journey
 from evcharge.errors import TOO_LARGE
 from evcharge.guards.gatehouse import Gatehouse
@@ -123,6 +124,7 @@ class Server(MultiService):
     storage, which no one uses any more.
 
     :param storage: not open yet.
+    :param clock: by which `reactor` goes.
     :param endpoints: where drivers come: one for each of :func:`evcharge.ports.listening_at`.
     """
 
@@ -134,8 +136,10 @@ class Server(MultiService):
         storage: Storage,
         endpoints: Sequence[IStreamServerEndpoint],
         reactor: Any,
+        clock: SteadyClock,
     ) -> None:
         super().__init__()
+        clock.setServiceParent(self)
         now = reactor.seconds
         self._options = options
         self._reactor = reactor
@@ -145,7 +149,7 @@ class Server(MultiService):
             thread,
             reactor,
             storage.patience_s,
-            # Unlike a timer, it cares for no clock that is set back.
+            # It costs less than a timer of no time.
             reactor.callFromThread,
             storage.interrupt,
         )
@@ -280,10 +284,12 @@ def makeService(options: Options) -> Service:
     from twisted.internet import reactor
 
     hide_passwords(without_password)
+    clock = SteadyClock()
+    clock.rule(reactor)
     endpoints = [endpoint(reactor, description) for description in listening_at(options)]
     if options["workers"] > 1:
         # It makes a server of its own in each of its processes, and so has to know this module.
         from evcharge.workers import Workers
 
-        return Workers(options, endpoints, reactor)
-    return Server(options, options["storage"].storage(), endpoints, reactor)
+        return Workers(options, endpoints, reactor, clock)
+    return Server(options, options["storage"].storage(), endpoints, reactor, clock)

@@ -58,6 +58,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from evcharge import __version__
+from evcharge.clock import SteadyClock
 from evcharge.ports import Door, PortService, listening_at
 from evcharge.storage.urls import STORAGE_VARIABLE, Location
 from evcharge.tap import ANSWER_S, FLUSH_S, Server, or_exit
@@ -97,8 +98,13 @@ class Workers(PortService):
     log = Logger()
 
     def __init__(
-        self, options: Mapping[str, Any], endpoints: Sequence[IStreamServerEndpoint], reactor: Any
+        self,
+        options: Mapping[str, Any],
+        endpoints: Sequence[IStreamServerEndpoint],
+        reactor: Any,
+        clock: SteadyClock,
     ) -> None:
+        self._clock = clock
         nobody = Factory()
         nobody.noisy = False
         super().__init__(
@@ -127,20 +133,20 @@ class Workers(PortService):
     def privilegedStartService(self) -> None:
         with or_exit():
             super().privilegedStartService()
-            if self._certificate is not None:
-                # Mistakes in it are told once, and not by each worker.
-                self._certificate.privilegedStartService()
 
     def startService(self) -> None:
         with or_exit():
             super().startService()
             if self._certificate is not None:
+                # Mistakes in it are told once, and not by each worker. Not before privileges are
+                # laid down: the workers have to read it without them.
                 self._certificate.startService()
             # Alone, for once: mistakes are told here, and the workers find everything made.
             storage = self._location.storage()
             summary = storage.open(self._reactor.seconds())
             storage.close()
             self._hold()
+        self._clock.startService()
         self.log.info(
             "evcharge {version} listens on {addresses}; {workers} workers; data in {storage}: "
             "{stations} stations, {users} users",
@@ -183,6 +189,7 @@ class Workers(PortService):
     @inlineCallbacks
     def stopService(self) -> Any:
         super().stopService()
+        self._clock.stopService()
         if self._certificate is not None:
             self._certificate.stopService()
         yield DeferredList([worker.stop() for worker in self._workers])
@@ -380,11 +387,13 @@ def main() -> None:
         sys.exit("evcharge: a worker is started by twistd evcharge --workers")
     globalLogBeginner.beginLoggingTo([_log_to_parent()])
     options = options_from_line(line)
+    clock = SteadyClock()
+    clock.rule(reactor)
     endpoints = [
         InheritedEndpoint(reactor, SOCKET + number)
         for number, _ in enumerate(listening_at(options))
     ]
-    server = Server(options, options["storage"].storage(shared=True), endpoints, reactor)
+    server = Server(options, options["storage"].storage(shared=True), endpoints, reactor, clock)
     server.startService()
     reactor.addSystemEventTrigger("before", "shutdown", server.stopService)
 

@@ -103,16 +103,6 @@ class GroupCommitTests(SynchronousTestCase):
             self.assertEqual([self.successResultOf(d) for d in waiting], ["D", "E"])
             self.clock.advance(1)
 
-    def test_clock_set_back(self) -> None:
-        """A clock that is set back an hour makes no rest of an hour."""
-        self.took(0.004)
-        (first,) = self.submit("d")
-        self.clock.rightNow -= 3600
-        (second,) = self.submit("e")
-        self.assertEqual(self.last(), ["d", "e"])
-        self.end(["D", "E"])
-        self.assertEqual((self.successResultOf(first), self.successResultOf(second)), ("D", "E"))
-
     def test_most(self) -> None:
         """A batch has a bound; what is over goes with the next."""
         self.submit("first", *range(MOST_AT_ONCE + 1))

@@ -31,13 +31,13 @@ class Server:
         *options: str,
         port: str = "tcp:0:interface=127.0.0.1",
         before: Sequence[str] = (),
+        launch: Sequence[str] = ("-c", "from twisted.scripts.twistd import run; run()"),
     ) -> None:
         self.process = subprocess.Popen(
             [
                 *before,
                 sys.executable,
-                "-c",
-                "from twisted.scripts.twistd import run; run()",
+                *launch,
                 "--nodaemon",
                 "--pidfile=",
                 "evcharge",

@@ -27,6 +27,7 @@ ALLOWED = {
     "envelope": {"errors", "fields", "utils"},
     "sending": set(),
     "protocol": {"sending"},
+    "clock": set(),
     "ports": set(),
     "proxy": {"guards"},
     "tls": {"ports"},

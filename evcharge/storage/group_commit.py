@@ -121,11 +121,10 @@ class GroupCommit(Generic[Operation]):
         if self._batch or (self._starting and self._rest is None):
             return
         rest = self._rest_until - self._clock.seconds()
-        if 0 < rest < 2 * LONGEST_REST_S:
+        if rest > 0:
             self._starting = True
             self._rest = self._rest or self._clock.callLater(rest, self._next_batch)
             return
-        # It is over; or the clock was set back, and with it every timer put off.
         if self._rest is not None:
             self._rest.cancel()
             self._rest = None
