@@ -45,6 +45,9 @@ Guard: TypeAlias = Callable[[Callable[[Data], Eventual[Reply]], Data, Any], Even
 
 NO_GUARDS: Mapping[str, Guard] = {}
 
+UNKNOWN = "unknown"
+"""What requests of a type that there is not are counted under."""
+
 
 def journey(
     perform: Perform,
@@ -97,6 +100,7 @@ class Controller:
     :param now: the present, seconds since the epoch.
     :param language: of the texts, "pt" or "en".
     :param verbose: whether to log a line for each request.
+    :param answered: called with the type, the code and the seconds it took, for each request.
     :param guards: by message type; may refuse a request, or take note of its reply.
     """
 
@@ -109,7 +113,9 @@ class Controller:
         language: str = "pt",
         verbose: bool = False,
         guards: Mapping[str, Guard] = NO_GUARDS,
+        answered: Callable[[str, int, float], None] | None = None,
     ) -> None:
+        self._answered = answered
         self._handlers = handlers
         self._guards = guards
         self._now = now
@@ -129,7 +135,12 @@ class Controller:
         :return: the reply, whatever the line and whatever happens, or a Deferred that fires with
             it; cancelled, it fires with `unavailable`, though what was begun may still be done.
         """
-        request = decode(line)
+        if self._answered is None:
+            request = decode(line)
+        else:
+            began = self._now()
+            request = decode(line)
+            request.began = began
         if request.failure is not None:
             return self._failed(Failure(request.failure), request)
         handler = self._handlers.get(request.type)
@@ -153,6 +164,7 @@ class Controller:
     def refuse(self, outcome: Outcome, line: bytes | None = None) -> bytes:
         """The reply to a line that is not carried out, or to one who is not even listened to."""
         request = Request() if line is None else decode(line)
+        request.began = self._now()
         return self._failed(Failure(RequestFailed(outcome)), request)
 
     def _done(self, reply: Reply, request: Request) -> bytes:
@@ -196,6 +208,12 @@ class Controller:
         self, request: Request, outcome: Outcome, message: str, data: Mapping[str, Any]
     ) -> bytes:
         now = self._now()
+        if self._answered is not None:
+            kind = request.type
+            if kind not in self._handlers and kind != UNREADABLE_TYPE:
+                # What a client makes up is no label.
+                kind = UNKNOWN
+            self._answered(kind, outcome.code, now - request.began)
         if self._verbose:
             user_id = request.data.get("user_id")
             self.log.info(
@@ -204,5 +222,6 @@ class Controller:
                 code=outcome.code,
                 reason=outcome.reason or "ok",
                 user=f"{user_id[:8]!r}…" if isinstance(user_id, str) and user_id else "-",
+                asked_for=True,
             )
         return encode(request.type, data, outcome.code, message, iso_utc(now), request.id)

@@ -52,6 +52,8 @@ class Request:
     data: Mapping[str, Any] = attrs.field(factory=dict)
     id: str | int | None = None
     failure: RequestFailed | None = None
+    began: float = 0.0
+    """When it came, seconds since the epoch, where somebody counts how long it takes."""
 
 
 def _whole_or_infinite(digits: str) -> int | float:

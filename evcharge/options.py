@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from twisted.internet.endpoints import serverFromString
@@ -15,6 +15,7 @@ from evcharge import __version__
 from evcharge.errors import LANGUAGES
 from evcharge.guards.admission import MOST_PER_ADDRESS
 from evcharge.guards.logins import MOST_PENDING
+from evcharge.logs import FORMATS, OBSERVER, Throttle, choose
 from evcharge.storage.urls import STORAGE_VARIABLE, parse
 from evcharge.utils.numbers import finite_number, whole_number
 
@@ -25,6 +26,9 @@ MOST_WORKERS = 64
 
 SHARED_ENDPOINTS = ("tcp", "tcp6", "unix")
 """Endpoints that are a listening socket and nothing more: several processes can accept from it."""
+
+LAYERED_ENDPOINTS = ("ssl", "haproxy")
+"""Endpoints that put a layer of their own between the socket and what they serve."""
 
 
 def _number(option: str, least: float, most: float) -> Callable[[str], float]:
@@ -70,10 +74,13 @@ def _endpoint(option: str, where: str = "") -> Callable[[str], str]:
     return coerce
 
 
-def _language(value: str) -> str:
-    if value not in LANGUAGES:
-        raise UsageError(f"--language must be one of {', '.join(LANGUAGES)}, not {value!r}")
-    return value
+def _one_of(option: str, choices: Sequence[str]) -> Callable[[str], str]:
+    def coerce(value: str) -> str:
+        if value not in choices:
+            raise UsageError(f"--{option} must be one of {', '.join(choices)}, not {value!r}")
+        return value
+
+    return coerce
 
 
 class Options(UsageOptions):
@@ -144,7 +151,22 @@ class Options(UsageOptions):
             "How many times faster than real time charging goes (60: an hour in a minute).",
             _number("time-scale", 0.001, 10**6),
         ],
-        ["language", "l", "pt", "Language of the texts: pt or en.", _language],
+        [
+            "http-port",
+            None,
+            None,
+            "Port for those who watch the server: /health/live, /health/ready, /metrics. A number "
+            "means one of this machine only; an endpoint description, what it says.",
+            _endpoint("http-port", ":interface=127.0.0.1"),
+        ],
+        [
+            "log-format",
+            None,
+            "text",
+            "How the log is written: text, or json, an object a line.",
+            _one_of("log-format", FORMATS),
+        ],
+        ["language", "l", "pt", "Language of the texts: pt or en.", _one_of("language", LANGUAGES)],
         [
             "max-line",
             None,
@@ -213,6 +235,8 @@ class Options(UsageOptions):
             _number("unread-timeout", 0, 10**9),
         ],
     ]
+    throttle: Throttle | None = None
+    """What keeps the log small, where it is ours."""
     optFlags = [  # noqa: RUF012 - how twisted.python.usage wants it
         [
             "proxy-protocol",
@@ -240,10 +264,25 @@ class Options(UsageOptions):
         except ValueError as error:
             raise UsageError(f"--storage {error}") from None
         self._check_tls()
+        self._choose_log()
         if self["port"] is None:
             self["port"] = PLAIN_PORT if self["tls-port"] is None else PLAIN_PORT_BESIDE_TLS
         if self["workers"] > 1:
             self._check_shareable()
+        self._check_layers()
+
+    def _choose_log(self) -> None:
+        """Have twistd log as we want it to, unless it was told otherwise."""
+        twistd = self.parent
+        if twistd is None or "logger" not in twistd:
+            # Not twistd: `python -m twisted` has a --log-format of its own.
+            return
+        if twistd["syslog"] or twistd["logger"]:
+            if self["log-format"] != "text":
+                raise UsageError("--log-format json goes with neither --syslog nor --logger")
+            return
+        self.throttle = choose(self["log-format"], twistd["logfile"], twistd["nodaemon"])
+        twistd["logger"] = OBSERVER
 
     def _check_tls(self) -> None:
         names = ("tls-port", "tls-certificate", "tls-key")
@@ -255,6 +294,20 @@ class Options(UsageOptions):
         # twistd changes its working directory before it starts the services.
         for name in names[1:]:
             self[name] = os.path.abspath(self[name])
+
+    def _check_layers(self) -> None:
+        """Our own layers need the socket: a PROXY header comes before all else, TLS next."""
+        for option in ("port", "tls-port"):
+            port = self[option]
+            if port is None or port.partition(":")[0] not in LAYERED_ENDPOINTS:
+                continue
+            if option == "tls-port":
+                raise UsageError(f"--tls-port must be a plain port, such as tcp:, not {port!r}")
+            if self["proxy-protocol"]:
+                raise UsageError(
+                    f"--proxy-protocol needs a --port that is plain, such as tcp:, not {port!r}; "
+                    "for TLS there is --tls-port"
+                )
 
     def _check_shareable(self) -> None:
         workers = self["workers"]

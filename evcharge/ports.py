@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 from twisted.application.service import Service
-from twisted.internet.defer import inlineCallbacks
+from twisted.internet.defer import Deferred, inlineCallbacks
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
 from twisted.python.failure import Failure
@@ -88,6 +88,12 @@ class PortService(Service):
     def _listen(self) -> None:
         for door in self._doors:
             door.open()
+
+    def stopService(self) -> Deferred[None]:
+        """Fires when nothing is listened at any more."""
+        super().stopService()
+        stopped: Deferred[None] = self._stop_listening()
+        return stopped
 
     @inlineCallbacks
     def _stop_listening(self) -> Any:

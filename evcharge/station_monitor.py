@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from twisted.application.service import Service
@@ -22,14 +23,23 @@ class StationMonitor(Service):
     :param clock: its `seconds` are seconds since the epoch.
     :param interval: seconds between two sweeps.
     :param user_ttl: seconds after which a user who never paid is removed.
+    :param swept: called when a sweep has ended, with the seconds it took and its result; None: it
+        failed.
     """
 
     log = Logger()
     name = "station monitor"
 
     def __init__(
-        self, perform: Perform, clock: IReactorTime, interval: float, user_ttl: float
+        self,
+        perform: Perform,
+        clock: IReactorTime,
+        interval: float,
+        user_ttl: float,
+        swept: Callable[[float, SweepResult | None], None] = lambda seconds, result: None,
     ) -> None:
+        self._told = swept
+        self._began = 0.0
         self._perform = perform
         self._clock = clock
         self._interval = interval
@@ -65,12 +75,13 @@ class StationMonitor(Service):
         done.addCallback(self._ended)
 
     def _once(self) -> Deferred[None]:
-        now = self._clock.seconds()
+        now = self._began = self._clock.seconds()
         sweep: Deferred[Any] = maybeDeferred(self._perform, Sweep(now, now - self._user_ttl))
         done: Deferred[None] = sweep.addCallback(self._swept)
         return done
 
     def _swept(self, result: SweepResult) -> Deferred[None] | None:
+        self._told(self._clock.seconds() - self._began, result)
         if result.freed or result.removed:
             self.log.info(
                 "Sweep: {freed} slots freed, {removed} users who never paid removed",
@@ -81,6 +92,7 @@ class StationMonitor(Service):
         return self._once() if result.more and self.running else None
 
     def _failed(self, failure: Failure) -> None:
+        self._told(self._clock.seconds() - self._began, None)
         self.log.failure("The sweep failed; the next one will try again", failure=failure)
 
     def _ended(self, _: None) -> None:

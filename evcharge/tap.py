@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred, DeferredList, inlineCallbacks
@@ -23,6 +23,8 @@ from evcharge.clock import SteadyClock
 from evcharge.controller import Controller, journey
 from evcharge.errors import TOO_LARGE
 from evcharge.guards.gatehouse import Gatehouse
+from evcharge.logs import ThrottleService
+from evcharge.metrics import Metrics
 from evcharge.options import Options
 from evcharge.ports import CannotListen, Door, PortService, endpoint, listening_at
 from evcharge.protocol import DriverFactory
@@ -33,6 +35,10 @@ from evcharge.storage.group_commit import GroupCommit
 from evcharge.storage.threads import StorageThread
 from evcharge.storage.urls import without_password
 from evcharge.utils.process_title import hide_passwords
+
+if TYPE_CHECKING:
+    from evcharge.health import Watched
+    from evcharge.workers import Workers
 
 ANSWER_S = 4.0
 """How long the requests that were read may take once the server is to end, seconds."""
@@ -70,8 +76,7 @@ class DriverService(PortService):
 
     @inlineCallbacks
     def stopService(self) -> Any:
-        super().stopService()
-        yield self._stop_listening()
+        yield super().stopService()
         late = [
             self._clock.callLater(ANSWER_S, self._refuse),
             self._clock.callLater(ANSWER_S + FLUSH_S, self._factory.abort),
@@ -141,6 +146,7 @@ class Server(MultiService):
         super().__init__()
         clock.setServiceParent(self)
         now = reactor.seconds
+        metrics = Metrics()
         self._options = options
         self._reactor = reactor
         thread = StorageThread(reactor)
@@ -152,15 +158,18 @@ class Server(MultiService):
             # It costs less than a timer of no time.
             reactor.callFromThread,
             storage.interrupt,
+            metrics.carried_out,
         )
         perform = performer(storage, group_commit.submit)
-        gatehouse = Gatehouse(options, reactor)
+        gatehouse = Gatehouse(options, reactor, metrics.refused)
         controller = Controller(
             journey(perform, storage.car_models, now, options["time-scale"]),
             now,
             options["language"],
             bool(options["verbose"]),
             gatehouse.around,
+            # What costs each request something is done only where it can be asked for.
+            None if options["http-port"] is None else metrics.answered,
         )
         factory = DriverFactory(
             gatehouse.dispatch(controller),
@@ -190,11 +199,21 @@ class Server(MultiService):
         doors = [
             Door(*door) for door in zip(listening_at(options), endpoints, ways_in, strict=True)
         ]
+        self.watch: Watched | None = None
+        """Where somebody may ask: what they are told."""
+        if options["http-port"] is not None:
+            from evcharge.health import ServerWatch
+
+            self.watch = ServerWatch(
+                metrics, perform, factory, gatehouse, lambda: bool(self.running), reactor
+            )
         self._drivers = DriverService(doors, factory, controller, reactor)
         for part in (
             self._storage_service,
             thread,
-            StationMonitor(perform, reactor, options["sweep-interval"], options["user-ttl"]),
+            StationMonitor(
+                perform, reactor, options["sweep-interval"], options["user-ttl"], metrics.swept
+            ),
             gatehouse,
             self._drivers,
         ):
@@ -287,9 +306,19 @@ def makeService(options: Options) -> Service:
     clock = SteadyClock()
     clock.rule(reactor)
     endpoints = [endpoint(reactor, description) for description in listening_at(options)]
+    server: Server | Workers
     if options["workers"] > 1:
         # It makes a server of its own in each of its processes, and so has to know this module.
         from evcharge.workers import Workers
 
-        return Workers(options, endpoints, reactor, clock)
-    return Server(options, options["storage"].storage(), endpoints, reactor, clock)
+        server = Workers(options, endpoints, reactor, clock)
+    else:
+        server = Server(options, options["storage"].storage(), endpoints, reactor, clock)
+    if options["http-port"] is not None:
+        from evcharge.health import HealthService
+
+        assert server.watch is not None
+        HealthService(options["http-port"], server.watch, reactor).first_of(server)
+    if options.throttle is not None:
+        ThrottleService(options.throttle, reactor).setServiceParent(server)
+    return server

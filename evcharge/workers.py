@@ -9,6 +9,8 @@ Several processes that serve one port: what `twistd evcharge --workers N` does.
       | -- stdin: the options, once ----> |
       | -- stdin: the end --------------> |  the parent is gone: drains and ends
       | <- stdout: its log, as JSON ----- |
+      | -- stdin: a question -----------> |  how it is, for those who watch
+      | <- stdout: the answer ----------- |
       | <- stderr: what went wrong ------ |
       | -- SIGHUP ----------------------> |  reads the TLS certificate again
       | -- SIGTERM ---------------------> |  drains and ends
@@ -26,13 +28,13 @@ import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, TextIO
 
 import attrs
-from twisted.application.service import Service
+from twisted.application.service import MultiService, Service
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
-from twisted.internet.defer import Deferred, DeferredList, inlineCallbacks, succeed
+from twisted.internet.defer import Deferred, DeferredList, gatherResults, inlineCallbacks, succeed
 from twisted.internet.error import ProcessExitedAlready, ReactorNotRunning
 from twisted.internet.fdesc import readFromFD
 from twisted.internet.interfaces import (
@@ -45,10 +47,8 @@ from twisted.internet.interfaces import (
 )
 from twisted.internet.protocol import Factory, ProcessProtocol
 from twisted.logger import (
-    ILogObserver,
     LogEvent,
     Logger,
-    eventAsText,
     eventFromJSON,
     globalLogBeginner,
     globalLogPublisher,
@@ -59,9 +59,13 @@ from zope.interface import implementer
 
 from evcharge import __version__
 from evcharge.clock import SteadyClock
+from evcharge.logs import Throttle, ThrottleService, as_json_event
 from evcharge.ports import Door, PortService, listening_at
 from evcharge.storage.urls import STORAGE_VARIABLE, Location
 from evcharge.tap import ANSWER_S, FLUSH_S, Server, or_exit
+
+if TYPE_CHECKING:
+    from evcharge.health import Watched
 
 STDIN, STDOUT, STDERR, SOCKET = range(4)
 """A worker's file descriptors; there may be a second socket behind the first."""
@@ -78,6 +82,12 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 10.0
 ACCEPT_PAUSE_S = 0.5
 """After a connection could not be accepted, seconds."""
 
+ASK, ANSWER = b"?\n", b"!"
+"""What the parent asks a worker by, and what the line that answers it begins with."""
+
+ASK_S = 3.0
+"""How long a worker may take to answer, seconds."""
+
 LONGEST_LINE = 256 * 1024
 """What is kept of a line whose end has not come yet, bytes."""
 
@@ -85,7 +95,7 @@ LONGEST_LINE = 256 * 1024
 # The parent
 
 
-class Workers(PortService):
+class Workers(MultiService):
     """
     Listens for the workers, and keeps them running.
 
@@ -104,20 +114,24 @@ class Workers(PortService):
         reactor: Any,
         clock: SteadyClock,
     ) -> None:
-        self._clock = clock
+        super().__init__()
+        clock.setServiceParent(self)
         nobody = Factory()
         nobody.noisy = False
-        super().__init__(
-            [
-                SharedDoor(*door, nobody)
-                for door in zip(listening_at(options), endpoints, strict=True)
-            ]
-        )
+        self._doors = [
+            SharedDoor(*door, nobody) for door in zip(listening_at(options), endpoints, strict=True)
+        ]
+        self._ports = PortService(self._doors)
+        self._ports.setServiceParent(self)
         self._certificate: Service | None = None
         if options["tls-port"] is not None:
             from evcharge.tls import CertificateService
 
             self._certificate = CertificateService(options, reactor, self._read_again)
+        self.watch: Watched | None = None
+        """Where somebody may ask: what they are told."""
+        if options["http-port"] is not None:
+            self.watch = WorkersWatch(self)
         self._options = options
         self._reactor = reactor
         self._location: Location = options["storage"]
@@ -128,7 +142,7 @@ class Workers(PortService):
             "PYTHONPATH": os.pathsep.join(os.path.abspath(path) for path in sys.path),
         }
         self._environment.pop(STORAGE_VARIABLE, None)
-        self._workers: list[Worker] = []
+        self.workers: list[Worker] = []
 
     def privilegedStartService(self) -> None:
         with or_exit():
@@ -146,12 +160,11 @@ class Workers(PortService):
             summary = storage.open(self._reactor.seconds())
             storage.close()
             self._hold()
-        self._clock.startService()
         self.log.info(
             "evcharge {version} listens on {addresses}; {workers} workers; data in {storage}: "
             "{stations} stations, {users} users",
             version=__version__,
-            addresses=self.addresses,
+            addresses=self._ports.addresses,
             workers=self._options["workers"],
             storage=self._location.name,
             stations=summary.stations,
@@ -160,7 +173,7 @@ class Workers(PortService):
         line = options_to_line(self._options)
         for number in range(1, self._options["workers"] + 1):
             worker = Worker(number, line, self._spawn, self._reactor)
-            self._workers.append(worker)
+            self.workers.append(worker)
             worker.start()
 
     def _hold(self) -> None:
@@ -173,7 +186,7 @@ class Workers(PortService):
             self._held = held
 
     def _read_again(self) -> None:
-        for worker in self._workers:
+        for worker in self.workers:
             worker.hang_up()
 
     def _spawn(self, worker: Worker) -> None:
@@ -188,14 +201,50 @@ class Workers(PortService):
 
     @inlineCallbacks
     def stopService(self) -> Any:
-        super().stopService()
-        self._clock.stopService()
+        self.running = 0
         if self._certificate is not None:
             self._certificate.stopService()
-        yield DeferredList([worker.stop() for worker in self._workers])
-        yield self._stop_listening()
+        yield DeferredList([worker.stop() for worker in self.workers])
+        for part in reversed(list(self)):
+            yield part.stopService()
         if self._held is not None:
             self._held.release()
+
+
+class WorkersWatch:
+    """Watches all workers."""
+
+    def __init__(self, parent: Workers) -> None:
+        self._parent = parent
+
+    def _ask(self) -> Deferred[list[tuple[bool, Any]]]:
+        return DeferredList([worker.ask() for worker in self._parent.workers])
+
+    def trouble(self) -> Deferred[str | None]:
+        """Whether all is about to end, or no worker is ready."""
+        if not self._parent.running:
+            return succeed("the server is shutting down")
+        return self._ask().addCallback(self._trouble)
+
+    def _trouble(self, answers: list[tuple[bool, Any]]) -> str | None:
+        if not self._parent.running:
+            return "the server is shutting down"
+        troubles = ["a worker does not answer" if a is None else a["trouble"] for _, a in answers]
+        return None if None in troubles else "; ".join(dict.fromkeys(troubles))
+
+    def metrics(self) -> Deferred[bytes]:
+        """The metrics of all, by worker."""
+        return self._ask().addCallback(self._together)
+
+    def _together(self, answers: list[tuple[bool, Any]]) -> bytes:
+        from evcharge.exposition import together
+
+        return together(
+            {
+                number: None if answer is None else answer["metrics"]
+                for number, (_, answer) in enumerate(answers, 1)
+            }
+        )
 
 
 class SharedDoor(Door):
@@ -236,6 +285,29 @@ class Worker(ProcessProtocol):
         """While no process runs: the start of the next one."""
         self._late: IDelayedCall | None = None
         self._stopped: Deferred[None] | None = None
+        self._asking: list[Deferred[Any]] = []
+        """Those who wait for what the process has to tell of itself."""
+
+    def ask(self) -> Deferred[Any]:
+        """
+        What the process tells of itself: `trouble`, as text or None, and `metrics`; None where it
+        does not answer.
+        """
+        asking: Deferred[Any] = Deferred()
+        if self._again is not None or self.transport is None:
+            asking.callback(None)
+            return asking
+        self._asking.append(asking)
+        transport: Any = self.transport
+        transport.write(ASK)
+        asking.addTimeout(ASK_S, self._clock)
+        return asking.addErrback(lambda _: None)
+
+    def _told(self, answer: Any) -> None:
+        asking, self._asking = self._asking, []
+        for one in asking:
+            if not one.called:
+                one.callback(answer)
 
     def start(self) -> None:
         """Start a process."""
@@ -300,6 +372,9 @@ class Worker(ProcessProtocol):
         self._pipes[childFD].add(data)
 
     def _logged(self, line: bytes) -> None:
+        if line.startswith(ANSWER):
+            self._told(json.loads(line[len(ANSWER) :]))
+            return
         try:
             event = eventFromJSON(line.decode())
             namespace, level = event["log_namespace"], event["log_level"].name
@@ -322,6 +397,7 @@ class Worker(ProcessProtocol):
     def processEnded(self, reason: Failure) -> None:
         for pipe in self._pipes.values():
             pipe.end()
+        self._told(None)
         ended: Any = reason.value
         how = signal.Signals(ended.signal).name if ended.signal else f"status {ended.exitCode}"
         if self._stopped is None:
@@ -385,7 +461,11 @@ def main() -> None:
     line = sys.stdin.buffer.readline()
     if not line:
         sys.exit("evcharge: a worker is started by twistd evcharge --workers")
-    globalLogBeginner.beginLoggingTo([_log_to_parent()])
+    pipe = os.fdopen(os.dup(STDOUT), "w")
+    # What prints by mistake is a complaint.
+    os.dup2(STDERR, STDOUT)
+    throttle = Throttle().before(_log_to(pipe))
+    globalLogBeginner.beginLoggingTo([throttle])
     options = options_from_line(line)
     clock = SteadyClock()
     clock.rule(reactor)
@@ -407,42 +487,50 @@ def main() -> None:
 
     # The reactor sets a handler of its own when it starts; until then nothing is to be drained.
     reactor.callWhenRunning(signal.signal, signal.SIGTERM, on_signal)
-    ParentWatch(reactor, end).startReading()
+
+    def asked() -> None:
+        if server.watch is not None:
+            answers: list[Deferred[Any]] = [server.watch.trouble(), server.watch.metrics()]
+            gatherResults(answers).addCallback(answer)
+
+    def answer(told: list[Any]) -> None:
+        trouble, metrics = told
+        content = json.dumps({"trouble": trouble, "metrics": metrics.decode()})
+        pipe.write(f"{ANSWER.decode()}{content}\n")
+        pipe.flush()
+
+    ThrottleService(throttle, reactor).setServiceParent(server)
+    ParentWatch(reactor, asked, end).startReading()
     reactor.run()
 
 
-def _log_to_parent() -> ILogObserver:
-    """Writes events to what was the standard output, which is the standard error from now on."""
-    write = jsonFileLogObserver(os.fdopen(os.dup(STDOUT), "w"), recordSeparator="")
-    os.dup2(STDERR, STDOUT)
-
-    def observe(event: LogEvent) -> None:
-        # The text is made here, with the traceback: not every value can be told in JSON.
-        text = eventAsText(event, includeTimestamp=False, includeSystem=False)
-        told = {name: event.get(name) for name in ("log_time", "log_level", "log_namespace")}
-        write({**told, "log_format": "{text}", "text": text})
-
-    return cast(ILogObserver, observe)
+def _log_to(pipe: TextIO) -> Callable[[LogEvent], None]:
+    """Writes events to the parent."""
+    write = jsonFileLogObserver(pipe, recordSeparator="")
+    # The parent need not look at how many there are.
+    return lambda event: write({**as_json_event(event), "throttled": True})
 
 
 class ParentWatch(FileDescriptor):
     """
     Watches the standard input, whose end is the parent's.
 
-    :param gone: called then.
+    :param asked: called when the parent asks something.
+    :param gone: called when it is no more.
     """
 
     connected = True
 
-    def __init__(self, reactor: Any, gone: Callable[[], None]) -> None:
+    def __init__(self, reactor: Any, asked: Callable[[], None], gone: Callable[[], None]) -> None:
         super().__init__(reactor)
+        self._asked = asked
         self._gone = gone
 
     def fileno(self) -> int:
         return STDIN
 
     def doRead(self) -> Any:
-        return readFromFD(STDIN, lambda _: None)
+        return readFromFD(STDIN, lambda _: self._asked())
 
     def connectionLost(self, reason: Failure) -> None:
         super().connectionLost(reason)

@@ -176,6 +176,8 @@ class OptionsTests(SynchronousTestCase):
                 "tls-certificate": None,
                 "tls-key": None,
                 "proxy-protocol": 0,
+                "http-port": None,
+                "log-format": "text",
             },
         )
         self.assertTrue(Path(options["data"]).is_absolute())

@@ -79,6 +79,8 @@ class GroupCommit(Generic[Operation]):
         rather than contend with it for the interpreter.
     :param interrupt: called from the reactor when a batch has used up that patience on its own,
         to wake a thread that waits for something which may never come.
+    :param carried_out: called when a batch has ended, well or not, with its size, the seconds from
+        its start, and how often it was tried.
     """
 
     def __init__(
@@ -89,7 +91,10 @@ class GroupCommit(Generic[Operation]):
         patience_s: float,
         soon: Callable[[Callable[[], None]], object],
         interrupt: Callable[[], None] = lambda: None,
+        carried_out: Callable[[int, float, int], None] = lambda size, seconds, attempts: None,
     ) -> None:
+        self._carried_out = carried_out
+        self._first_started = 0.0
         self._execute = execute
         self._in_thread = in_thread
         self._clock = clock
@@ -152,6 +157,7 @@ class GroupCommit(Generic[Operation]):
             most = min(len(self._waiting), MOST_AT_ONCE)
             self._batch = [self._waiting.popleft() for _ in range(most)]
         self._attempt = 0
+        self._first_started = self._clock.seconds()
         self._trouble = "it takes too long"
         self._run()
 
@@ -171,6 +177,7 @@ class GroupCommit(Generic[Operation]):
     def _executed(self, results: Sequence[Any]) -> None:
         batch, self._batch = self._batch, []
         now = self._clock.seconds()
+        self._carried_out(len(batch), now - self._first_started, self._attempt)
         if len(batch) > 1:
             self._rest_until = now + min(now - self._started, LONGEST_REST_S)
         self._ended()
@@ -190,6 +197,8 @@ class GroupCommit(Generic[Operation]):
             self._trouble = failure.getErrorMessage()
             return
         batch, self._batch = self._batch, []
+        seconds = self._clock.seconds() - self._first_started
+        self._carried_out(len(batch), seconds, self._attempt)
         if len(batch) > 1 and not failure.check(Unavailable):
             self._alone.extend(batch)
             batch = []

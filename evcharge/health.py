@@ -1,0 +1,234 @@
+"""
+The HTTP port for those who watch the server: whether it lives, whether it is ready, its metrics.
+
+::
+
+    GET /health/live     200 while the process runs
+    GET /health/ready    200 when drivers may be sent here; 503 and the reason otherwise
+    GET /metrics         for Prometheus
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from twisted.application.service import MultiService
+from twisted.internet.defer import Deferred, TimeoutError, maybeDeferred
+from twisted.internet.interfaces import IAddress, IProtocolFactory, IReactorTime
+from twisted.logger import Logger
+from twisted.protocols.policies import WrappingFactory
+from twisted.python.failure import Failure
+from twisted.web.http import Request
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET, Site
+
+from evcharge.exposition import CONTENT_TYPE, exposition, families
+from evcharge.guards.gatehouse import Gatehouse
+from evcharge.metrics import Metrics, Present
+from evcharge.ports import Door, PortService, endpoint
+from evcharge.protocol import DriverFactory
+from evcharge.storage import FindUser, ListStations, Perform, UnknownUser
+
+PROBE_S = 2.0
+"""How long the storage may take to answer before it counts as away, seconds."""
+
+SHARED_S = 1.0
+"""How long one probe's result is good for all who ask, seconds."""
+
+IDLE_S = 60
+"""How long a connection to the port may be idle, seconds."""
+
+MOST_CONNECTIONS = 100
+"""Connections to the port; those beyond are closed."""
+
+NOBODY = "00000000-0000-0000-0000-000000000000"
+"""A user id that nobody has."""
+
+
+class Watched(Protocol):
+    """What can be watched."""
+
+    def trouble(self) -> Deferred[str | None]:
+        """Why no drivers should be sent here; None: they may."""
+
+    def metrics(self) -> Deferred[bytes]:
+        """The metrics, as Prometheus reads them."""
+
+
+class ServerWatch:
+    """
+    Watches one server process.
+
+    :param is_running: whether the server is not about to end.
+    """
+
+    def __init__(
+        self,
+        metrics: Metrics,
+        perform: Perform,
+        factory: DriverFactory,
+        gatehouse: Gatehouse,
+        is_running: Callable[[], bool],
+        clock: IReactorTime,
+    ) -> None:
+        self._metrics = metrics
+        self._perform = perform
+        self._factory = factory
+        self._gatehouse = gatehouse
+        self._is_running = is_running
+        self._clock = clock
+        self._probed_at = float("-inf")
+        self._asking: list[Deferred[str | None]] = []
+        self._found: str | None = None
+
+    def trouble(self) -> Deferred[str | None]:
+        """Whether the server is to end, or the storage does not answer."""
+        done: Deferred[str | None] = Deferred()
+        if not self._is_running():
+            done.callback("the server is shutting down")
+        elif not self._asking and self._clock.seconds() - self._probed_at < SHARED_S:
+            done.callback(self._found)
+        else:
+            self._asking.append(done)
+            if len(self._asking) == 1:
+                self._probe()
+        return done
+
+    def _probe(self) -> None:
+        # Nobody has this id: that the storage says so is all that it is asked for.
+        probe: Deferred[Any] = maybeDeferred(self._perform, FindUser(NOBODY))
+        probe.addTimeout(PROBE_S, self._clock)
+        probe.addCallbacks(lambda _: None, self._probe_failed).addCallback(self._probed)
+
+    def _probe_failed(self, failure: Failure) -> str | None:
+        if failure.check(UnknownUser):
+            return None
+        if failure.check(TimeoutError):
+            return f"the storage has not answered within {PROBE_S:g} seconds"
+        return "the storage does not answer"
+
+    def _probed(self, found: str | None) -> None:
+        self._found = found
+        self._probed_at = self._clock.seconds()
+        asking, self._asking = self._asking, []
+        for done in asking:
+            done.callback(found)
+
+    def metrics(self) -> Deferred[bytes]:
+        """The metrics; without those of the stations where the storage does not answer."""
+        stations: Deferred[Any] = maybeDeferred(self._perform, ListStations())
+        stations.addTimeout(PROBE_S, self._clock)
+        stations.addErrback(lambda _: ())
+        return stations.addCallback(self._expose)
+
+    def _expose(self, stations: Any) -> bytes:
+        present = Present(
+            connections=len(self._factory.connections),
+            most_connections=self._gatehouse.most_connections,
+            received_bytes=self._factory.received_bytes,
+            sent_bytes=self._factory.sent_bytes,
+            stations=stations,
+        )
+        return exposition(families(self._metrics, present))
+
+
+class Health(Resource):
+    """Answers all that is asked over the HTTP port."""
+
+    isLeaf = True
+    log = Logger()
+
+    def __init__(self, watched: Watched) -> None:
+        super().__init__()
+        self._watched = watched
+
+    def render(self, request: Request) -> Any:
+        """Answer one request."""
+        request.setHeader(b"content-type", b"text/plain; charset=utf-8")
+        if request.method not in (b"GET", b"HEAD"):
+            request.setHeader(b"allow", b"GET, HEAD")
+            return self._say(request, 405, "only GET and HEAD\n")
+        path = request.path
+        if path == b"/health/live":
+            return self._say(request, 200, "alive\n")
+        if path == b"/health/ready":
+            answer = self._watched.trouble().addCallback(self._ready, request)
+        elif path == b"/metrics":
+            answer = self._watched.metrics().addCallback(self._metrics, request)
+        else:
+            return self._say(request, 404, "there are /health/live, /health/ready and /metrics\n")
+        gone = request.notifyFinish()
+        # A client that does not wait takes nothing from us.
+        gone.addErrback(lambda _: answer.cancel())
+        answer.addErrback(self._failed, request)
+        return NOT_DONE_YET
+
+    def _say(self, request: Request, code: int, text: str) -> bytes:
+        request.setResponseCode(code)
+        return text.encode()
+
+    def _ready(self, trouble: str | None, request: Request) -> None:
+        body = b"ready\n" if trouble is None else f"{trouble}\n".encode()
+        self._finish(request, 200 if trouble is None else 503, body)
+
+    def _metrics(self, body: bytes, request: Request) -> None:
+        request.setHeader(b"content-type", CONTENT_TYPE.encode())
+        self._finish(request, 200, body)
+
+    def _failed(self, failure: Failure, request: Request) -> None:
+        self.log.failure("{path} could not be answered", failure=failure, path=request.path)
+        self._finish(request, 500, b"the log says why\n")
+
+    def _finish(self, request: Request, code: int, body: bytes) -> None:
+        if request._disconnected:
+            return
+        request.setResponseCode(code)
+        request.setHeader(b"content-length", str(len(body)).encode())
+        request.write(b"" if request.method == b"HEAD" else body)
+        request.finish()
+
+
+def site(watched: Watched, reactor: Any) -> IProtocolFactory:
+    """What is to be listened with on the HTTP port."""
+    inner = Site(Health(watched), reactor=reactor, timeout=IDLE_S)
+    inner.displayTracebacks = False
+    inner.noisy = False
+    # Each scrape would be a line of the log.
+    inner.log = lambda request: None  # type: ignore[method-assign]
+    return _AtMost(inner)
+
+
+class HealthService(PortService):
+    """
+    Listens for those who watch.
+
+    It starts before all others and ends after them, so that whoever asks learns that no more
+    drivers should be sent.
+
+    :param port: the description of an endpoint.
+    """
+
+    name = "health"
+    log = Logger()
+
+    def __init__(self, port: str, watched: Watched, reactor: Any) -> None:
+        super().__init__([Door(port, endpoint(reactor, port), site(watched, reactor))])
+
+    def first_of(self, services: MultiService) -> None:
+        """Become the first of `services`."""
+        self.setServiceParent(services)
+        services.services.insert(0, services.services.pop())
+
+    def startService(self) -> None:
+        super().startService()
+        self.log.info("Metrics and health at http://{address}", address=self.addresses)
+
+
+class _AtMost(WrappingFactory):
+    """Lets :data:`MOST_CONNECTIONS` in, and no more."""
+
+    noisy = False
+
+    def buildProtocol(self, addr: IAddress | None) -> Any:
+        return super().buildProtocol(addr) if len(self.protocols) < MOST_CONNECTIONS else None

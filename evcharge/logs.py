@@ -1,0 +1,206 @@
+"""The log: as text or as JSON, and never so much that it fills a disk."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from collections.abc import Callable, Hashable
+from typing import Any, TextIO
+
+from twisted.application.service import Service
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import LoopingCall
+from twisted.logger import (
+    ILogObserver,
+    LogEvent,
+    LogLevel,
+    eventAsText,
+    jsonFileLogObserver,
+    textFileLogObserver,
+)
+from twisted.python.logfile import LogFile
+from zope.interface import implementer
+
+FORMATS = ("text", "json")
+
+WINDOW_S = 60.0
+MOST_OF_A_KIND = 30
+"""Lines of one kind in one window; the others are only counted."""
+
+MOST_KINDS = 500
+"""Kinds that are told apart in one window; what is beyond counts as one."""
+
+OBSERVER = f"{__name__}.observer"
+"""What twistd is told to log by: it takes the name of a function."""
+
+Write = Callable[[LogEvent], Any]
+
+_chosen: list[Callable[[], Throttle]] = []
+"""What :func:`observer` is to make."""
+
+
+def choose(form: str, path: str | None, in_foreground: bool) -> Throttle:
+    """
+    Have :func:`observer` log in `form`, one of :data:`FORMATS`, to where twistd would.
+
+    :return: what keeps that log small.
+    """
+    throttle = Throttle()
+    make = json_observer if form == "json" else text_observer
+    _chosen[:] = [lambda: throttle.before(make(log_file(path, in_foreground)))]
+    return throttle
+
+
+def observer() -> Throttle:
+    """The observer that was chosen."""
+    return _chosen[0]()
+
+
+def log_file(path: str | None, in_foreground: bool) -> TextIO:
+    """
+    Where twistd would log: the file it was told of, the standard output, or `twistd.log`.
+
+    A file is begun anew on SIGUSR1, as twistd does it.
+    """
+    if path == "-" and not in_foreground:
+        sys.exit("Daemons cannot log to stdout, exiting!")
+    if path == "-" or (in_foreground and not path):
+        return sys.stdout
+    file: Any = LogFile.fromFullPath(path or "twistd.log")
+    if not signal.getsignal(signal.SIGUSR1):
+
+        def rotate(*_: object) -> None:
+            from twisted.internet import reactor
+
+            reactor.callFromThread(file.rotate)  # type: ignore[attr-defined]
+
+        signal.signal(signal.SIGUSR1, rotate)
+    return file  # type: ignore[no-any-return]
+
+
+def text_observer(file: TextIO) -> Write:
+    """Writes events as lines of text."""
+    return textFileLogObserver(file)
+
+
+def json_observer(file: TextIO) -> Write:
+    """Writes events as JSON, an object a line."""
+    write = jsonFileLogObserver(file, recordSeparator="")
+
+    def observe(event: LogEvent) -> None:
+        write(as_json_event(event))
+
+    return observe
+
+
+def as_json_event(event: LogEvent) -> LogEvent:
+    """
+    What of an event can be told in JSON: its time, level and namespace, the `text` that a person
+    would read, with the traceback if there is one, and its fields that are plain values.
+    """
+    # The text is made here: not every value can be told in JSON.
+    text = eventAsText(event, includeTimestamp=False, includeSystem=False)
+    told = {
+        name: value
+        for name, value in event.items()
+        if not name.startswith("log_")
+        and (value is None or isinstance(value, (str, int, float)))
+        and name not in ("isError", "why", "time", "system", "message", "format")
+    }
+    told.update(
+        {name: event.get(name) for name in ("log_time", "log_level", "log_namespace")},
+        log_format="{text}",
+        text=text,
+    )
+    return told
+
+
+@implementer(ILogObserver)
+class Throttle:
+    """
+    Lets :data:`MOST_OF_A_KIND` events of each kind through in a minute, and then says how many more
+    there were.
+
+    A kind is what one place in the code logs. Events that were `asked_for`, and those that another
+    process has let through already (`throttled`), are not counted; nor is anything before the
+    server has started, so that all that is wrong with the storage is told.
+
+    :param seconds: a clock that nobody sets.
+    """
+
+    def __init__(self, seconds: Callable[[], float] = time.monotonic) -> None:
+        self._seconds = seconds
+        self._write: Write = lambda event: None
+        self.is_on = False
+        self._began = 0.0
+        self._seen: dict[Hashable, int] = {}
+        self._last: dict[Hashable, LogEvent] = {}
+
+    def before(self, write: Write) -> Throttle:
+        """This, in front of `write`."""
+        self._write = write
+        return self
+
+    def __call__(self, event: LogEvent) -> None:
+        if not self.is_on or event.get("asked_for") or event.get("throttled"):
+            self._write(event)
+            return
+        self.look()
+        kind: Hashable = (
+            event.get("log_namespace"),
+            event.get("log_level"),
+            event.get("log_format"),
+        )
+        if kind not in self._seen and len(self._seen) >= MOST_KINDS:
+            kind = ()
+        count = self._seen[kind] = self._seen.get(kind, 0) + 1
+        if count <= MOST_OF_A_KIND:
+            self._write(event)
+        else:
+            self._last[kind] = event
+
+    def look(self) -> None:
+        """Where the window is over, tell what was left out of it, and begin another."""
+        now = self._seconds()
+        if now - self._began < WINDOW_S:
+            return
+        left_out = [
+            (self._seen[kind] - MOST_OF_A_KIND, event) for kind, event in self._last.items()
+        ]
+        self._began = now
+        self._seen = {}
+        self._last = {}
+        for count, event in left_out:
+            self._write(
+                {
+                    "log_time": event.get("log_time", 0.0),
+                    "log_level": event.get("log_level", LogLevel.info),
+                    "log_namespace": event.get("log_namespace", "-"),
+                    "log_format": "{count} more like this were not logged; the last one: {last}",
+                    "count": count,
+                    "last": eventAsText(
+                        event, includeTimestamp=False, includeSystem=False, includeTraceback=False
+                    ),
+                }
+            )
+
+
+class ThrottleService(Service):
+    """Turns a throttle on, and has it tell what it left out soon after."""
+
+    name = "log"
+
+    def __init__(self, throttle: Throttle, clock: IReactorTime) -> None:
+        self._throttle = throttle
+        self._loop = LoopingCall(throttle.look)
+        self._loop.clock = clock
+
+    def startService(self) -> None:
+        super().startService()
+        self._throttle.is_on = True
+        self._loop.start(WINDOW_S / 4, now=False)
+
+    def stopService(self) -> None:
+        super().stopService()
+        self._loop.stop()

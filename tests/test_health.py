@@ -1,0 +1,298 @@
+"""The HTTP port of a real server: health, readiness and metrics, of one process and of workers."""
+
+import json
+import signal
+import socket
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from prometheus_client.parser import text_string_to_metric_families
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from evcharge.exposition import exposition, families, together
+from evcharge.guards.gatehouse import Gatehouse
+from evcharge.health import PROBE_S, SHARED_S, ServerWatch
+from evcharge.metrics import SECONDS, Histogram, Metrics, Present
+from evcharge.storage import SweepResult, UnknownUser
+from evcharge.testing import MemoryServer
+from tests import postgres
+from tests.test_server import Client, Server, ServerTestCase
+
+LOGIN = {"user_name": "Ana", "selected_car": "Tesla Model 3", "battery_car": 40}
+
+
+class HealthTestCase(ServerTestCase):
+    """A real server with an HTTP port."""
+
+    def serve(self, *options: str, data: Path | None = None) -> Server:
+        data = Path(self.mktemp()) if data is None else data
+        server = self.start(data, "--http-port", "0", *options)
+        server.wait()
+        (line,) = [line for line in server.log if "http://" in line]
+        self.http = line.split("http://")[1].strip()
+        return server
+
+    def get(self, path: str, method: str = "GET") -> tuple[int, str]:
+        request = urllib.request.Request(f"http://{self.http}{path}", method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=20) as reply:
+                return reply.status, reply.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
+
+    def samples(self) -> dict[tuple, float]:
+        """Each sample's value, by its name and its labels' values in the order of their names."""
+        code, text = self.get("/metrics")
+        self.assertEqual(code, 200)
+        return {
+            (sample.name, *(value for _, value in sorted(sample.labels.items()))): sample.value
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+        }
+
+    def journey(self, client: Client) -> str:
+        """Log in, be refused once, and pay."""
+        user = client.request("LOGIN", **LOGIN)["data"]["user_id"]
+        client.request("LOGIN", **{**LOGIN, "battery_car": 101})
+        client.request("NAVIGATION", user_id=user, route_distance=1)
+        client.request("PAYMENT", user_id=user, id_station=1, confirmation=True)
+        client.request("MADE_UP")
+        client.socket.sendall(b"garbage\n")
+        client.replies.readline()
+        return user
+
+
+class ServerTests(HealthTestCase):
+    """One process."""
+
+    def test_paths(self) -> None:
+        """Each path gives what it is for, and nothing else is there; no line of the log is made."""
+        server = self.serve()
+        self.assertEqual(self.get("/health/live"), (200, "alive\n"))
+        self.assertEqual(self.get("/health/ready"), (200, "ready\n"))
+        self.assertEqual(self.get("/health/ready", "HEAD"), (200, ""))
+        self.assertEqual(self.get("/")[0], 404)
+        self.assertEqual(self.get("/metrics/more")[0], 404)
+        self.assertEqual(self.get("/metrics", "POST")[0], 405)
+        self.assertTrue(self.http.startswith("127.0.0.1:"))
+        server.end()
+        self.assertNotIn("/health", "".join(server.log))
+        self.assertNotIn("Traceback", "".join(server.log))
+
+    def test_metrics(self) -> None:
+        """What drivers do is counted, and what they make up is no label."""
+        server = self.serve("--sweep-interval", "0.05")
+        client = self.client(server)
+        self.journey(client)
+        samples = self.samples()
+        for labels, value in (
+            (("200", "LOGIN"), 1),
+            (("400", "LOGIN"), 1),
+            (("200", "NAVIGATION"), 1),
+            (("200", "PAYMENT"), 1),
+            (("404", "unknown"), 1),
+            (("400", "error"), 1),
+        ):
+            self.assertEqual(samples[("evcharge_requests_total", *labels)], value)
+        self.assertEqual(samples["evcharge_request_duration_seconds_count", "LOGIN"], 2)
+        self.assertGreater(samples["evcharge_request_duration_seconds_sum", "LOGIN"], 0)
+        self.assertEqual(samples["evcharge_connections",], 1)
+        self.assertEqual(samples["evcharge_slots", "taken"], 1)
+        self.assertEqual(samples["evcharge_stations", "available"], 36)
+        self.assertGreater(samples["evcharge_received_bytes_total",], 500)
+        self.assertGreater(samples["evcharge_sent_bytes_total",], 500)
+        self.assertGreaterEqual(samples["evcharge_storage_batch_size_count",], 2)
+        self.assertGreaterEqual(samples["evcharge_storage_batch_duration_seconds_count",], 2)
+        self.assertEqual(samples["evcharge_storage_retries_total",], 0)
+        self.assertGreaterEqual(samples["evcharge_sweep_duration_seconds_count",], 1)
+        self.assertEqual(samples["evcharge_sweeps_failed_total",], 0)
+        self.assertGreater(samples["process_resident_memory_bytes",], 1e6)
+
+    def test_refused(self) -> None:
+        """So is who is refused, by the reason."""
+        server = self.serve("--max-connections-per-address", "1")
+        self.client(server).request("START")
+        self.client(server).replies.readline()
+        self.assertEqual(self.samples()["evcharge_refused_total", "address_connections"], 1)
+
+    def test_draining(self) -> None:
+        """While the server ends it lives, and is not ready."""
+        data = Path(self.mktemp()).absolute()
+        database = postgres.shared()
+        url = database.url(database.create_database())
+        server = self.serve("--storage", url, data=data)
+        client = self.client(server)
+        database.pause()
+        try:
+            # The server cannot end before it has answered this, or given up.
+            request = {"type": "LOGIN", "data": LOGIN, "status": {}, "timestamp": ""}
+            client.socket.sendall(json.dumps(request).encode() + b"\n")
+            server.process.send_signal(signal.SIGTERM)
+            while self.get("/health/ready") != (503, "the server is shutting down\n"):
+                self.assertIsNone(server.process.poll())
+            self.assertEqual(self.get("/health/live"), (200, "alive\n"))
+            self.assertEqual(json.loads(client.replies.readline())["status"]["code"], 503)
+        finally:
+            database.resume()
+
+    def test_away(self) -> None:
+        """A server whose database hangs is not ready, and is again when that is back."""
+        database = postgres.shared()
+        url = database.url(database.create_database())
+        self.serve("--storage", url)
+        self.assertEqual(self.get("/health/ready")[0], 200)
+        database.pause()
+        try:
+            time.sleep(SHARED_S)
+            code, text = self.get("/health/ready")
+            self.assertEqual(code, 503)
+            self.assertIn("the storage", text)
+            self.assertNotIn(("evcharge_stations", "full"), self.samples())
+        finally:
+            database.resume()
+        while self.get("/health/ready")[0] != 200:
+            time.sleep(0.1)
+
+    def test_port_taken(self) -> None:
+        """A port that is taken is one line that names it."""
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+            server = self.start(Path(self.mktemp()), "--http-port", str(port))
+            out, err = server.process.communicate(timeout=20)
+        self.assertEqual(server.process.returncode, 1, out)
+        self.assertIn(f"cannot listen on tcp:{port}:interface=127.0.0.1", err)
+
+
+class WorkerTests(HealthTestCase):
+    """Several processes behind one HTTP port."""
+
+    def test_workers(self) -> None:
+        """All of them are told of, each under its number."""
+        data = Path(self.mktemp()).absolute()
+        server = self.serve("--workers", "2", "--storage", f"sqlite:///{data}.db")
+        while self.get("/health/ready")[0] != 200:
+            self.assertIsNone(server.process.poll())
+        while [self.samples()["evcharge_worker_up", n] for n in "12"] != [1, 1]:
+            self.assertIsNone(server.process.poll())
+        for _ in range(20):
+            client = self.client(server)
+            client.request("START")
+            client.close()
+        samples = self.samples()
+        counts = [samples.get(("evcharge_requests_total", "200", "START", n), 0) for n in "12"]
+        self.assertEqual(sum(counts), 20)
+        # Labels in the order of their names: code, type, worker.
+        self.assertIn(("process_resident_memory_bytes", "1"), samples)
+        server.process.send_signal(signal.SIGTERM)
+        self.assertEqual(server.process.wait(20), -signal.SIGTERM)
+        self.assertNotIn("Traceback", "".join(server.log))
+
+    def test_stopped(self) -> None:
+        """One that hangs is shown as such, and the others are told of all the same."""
+        data = Path(self.mktemp()).absolute()
+        server = self.serve("--workers", "2", "--storage", f"sqlite:///{data}.db")
+        while [self.samples()["evcharge_worker_up", n] for n in "12"] != [1, 1]:
+            self.assertIsNone(server.process.poll())
+        log = "".join(server.log)
+        pid = int(log.split("Worker 1 is process ")[1].split()[0])
+        import os
+
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            samples = self.samples()
+            self.assertEqual([samples["evcharge_worker_up", n] for n in "12"], [0, 1])
+            self.assertEqual(self.get("/health/ready")[0], 200)
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
+
+class WatchTests(SynchronousTestCase):
+    """Readiness by itself."""
+
+    def setUp(self) -> None:
+        self.server = MemoryServer()
+        self.probes: list[Deferred] = []
+        self.running = True
+        gatehouse: Gatehouse = self.server.gatehouse
+        self.watch = ServerWatch(
+            Metrics(),
+            self.perform,
+            self.server.factory,
+            gatehouse,
+            lambda: self.running,
+            self.server.clock,
+        )
+
+    def perform(self, operation: object) -> Deferred:
+        self.probes.append(Deferred())
+        return self.probes[-1]
+
+    def test_shared(self) -> None:
+        """Those who ask at about the same time share a probe."""
+        asked = [self.watch.trouble(), self.watch.trouble()]
+        self.assertEqual(len(self.probes), 1)
+        self.probes[0].errback(UnknownUser())
+        self.assertEqual([self.successResultOf(d) for d in asked], [None, None])
+        self.server.clock.advance(SHARED_S - 0.1)
+        self.assertIsNone(self.successResultOf(self.watch.trouble()))
+        self.assertEqual(len(self.probes), 1)
+        self.server.clock.advance(0.1)
+        self.watch.trouble()
+        self.assertEqual(len(self.probes), 2)
+
+    def test_troubles(self) -> None:
+        """An error, no answer in time and the server's end are told apart."""
+        asked = self.watch.trouble()
+        self.probes[0].errback(OSError())
+        self.assertEqual(self.successResultOf(asked), "the storage does not answer")
+        self.server.clock.advance(SHARED_S)
+        asked = self.watch.trouble()
+        self.server.clock.advance(PROBE_S)
+        self.assertIn("has not answered within 2 s", self.successResultOf(asked))
+        self.running = False
+        self.assertIn("shutting down", self.successResultOf(self.watch.trouble()))
+
+
+class MetricsTests(SynchronousTestCase):
+    """Counting, and what comes of it."""
+
+    def test_histogram(self) -> None:
+        """A value on a bound is in its bucket; the last bucket has all."""
+        histogram = Histogram((1, 2))
+        for value in (0.5, 1, 1.5, 2, 99):
+            histogram.observe(value)
+        self.assertEqual(histogram.buckets(), [("1", 2), ("2", 4), ("+Inf", 5)])
+        self.assertEqual(histogram.total, 104)
+
+    def test_counts(self) -> None:
+        """What was reported is what is told."""
+        metrics = Metrics()
+        metrics.swept(0.1, SweepResult(2, 3))
+        metrics.swept(0.1, None)
+        metrics.carried_out(7, 0.1, 3)
+        text = exposition(families(metrics, Present(1, 2, 3, 4, []))).decode()
+        for line in (
+            "evcharge_slots_freed_total 2.0",
+            "evcharge_users_removed_total 3.0",
+            "evcharge_sweeps_failed_total 1.0",
+            "evcharge_sweep_duration_seconds_count 2.0",
+            "evcharge_storage_retries_total 2.0",
+            'evcharge_storage_batch_size_bucket{le="10.0"} 1.0',
+            "evcharge_connections_limit 2.0",
+        ):
+            self.assertIn(f"{line}\n", text)
+        self.assertEqual(len(SECONDS), len(set(SECONDS)))
+
+    def test_together(self) -> None:
+        """Workers are told apart by a label."""
+        metrics = Metrics()
+        metrics.answered("START", 200, 0.1)
+        one = exposition(families(metrics, Present(1, 2, 3, 4, []))).decode()
+        text = together({1: one, 2: None}).decode()
+        self.assertIn('evcharge_worker_up{worker="2"} 0.0\n', text)
+        self.assertIn('evcharge_requests_total{code="200",type="START",worker="1"} 1.0\n', text)
+        self.assertEqual(text.count("# TYPE evcharge_requests_total counter\n"), 1)
