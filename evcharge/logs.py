@@ -162,13 +162,15 @@ class Throttle:
 
     def look(self) -> None:
         """Where the window is over, tell what was left out of it, and begin another."""
-        now = self._seconds()
-        if now - self._began < WINDOW_S:
-            return
+        if self._seconds() - self._began >= WINDOW_S:
+            self.tell()
+
+    def tell(self) -> None:
+        """Tell what was left out, and begin another window."""
         left_out = [
             (self._seen[kind] - MOST_OF_A_KIND, event) for kind, event in self._last.items()
         ]
-        self._began = now
+        self._began = self._seconds()
         self._seen = {}
         self._last = {}
         for count, event in left_out:
@@ -204,3 +206,4 @@ class ThrottleService(Service):
     def stopService(self) -> None:
         super().stopService()
         self._loop.stop()
+        self._throttle.tell()
