@@ -44,8 +44,8 @@ from evcharge.storage.urls import parse  # noqa: E402
 MOST_GROWTH_KIB = 10 * 1024
 """How much memory may have grown in the phase without kills, KiB."""
 
-TIME_SCALE = 100
-"""Charging that takes an hour takes 36 seconds here."""
+TIME_SCALE = 200
+"""Charging that takes an hour takes 18 seconds here."""
 
 SWEEP_S = 1.0
 USER_TTL_S = 60.0

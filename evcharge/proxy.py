@@ -10,7 +10,7 @@ The specification: https://www.haproxy.org/download/2.8/doc/proxy-protocol.txt
 
 from __future__ import annotations
 
-from ipaddress import ip_address
+import ipaddress
 from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address
@@ -81,17 +81,29 @@ def client_of(header: bytes) -> IAddress | None:
         return None
     try:
         if header.startswith(V1_START):
-            source = V1Parser.parse(header[: -len(V1_END)]).source
+            told = V1Parser.parse(header[: -len(V1_END)])
         else:
-            source = V2Parser.parse(header).source
-        if isinstance(source, (IPv4Address, IPv6Address)):
-            ip_address(source.host)
-            if not 0 <= source.port <= 65535:
-                raise NoHeader("a port that is none")
+            told = V2Parser.parse(header)
+        _check(told.source)
+        _check(told.destination)
     except (InvalidProxyHeader, ValueError, LookupError) as error:
         # The parsers let out what they stumble over.
         raise NoHeader("a broken PROXY header") from error
-    return source
+    client: IAddress | None = told.source
+    return client
+
+
+def _check(address: IAddress | None) -> None:
+    """ValueError: what the parsers took for an address is none of its kind."""
+    if isinstance(address, IPv4Address):
+        ipaddress.IPv4Address(address.host)
+    elif isinstance(address, IPv6Address):
+        if ipaddress.IPv6Address(address.host).scope_id is not None:
+            raise ValueError("an interface means nothing on another machine")
+    else:
+        return
+    if not 0 <= address.port <= 65535:
+        raise ValueError("a port that is none")
 
 
 class ProxyFactory(Factory):

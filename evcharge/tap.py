@@ -28,7 +28,6 @@ from evcharge.metrics import Metrics
 from evcharge.options import Options
 from evcharge.ports import CannotListen, Door, PortService, endpoint, listening_at
 from evcharge.protocol import DriverFactory
-from evcharge.proxy import ProxyFactory
 from evcharge.station_monitor import StationMonitor
 from evcharge.storage import Operation, Storage, StorageError, performer
 from evcharge.storage.group_commit import GroupCommit
@@ -183,10 +182,7 @@ class Server(MultiService):
 
         def layers(inner: IProtocolFactory, told: Controller | None) -> IProtocolFactory:
             """What a connection goes through before it comes to `inner`, which may be TLS."""
-            admission = gatehouse.admission(inner, told)
-            if options["proxy-protocol"]:
-                return ProxyFactory(admission, reactor, gatehouse.on_refused)
-            return admission
+            return gatehouse.behind_proxy(gatehouse.admission(inner, told), len(endpoints))
 
         ways_in = [layers(factory, controller)]
         if options["tls-port"] is not None:

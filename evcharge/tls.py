@@ -9,6 +9,8 @@ from datetime import datetime, timezone
 from typing import Any
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from OpenSSL import SSL
 from twisted.application.service import Service
 from twisted.internet.interfaces import (
@@ -70,7 +72,8 @@ class CertificateService(Service):
 
     def stopService(self) -> None:
         super().stopService()
-        signal.signal(signal.SIGHUP, self._before)
+        if self._before is not None:
+            signal.signal(signal.SIGHUP, self._before)
 
     def _read_once(self) -> None:
         if self._context is None:
@@ -84,13 +87,11 @@ class CertificateService(Service):
         first = self._first_certificate()
         context = CertificateOptions(raiseMinimumTo=TLSVersion.TLSv1_2).getContext()
         context.set_options(SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_COMPRESSION)
-        # There is nobody to ask for a passphrase.
-        context.set_passwd_cb(lambda *_: b"")
         try:
             context.use_certificate_chain_file(self._certificate)
         except SSL.Error as error:
             raise _unusable("certificate", self._certificate, error) from None
-        _readable("key", self._key)
+        self._check_key()
         try:
             context.use_privatekey_file(self._key)
         except SSL.Error as error:
@@ -111,6 +112,20 @@ class CertificateService(Service):
         except (ValueError, IndexError):
             raise CertificateError(
                 f"--tls-certificate {self._certificate}: it holds no certificate in PEM form"
+            ) from None
+
+    def _check_key(self) -> None:
+        """See to it that OpenSSL will find a key, and not ask the terminal for a passphrase."""
+        content = _readable("key", self._key)
+        try:
+            load_pem_private_key(content, None)
+        except TypeError:
+            raise CertificateError(
+                f"--tls-key {self._key}: it has a passphrase, and there is nobody to ask for it"
+            ) from None
+        except (ValueError, UnsupportedAlgorithm):
+            raise CertificateError(
+                f"--tls-key {self._key}: it holds no private key in PEM form"
             ) from None
 
     def _mismatch(self) -> CertificateError:
@@ -201,6 +216,11 @@ class _DriverTLS(TLSMemoryBIOProtocol):
             transport.setTcpNoDelay(True)
             transport.setTcpKeepAlive(True)
         super().makeConnection(transport)
+
+    def dataReceived(self, bytes: bytes) -> None:
+        # Nothing counts that comes after the closing alert, and OpenSSL would keep all of it.
+        if not self._client_ended:
+            super().dataReceived(bytes)
 
     def client_ended(self) -> None:
         """The client has said that it will send no more."""

@@ -461,9 +461,7 @@ def main() -> None:
     line = sys.stdin.buffer.readline()
     if not line:
         sys.exit("evcharge: a worker is started by twistd evcharge --workers")
-    pipe = os.fdopen(os.dup(STDOUT), "w")
-    # What prints by mistake is a complaint.
-    os.dup2(STDERR, STDOUT)
+    pipe = _pipe_to_parent()
     throttle = Throttle().before(_log_to(pipe))
     globalLogBeginner.beginLoggingTo([throttle])
     options = options_from_line(line)
@@ -502,6 +500,14 @@ def main() -> None:
     ThrottleService(throttle, reactor).setServiceParent(server)
     ParentWatch(reactor, asked, end).startReading()
     reactor.run()
+
+
+def _pipe_to_parent() -> TextIO:
+    """What was the standard output, which is the standard error from now on."""
+    pipe = os.fdopen(os.dup(STDOUT), "w")
+    # What prints by mistake is a complaint.
+    os.dup2(STDERR, STDOUT)
+    return pipe
 
 
 def _log_to(pipe: TextIO) -> Callable[[LogEvent], None]:

@@ -21,8 +21,13 @@ SECONDS = 2.5
 
 
 def memory_kib(server: Server) -> int:
-    """The memory that is the process's own, KiB."""
-    status = Path(f"/proc/{server.process.pid}/status")
+    """The memory that is the server's own, KiB."""
+    return memory_of(server.process.pid)
+
+
+def memory_of(pid: int) -> int:
+    """The memory that is a process's own, KiB."""
+    status = Path(f"/proc/{pid}/status")
     if not status.exists():
         raise SkipTest("memory is read off /proc, which this machine has not")
     (line,) = [line for line in status.read_text().splitlines() if line.startswith("RssAnon")]
@@ -208,6 +213,19 @@ class LimitTests(ServerTestCase):
             self.assertEqual(json.loads(refused.replies.readline())["status"]["code"], 503)
         login = {"user_name": "Ana", "selected_car": "Tesla Model 3", "battery_car": 40}
         self.assertEqual(clients[0].request("LOGIN", **login)["status"]["code"], 200)
+
+    def test_headless(self) -> None:
+        """Behind a proxy, those who send no header leave descriptors for all else."""
+        few = ["sh", "-c", 'ulimit -n 200; exec "$@"', "sh"]
+        server = self.start(Path(self.mktemp()), "--proxy-protocol", before=few).wait()
+        client = self.client(server)
+        client.socket.sendall(b"PROXY TCP4 203.0.113.7 10.0.0.1 4711 8888\r\n")
+        client.request("START")
+        for _ in range(150):
+            # Some of them wait for ever, others are closed.
+            self.client(server)
+        login = {"user_name": "Ana", "selected_car": "Tesla Model 3", "battery_car": 40}
+        self.assertEqual(client.request("LOGIN", **login)["status"]["code"], 200)
 
     def test_rush(self) -> None:
         """Many who come at once are let in one after another, none has to try again."""

@@ -5,10 +5,12 @@ import shutil
 import socket
 import struct
 import subprocess
+import time
 from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
+from OpenSSL import SSL
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory, Protocol
@@ -26,6 +28,7 @@ from evcharge.proxy import (
 )
 from evcharge.testing import MemoryServer, MemoryTransport
 from tests.test_server import LINE, ServerTestCase
+from tests.test_tls import make_certificate
 
 PROXY = IPv4Address("TCP", "10.0.0.1", 5)
 V1 = b"PROXY TCP4 203.0.113.7 10.0.0.1 4711 8888\r\n"
@@ -106,6 +109,10 @@ class HeaderTests(SynchronousTestCase):
             b"PROXY TCP4 evil\x1b[2J 10.0.0.1 1 8888\r\n",
             b"PROXY TCP4 \xff 10.0.0.1 1 8888\r\n",
             b"PROXY TCP4 203.0.113.7\r\n",
+            b"PROXY TCP4 2001:db8::7 10.0.0.1 1 8888\r\n",
+            b"PROXY TCP6 203.0.113.7 ::1 1 8888\r\n",
+            b"PROXY TCP6 fe80::7%\x1b[2J ::1 1 8888\r\n",
+            b"PROXY TCP4 203.0.113.7 nowhere 1 8888\r\n",
             b"PROXY \r\n",
             b"PROXY UDP4 203.0.113.7 10.0.0.1 1 8888\r\n",
             V2[:12] + b"\x11" + V2[13:],
@@ -199,6 +206,18 @@ class ConnectionTests(SynchronousTestCase):
         transport.protocol.connectionLost()
         self.assertEqual((self.factory.pending, self.clock.getDelayedCalls()), (0, []))
 
+    def test_half_close(self) -> None:
+        """Behind the header the connection may be closed by halves, with a request open or none."""
+        self.factory.inner = MemoryServer().accepts
+        for sent, replies in ((V1, 0), (V1 + REQUEST[:-1], 1)):
+            transport = self.connect()
+            transport.protocol.dataReceived(sent)
+            self.assertFalse(transport.disconnecting)
+            transport.protocol.readConnectionLost()
+            self.assertEqual(transport.take().count(b"\n"), replies)
+            self.assertTrue(transport.disconnecting)
+            transport.protocol.connectionLost()
+
     def test_pending(self) -> None:
         """Only so many may be without a header at a time."""
         waiting = [self.connect() for _ in range(3)]
@@ -242,8 +261,49 @@ class ServerTests(ServerTestCase):
                     raise ConnectionError
         self.assertNotIn("Traceback", "".join(server.log))
 
+    def test_tls(self) -> None:
+        """TLS comes after the header, also to workers, and both in pieces; it half-closes too."""
+        certificate, key = make_certificate(Path(self.mktemp()).absolute())
+        server = self.start(
+            Path(self.mktemp()),
+            *("--proxy-protocol", "--workers", "2"),
+            *("--storage", f"sqlite:///{Path(self.mktemp()).absolute()}"),
+            *("--tls-port", "tcp:0:interface=127.0.0.1"),
+            *("--tls-certificate", str(certificate), "--tls-key", str(key)),
+        ).wait()
+        line = next(line for line in server.log if " listens on " in line)
+        port = int(line.split("TLS on ")[1].split(";")[0].rsplit(":", 1)[1])
+        for header in (V1, V2):
+            plain = socket.create_connection(("127.0.0.1", port), 20)
+            self.addCleanup(plain.close)
+            plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            client = SSL.Connection(SSL.Context(SSL.TLS_CLIENT_METHOD), None)
+            client.set_connect_state()
+            with self.assertRaises(SSL.WantReadError):
+                client.do_handshake()
+            for byte in header + client.bio_read(65536):
+                plain.send(bytes([byte]))
+            while True:
+                client.bio_write(self.more(plain))
+                try:
+                    client.do_handshake()
+                    break
+                except SSL.WantReadError:
+                    continue
+            client.send(REQUEST)
+            client.shutdown()
+            plain.sendall(client.bio_read(65536))
+            got = b""
+            with self.assertRaises(SSL.ZeroReturnError):
+                while True:
+                    try:
+                        got += client.recv(65536)
+                    except SSL.WantReadError:
+                        client.bio_write(self.more(plain))
+            self.assertIn(b"Sucesso", got)
+
     def test_haproxy(self) -> None:
-        """Through a real HAProxy, with either version, replies come, and the log has the client."""
+        """Through a real HAProxy, of either version, the limits and the log go by the client."""
         if shutil.which("haproxy") is None:
             raise SkipTest("haproxy is not on this machine")
         server = self.start(
@@ -268,18 +328,46 @@ class ServerTests(ServerTestCase):
         )
         self.addCleanup(proxy.wait)
         self.addCleanup(proxy.terminate)
-        for port in ports:
-            client = self.to_proxy(port, proxy)
-            client.sendall(REQUEST)
-            client.shutdown(socket.SHUT_WR)
-            reply = b"".join(iter(lambda c=client: c.recv(65536), b""))
-            client.close()
-            self.assertIn(b"Sucesso", reply)
+        for port, one, other in zip(
+            ports, ("127.0.0.2", "127.0.0.4"), ("127.0.0.3", "127.0.0.5"), strict=True
+        ):
+            first = self.to_proxy(port, proxy, one)
+            first.sendall(REQUEST)
+            self.assertIn(b"Sucesso", self.some(first))
+            self.assertIn(b'"code":429', self.rest(self.to_proxy(port, proxy, one)))
+            self.wait_for(server, f"Refused {one}: ")
+            for client in (first, self.to_proxy(port, proxy, other)):
+                client.sendall(REQUEST)
+                client.shutdown(socket.SHUT_WR)
+                self.assertIn(b"Sucesso", self.rest(client))
 
-    def to_proxy(self, port: int, proxy: subprocess.Popen) -> socket.socket:
+    def to_proxy(self, port: int, proxy: subprocess.Popen, source: str) -> socket.socket:
         """Connect to a proxy that is just starting."""
+        limit = time.monotonic() + 20
         while True:
             try:
-                return socket.create_connection(("127.0.0.1", port), 20)
+                client = socket.create_connection(("127.0.0.1", port), 20, (source, 0))
             except ConnectionRefusedError:
                 self.assertIsNone(proxy.poll())
+                self.assertLess(time.monotonic(), limit)
+                time.sleep(0.01)
+            else:
+                self.addCleanup(client.close)
+                return client
+
+    def some(self, client: socket.socket) -> bytes:
+        """A whole line."""
+        got = b""
+        while not got.endswith(b"\n"):
+            got += self.more(client)
+        return got
+
+    def more(self, client: socket.socket) -> bytes:
+        """What comes next, which is not the end."""
+        got = client.recv(65536)
+        self.assertNotEqual(got, b"")
+        return got
+
+    def rest(self, client: socket.socket) -> bytes:
+        """All that comes until the end."""
+        return b"".join(iter(lambda: client.recv(65536), b""))

@@ -110,6 +110,14 @@ class ServerTestCase(SynchronousTestCase):
         server.process.stdout.close()
         server.process.stderr.close()
 
+    def wait_for(self, server: Server, text: str, times: int = 1) -> None:
+        """Wait until the log has `text`."""
+        limit = time.monotonic() + 20
+        while "".join(server.log).count(text) < times:
+            self.assertIsNone(server.process.poll())
+            self.assertLess(time.monotonic(), limit, f"{text!r} is not in {server.log}")
+            time.sleep(0.01)
+
     def client(self, server: Server) -> Client:
         client = Client(server.port)
         self.addCleanup(client.close)

@@ -4,12 +4,15 @@ import contextlib
 import datetime
 import json
 import os
+import select
 import shutil
 import signal
 import socket
 import ssl
+import struct
 import subprocess
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 from cryptography import x509
@@ -17,12 +20,19 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 from OpenSSL import SSL
+from twisted.internet.defer import Deferred
+from twisted.internet.protocol import connectionDone
+from twisted.internet.task import Clock
+from twisted.python.failure import Failure
 from twisted.python.usage import UsageError
-from twisted.trial.unittest import SkipTest, SynchronousTestCase
+from twisted.trial.unittest import SkipTest, SynchronousTestCase, TestCase
 
 from evcharge.options import Options
-from evcharge.protocol import LINGER_S
-from tests.test_hostile import memory_kib
+from evcharge.protocol import LINGER_S, DriverFactory
+from evcharge.tap import makeService
+from evcharge.testing import MemoryTransport
+from evcharge.tls import CertificateService, TLSFactory
+from tests.test_hostile import memory_kib, memory_of
 from tests.test_server import LINE, Server, ServerTestCase
 
 REQUEST = LINE.encode() + b"\n"
@@ -68,7 +78,8 @@ class TLSTestCase(ServerTestCase):
         self.folder = Path(self.mktemp()).absolute()
         self.certificate, self.key = make_certificate(self.folder, days=days)
         server = self.start(Path(self.mktemp()), *self.tls(), *options).wait()
-        line = server.log[-1]
+        # The first: workers say the same after it.
+        line = next(line for line in server.log if " listens on " in line)
         self.tls_port = int(line.split("TLS on ")[1].split(";")[0].rsplit(":", 1)[1])
         return server
 
@@ -90,6 +101,17 @@ class TLSTestCase(ServerTestCase):
         self.addCleanup(client.close)
         return client
 
+    def openssl(self, context: SSL.Context) -> SSL.Connection:
+        """A client without Python's own ideas."""
+        plain = socket.create_connection(("127.0.0.1", self.tls_port))
+        self.addCleanup(plain.close)
+        # Python's own limit would make it a socket that does not block.
+        plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", 20, 0))
+        client = SSL.Connection(context, plain)
+        client.set_connect_state()
+        client.do_handshake()
+        return client
+
     def line(self, client: ssl.SSLSocket) -> dict:
         got = b""
         while not got.endswith(b"\n"):
@@ -98,11 +120,6 @@ class TLSTestCase(ServerTestCase):
                 raise ConnectionError("no reply")
             got += more
         return json.loads(got)
-
-    def wait_for(self, server: Server, text: str) -> None:
-        """Wait until the log has `text`; the test's own time limit ends it otherwise."""
-        while text not in "".join(server.log):
-            self.assertIsNone(server.process.poll())
 
     def ended(self, client: ssl.SSLSocket) -> bytes:
         """All that comes until the server's closing alert; an error where the connection breaks."""
@@ -131,17 +148,30 @@ class ConnectionTests(TLSTestCase):
             for _ in range(chunk.count(b"\n")):
                 self.assertEqual(self.line(client)["status"]["code"], 200)
 
+    def test_megabyte(self) -> None:
+        """A megabyte of requests, sent without waiting, is answered whole."""
+        self.serve()
+        request = LINE.replace("START", "NAVIGATION").encode() + b"\n"
+        rest = request * (1_000_000 // len(request))
+        missing = rest.count(b"\n")
+        client = self.connect()
+        client.setblocking(False)
+        while missing:
+            self.assertTrue(select.select([client], [client] if rest else [], [], 20)[0:2])
+            if rest:
+                with contextlib.suppress(ssl.SSLWantWriteError, ssl.SSLWantReadError):
+                    rest = rest[client.send(rest[:16384]) :]
+            with contextlib.suppress(ssl.SSLWantReadError):
+                got = client.recv(65536)
+                self.assertNotEqual(got, b"")
+                missing -= got.count(b"\n")
+        self.assertEqual((missing, rest), (0, b""))
+
     def test_half_close(self) -> None:
         """After the client's closing alert all that it asked is answered, then the server ends."""
         self.serve()
         # Python's own sockets read no more once they have sent it.
-        context = SSL.Context(SSL.TLS_CLIENT_METHOD)
-        context.set_timeout(20)
-        plain = socket.create_connection(("127.0.0.1", self.tls_port))
-        self.addCleanup(plain.close)
-        client = SSL.Connection(context, plain)
-        client.set_connect_state()
-        client.do_handshake()
+        client = self.openssl(SSL.Context(SSL.TLS_CLIENT_METHOD))
         client.sendall(LOGIN * 20 + REQUEST)
         client.shutdown()
         got = b""
@@ -254,6 +284,17 @@ class ConnectionTests(TLSTestCase):
                 self.assertEqual(client.recv(1), b"")
         self.wait_for(server, "no request for too long")
 
+    def test_no_renegotiation(self) -> None:
+        """A client cannot have the server negotiate again and again."""
+        self.serve()
+        context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+        context.set_max_proto_version(SSL.TLS1_2_VERSION)
+        client = self.openssl(context)
+        client.renegotiate()
+        with self.assertRaises(SSL.Error) as caught:
+            client.do_handshake()
+        self.assertIn("no renegotiation", str(caught.exception))
+
     def test_versions(self) -> None:
         """TLS 1.1 is refused, 1.2 and 1.3 are spoken."""
         self.serve()
@@ -278,6 +319,95 @@ class ConnectionTests(TLSTestCase):
                 with context.wrap_socket(plain, server_hostname="localhost") as client:
                     client.sendall(REQUEST)
                     self.assertEqual(self.line(client)["status"]["code"], 200)
+
+
+class WireTransport(MemoryTransport):
+    """In memory, what a socket can be told too."""
+
+    def setTcpNoDelay(self, enabled: bool) -> None:
+        pass
+
+    setTcpKeepAlive = setTcpNoDelay
+
+
+class MemoryTests(SynchronousTestCase):
+    """Connections over TLS without sockets."""
+
+    def test_after_the_end(self) -> None:
+        """What a client sends behind its closing alert is not kept, while it waits for a reply."""
+        reply: Deferred[bytes] = Deferred()
+        self.connect(SSL.Context(SSL.TLS_CLIENT_METHOD), lambda line, visitor: reply)
+        client = self.client
+        client.send(REQUEST)
+        client.shutdown()
+        self.exchange()
+        before = memory_of(os.getpid())
+        for _ in range(1000):
+            self.protocol.dataReceived(b"x" * 65536)
+        self.assertLess(memory_of(os.getpid()) - before, 10 * 1024)
+        reply.callback(b"reply")
+        self.exchange()
+        self.assertEqual(client.recv(100), b"reply\n")
+        self.assertRaises(SSL.ZeroReturnError, client.recv, 100)
+        self.assertTrue(self.transport.disconnecting)
+
+    def test_stopped(self) -> None:
+        """A service that has stopped leaves the signal as it was."""
+        before = signal.getsignal(signal.SIGHUP)
+        self.service.startService()
+        self.assertNotEqual(signal.getsignal(signal.SIGHUP), before)
+        self.service.stopService()
+        self.assertEqual(signal.getsignal(signal.SIGHUP), before)
+
+    def test_old_versions(self) -> None:
+        """TLS 1.1 is refused for what it is, and not only for the ciphers that it goes with."""
+        for version, spoken in ((SSL.TLS1_1_VERSION, False), (SSL.TLS1_2_VERSION, True)):
+            context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+            context.set_min_proto_version(SSL.TLS1_VERSION)
+            context.set_max_proto_version(version)
+            self.service.read()
+            for side in (context, self.service._context):
+                side.set_cipher_list(b"ALL:@SECLEVEL=0")
+            if spoken:
+                self.connect(context)
+                self.assertEqual(self.client.get_protocol_version(), version)
+            else:
+                with self.assertRaises(SSL.Error) as caught:
+                    self.connect(context)
+                self.assertIn("version", str(caught.exception))
+
+    def setUp(self) -> None:
+        certificate, key = make_certificate(Path(self.mktemp()))
+        self.clock = Clock()
+        self.service = CertificateService(
+            {"tls-certificate": certificate, "tls-key": key}, self.clock
+        )
+        self.service.read()
+
+    def connect(
+        self,
+        context: SSL.Context,
+        dispatch: Callable[[bytes, object], Deferred[bytes]] = lambda line, visitor: Deferred(),
+    ) -> None:
+        """Connect a client, and let the handshake end; SSL.Error: it is refused."""
+        drivers = DriverFactory(dispatch, lambda: b"", self.clock)
+        self.protocol = TLSFactory(self.service, drivers, self.clock).buildProtocol(None)
+        self.transport = WireTransport()
+        self.protocol.makeConnection(self.transport)
+        self.addCleanup(self.protocol.connectionLost, Failure(connectionDone.value))
+        self.client = SSL.Connection(context, None)
+        self.client.set_connect_state()
+        for _ in range(3):
+            with contextlib.suppress(SSL.WantReadError):
+                self.client.do_handshake()
+            self.exchange()
+
+    def exchange(self) -> None:
+        """Carry what either side has written to the other."""
+        with contextlib.suppress(SSL.WantReadError):
+            self.protocol.dataReceived(self.client.bio_read(1 << 20))
+        if self.transport.value():
+            self.client.bio_write(self.transport.take())
 
 
 class RenewalTests(TLSTestCase):
@@ -319,11 +449,15 @@ class RenewalTests(TLSTestCase):
         self.wait_for(server, "worker 1: evcharge.tls")
         self.wait_for(server, "worker 2: evcharge.tls")
         server.process.send_signal(signal.SIGHUP)
-        while "".join(server.log).count("CN=renewed") < 3:
-            self.assertIsNone(server.process.poll())
+        self.wait_for(server, "CN=renewed", 3)
         for _ in range(10):
             self.connect().sendall(REQUEST)
         self.assertEqual(server.end(), -signal.SIGTERM)
+
+    def test_signal(self) -> None:
+        """Without TLS SIGHUP is none of the server's business, and ends it."""
+        server = self.start(Path(self.mktemp())).wait()
+        self.assertEqual(server.end(signal.SIGHUP), -signal.SIGHUP)
 
     def test_old(self) -> None:
         """The log tells of a certificate that has ended, or soon will."""
@@ -375,11 +509,36 @@ class MistakeTests(TLSTestCase):
             (good[1], good[1], "--tls-certificate", "no certificate"),
             (garbage, good[1], "--tls-certificate", "garbage.pem", "no certificate"),
             (good[0], other_kind, "--tls-key", "rsa.pem", "not the key of"),
-            (good[0], good[0], "--tls-key", "certificate.pem"),
-            (good[0], locked, "--tls-key", "locked.pem"),
+            (good[0], good[0], "--tls-key", "certificate.pem", "no private key"),
+            (good[0], garbage, "--tls-key", "garbage.pem", "no private key"),
+            (good[0], locked, "--tls-key", "locked.pem", "has a passphrase"),
         ):
             self.certificate, self.key = certificate, key
             self.refused(*words)
+
+
+class WorkersRightsTests(TestCase):
+    """The parent of workers, in this process."""
+
+    async def test_rights(self) -> None:
+        """A key that workers may not read, as privileges are gone by then, stops the start."""
+        folder = Path(self.mktemp()).absolute()
+        certificate, key = make_certificate(folder)
+        options = Options()
+        options.parseOptions(
+            [
+                *("--port", "tcp:0:interface=127.0.0.1"),
+                *("--storage", f"sqlite:///{folder}/network.db", "--workers", "2"),
+                *("--tls-port", "tcp:0:interface=127.0.0.1"),
+                *("--tls-certificate", str(certificate), "--tls-key", str(key)),
+            ]
+        )
+        parent = makeService(options)
+        parent.privilegedStartService()
+        key.unlink()
+        error = self.assertRaises(SystemExit, parent.startService)
+        self.assertIn("--tls-key", str(error))
+        await parent.stopService()
 
 
 class OptionTests(SynchronousTestCase):
@@ -405,6 +564,21 @@ class OptionTests(SynchronousTestCase):
         options = Options()
         options.parseOptions(["--tls-port=1", "--tls-certificate=c", "--tls-key=k", "-p", "5"])
         self.assertEqual(options["port"], "tcp:5")
+
+    def test_layers(self) -> None:
+        """Endpoints with layers of their own leave no place for ours."""
+        # Twisted reads the files of an ssl: endpoint when it is described.
+        certificate, key = make_certificate(Path(self.mktemp()))
+        tls = ["--tls-certificate=c", "--tls-key=k"]
+        ssl_port = f"ssl:1:privateKey={key}:certKey={certificate}"
+        for given, word in (
+            ([*tls, f"--tls-port={ssl_port}"], "--tls-port must be a plain port"),
+            (["--proxy-protocol", f"--port={ssl_port}"], "--proxy-protocol needs a --port"),
+            (["--proxy-protocol", "--port=haproxy:tcp:1"], "--proxy-protocol needs a --port"),
+        ):
+            error = self.assertRaises(UsageError, Options().parseOptions, given)
+            self.assertIn(word, str(error))
+        Options().parseOptions([f"--port={ssl_port}"])
 
     def test_wrong_port(self) -> None:
         """A port that is none is named; so is one that workers cannot share."""

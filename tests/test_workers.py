@@ -466,10 +466,10 @@ class InProcessTests(TestCase):
         parent.startService()
         try:
             await ready(2)
-            endpoint = clientFromString(reactor, f"tcp:{parent.addresses}")
+            endpoint = clientFromString(reactor, f"tcp:{parent._ports.addresses}")
             driver = await connectProtocol(endpoint, Driver())
             self.assertEqual((await driver.request("START"))["status"]["code"], 200)
-            pids = [worker.transport.pid for worker in parent._workers]
+            pids = [worker.transport.pid for worker in parent.workers]
             for pid in pids:
                 os.kill(pid, signal.SIGKILL)
             await driver.lost
@@ -595,8 +595,8 @@ class WorkerTests(SynchronousTestCase):
                 sys.executable,
                 "-c",
                 "from twisted.logger import Logger, globalLogBeginner\n"
-                "from evcharge.workers import _log_to_parent\n"
-                "globalLogBeginner.beginLoggingTo([_log_to_parent()])\n"
+                "from evcharge.workers import _log_to, _pipe_to_parent\n"
+                "globalLogBeginner.beginLoggingTo([_log_to(_pipe_to_parent())])\n"
                 "log = Logger('there')\n"
                 "log.info('all {well!r}', well=object)\n"
                 "try:\n    1 / 0\n"

@@ -21,6 +21,7 @@ from evcharge.guards.origins import Origins
 from evcharge.guards.patience import Limits, Patience
 from evcharge.guards.rates import Dispatch, RateLimit
 from evcharge.protocol import DriverProtocol
+from evcharge.proxy import MOST_PENDING, ProxyFactory
 
 TIDY_S = 10.0
 """How often what has come to nothing is forgotten, seconds."""
@@ -48,7 +49,15 @@ class Gatehouse(Service):
         self._clock = clock
         self.on_refused = Refusals(counted)
         self.origins = Origins(clock.seconds)
-        self.most_connections = make_room(options["max-connections"])
+        asked = options["max-connections"]
+        most = asked
+        if options["proxy-protocol"]:
+            # Those whose header has not come yet have descriptors too.
+            most += MOST_PENDING
+        room = make_room(most)
+        self.most_headless = min(MOST_PENDING, room // 10) if options["proxy-protocol"] else 0
+        """Connections that may be waiting for their PROXY header at a time, over all ports."""
+        self.most_connections = min(asked, room - self.most_headless)
         self._logins = PendingLogins(
             self.origins,
             options["max-pending-logins"],
@@ -93,6 +102,18 @@ class Gatehouse(Service):
             self.most_connections,
             self._options["max-connections-per-address"],
             self.on_refused,
+        )
+
+    def behind_proxy(self, inner: IProtocolFactory, ports: int) -> IProtocolFactory:
+        """
+        What takes connections to `inner` from a proxy, where the options say that there is one.
+
+        :param ports: how many there are to share what may be waiting.
+        """
+        if not self._options["proxy-protocol"]:
+            return inner
+        return ProxyFactory(
+            inner, self._clock, self.on_refused, max(1, self.most_headless // ports)
         )
 
     def watch(self, connections: Collection[DriverProtocol]) -> None:
