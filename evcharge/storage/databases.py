@@ -14,10 +14,20 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.schema import Table
 from sqlalchemy.sql.dml import Delete, Insert
+from twisted.logger import Logger
 
 from evcharge.storage import StorageError, StorageUnavailable
 from evcharge.storage.group_commit import TryAgain
 from evcharge.storage.lock import Lock
+from evcharge.storage.private import private, warn_of_readers
+
+
+class StatementRefused(Exception):
+    """
+    A database does not carry out a statement.
+
+    It says so in the first line of what the database says: further ones repeat rows.
+    """
 
 
 class Database(Protocol):
@@ -46,7 +56,11 @@ class Database(Protocol):
         """An INSERT that passes over rows whose key is there."""
 
     def meaning(self, error: DBAPIError) -> Exception:
-        """TryAgain, StorageUnavailable, or `error` itself where it is neither."""
+        """
+        TryAgain, StorageUnavailable, or another exception where it is neither.
+
+        What it says has no values of a row: ids of users are among them.
+        """
 
     def interrupt(self) -> None:
         """Have a transaction that waits for the network end with an error."""
@@ -93,6 +107,7 @@ class Sqlite:
     :param shared: whether other processes of the same server have it open too.
     """
 
+    log = Logger()
     patience_s = 30.0
 
     def __init__(self, path: Path, shared: bool = False) -> None:
@@ -127,9 +142,18 @@ class Sqlite:
     def acquire(self) -> None:
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._make()
             self._owned.acquire(self._shared)
         except OSError as error:
             raise StorageError(f"{error.filename}: {error.strerror or error}") from None
+
+    def _make(self) -> None:
+        """Make the file, private, where it is missing. OSError."""
+        # SQLite gives the files that it makes beside it the same mode.
+        with contextlib.suppress(FileExistsError):
+            os.close(private(str(self._path), os.O_WRONLY | os.O_CREAT | os.O_EXCL))
+        if not self._shared:
+            warn_of_readers(self.log, self._path)
 
     def release(self) -> None:
         self._engine.dispose()
@@ -235,7 +259,7 @@ class Postgres:
             return TryAgain(text)
         if code.startswith(_NO_ROOM):
             return StorageUnavailable(text)
-        return error
+        return StatementRefused(f"{text} [SQL: {error.statement}]")
 
     def interrupt(self) -> None:
         connection = self._connection

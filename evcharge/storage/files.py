@@ -39,6 +39,7 @@ from evcharge.storage import StorageError, StorageUnavailable, Summary, Sweep, S
 from evcharge.storage.contents import Contents, Payment, StationRecord
 from evcharge.storage.lock import Lock
 from evcharge.storage.memory import MemoryStorage
+from evcharge.storage.private import FOLDER_MODE, private, shown, warn_of_readers
 from evcharge.storage.records import (
     LookUp,
     one_station_each,
@@ -119,7 +120,7 @@ def _unavailable(what: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise StorageUnavailable(f"{what}: {error.strerror or error}") from error
+        raise StorageUnavailable(f"{shown(what)}: {error.strerror or error}") from error
 
 
 class FileStorage(MemoryStorage):
@@ -155,6 +156,8 @@ class FileStorage(MemoryStorage):
                 self._own()
                 self._fill()
                 self._load(now)
+                # Ids are the names of users' files, and stand in stations' files.
+                warn_of_readers(self.log, self._users_folder, self._stations_folder)
         except StorageError:
             self.close()
             raise
@@ -166,8 +169,8 @@ class FileStorage(MemoryStorage):
         try:
             yield
         except OSError as error:
-            where = error.filename or self._directory
-            raise StorageError(f"{where}: {error.strerror or error}") from error
+            where = Path(os.fsdecode(error.filename)) if error.filename else self._directory
+            raise StorageError(f"{shown(where)}: {error.strerror or error}") from error
         except DatasetError as error:
             raise StorageError(str(error)) from error
 
@@ -178,7 +181,7 @@ class FileStorage(MemoryStorage):
     def _own(self) -> None:
         """Take the directory for this process; the kernel frees it however the process ends."""
         try:
-            self._directory.mkdir(parents=True, exist_ok=True)
+            self._directory.mkdir(FOLDER_MODE, parents=True, exist_ok=True)
         except FileExistsError:
             raise StorageError(f"{self._directory}: is not a directory") from None
         ours = {CARS, STATIONS, "stations", "users"}
@@ -195,7 +198,7 @@ class FileStorage(MemoryStorage):
     def _fill(self) -> None:
         """Make what is missing, from the shipped data."""
         for name in ("stations", "users"):
-            (self._directory / name).mkdir(exist_ok=True)
+            (self._directory / name).mkdir(FOLDER_MODE, exist_ok=True)
         # What is there is read before anything is written, so that a mistake in it stops both.
         for path, content in [*self._cars_to_write(), *self._stations_to_write()]:
             write_durably(path, content)
@@ -257,7 +260,7 @@ class FileStorage(MemoryStorage):
         except OSError as error:
             self.log.error(
                 "{path}: cannot be read: {error}; its user is unknown",
-                path=str(path),
+                path=shown(path),
                 error=error.strerror or str(error),
             )
         except ValueError as error:
@@ -265,9 +268,9 @@ class FileStorage(MemoryStorage):
             path.rename(aside)
             self.log.error(
                 "{path}: damaged: {error}; set aside as {aside}",
-                path=str(path),
+                path=shown(path),
                 error=str(error),
-                aside=aside.name,
+                aside=Path(shown(aside)).name,
             )
         else:
             self._put_user(user)
@@ -377,7 +380,7 @@ class FileStorage(MemoryStorage):
         lines = b"".join(payment_line(Payment.of(session)) for session in self._payments_owed)
         path = self._directory / PAYMENTS
         # Unbuffered: a buffer would write what is left of it when the file is closed.
-        with path.open("ab", buffering=0) as file:
+        with open(path, "ab", buffering=0, opener=private) as file:
             start = os.fstat(file.fileno()).st_size
             try:
                 if file.write(lines) != len(lines):
@@ -571,7 +574,7 @@ class FileStorage(MemoryStorage):
                 path = self._directory / name
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
         for folder in (self._users_folder, self._stations_folder):
-            folder.mkdir()
+            folder.mkdir(FOLDER_MODE)
         self._write_network(contents)
         for user in contents.users:
             # It names a file: as a key of `_users` does, which is our own.
@@ -591,7 +594,7 @@ class FileStorage(MemoryStorage):
         for station_id, number in slots.items():
             table = SlotTable(station_id, number)
             self._station_path(station_id).write_bytes(to_json(table_record(table)))
-        with (self._directory / PAYMENTS).open("wb") as file:
+        with open(self._directory / PAYMENTS, "wb", opener=private) as file:
             for payment in contents.payments:
                 with _refused(f"payment {payment.receipt_id}"):
                     line = payment_line(payment)

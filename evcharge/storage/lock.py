@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from evcharge.storage import StorageError
+from evcharge.storage.private import private
 
 
 class Lock:
@@ -30,7 +31,8 @@ class Lock:
         :raise StorageError: another process owns it.
         :raise OSError: the file cannot be made.
         """
-        self._file = open(self._path, "a+")  # noqa: SIM115 - held open while we run
+        # Private, as who can open it can lock it. Held open while we run.
+        self._file = open(self._path, "a+", opener=private)  # noqa: SIM115
         try:
             fcntl.flock(self._file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except BlockingIOError:
