@@ -7,9 +7,10 @@ WORKDIR /app
 COPY . /app
 
 # The last command writes the plugin cache, which the unprivileged user could not.
-RUN pip install --no-cache-dir . \
+RUN pip install --no-cache-dir --require-hashes -r constraints.txt \
+    && pip install --no-cache-dir --no-deps . \
     && useradd --system --no-create-home --home-dir /data evcharge \
-    && mkdir /data \
+    && mkdir --mode=700 /data \
     && chown evcharge /data \
     && twistd --help > /dev/null
 
