@@ -5,12 +5,17 @@ PORT ?= 8888
 DATA ?= evcharge-data
 STORAGE ?=
 TESTS ?= tests
+TAG ?=
+AUDIT ?=
 
 BIN = $(VENV)/bin
 PIP = $(BIN)/pip install --quiet --disable-pip-version-check
 PACKAGING = setup.cfg pyproject.toml
+# One file for every Python from 3.10 on, and every machine.
+LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes \
+    --upgrade --no-annotate --custom-compile-command 'make constraints'
 
-.PHONY: help run test coverage lint format bench docs changelog clean
+.PHONY: help run test coverage lint format bench soak docs changelog audit constraints release clean
 
 help:
 	@echo "make run       run the server (PORT=$(PORT) DATA=$(DATA) STORAGE=files)"
@@ -19,8 +24,12 @@ help:
 	@echo "make lint      check style and types"
 	@echo "make format    put the style right"
 	@echo "make bench     measure what a request costs (BENCH=options of benchmarks/requests.py)"
+	@echo "make soak      ten minutes of bad behaviour and kills (SOAK=options of benchmarks/soak.py)"
 	@echo "make docs      build the documentation into build/docs"
 	@echo "make changelog show the news of the next release"
+	@echo "make audit     look for known vulnerabilities in what constraints.txt names"
+	@echo "make constraints  name the present version of every requirement, with hashes"
+	@echo "make release   build the release of a tag (TAG=v1.2.0) into dist"
 	@echo "make clean     remove what the others made, but no data"
 
 $(VENV)/.made:
@@ -41,6 +50,10 @@ $(VENV)/.lint: $(PACKAGING) $(VENV)/.made
 
 $(VENV)/.docs: $(PACKAGING) $(VENV)/.made
 	$(PIP) -e '.[docs,release]'
+	@touch $@
+
+$(VENV)/.audit: $(VENV)/.made
+	$(PIP) pip-audit
 	@touch $@
 
 run: $(VENV)/.run
@@ -68,11 +81,29 @@ format: $(VENV)/.lint
 bench: $(VENV)/.run
 	$(BIN)/python benchmarks/requests.py $(BENCH)
 
+soak: $(VENV)/.run
+	$(BIN)/python benchmarks/soak.py $(SOAK)
+
 docs: $(VENV)/.docs
 	$(BIN)/sphinx-build -q -W docs build/docs
 
 changelog: $(VENV)/.docs
 	$(BIN)/towncrier build --draft
+
+audit: $(VENV)/.audit
+	$(BIN)/python tools/audit.py $(AUDIT)
+
+constraints: $(VENV)/.made
+	$(PIP) uv
+	$(LOCK) --output-file constraints.txt --extra postgresql setup.cfg
+	printf 'build\nsetuptools >= 64\nwheel\n' | $(LOCK) --output-file constraints-release.txt -
+
+# An environment of its own, which has nothing but what is pinned.
+release:
+	$(PYTHON) -m venv --clear $(VENV)/release
+	$(VENV)/release/bin/pip install --quiet --disable-pip-version-check --require-hashes \
+	    -r constraints-release.txt
+	$(VENV)/release/bin/python tools/release.py '$(TAG)'
 
 clean:
 	rm -rf $(VENV) build dist _trial_temp* .coverage* .hypothesis .mypy_cache .ruff_cache *.egg-info
