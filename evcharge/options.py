@@ -274,8 +274,14 @@ class Options(UsageOptions):
     def _choose_log(self) -> None:
         """Have twistd log as we want it to, unless it was told otherwise."""
         twistd = self.parent
-        if twistd is None or "logger" not in twistd:
-            # Not twistd: `python -m twisted` has a --log-format of its own.
+        if twistd is None:
+            return
+        if "logger" not in twistd:
+            if self["log-format"] != "text":
+                raise UsageError(
+                    "--log-format json is for twistd; `python -m twisted` has a --log-format of "
+                    "its own, which comes before the word evcharge"
+                )
             return
         if twistd["syslog"] or twistd["logger"]:
             if self["log-format"] != "text":

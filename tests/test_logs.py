@@ -166,3 +166,16 @@ class ServerTests(ServerTestCase):
             out, err = process.communicate(timeout=20)
             self.assertEqual(process.returncode, 1)
             self.assertIn("--log-format json goes with neither", out + err)
+
+    def test_python_m_twisted(self) -> None:
+        """`python -m twisted` logs by itself, and is not told otherwise without a word."""
+        done = subprocess.run(
+            [sys.executable, "-m", "twisted", "evcharge", "--log-format", "json"],
+            capture_output=True,
+            text=True,
+            timeout=20,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )
+        self.assertNotEqual(done.returncode, 0)
+        self.assertIn("--log-format json is for twistd", done.stdout + done.stderr)
+        self.assertNotIn("Traceback", done.stdout + done.stderr)
