@@ -158,9 +158,6 @@ class Health(Resource):
             answer = self._watched.metrics().addCallback(self._metrics, request)
         else:
             return self._say(request, 404, "there are /health/live, /health/ready and /metrics\n")
-        gone = request.notifyFinish()
-        # A client that does not wait takes nothing from us.
-        gone.addErrback(lambda _: answer.cancel())
         answer.addErrback(self._failed, request)
         return NOT_DONE_YET
 
@@ -181,7 +178,8 @@ class Health(Resource):
         self._finish(request, 500, b"the log says why\n")
 
     def _finish(self, request: Request, code: int, body: bytes) -> None:
-        if request._disconnected:
+        if request.channel is None:
+            # The client has not waited.
             return
         request.setResponseCode(code)
         request.setHeader(b"content-length", str(len(body)).encode())

@@ -143,11 +143,14 @@ class ServerTests(HealthTestCase):
         """A server whose database hangs is not ready, and is again when that is back."""
         database = postgres.shared()
         url = database.url(database.create_database())
-        self.serve("--storage", url)
+        server = self.serve("--storage", url)
         self.assertEqual(self.get("/health/ready")[0], 200)
         database.pause()
         try:
             time.sleep(SHARED_S)
+            host, port = self.http.split(":")
+            with socket.create_connection((host, int(port)), 20) as impatient:
+                impatient.sendall(b"GET /health/ready HTTP/1.1\r\nHost: x\r\n\r\n")
             code, text = self.get("/health/ready")
             self.assertEqual(code, 503)
             self.assertIn("the storage", text)
@@ -156,6 +159,8 @@ class ServerTests(HealthTestCase):
             database.resume()
         while self.get("/health/ready")[0] != 200:
             time.sleep(0.1)
+        self.assertNotIn("could not be answered", "".join(server.log))
+        self.assertNotIn("Traceback", "".join(server.log))
 
     def test_port_taken(self) -> None:
         """A port that is taken is one line that names it."""
