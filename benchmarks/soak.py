@@ -17,102 +17,130 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import ctypes
+import itertools
 import json
 import logging
+import math
 import os
+import platform
 import random
+import re
 import signal
 import socket
-import statistics
 import struct
 import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
+import traceback
 from pathlib import Path
 from typing import Any
 
 import attrs
 
+import twisted
+
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from evcharge.storage.contents import Contents, Payment  # noqa: E402
-from evcharge.storage.urls import parse  # noqa: E402
-
-MOST_GROWTH_KIB = 10 * 1024
-"""How much memory may have grown in the phase without kills, KiB."""
+from benchmarks.soak_audit import (  # noqa: E402
+    SLACK_S,
+    SWEEP_S,
+    Account,
+    Book,
+    audit,
+    check_shown,
+    memory,
+    read,
+)
+from evcharge.storage import StorageError  # noqa: E402
+from evcharge.storage.urls import parse, without_password  # noqa: E402
 
 TIME_SCALE = 200
 """Charging that takes an hour takes 18 seconds here."""
 
-SWEEP_S = 1.0
-USER_TTL_S = 60.0
-SLACK_S = 5.0
-"""How near to its end a session may be found either way, seconds."""
+STATIONS = 36
+"""In the network that evcharge brings along."""
+
+LONGEST_TTL_S, SHORTEST_TTL_S = 60.0, 10.0
+"""After which a user who never paid is removed, in a run of ten minutes or more, and at least."""
+
+REPLY_S = 30.0
+"""How long a driver waits for a reply: much longer than any may take."""
+
+LAST_REPLIES_S = 40.0
+"""How long the drivers may take to end."""
+
+START_S, END_S = 30.0, 15.0
+"""How long the server may take to start, and to end; it gives itself five seconds for that."""
+
+HARD_LIMIT_S = 180.0
+"""How much longer than it was told the soak may take in all."""
+
+LIBC = ctypes.CDLL(None)
 
 LOST = (ConnectionError, asyncio.IncompleteReadError, asyncio.TimeoutError, OSError)
 """What the loss of a connection looks like."""
 
+TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
+
+ALLOWED = {
+    "START": {(200, "")},
+    "LOGIN": {(200, "")},
+    "NAVIGATION": {(200, ""), (404, "user_not_found")},
+    "SELECTION_STATION": {(200, ""), (200, "no_station"), (404, "user_not_found")},
+    "PAYMENT": {(200, ""), (200, "no_slot"), (404, "user_not_found"), (409, "already_reserved")},
+}
+"""The codes and reasons that what is sent here may get."""
+
 GARBAGE = [
     (b"garbage", 400),
     (b"\xff\xfe\xfd", 400),
+    (b"\xff\xfe{\x00}\x00", 400),
     (b"[" * 5000, 400),
+    (b'{"a":' * 10_000, 400),
+    (b"null", 400),
     (b"{}", 400),
+    (b'{"type":"START","data":{},"status":{},"timestamp":"","id":true}', 400),
     (b'{"type":"START","data":[],"status":{},"timestamp":""}', 400),
     (b'{"type":"LOGIN","data":{},"status":{},"timestamp":""}', 400),
+    (b'{"type":"\\ud800","data":{},"status":{},"timestamp":""}', 400),
     (b'{"type":"DANCE","data":{},"status":{},"timestamp":""}', 404),
     (b'{"type":"NAVIGATION","data":{"user_id":"x","route_distance":NaN},"status":{}}', 400),
 ]
 
 
-@attrs.define
-class Account:
-    """What is known of one user."""
-
-    name: str
-    since: float
-    """When the login was answered, seconds since the epoch."""
-    stage: str = "waiting"
-    """`waiting`: logged in; `charging`; `left`; `unsure`: something was asked and not answered."""
-    station: str = ""
-    receipt: str = ""
-    amount: float = 0.0
-    ends: float = 0.0
-    """When charging ends, seconds since the epoch."""
-
-
-@attrs.define
-class Book:
-    """What all drivers were told, and what is wrong with it."""
-
-    users: dict[str, Account] = attrs.field(factory=dict)
-    lost_logins: int = 0
-    """LOGINs that were not answered: each may have made a user."""
-    lost_payments: int = 0
-    """Users who were gone before it was known whether they had paid."""
-    replies: Counter[tuple[str, int]] = attrs.field(factory=Counter)
-    events: Counter[str] = attrs.field(factory=Counter)
-    findings: list[str] = attrs.field(factory=list)
-
-    def find(self, what: str) -> None:
-        """Note something that should not be."""
-        if len(self.findings) < 100:
-            self.findings.append(what)
-
-
 class Driver:
-    """One driver's program, over one connection at a time."""
+    """
+    One driver's program, over one connection at a time.
 
-    def __init__(self, number: int, port: int, book: Book, chance: random.Random) -> None:
-        self.name = f"Driver {number}"
-        self._port = port
+    :param cars: the catalogue.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        server: Server,
+        book: Book,
+        chance: random.Random,
+        cars: dict[str, Any],
+    ) -> None:
+        self._number = number
+        self._server = server
         self._book = book
         self._chance = chance
+        self._cars = cars
+        self._life: int | None = None
+        """The server's, in which the connection was made."""
         self._reader: asyncio.StreamReader | None = None
         self._writer: Any = None
         self._asked = 0
+        self._journeys = 0
+        self._owed = 0
+        """Replies to requests that were sent whole."""
+        self._promised = 0
+        """Of those, replies to what the server has read before it was asked to end."""
         self.stopping = False
 
     async def run(self) -> None:
@@ -122,6 +150,9 @@ class Driver:
                 await self._journey()
             except LOST:
                 await self._away()
+            except (LookupError, TypeError, ValueError) as wrong:
+                self._book.find("".join(traceback.format_exception(wrong)))
+                await self._away()
         self._drop()
 
     # The journey
@@ -129,27 +160,25 @@ class Driver:
     async def _journey(self) -> None:
         if self._chance.random() < 0.3:
             self._check_stations(await self._ask("START", {}))
-        login = {
-            "user_name": self.name,
-            "selected_car": "Tesla Model 3",
-            "battery_car": self._chance.randint(1, 79),
-        }
-        try:
-            reply = await self._ask("LOGIN", login)
-        except LOST:
-            self._book.lost_logins += 1
-            raise
-        if reply["status"]["code"] == 503:
-            # It may have been carried out all the same.
-            self._book.lost_logins += 1
+        self._journeys += 1
+        name = f"Driver {self._number}, journey {self._journeys}"
+        car, percent = self._chance.choice(list(self._cars)), self._chance.randint(1, 79)
+        login = {"user_name": name, "selected_car": car, "battery_car": percent}
+        asked = time.time()
+        # Whatever becomes of it, this LOGIN is not sent again.
+        self._book.lost_logins.add(name)
+        reply = await self._ask("LOGIN", login)
+        if reply["status"]["code"] != 200:
             return
+        self._book.lost_logins.remove(name)
         user_id = reply["data"]["user_id"]
         if user_id in self._book.users:
             self._book.find(f"LOGIN gave the id {user_id[:8]}… a second time")
-        account = self._book.users[user_id] = Account(self.name, time.time())
+        account = self._book.users[user_id] = Account(name, asked, time.time())
         await self._think()
-        await self._ask("NAVIGATION", {"user_id": user_id, "route_distance": 10})
-        station = await self._choose(user_id)
+        if not await self._navigate(user_id, account, car, percent):
+            return
+        station = await self._choose(user_id, account)
         if station is None or self._chance.random() < 0.05:
             # Has logged in, and is never heard of again.
             return
@@ -157,14 +186,26 @@ class Driver:
         await self._pay(user_id, account, station)
         if account.stage == "charging":
             await self._charge(user_id, account)
-        elif self._chance.random() < 0.8:
+        elif account.stage == "waiting" and self._chance.random() < 0.8:
             await self._leave(user_id, account)
 
-    async def _choose(self, user_id: str) -> str | None:
+    async def _navigate(self, user_id: str, account: Account, car: str, percent: int) -> bool:
+        """Ask for the range, and see whether it is this car's. Whether the user is there."""
+        reply = await self._ask("NAVIGATION", {"user_id": user_id, "route_distance": 10})
+        if reply["status"]["code"] != 200:
+            self._missed(account, reply)
+            return False
+        facts = self._cars[car]
+        range_km = facts["battery_capacity"] * percent / 100 / facts["energy_consumption"]
+        if not math.isclose(reply["data"]["autonomy"], range_km):
+            self._book.find(f"{account} has {percent} % in a {car}, and was told {reply}")
+        return True
+
+    async def _choose(self, user_id: str, account: Account) -> str | None:
         if self._chance.random() < 0.5:
             data: dict[str, Any] = {"position": {"latitude": -12.25, "longitude": -38.95}}
         else:
-            ids = self._chance.sample(range(1, 37), 10)
+            ids = self._chance.sample(range(1, STATIONS + 1), 10)
             data = {
                 "list_stations": {
                     str(number): {"distance_origin_position": self._chance.uniform(0, 20)}
@@ -173,73 +214,92 @@ class Driver:
             }
         data["criterion"] = self._chance.choice(["distance", "time", "price"])
         reply = await self._ask("SELECTION_STATION", {"user_id": user_id, **data})
+        self._missed(account, reply)
         station: str | None = reply["data"].get("id_station")
         # Not all the same one: in a town that is full everybody is sent to the next to be free.
-        return station if self._chance.random() < 0.5 else str(self._chance.randint(1, 36))
+        return station if self._chance.random() < 0.5 else str(self._chance.randint(1, STATIONS))
 
     async def _pay(self, user_id: str, account: Account, station: str) -> None:
         """Pay, and if the answer is lost ask again until there is one."""
         data = {"user_id": user_id, "id_station": station, "confirmation": True}
-        before, account.stage = account.stage, "unsure"
-        reply = await self._insist("PAYMENT", data)
+        before = attrs.evolve(account)
+        account.stage, account.tried = "unsure", station
+        reply, times = await self._insist("PAYMENT", data)
         code, told = reply["status"]["code"], reply["data"]
         if code == 404:
-            # It was paid, charged and swept before the answer came through.
             account.stage = "left"
-            self._book.lost_payments += 1
+            if times == 1:
+                # Else it may have been paid, charged and swept before an answer came through.
+                account.tried = ""
+                self._missed(before, reply)
         elif told["confirmation"]:
             self._paid(account, station, told)
         else:
-            account.stage = before
+            account.stage = "waiting"
+            if times == 1:
+                # Else one that was not answered may be carried out only now, by another worker.
+                account.tried = ""
+            if code != 200:
+                self._book.find(f"{account} has no slot, and was told {reply}")
 
     def _paid(self, account: Account, station: str, told: dict[str, Any]) -> None:
-        if account.receipt and account.receipt != told["receipt_id"]:
-            self._book.find(f"{account.name} was given a second receipt for one slot")
-        account.stage = "charging"
-        account.station = station
-        account.receipt = told["receipt_id"]
-        account.amount = told["amount"]
-        account.ends = told["estimated_timestamp"]
+        new = (told["receipt_id"], told["amount"], told["estimated_timestamp"])
+        if told["id_station"] != station:
+            self._book.find(f"{account} paid at station {station}, and was told {told}")
+        if account.receipt and new != (account.receipt, account.amount, account.ends):
+            self._book.find(f"{account} was given another receipt for its slot: {told}")
+        account.stage, account.station, account.tried = "charging", station, ""
+        account.receipt, account.amount, account.ends = new
 
     async def _charge(self, user_id: str, account: Account) -> None:
+        data = {"user_id": user_id, "id_station": account.station, "confirmation": True}
         if self._chance.random() < 0.4:
             await self._think()
-            data = {"user_id": user_id, "id_station": account.station, "confirmation": True}
-            reply = await self._insist("PAYMENT", data)
-            if reply["status"]["code"] == 200:
+            reply, _ = await self._insist("PAYMENT", data)
+            if reply["data"]["confirmation"]:
                 self._paid(account, account.station, reply["data"])
-            elif time.time() < account.ends - SLACK_S:
-                self._book.find(f"{account.name} is charging, and was told {reply}")
+            else:
+                self._missed(account, reply)
         if self._chance.random() < 0.1:
-            other = str(int(account.station) % 36 + 1)
-            data = {"user_id": user_id, "id_station": other, "confirmation": True}
-            reply = await self._insist("PAYMENT", data)
-            if reply["status"]["code"] != 409 and time.time() < account.ends - SLACK_S:
-                self._book.find(f"a second slot for {account.name}: {reply}")
+            other = str(int(account.station) % STATIONS + 1)
+            reply, _ = await self._insist("PAYMENT", {**data, "id_station": other})
+            if reply["status"]["code"] != 409:
+                self._missed(account, reply)
         if self._chance.random() < 0.6:
             await self._think()
             await self._leave(user_id, account)
 
     async def _leave(self, user_id: str, account: Account) -> None:
         data = {"user_id": user_id, "id_station": account.station or "1", "confirmation": False}
-        stage, account.stage = account.stage, "unsure"
-        reply = await self._insist("PAYMENT", data)
-        if reply["status"]["code"] in (200, 404):
-            account.stage = "left"
-        else:
-            account.stage = stage
-            self._book.find(f"{account.name} could not leave: {reply}")
+        before = attrs.evolve(account)
+        account.stage = "unsure"
+        reply, times = await self._insist("PAYMENT", data)
+        if times == 1 and reply["status"]["code"] != 200:
+            # Else it may have left before an answer came through.
+            self._missed(before, reply)
+        account.stage = "left"
+
+    def _missed(self, account: Account, reply: dict[str, Any]) -> None:
+        """A reply that is right when the sweep has removed the user, and only then."""
+        code = reply["status"]["code"]
+        if code not in (200, 404, 503) or (code == 200 and reply["type"] == "PAYMENT"):
+            self._book.find(f"{account} was told {reply}")
+        elif code == 404 and not account.may_be_gone(time.time(), self._book.ttl_s):
+            self._book.find(f"{account} should be there, and was told {reply}")
 
     def _check_stations(self, reply: dict[str, Any]) -> None:
-        for number, station in reply["data"].get("station_models", {}).items():
+        stations = reply["data"].get("station_models", {})
+        if len(stations) != STATIONS and reply["status"]["code"] == 200:
+            self._book.find(f"START shows {len(stations)} stations")
+        for number, station in stations.items():
             if not 0 <= station["available_slots"] <= station["max_slots"]:
                 self._book.find(f"START shows station {number} as {station}")
 
     # Asking
 
-    async def _insist(self, kind: str, data: dict[str, Any]) -> dict[str, Any]:
-        """Ask until there is an answer that is none of 503."""
-        while True:
+    async def _insist(self, kind: str, data: dict[str, Any]) -> tuple[dict[str, Any], int]:
+        """Ask until there is an answer that is none of 503; it, and how often it took asking."""
+        for times in itertools.count(1):
             try:
                 reply = await self._ask(kind, data)
             except LOST:
@@ -248,8 +308,9 @@ class Driver:
                 await self._away()
                 continue
             if reply["status"]["code"] != 503:
-                return reply
+                return reply, times
             await asyncio.sleep(0.2)
+        raise AssertionError
 
     async def _ask(self, kind: str, data: dict[str, Any]) -> dict[str, Any]:
         """Ask once, in one of many ways; one of :data:`LOST` where no answer comes."""
@@ -266,25 +327,17 @@ class Driver:
             self._drop(reset=self._chance.random() < 0.5)
             raise ConnectionResetError
         if 0.04 <= chance < 0.06:
-            self._book.events["half-closed"] += 1
-            self._writer.write(line[: -self._chance.randint(0, 1) or None])
-            self._writer.write_eof()
-            reply = await self._reply(kind, self._asked)
-            self._drop()
-            return reply
+            return await self._half_close(kind, line)
         if 0.06 <= chance < 0.08:
-            self._book.events["pipelined"] += 1
-            start = {**request, "type": "START", "data": {}, "id": "before"}
-            self._writer.write(json.dumps(start).encode() + b"\n" + line)
-            await self._reply("START", "before")
-            return await self._reply(kind, self._asked)
-        if 0.08 <= chance < 0.09:
+            return await self._pipeline(kind, request, 1)
+        if 0.08 <= chance < 0.0805:
+            return await self._pipeline(kind, request, 60)
+        if 0.081 <= chance < 0.09:
             self._book.events["trickled"] += 1
-            for at in range(0, len(line), 20):
-                self._writer.write(line[at : at + 20])
-                await asyncio.sleep(0.01)
+            await self._trickle(line)
         else:
             self._writer.write(line)
+        self._owed += 1
         if 0.09 <= chance < 0.11:
             self._book.events["read late"] += 1
             await asyncio.sleep(1)
@@ -294,49 +347,133 @@ class Driver:
             self._drop()
         return reply
 
+    async def _half_close(self, kind: str, line: bytes) -> dict[str, Any]:
+        """Say no more behind the request; after its reply there has to be the server's end."""
+        self._book.events["half-closed"] += 1
+        self._writer.write(line[: -self._chance.randint(0, 1) or None])
+        self._writer.write_eof()
+        self._owed += 1
+        reply = await self._reply(kind, self._asked)
+        await self._see_the_end(f"{kind} and a FIN")
+        return reply
+
+    async def _pipeline(self, kind: str, request: dict[str, Any], before: int) -> dict[str, Any]:
+        """Send further requests first; many of them fill the server's buffers and ours."""
+        self._book.events["pipelined" if before == 1 else "read slowly"] += 1
+        ids = [f"before {number}" for number in range(before)]
+        for one in ids:
+            start = {**request, "type": "START", "data": {}, "id": one}
+            self._writer.write(json.dumps(start).encode() + b"\n")
+        self._writer.write(json.dumps(request).encode() + b"\n")
+        self._owed += before + 1
+        for one in ids:
+            if before > 1:
+                await asyncio.sleep(0.02)
+            await self._reply("START", one)
+        return await self._reply(kind, self._asked)
+
+    async def _trickle(self, line: bytes) -> None:
+        for at in range(0, len(line), 20):
+            self._writer.write(line[at : at + 20])
+            await asyncio.sleep(0.01)
+
     async def _garbage(self) -> None:
         """Say something wrong, and be told so."""
         await self._connect()
         self._book.events["garbage"] += 1
         if self._chance.random() < 0.1:
             self._writer.write(b"x" * 70_000)
-            code = 413
+            # Not to be counted on when the server is asked to end: it is no whole line.
+            line, code = b"70,000 bytes", 413
         else:
             line, code = self._chance.choice(GARBAGE)
-            self._writer.write(line + b"\n")
+            if self._chance.random() < 0.1 and len(line) < 500:
+                await self._trickle(line + b"\n")
+            else:
+                self._writer.write(line + b"\n")
+            self._owed += 1
         reply = await self._line()
-        if reply["status"]["code"] != code:
-            self._book.find(f"garbage that should get {code} got {reply}")
+        told = reply["status"]["code"]
+        if told != code and not (told == 503 and self._server.may_refuse()):
+            self._book.find(f"{line[:80]!r} should get {code}, and got {reply}")
         if code == 413:
-            self._drop()
+            await self._see_the_end("a line over the limit")
 
     async def _reply(self, kind: str, request_id: object) -> dict[str, Any]:
         reply = await self._line()
-        code = reply["status"]["code"]
-        self._book.replies[kind, code] += 1
+        code, reason = reply["status"]["code"], reply["data"].get("reason", "")
+        self._book.replies[kind, code, reason] += 1
         if reply["type"] != kind or reply.get("id") != request_id:
-            self._book.find(f"{kind} {request_id} was answered by {reply}")
-        allowed = {"START": (200,), "LOGIN": (200,), "PAYMENT": (200, 404, 409)}
-        if code != 503 and code not in allowed.get(kind, (200, 404)):
-            self._book.find(f"{kind} was answered by {reply}")
+            self._book.find(f"{kind} {request_id} was answered by {str(reply)[:1000]}")
+        if (code, reason) not in ALLOWED[kind] and not (code == 503 and self._server.may_refuse()):
+            self._book.find(f"{kind} was answered by {str(reply)[:1000]}")
         return reply
 
     async def _line(self) -> dict[str, Any]:
+        """The next reply; any is an envelope."""
         assert self._reader is not None
-        line = await asyncio.wait_for(self._reader.readuntil(b"\n"), 30)
-        reply: dict[str, Any] = json.loads(line)
-        for field, kind in (("type", str), ("data", dict), ("status", dict), ("timestamp", str)):
-            if not isinstance(reply.get(field), kind):
-                self._book.find(f"a reply without {field}: {line[:300]!r}")
+        try:
+            line = await asyncio.wait_for(self._reader.readuntil(b"\n"), REPLY_S)
+        except LOST as lost:
+            if isinstance(lost, asyncio.TimeoutError):
+                self._book.find(f"no reply to driver {self._number} within {REPLY_S:g} s")
+            else:
+                self._lost("hung up instead of a reply", lost)
+            if self._promised:
+                self._book.find("a request that was read before SIGTERM was not answered")
+            raise
+        self._owed = max(0, self._owed - 1)
+        self._promised = max(0, self._promised - 1)
+        problem, reply = envelope(line)
+        if problem:
+            self._book.find(f"a reply {problem}: {line[:1000]!r}")
+            # What is asked next could be answered by the rest of it.
+            raise ConnectionResetError
         return reply
 
     # The connection
 
     async def _connect(self) -> None:
         if self._writer is None:
-            self._reader, self._writer = await asyncio.open_connection(
-                "127.0.0.1", self._port, limit=1 << 20
-            )
+            self._life = self._server.life
+            try:
+                self._reader, self._writer = await asyncio.open_connection(
+                    "127.0.0.1", self._server.port, limit=1 << 17
+                )
+            except LOST as lost:
+                self._lost("let nobody in", lost)
+                raise
+
+    def _lost(self, what: str, lost: BaseException) -> None:
+        """The connection is lost: see whether the server's end may have been the reason."""
+        if self._life is not None and self._life == self._server.life:
+            self._book.find(f"the server, which ran all the time, {what}: {lost!r}")
+
+    async def _see_the_end(self, after: str) -> None:
+        """The server closes the connection, and has nothing more to say."""
+        assert self._reader is not None
+        try:
+            more = await asyncio.wait_for(self._reader.read(1000), REPLY_S)
+            if more:
+                self._book.find(f"after {after} comes {more!r}")
+        except asyncio.TimeoutError:
+            self._book.find(f"after {after} the server does not hang up")
+        except OSError as lost:
+            self._lost(f"reset the connection after {after}", lost)
+        self._drop()
+
+    def promise(self, read: set[int]) -> None:
+        """
+        The server is asked to end: what it has read it will have answered.
+
+        :param read: the local ports of the connections on which it has read all that was sent.
+        """
+        if self._writer is None or self._writer.transport.get_write_buffer_size():
+            return
+        address = self._writer.get_extra_info("sockname")
+        if address is not None and address[1] in read:
+            self._promised = self._owed
+            self._book.events["replies owed at SIGTERM"] += self._owed
 
     def _drop(self, reset: bool = False) -> None:
         if self._writer is not None:
@@ -345,6 +482,7 @@ class Driver:
                 connected.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self._writer.close()
         self._reader = self._writer = None
+        self._owed = self._promised = 0
 
     async def _away(self) -> None:
         """The connection is lost: wait a little before the next one."""
@@ -356,13 +494,63 @@ class Driver:
         await asyncio.sleep(self._chance.uniform(0.1, 1.0))
 
 
+def envelope(line: bytes) -> tuple[str, dict[str, Any]]:
+    """What is wrong with the envelope of a reply, or nothing; and the reply."""
+    try:
+        reply = json.loads(line)
+    except ValueError:
+        return "that is no JSON", {}
+    if not isinstance(reply, dict):
+        return "that is no object", {}
+    fields = {"type": str, "data": dict, "status": dict, "timestamp": str}
+    for field, kind in fields.items():
+        if not isinstance(reply.get(field), kind):
+            return f"without {field}", {}
+    if more := set(reply) - set(fields) - {"id"}:
+        return f"with {more}", {}
+    if not TIMESTAMP.fullmatch(reply["timestamp"]):
+        return "with a strange timestamp", {}
+    status, data = reply["status"], reply["data"]
+    code, message = status.get("code"), status.get("message")
+    if type(code) is not int or not isinstance(message, str) or not message:
+        return "with a strange status", {}
+    if code != 200 and not (data.get("reason") and data.get("message") == message):
+        return "that does not say what is wrong", {}
+    return "", reply
+
+
+def read_by_server(port: int, table: str) -> set[int]:
+    """
+    The ports of the clients of which the server on `port` has read all that they have sent.
+
+    :param table: the kernel's table of connections, as in /proc/net/tcp.
+    """
+    arrived, taken = set(), set()
+    for row in table.splitlines()[1:]:
+        _, here, there, _, queues, *_ = row.split()
+        own, other = (int(address.rpartition(":")[2], 16) for address in (here, there))
+        unsent, unread = (int(length, 16) for length in queues.split(":"))
+        if own == port and not unread:
+            taken.add(other)
+        elif other == port and not unsent:
+            arrived.add(own)
+    return arrived & taken
+
+
+def die_with_parent() -> None:
+    """In a new process: have the kernel kill it when the soak ends, however that may be."""
+    pr_set_pdeathsig = 1
+    LIBC.prctl(pr_set_pdeathsig, signal.SIGKILL)
+
+
 class Server:
     """The server under test, killed and started again."""
 
-    def __init__(self, folder: Path, url: str, workers: int) -> None:
+    def __init__(self, folder: Path, url: str, workers: int, book: Book) -> None:
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port: int = free.getsockname()[1]
         self._log = folder / "server.log"
+        self._book = book
         self._command = [
             sys.executable,
             "-c",
@@ -374,8 +562,6 @@ class Server:
             f"tcp:{self.port}:interface=127.0.0.1",
             "--data",
             str(folder / "data"),
-            "--storage",
-            url,
             "--workers",
             str(workers),
             "--time-scale",
@@ -383,40 +569,84 @@ class Server:
             "--sweep-interval",
             str(SWEEP_S),
             "--user-ttl",
-            str(USER_TTL_S),
+            str(book.ttl_s),
         ]
+        # Not on the command line, which others can read: a database's URL may hold a password.
+        self._environment = {**os.environ, "PYTHONPATH": str(ROOT), "EVCHARGE_STORAGE": url}
         self._process: subprocess.Popen[bytes] | None = None
-        self.starts = 0
+        self._lives = 0
+        self._refused_until = 0.0
+        self.life: int | None = None
+        """None while it does not listen; another number after each kill."""
+
+    def may_refuse(self) -> bool:
+        """Whether it is ending, or was so short ago that its last replies are still being read."""
+        return time.monotonic() < self._refused_until
 
     async def start(self) -> None:
         """Start it, and wait until it listens."""
-        self.starts += 1
-        for _ in range(20):
+        limit = time.monotonic() + START_S
+        while time.monotonic() < limit:
             with open(self._log, "ab") as log:
                 at = log.tell()
                 self._process = subprocess.Popen(
                     self._command,
+                    stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
-                    env={**os.environ, "PYTHONPATH": str(ROOT)},
+                    env=self._environment,
+                    # A Ctrl-C is for this process, which then ends the others in order.
+                    start_new_session=True,
+                    preexec_fn=die_with_parent,
                 )
-            while self._process.poll() is None:
+            while self._process.poll() is None and time.monotonic() < limit:
                 if b" listens on " in self._log.read_bytes()[at:]:
+                    self._live()
                     return
                 await asyncio.sleep(0.05)
             # What is left of the one before may still hold the port, or the storage.
             await asyncio.sleep(0.5)
-        sys.exit(f"soak: the server does not start:\n{self.log()[-3000:]}")
+        raise Problem(f"the server does not start:\n{self.log()[-3000:]}")
+
+    def _live(self) -> None:
+        self._lives += 1
+        self.life = self._lives
 
     async def end(self, how: signal.Signals) -> None:
-        """End it by a signal, and wait for that."""
-        process = self._process
+        """End it by a signal, and wait until it and its workers are gone."""
+        process, self._process = self._process, None
+        self.life = None
         if process is None:
             return
+        workers = children(process.pid)
+        if how is signal.SIGTERM:
+            self._refused_until = math.inf
         process.send_signal(how)
-        while process.poll() is None:
+        limit = time.monotonic() + END_S
+        while process.poll() is None or any(map(is_worker, workers)):
+            if time.monotonic() > limit:
+                self._book.find(f"{how.name} has not ended the server within {END_S:g} s")
+                for pid in filter(is_worker, workers):
+                    os.kill(pid, signal.SIGKILL)
+                process.kill()
+                limit = math.inf
             await asyncio.sleep(0.02)
-        self._process = None
+        if how is signal.SIGTERM:
+            self._refused_until = time.monotonic() + SLACK_S
+        if process.returncode != -how:
+            self._book.find(f"ended by {how.name}, the server's status is {process.returncode}")
+
+    def kill_a_worker(self, chance: random.Random) -> bool:
+        """Kill one of its workers; False where it has none."""
+        workers = [] if self._process is None else children(self._process.pid)
+        if workers:
+            self._live()
+            os.kill(chance.choice(workers), signal.SIGKILL)
+        return bool(workers)
+
+    def has_ended(self) -> int | None:
+        """The status of a server that has ended by itself."""
+        return None if self._process is None else self._process.poll()
 
     def log(self) -> str:
         """All that it has logged."""
@@ -427,16 +657,34 @@ class Server:
         if self._process is None:
             return 0
         pid = self._process.pid
-        pids = [pid]
-        with contextlib.suppress(OSError):
-            pids += map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
         total = 0
-        for one in pids:
+        for one in (pid, *children(pid)):
             with contextlib.suppress(OSError):
                 for line in Path(f"/proc/{one}/status").read_text().splitlines():
                     if line.startswith("RssAnon"):
                         total += int(line.split()[1])
         return total
+
+
+class Problem(Exception):
+    """The soak cannot go on; says why."""
+
+
+def children(pid: int) -> list[int]:
+    """The child processes of a process."""
+    found: list[int] = []
+    with contextlib.suppress(OSError):
+        for task in Path(f"/proc/{pid}/task").glob("*/children"):
+            found += map(int, task.read_text().split())
+    return found
+
+
+def is_worker(pid: int) -> bool:
+    """Whether there is such a process, and it is a worker: ids are given anew."""
+    try:
+        return b"evcharge.workers" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
 
 
 @attrs.define
@@ -446,216 +694,222 @@ class Soak:
     options: argparse.Namespace
     folder: Path
     url: str
-    book: Book = attrs.field(factory=Book)
-    memory: list[int] = attrs.field(factory=list)
-    """Each second of the phase without kills, KiB."""
+    book: Book
+    memory: list[tuple[int, int]] = attrs.field(factory=list)
+    """Each second of the phase without kills: memory, KiB, and users."""
+    shown: dict[str, Any] = attrs.field(factory=dict)
+    """The stations as START had them when nobody asked for anything any more, and"""
+    shown_at: float = 0.0
+    """when that was, seconds since the epoch."""
 
     async def run(self) -> None:
         """Run it, and leave the server ended."""
-        options = self.options
-        server = Server(self.folder, self.url, options.workers)
-        await server.start()
+        options, book = self.options, self.book
+        running = asyncio.current_task()
+        assert running is not None
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, running.cancel)
+        server = Server(self.folder, self.url, options.workers, book)
+        cars = json.loads((ROOT / "evcharge/data/car_models.json").read_text())
         drivers = [
-            Driver(number, server.port, self.book, random.Random(f"{options.seed} {number}"))
+            Driver(
+                number,
+                server,
+                book,
+                random.Random(f"{options.seed} {number}"),
+                cars,
+            )
             for number in range(options.connections)
         ]
-        tasks = [asyncio.create_task(driver.run()) for driver in drivers]
-        chance = random.Random(options.seed)
-        began = time.monotonic()
-        next_kill = options.kill_every
+        tasks: list[asyncio.Task[None]] = []
         try:
-            while (passed := time.monotonic() - began) < options.seconds:
-                await asyncio.sleep(min(1.0, options.seconds - passed))
-                for task in tasks:
-                    if task.done():
-                        task.result()
-                if passed >= options.seconds * 2 / 3:
-                    self.memory.append(server.memory_kib())
-                elif passed >= next_kill:
-                    next_kill = passed + options.kill_every * chance.uniform(0.5, 1.5)
-                    how = signal.SIGTERM if chance.random() < 0.3 else signal.SIGKILL
-                    self.book.events[f"server ended by {how.name}"] += 1
-                    await server.end(how)
-                    await server.start()
+            await server.start()
+            tasks += [asyncio.create_task(driver.run()) for driver in drivers]
+            await self._trouble(server, drivers, tasks)
             for driver in drivers:
                 driver.stopping = True
-            _, late = await asyncio.wait(tasks, timeout=40)
-            for task in late:
-                self.book.find("a driver has waited over 40 seconds for a reply")
-                task.cancel()
+            _, late = await asyncio.wait(tasks, timeout=LAST_REPLIES_S)
+            if late:
+                book.find(f"{len(late)} drivers have not ended within {LAST_REPLIES_S:g} s")
+            await self._last_start(server)
             await server.end(signal.SIGTERM)
         finally:
             for task in tasks:
                 task.cancel()
             await server.end(signal.SIGKILL)
-        log = server.log()
+        self._check_log(server.log())
+
+    async def _trouble(
+        self, server: Server, drivers: list[Driver], tasks: list[asyncio.Task[None]]
+    ) -> None:
+        """Kill the server for two thirds of the time, and watch its memory in the last."""
+        options, book = self.options, self.book
+        chance = random.Random(options.seed)
+        began = time.monotonic()
+        next_kill = options.kill_every
+        while (passed := time.monotonic() - began) < options.seconds:
+            await asyncio.sleep(min(1.0, options.seconds - passed))
+            for task in tasks:
+                if task.done():
+                    task.result()
+            if (status := server.has_ended()) is not None:
+                book.find(f"the server ended by itself, with {status}:\n{server.log()[-3000:]}")
+                await server.start()
+            if passed >= options.seconds * 2 / 3:
+                self.memory.append((server.memory_kib(), book.present(time.time())))
+            elif passed >= next_kill:
+                next_kill = passed + options.kill_every * chance.uniform(0.5, 1.5)
+                await self._kill(server, drivers, chance)
+
+    async def _kill(self, server: Server, drivers: list[Driver], chance: random.Random) -> None:
+        events = self.book.events
+        if chance.random() < 0.3 and server.kill_a_worker(chance):
+            events["workers killed"] += 1
+            return
+        how = signal.SIGTERM if chance.random() < 0.3 else signal.SIGKILL
+        events[f"server ended by {how.name}"] += 1
+        if how is signal.SIGTERM:
+            read = read_by_server(server.port, Path("/proc/net/tcp").read_text())
+            for driver in drivers:
+                driver.promise(read)
+        await server.end(how)
+        await server.start()
+
+    async def _last_start(self, server: Server) -> None:
+        # What START says of the slots may be a second old.
+        await asyncio.sleep(1.5)
+        self.shown_at = time.time()
+        try:
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port, limit=1 << 20)
+            writer.write(b'{"type":"START","data":{},"status":{},"timestamp":""}\n')
+            _, reply = envelope(await asyncio.wait_for(reader.readuntil(b"\n"), REPLY_S))
+            writer.close()
+            self.shown = reply["data"]["station_models"]
+        except (*LOST, KeyError) as error:
+            self.book.find(f"the last START was not answered: {error!r}")
+
+    def _check_log(self, log: str) -> None:
         for word in ("Traceback", "Incident"):
             if word in log:
                 at = log.index(word)
                 self.book.find(f"the log has: {log[max(0, at - 200) : at + 1500]}")
+        for line in log.splitlines():
+            # That a worker was killed is told as an error.
+            if re.search(r"#(error|critical)\]", line) and "the next one starts in" not in line:
+                self.book.find(f"the log has: {line}")
 
-    def check_memory(self) -> str:
-        """Compare memory after a warm-up with that at the end; what to print."""
-        settled = self.memory[len(self.memory) // 3 :]
-        if len(settled) < 6:
-            return "memory: the run was too short to say"
-        part = max(2, len(settled) // 5)
-        first = statistics.median(settled[:part])
-        last = statistics.median(settled[-part:])
-        if last - first > MOST_GROWTH_KIB:
-            self.book.find(f"memory has grown from {first:.0f} to {last:.0f} KiB")
-        return (
-            f"memory without kills: {first / 1024:.1f} MiB at first, {last / 1024:.1f} at last, "
-            f"{max(settled) / 1024:.1f} at most"
-        )
+    def check(self) -> list[str]:
+        """Audit the storage, and look at memory; what to print."""
+        now, data = time.time(), self.folder / "data"
+        audited = audit(self.book, self.url, data, now)
+        if self.shown:
+            check_shown(self.book, self.shown, self.shown_at, read(self.url, data))
+        return [audited, memory(self.book, self.memory)]
 
 
-def read(url: str, data: Path) -> tuple[Contents, list[Any], list[Any], list[Payment]]:
-    """What a storage holds that no server has open: itself, its users, sessions and payments."""
-    storage = parse(url, str(data)).storage()
-    with storage.read_contents(time.time()) as contents:
-        return contents, list(contents.users), list(contents.sessions), list(contents.payments)
-
-
-def audit(book: Book, url: str, data: Path, now: float) -> str:
-    """
-    Hold what is in the storage against what the drivers were told.
-
-    :param now: when the server was ended, seconds since the epoch.
-    :return: what to print; what is wrong is in the book's findings.
-    """
-    contents, users, sessions, payments = read(url, data)
-    _audit_slots(book, contents, sessions)
-    if url == "files":
-        _audit_files(book, data)
-    here = {user.user_id: user for user in users}
-    held = {session.user_id: session for session in sessions}
-    strangers = len([user_id for user_id in here if user_id not in book.users])
-    if strangers > book.lost_logins:
-        book.find(f"{strangers} users nobody knows of; {book.lost_logins} LOGINs were not answered")
-    for user_id in held:
-        if user_id not in book.users:
-            book.find(f"a slot is held by {user_id[:8]}…, who cannot have paid")
-        if user_id not in here:
-            book.find(f"a slot is held by {user_id[:8]}…, who is not there")
-    for user_id, account in book.users.items():
-        _audit_account(book, account, user_id in here, held.get(user_id), now)
-    _audit_payments(book, payments, held)
-    return (
-        f"audited: {len(contents.stations)} stations, {len(users)} users, {len(sessions)} "
-        f"sessions, {len(payments)} payments against {len(book.users)} logins"
-    )
-
-
-def _audit_slots(book: Book, contents: Contents, sessions: list[Any]) -> None:
-    taken = Counter(session.station_id for session in sessions)
-    for record in contents.stations:
-        station = record.station
-        if taken[station.station_id] > station.max_slots:
-            book.find(
-                f"{taken[station.station_id]} stand at the {station.max_slots} slots of station "
-                f"{station.station_id}"
-            )
-    for user_id, count in Counter(session.user_id for session in sessions).items():
-        if count > 1:
-            book.find(f"{user_id[:8]}… holds {count} slots")
-
-
-def _audit_files(book: Book, data: Path) -> None:
-    for path in (data / "stations").glob("*.json"):
-        station = json.loads(path.read_text())
-        if station["available_slots"] + len(station["vehicles"]) != station["max_slots"]:
-            book.find(f"{path.name} does not add up: {station}")
-
-
-def _audit_account(book: Book, account: Account, is_here: bool, session: Any, now: float) -> None:
-    if account.stage == "left" and (is_here or session is not None):
-        book.find(f"{account} has left, and is there")
-    elif account.stage == "waiting":
-        age_s = now - account.since
-        if age_s < USER_TTL_S - SLACK_S and not is_here:
-            book.find(f"{account} has logged in, and is not there")
-        if age_s > USER_TTL_S + SWEEP_S + SLACK_S and is_here:
-            book.find(f"{account} has never paid, and is still there")
-        if session is not None:
-            book.find(f"{account} has not paid, and holds {session}")
-    elif account.stage == "charging":
-        if now < account.ends - SLACK_S:
-            if session is None or session.receipt_id != account.receipt or not is_here:
-                book.find(f"{account} is charging, and holds {session}")
-            elif str(session.station_id) != account.station:
-                book.find(f"{account} is charging at station {session.station_id}")
-        elif now > account.ends + SWEEP_S + SLACK_S and (session is not None or is_here):
-            book.find(f"{account} has charged, and is there")
-
-
-def _audit_payments(book: Book, payments: list[Payment], held: dict[str, Any]) -> None:
-    listed = Counter(payment.receipt_id for payment in payments)
-    for receipt, count in listed.items():
-        if count > 1:
-            book.find(f"payment {receipt} is listed {count} times")
-    by_receipt = {payment.receipt_id: payment for payment in payments}
-    told = {account.receipt for account in book.users.values() if account.receipt}
-    for account in book.users.values():
-        if not account.receipt:
-            continue
-        payment = by_receipt.get(account.receipt)
-        if payment is None:
-            book.find(f"{account} has paid, and the payment is not listed")
-        elif float(payment.amount) != account.amount or str(payment.station_id) != account.station:
-            book.find(f"{account} has paid, and {payment} is listed")
-    for session in held.values():
-        if session.receipt_id not in by_receipt:
-            book.find(f"a slot is held by {session}, whose payment is not listed")
-    unsure = sum(1 for account in book.users.values() if account.stage == "unsure")
-    untold = len(set(listed) - told)
-    if untold > book.lost_payments + unsure:
-        book.find(
-            f"{untold} payments nobody was told of; {book.lost_payments + unsure} may be such"
-        )
-
-
-def report(soak: Soak, audited: str, memory: str) -> int:
+def report(soak: Soak, checked: list[str]) -> int:
     """Print what came of it; the exit status."""
     book, seconds = soak.book, soak.options.seconds
     total = sum(book.replies.values())
     print(f"{total} replies, {total / seconds:.0f} a second:")
-    for (kind, code), count in sorted(book.replies.items()):
-        print(f"  {kind} {code}: {count}")
+    for (kind, code, reason), count in sorted(book.replies.items()):
+        print(f"  {kind} {code} {reason}".rstrip() + f": {count}")
     print("; ".join(f"{count} {event}" for event, count in sorted(book.events.items())))
-    print(audited)
-    print(memory)
+    print(*checked, sep="\n")
     for finding in book.findings:
         print(f"FINDING: {finding}")
-    print("all adds up" if not book.findings else f"{len(book.findings)} findings")
-    return 1 if book.findings else 0
+    if book.untold_findings:
+        print(f"and {book.untold_findings} more")
+    count = len(book.findings) + book.untold_findings
+    print(f"{count} findings" if count else "all adds up")
+    return 1 if count else 0
+
+
+def prepare(url: str, data: Path) -> None:
+    """Make the storage. Problem: it cannot be, or holds something already."""
+    try:
+        storage = parse(url, str(data)).storage()
+        storage.open(time.time())
+        storage.close()
+        found = read(url, data)
+    except (ValueError, StorageError) as error:
+        raise Problem(str(error)) from None
+    if found.users or found.sessions or found.payments:
+        raise Problem(f"{without_password(url)} is in use: name a database that is empty")
+
+
+def positive(value: str) -> float:
+    """A number over 0."""
+    number = float(value)
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError("must be a number over 0")
+    return number
+
+
+def count(value: str) -> int:
+    """A whole number of at least one."""
+    number = int(value)
+    if number < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return number
+
+
+def read_arguments() -> argparse.Namespace:
+    """The options of the command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n\n")[0].strip())
+    add = parser.add_argument
+    add("--connections", type=count, default=500, help="drivers; default %(default)s")
+    add("--seconds", type=positive, default=600.0, help="default %(default)g")
+    add(
+        "--kill-every",
+        type=positive,
+        help="seconds, on the average; default: 20, or an eighth of a shorter run's time",
+    )
+    add("--storage", default="files", help="files, sqlite or the URL of an empty database")
+    add("--workers", type=count, default=1, help="processes of the server; default %(default)s")
+    add("--seed", type=int, default=random.randrange(10**6), help="of its choices")
+    add("--scratch", type=Path, help="where to put the folder that it works in")
+    options = parser.parse_args()
+    if options.kill_every is None:
+        options.kill_every = min(20.0, options.seconds / 8)
+    return options
+
+
+def soak(options: argparse.Namespace, folder: Path) -> int:
+    """Run, audit and report; the exit status."""
+    url = f"sqlite:///{folder}/soak.db" if options.storage == "sqlite" else options.storage
+    prepare(url, folder / "data")
+    ttl_s = min(LONGEST_TTL_S, max(SHORTEST_TTL_S, options.seconds / 10))
+    run = Soak(options, folder, url, Book(ttl_s))
+    limit_s = options.seconds + HARD_LIMIT_S
+    try:
+        asyncio.run(asyncio.wait_for(run.run(), limit_s))
+    except asyncio.TimeoutError:
+        raise Problem(f"it has not ended within {limit_s:g} s") from None
+    return report(run, run.check())
 
 
 def main() -> int:
-    """Run, audit, report."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--connections", type=int, default=500)
-    parser.add_argument("--seconds", type=float, default=600)
-    parser.add_argument("--kill-every", type=float, default=20, help="seconds, on the average")
-    parser.add_argument("--storage", default="files", help="files, sqlite or postgresql://…")
-    parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--seed", type=int, default=random.randrange(10**6))
-    parser.add_argument("--scratch", help="where to put the folder that it works in")
-    options = parser.parse_args()
+    """Soak the server in a folder that is removed afterwards."""
+    options = read_arguments()
     # Its own word on connections that are lost, which is what they are here for.
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
-    print(f"soak: {' '.join(sys.argv[1:])} (seed {options.seed})", flush=True)
-    with tempfile.TemporaryDirectory(prefix=".evcharge-soak-", dir=options.scratch) as name:
-        folder = Path(name)
-        url = f"sqlite:///{folder}/soak.db" if options.storage == "sqlite" else options.storage
-        soak = Soak(options, folder, url)
-        try:
-            asyncio.run(soak.run())
-        except KeyboardInterrupt:
-            print("interrupted")
-            return 130
-        audited = audit(soak.book, url, folder / "data", time.time())
-        return report(soak, audited, soak.check_memory())
+    print(
+        f"soak: {options.connections} connections, {options.seconds:g} s, storage "
+        f"{without_password(options.storage)}, {options.workers} workers, seed {options.seed}; "
+        f"Python {platform.python_version()}, Twisted {twisted.__version__}, "
+        f"{os.cpu_count()} cores",
+        flush=True,
+    )
+    try:
+        with tempfile.TemporaryDirectory(prefix=".evcharge-soak-", dir=options.scratch) as folder:
+            return soak(options, Path(folder))
+    except (Problem, OSError) as problem:
+        print(f"soak: {problem}", file=sys.stderr)
+        return 1
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        print("soak: interrupted", file=sys.stderr)
+        return 130
 
 
 if __name__ == "__main__":
