@@ -49,6 +49,7 @@ def families(metrics: Metrics, present: Present) -> Iterator[Metric]:
     for reason, count in metrics.refusals.items():
         refused.add_metric([reason], count)
     yield refused
+    yield GaugeMetricFamily("evcharge_ready", "Whether /health/ready says so.", present.is_ready)
     yield GaugeMetricFamily("evcharge_connections", "Open connections.", present.connections)
     yield GaugeMetricFamily(
         "evcharge_connections_limit",

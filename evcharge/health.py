@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from twisted.application.service import MultiService
-from twisted.internet.defer import Deferred, TimeoutError, maybeDeferred
+from twisted.internet.defer import Deferred, TimeoutError, gatherResults, maybeDeferred, succeed
 from twisted.internet.interfaces import IAddress, IProtocolFactory, IReactorTime
 from twisted.logger import Logger
 from twisted.protocols.policies import WrappingFactory
@@ -39,8 +39,9 @@ SHARED_S = 1.0
 IDLE_S = 60
 """How long a connection to the port may be idle, seconds."""
 
-MOST_CONNECTIONS = 100
-"""Connections to the port; those beyond are closed."""
+MOST_CONNECTIONS = 50
+"""Connections to the port; those beyond are closed. Half of what is kept of the descriptors for all
+else than drivers, see :data:`evcharge.guards.descriptors.RESERVED`."""
 
 NOBODY = "00000000-0000-0000-0000-000000000000"
 """A user id that nobody has."""
@@ -54,6 +55,38 @@ class Watched(Protocol):
 
     def metrics(self) -> Deferred[bytes]:
         """The metrics, as Prometheus reads them."""
+
+
+class Shared:
+    """
+    Asks once for all who want to know at about the same time.
+
+    :param ask: what is asked; its Deferred does not fail.
+    """
+
+    def __init__(self, ask: Callable[[], Deferred[str | None]], clock: IReactorTime) -> None:
+        self._ask = ask
+        self._clock = clock
+        self._asked_at = float("-inf")
+        self._waiting: list[Deferred[str | None]] = []
+        self._found: str | None = None
+
+    def __call__(self) -> Deferred[str | None]:
+        """The answer, which may have been got :data:`SHARED_S` ago."""
+        if not self._waiting and self._clock.seconds() - self._asked_at < SHARED_S:
+            return succeed(self._found)
+        done: Deferred[str | None] = Deferred()
+        self._waiting.append(done)
+        if len(self._waiting) == 1:
+            self._ask().addCallback(self._answered)
+        return done
+
+    def _answered(self, found: str | None) -> None:
+        self._found = found
+        self._asked_at = self._clock.seconds()
+        waiting, self._waiting = self._waiting, []
+        for done in waiting:
+            done.callback(found)
 
 
 class ServerWatch:
@@ -78,28 +111,19 @@ class ServerWatch:
         self._gatehouse = gatehouse
         self._is_running = is_running
         self._clock = clock
-        self._probed_at = float("-inf")
-        self._asking: list[Deferred[str | None]] = []
-        self._found: str | None = None
+        self._probed = Shared(self._probe, clock)
 
     def trouble(self) -> Deferred[str | None]:
         """Whether the server is to end, or the storage does not answer."""
-        done: Deferred[str | None] = Deferred()
         if not self._is_running():
-            done.callback("the server is shutting down")
-        elif not self._asking and self._clock.seconds() - self._probed_at < SHARED_S:
-            done.callback(self._found)
-        else:
-            self._asking.append(done)
-            if len(self._asking) == 1:
-                self._probe()
-        return done
+            return succeed("the server is shutting down")
+        return self._probed()
 
-    def _probe(self) -> None:
+    def _probe(self) -> Deferred[str | None]:
         # Nobody has this id: that the storage says so is all that it is asked for.
         probe: Deferred[Any] = maybeDeferred(self._perform, FindUser(NOBODY))
         probe.addTimeout(PROBE_S, self._clock)
-        probe.addCallbacks(lambda _: None, self._probe_failed).addCallback(self._probed)
+        return probe.addCallbacks(lambda _: None, self._probe_failed)
 
     def _probe_failed(self, failure: Failure) -> str | None:
         if failure.check(UnknownUser):
@@ -108,22 +132,17 @@ class ServerWatch:
             return f"the storage has not answered within {PROBE_S:g} seconds"
         return "the storage does not answer"
 
-    def _probed(self, found: str | None) -> None:
-        self._found = found
-        self._probed_at = self._clock.seconds()
-        asking, self._asking = self._asking, []
-        for done in asking:
-            done.callback(found)
-
     def metrics(self) -> Deferred[bytes]:
         """The metrics; without those of the stations where the storage does not answer."""
         stations: Deferred[Any] = maybeDeferred(self._perform, ListStations())
         stations.addTimeout(PROBE_S, self._clock)
         stations.addErrback(lambda _: ())
-        return stations.addCallback(self._expose)
+        return gatherResults([self.trouble(), stations]).addCallback(self._expose)
 
-    def _expose(self, stations: Any) -> bytes:
+    def _expose(self, found: list[Any]) -> bytes:
+        trouble, stations = found
         present = Present(
+            is_ready=trouble is None,
             connections=len(self._factory.connections),
             most_connections=self._gatehouse.most_connections,
             received_bytes=self._factory.received_bytes,

@@ -52,6 +52,7 @@ class Histogram:
 class Present:
     """What is so just now, as nobody counts it; `stations` is empty where the storage is away."""
 
+    is_ready: bool
     connections: int
     most_connections: int
     received_bytes: int

@@ -67,7 +67,9 @@ class Door:
         if host is None:
             return "nowhere"
         if hasattr(host, "port"):
-            return f"{host.host}:{host.port}"
+            # An IPv6 address has colons of its own.
+            name = f"[{host.host}]" if ":" in host.host else host.host
+            return f"{name}:{host.port}"
         return os.fsdecode(getattr(host, "name", str(host)))
 
 

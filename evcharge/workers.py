@@ -131,7 +131,7 @@ class Workers(MultiService):
         self.watch: Watched | None = None
         """Where somebody may ask: what they are told."""
         if options["http-port"] is not None:
-            self.watch = WorkersWatch(self)
+            self.watch = WorkersWatch(self, reactor)
         self._options = options
         self._reactor = reactor
         self._location: Location = options["storage"]
@@ -214,8 +214,11 @@ class Workers(MultiService):
 class WorkersWatch:
     """Watches all workers."""
 
-    def __init__(self, parent: Workers) -> None:
+    def __init__(self, parent: Workers, clock: IReactorTime) -> None:
+        from evcharge.health import Shared
+
         self._parent = parent
+        self._asked = Shared(lambda: self._ask().addCallback(self._trouble), clock)
 
     def _ask(self) -> Deferred[list[tuple[bool, Any]]]:
         return DeferredList([worker.ask() for worker in self._parent.workers])
@@ -224,7 +227,7 @@ class WorkersWatch:
         """Whether all is about to end, or no worker is ready."""
         if not self._parent.running:
             return succeed("the server is shutting down")
-        return self._ask().addCallback(self._trouble)
+        return self._asked()
 
     def _trouble(self, answers: list[tuple[bool, Any]]) -> str | None:
         if not self._parent.running:

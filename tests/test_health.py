@@ -23,6 +23,9 @@ from tests.test_server import Client, Server, ServerTestCase
 
 LOGIN = {"user_name": "Ana", "selected_car": "Tesla Model 3", "battery_car": 40}
 
+MOST_FILES = 150
+PRLIMIT = ["prlimit", f"--nofile={MOST_FILES}"]
+
 
 class HealthTestCase(ServerTestCase):
     """A real server with an HTTP port."""
@@ -162,6 +165,30 @@ class ServerTests(HealthTestCase):
         self.assertNotIn("could not be answered", "".join(server.log))
         self.assertNotIn("Traceback", "".join(server.log))
 
+    def test_ipv6(self) -> None:
+        """The log's address is one that can be asked, also where it has colons of its own."""
+        self.serve("--http-port", r"tcp6:0:interface=\:\:1")
+        self.assertTrue(self.http.startswith("[::1]:"), self.http)
+        self.assertEqual(self.get("/health/live"), (200, "alive\n"))
+
+    def test_descriptors(self) -> None:
+        """However many watch, and with all the drivers there may be, users can be written."""
+        server = self.start(Path(self.mktemp()), "--http-port", "0", before=PRLIMIT).wait()
+        (line,) = [line for line in server.log if "http://" in line]
+        self.http = line.split("http://")[1].strip()
+        most = int(self.samples()["evcharge_connections_limit",])
+        self.assertLess(most, MOST_FILES)
+        drivers = [self.client(server) for _ in range(most)]
+        for driver in drivers:
+            driver.request("START")
+        host, port = self.http.split(":")
+        for _ in range(MOST_FILES):
+            watcher = socket.create_connection((host, int(port)), 20)
+            self.addCleanup(watcher.close)
+        # The last one is too many: when it is hung up on, all before it have been seen to.
+        self.assertEqual(watcher.recv(1), b"")
+        self.assertEqual(drivers[0].request("LOGIN", **LOGIN)["status"]["code"], 200)
+
     def test_port_taken(self) -> None:
         """A port that is taken is one line that names it."""
         with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -214,6 +241,38 @@ class WorkerTests(HealthTestCase):
         finally:
             os.kill(pid, signal.SIGCONT)
 
+    def test_draining(self) -> None:
+        """While they end they are not ready, however lately they were."""
+        data = Path(self.mktemp()).absolute()
+        server = self.serve("--workers", "2", "--storage", f"sqlite:///{data}.db")
+        while self.get("/health/ready")[0] != 200:
+            self.assertIsNone(server.process.poll())
+        # It does not hang up, so its worker waits for it.
+        self.client(server).request("START")
+        server.process.terminate()
+        while not [line for line in server.log if "Received SIGTERM" in line]:
+            self.assertIsNone(server.process.poll())
+            time.sleep(0.01)
+        self.assertEqual(self.get("/health/ready"), (503, "the server is shutting down\n"))
+        self.assertEqual(self.get("/health/live"), (200, "alive\n"))
+
+    def test_shared(self) -> None:
+        """However often readiness is asked for, the workers' storage is asked once a second."""
+        data = Path(self.mktemp()).absolute()
+        server = self.serve(
+            "--workers", "2", "--storage", f"sqlite:///{data}.db", "--sweep-interval", "86400"
+        )
+        while self.get("/health/ready")[0] != 200:
+            self.assertIsNone(server.process.poll())
+        batches = self.samples()["evcharge_storage_batch_size_count", "1"]
+        began = time.monotonic()
+        for _ in range(100):
+            self.assertEqual(self.get("/health/ready")[0], 200)
+        asked = (time.monotonic() - began) / SHARED_S + 2
+        batches = self.samples()["evcharge_storage_batch_size_count", "1"] - batches
+        # Each time for a user that nobody has, and for the stations; and now once for the metrics.
+        self.assertLessEqual(batches, 2 * asked + 2)
+
 
 class WatchTests(SynchronousTestCase):
     """Readiness by itself."""
@@ -249,6 +308,18 @@ class WatchTests(SynchronousTestCase):
         self.watch.trouble()
         self.assertEqual(len(self.probes), 2)
 
+    def test_ready_metric(self) -> None:
+        """The metrics say whether the server is ready, as readiness itself does."""
+        asked = self.watch.metrics()
+        self.assertEqual(len(self.probes), 2)
+        self.probes[0].errback(UnknownUser())
+        self.probes[1].callback([])
+        self.assertIn(b"\nevcharge_ready 1.0\n", self.successResultOf(asked))
+        self.running = False
+        asked = self.watch.metrics()
+        self.probes[2].callback([])
+        self.assertIn(b"\nevcharge_ready 0.0\n", self.successResultOf(asked))
+
     def test_troubles(self) -> None:
         """An error, no answer in time and the server's end are told apart."""
         asked = self.watch.trouble()
@@ -279,7 +350,7 @@ class MetricsTests(SynchronousTestCase):
         metrics.swept(0.1, SweepResult(2, 3))
         metrics.swept(0.1, None)
         metrics.carried_out(7, 0.1, 3)
-        text = exposition(families(metrics, Present(1, 2, 3, 4, []))).decode()
+        text = exposition(families(metrics, Present(True, 1, 2, 3, 4, []))).decode()
         for line in (
             "evcharge_slots_freed_total 2.0",
             "evcharge_users_removed_total 3.0",
@@ -296,7 +367,7 @@ class MetricsTests(SynchronousTestCase):
         """Workers are told apart by a label."""
         metrics = Metrics()
         metrics.answered("START", 200, 0.1)
-        one = exposition(families(metrics, Present(1, 2, 3, 4, []))).decode()
+        one = exposition(families(metrics, Present(True, 1, 2, 3, 4, []))).decode()
         text = together({1: one, 2: None}).decode()
         self.assertIn('evcharge_worker_up{worker="2"} 0.0\n', text)
         self.assertIn('evcharge_requests_total{code="200",type="START",worker="1"} 1.0\n', text)

@@ -73,10 +73,27 @@ class ExampleTests(HealthTestCase):
             for grouping in GROUPING.findall(expression):
                 self.assertLessEqual(set(grouping.replace(" ", "").split(",")), labels)
 
+    def test_flood_is_no_outage(self) -> None:
+        """Refused connections are told 503, and do not look as if the storage were away."""
+        server = self.serve("--max-connections", "1")
+        self.client(server).request("START")
+        self.client(server).replies.readline()
+        refused = {
+            key[2] for key in self.samples() if key[:2] == ("evcharge_requests_total", "503")
+        }
+        self.assertEqual(refused, {"error"})
+        rules = yaml.safe_load((FOLDER / "alerts.yml").read_text())["groups"][0]["rules"]
+        (rule,) = [rule for rule in rules if rule["alert"] == "EvchargeUnavailable"]
+        selectors = SELECTOR.findall(rule["expr"])
+        self.assertEqual(len(selectors), 2)
+        for _, selector in selectors:
+            self.assertIn('type!="error"', selector)
+
     def test_page(self) -> None:
         """Every metric that is exposed is on the page, and the other way round."""
         page = (FOLDER / "watching.md").read_text()
-        listed = set(re.findall(r"`(evcharge_[a-z_]+)`", page))
+        rows = [line for line in page.splitlines() if line.startswith("| `evcharge_")]
+        listed = set(re.findall(r"`(evcharge_[a-z_]+)`", "\n".join(rows)))
         exposed = {
             re.sub(r"_(bucket|count|sum|created)$", "", name)
             for name, _ in self.run_server().items()
