@@ -37,11 +37,14 @@ class SteadyClock(Service):
     Charging ends, and timers go off, by the server's time. Were it the system's clock, setting that
     ahead would free slots which were paid for, and setting it back would stop all timers for as
     long. So the server's time starts as the system's, goes by a steady source, and is steered
-    towards the system's by a twentieth of the time that passes, as adjtime does: an hour off is
-    made up in twenty, and one that is taken back soon leaves next to nothing.
+    towards the system's: while they differ it goes up to a twentieth faster or slower, as adjtime
+    has it. An hour off is made up in twenty, and one that is taken back soon leaves next to
+    nothing.
 
     :param wall: the system's clock, seconds since the epoch.
     :param steady: seconds since anything; they are never set.
+    :param lead_s: of another process's clock on this machine, to go on with its time; otherwise
+        the time starts as the system's.
     """
 
     name = "clock"
@@ -51,35 +54,54 @@ class SteadyClock(Service):
         self,
         wall: Callable[[], float] = time.time,
         steady: Callable[[], float] | None = None,
+        lead_s: float | None = None,
     ) -> None:
         self._wall = wall
         self._steady = steady_source() if steady is None else steady
         self._looked_at = self._steady()
-        self._offset = wall() - self._looked_at
+        self._lead_s = wall() - self._looked_at if lead_s is None else lead_s
+        self._steering_s = 0.0
+        """What the lead is to change by until the next look."""
         self._was_off_s = 0.0
+        self._differs = False
+        """Whether the last that was logged is that the clocks differ."""
         self._loop: LoopingCall | None = None
 
     def seconds(self) -> float:
         """The present, seconds since the epoch."""
-        return self._steady() + self._offset
+        now = self._steady()
+        return now + self._lead_at(now)
+
+    @property
+    def lead_s(self) -> float:
+        """How far the server's time is ahead of the steady source, seconds."""
+        return self._lead_at(self._steady())
+
+    def _lead_at(self, now: float) -> float:
+        # Bit by bit, as in one step the time would go back; and when the next look is late, no more
+        # than was to be made up.
+        return self._lead_s + self._steering_s * min((now - self._looked_at) / LOOK_S, 1.0)
 
     def steer(self) -> None:
-        """Move towards the system's clock, and say so when that has jumped."""
+        """Look at the system's clock, move towards it until the next look, and log a difference."""
         now = self._steady()
-        off_s = self._wall() - (now + self._offset)
-        most_s = (now - self._looked_at) * MOST_STEERING
+        self._lead_s = self._lead_at(now)
         self._looked_at = now
-        self._offset += max(-most_s, min(off_s, most_s))
-        if abs(off_s - self._was_off_s) > JUMP_S:
-            if abs(off_s) > JUMP_S:
+        off_s = self._wall() - (now + self._lead_s)
+        most_s = LOOK_S * MOST_STEERING
+        self._steering_s = max(-most_s, min(off_s, most_s))
+        if abs(off_s) > JUMP_S:
+            if abs(off_s - self._was_off_s) > JUMP_S:
+                self._differs = True
                 self.log.warn(
                     "The system's clock has been set by {by:+.0f} s; the server's time follows "
                     "slowly, so that no charging ends too soon or too late: it is {off:+.0f} s off",
                     by=off_s - self._was_off_s,
                     off=-off_s,
                 )
-            else:
-                self.log.warn("The system's clock has been set, and agrees with the server again")
+        elif self._differs:
+            self._differs = False
+            self.log.warn("The system's clock and the server's time agree again")
         self._was_off_s = off_s
 
     def rule(self, reactor: IReactorTime) -> None:

@@ -21,6 +21,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
 from evcharge import __version__
+from evcharge.guards import REASONS
 from evcharge.metrics import Metrics, Present
 from evcharge.models.station import StationState
 
@@ -35,6 +36,12 @@ def families(metrics: Metrics, present: Present) -> Iterator[Metric]:
     for (kind, code), count in metrics.requests.items():
         requests.add_metric([kind, str(code)], count)
     yield requests
+    # By itself, as a counter that is not there before its first increase seems not to increase.
+    yield CounterMetricFamily(
+        "evcharge_incidents",
+        "Requests that a fault of the server kept from being answered.",
+        sum(count for (_, code), count in metrics.requests.items() if code == 500),
+    )
     latencies = HistogramMetricFamily(
         "evcharge_request_duration_seconds",
         "From a request's arrival to its reply.",
@@ -46,8 +53,8 @@ def families(metrics: Metrics, present: Present) -> Iterator[Metric]:
     refused = CounterMetricFamily(
         "evcharge_refused", "Clients refused by a limit.", labels=["reason"]
     )
-    for reason, count in metrics.refusals.items():
-        refused.add_metric([reason], count)
+    for reason in REASONS:
+        refused.add_metric([reason], metrics.refusals[reason])
     yield refused
     yield GaugeMetricFamily("evcharge_ready", "Whether /health/ready says so.", present.is_ready)
     yield GaugeMetricFamily("evcharge_connections", "Open connections.", present.connections)

@@ -19,9 +19,8 @@ from twisted.internet.interfaces import IAddress, IProtocolFactory, IReactorTime
 from twisted.logger import Logger
 from twisted.protocols.policies import WrappingFactory
 from twisted.python.failure import Failure
-from twisted.web.http import Request
 from twisted.web.resource import Resource
-from twisted.web.server import NOT_DONE_YET, Site
+from twisted.web.server import NOT_DONE_YET, Request, Site
 
 from evcharge.exposition import CONTENT_TYPE, exposition, families
 from evcharge.guards.gatehouse import Gatehouse
@@ -29,6 +28,9 @@ from evcharge.metrics import Metrics, Present
 from evcharge.ports import Door, PortService, endpoint
 from evcharge.protocol import DriverFactory
 from evcharge.storage import FindUser, ListStations, Perform, UnknownUser
+
+LONGEST_BODY = 64 * 1024
+"""What may be sent to the port with a request, for nothing, bytes."""
 
 PROBE_S = 2.0
 """How long the storage may take to answer before it counts as away, seconds."""
@@ -206,9 +208,24 @@ class Health(Resource):
         request.finish()
 
 
+class BodilessRequest(Request):
+    """A request whose body, which none of ours has, is not kept, and not waited for for ever."""
+
+    _more = LONGEST_BODY
+
+    def gotLength(self, length: int | None) -> None:
+        # Of nothing: what is longer would have a file made for it.
+        super().gotLength(0)
+
+    def handleContentChunk(self, data: bytes) -> None:
+        self._more -= len(data)
+        if self._more < 0:
+            self.channel.forceAbortClient()
+
+
 def site(watched: Watched, reactor: Any) -> IProtocolFactory:
     """What is to be listened with on the HTTP port."""
-    inner = Site(Health(watched), reactor=reactor, timeout=IDLE_S)
+    inner = Site(Health(watched), BodilessRequest, reactor=reactor, timeout=IDLE_S)
     inner.displayTracebacks = False
     inner.noisy = False
     # Each scrape would be a line of the log.

@@ -9,7 +9,6 @@ from collections.abc import Callable, Hashable
 from typing import Any, TextIO
 
 from twisted.application.service import Service
-from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import (
     ILogObserver,
@@ -189,21 +188,23 @@ class Throttle:
 
 
 class ThrottleService(Service):
-    """Turns a throttle on, and has it tell what it left out soon after."""
+    """Turns a throttle on, and has it tell what it left out soon after, or when all has ended."""
 
     name = "log"
 
-    def __init__(self, throttle: Throttle, clock: IReactorTime) -> None:
+    def __init__(self, throttle: Throttle, reactor: Any) -> None:
         self._throttle = throttle
+        self._reactor = reactor
         self._loop = LoopingCall(throttle.look)
-        self._loop.clock = clock
+        self._loop.clock = reactor
 
     def startService(self) -> None:
         super().startService()
         self._throttle.is_on = True
         self._loop.start(WINDOW_S / 4, now=False)
+        # Other services end after this one, and may have much to say.
+        self._reactor.addSystemEventTrigger("after", "shutdown", self._throttle.tell)
 
     def stopService(self) -> None:
         super().stopService()
         self._loop.stop()
-        self._throttle.tell()

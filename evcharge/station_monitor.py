@@ -13,6 +13,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from evcharge.storage import Perform, Sweep, SweepResult
+from evcharge.storage.group_commit import Unavailable
 
 
 class StationMonitor(Service):
@@ -93,7 +94,14 @@ class StationMonitor(Service):
 
     def _failed(self, failure: Failure) -> None:
         self._told(self._clock.seconds() - self._began, None)
-        self.log.failure("The sweep failed; the next one will try again", failure=failure)
+        if failure.check(Unavailable):
+            # No fault of ours, and so without a traceback.
+            self.log.error(
+                "The sweep failed; the next one will try again: {problem}",
+                problem=failure.getErrorMessage(),
+            )
+        else:
+            self.log.failure("The sweep failed; the next one will try again", failure=failure)
 
     def _ended(self, _: None) -> None:
         self._sweep = None

@@ -6,7 +6,7 @@ Several processes that serve one port: what `twistd evcharge --workers N` does.
     parent                              worker, `python -m evcharge.workers`
       | listens, and never accepts        |
       | -- fd 3: the listening socket --> |  accepts; fd 4: the one for TLS
-      | -- stdin: the options, once ----> |
+      | -- stdin: options, time, once --> |
       | -- stdin: the end --------------> |  the parent is gone: drains and ends
       | <- stdout: its log, as JSON ----- |
       | -- stdin: a question -----------> |  how it is, for those who watch
@@ -134,6 +134,7 @@ class Workers(MultiService):
             self.watch = WorkersWatch(self, reactor)
         self._options = options
         self._reactor = reactor
+        self._clock = clock
         self._location: Location = options["storage"]
         self._held: Any = None
         # A worker finds the modules where we do, wherever twistd goes. The options tell it all.
@@ -170,11 +171,14 @@ class Workers(MultiService):
             stations=summary.stations,
             users=summary.users,
         )
-        line = options_to_line(self._options)
         for number in range(1, self._options["workers"] + 1):
-            worker = Worker(number, line, self._spawn, self._reactor)
+            worker = Worker(number, self._beginning, self._spawn, self._reactor)
             self.workers.append(worker)
             worker.start()
+
+    def _beginning(self) -> bytes:
+        # A worker that is started again may find that the system's clock has been set meanwhile.
+        return beginning_to_line(self._options, self._clock.lead_s)
 
     def _hold(self) -> None:
         """Keep other servers out of the file, also while no worker runs."""
@@ -268,17 +272,21 @@ class Worker(ProcessProtocol):
     One of the workers: its process, and the next one when that has ended.
 
     :param number: by which the log tells the workers apart, from 1.
-    :param options: the line that a process is to read.
+    :param beginning: makes the line that a process is to read first.
     :param spawn: makes a process whose protocol this is. OSError: it cannot be made.
     """
 
     log = Logger()
 
     def __init__(
-        self, number: int, options: bytes, spawn: Callable[[Worker], None], clock: IReactorTime
+        self,
+        number: int,
+        beginning: Callable[[], bytes],
+        spawn: Callable[[Worker], None],
+        clock: IReactorTime,
     ) -> None:
         self._number = number
-        self._options = options
+        self._beginning = beginning
         self._spawn = spawn
         self._clock = clock
         self._began = 0.0
@@ -369,16 +377,16 @@ class Worker(ProcessProtocol):
         transport: Any = self.transport
         self.log.info("Worker {worker} is process {pid}", worker=self._number, pid=transport.pid)
         # Standard input stays open: it ends when we do, however that may be.
-        transport.write(self._options)
+        transport.write(self._beginning())
 
     def childDataReceived(self, childFD: int, data: bytes) -> None:
         self._pipes[childFD].add(data)
 
     def _logged(self, line: bytes) -> None:
-        if line.startswith(ANSWER):
-            self._told(json.loads(line[len(ANSWER) :]))
-            return
         try:
+            if line.startswith(ANSWER):
+                self._told(json.loads(line[len(ANSWER) :]))
+                return
             event = eventFromJSON(line.decode())
             namespace, level = event["log_namespace"], event["log_level"].name
         except (ValueError, TypeError, LookupError, AttributeError):
@@ -437,18 +445,19 @@ class Lines:
 # Between the two
 
 
-def options_to_line(options: Mapping[str, Any]) -> bytes:
-    """The options as one line of JSON."""
+def beginning_to_line(options: Mapping[str, Any], lead_s: float) -> bytes:
+    """The options, and the parent's :attr:`SteadyClock.lead_s`, as one line of JSON."""
     everything = {**options, "storage": attrs.asdict(options["storage"])}
-    return json.dumps(everything, default=str).encode() + b"\n"
+    return json.dumps({"options": everything, "lead_s": lead_s}, default=str).encode() + b"\n"
 
 
-def options_from_line(line: bytes) -> dict[str, Any]:
-    """The options that :func:`options_to_line` wrote."""
-    options: dict[str, Any] = json.loads(line)
+def beginning_from_line(line: bytes) -> tuple[dict[str, Any], float]:
+    """What :func:`beginning_to_line` wrote."""
+    beginning = json.loads(line)
+    options: dict[str, Any] = beginning["options"]
     location = options["storage"]
     options["storage"] = Location(**{**location, "path": Path(location["path"])})
-    return options
+    return options, beginning["lead_s"]
 
 
 # A worker
@@ -467,8 +476,8 @@ def main() -> None:
     pipe = _pipe_to_parent()
     throttle = Throttle().before(_log_to(pipe))
     globalLogBeginner.beginLoggingTo([throttle])
-    options = options_from_line(line)
-    clock = SteadyClock()
+    options, lead_s = beginning_from_line(line)
+    clock = SteadyClock(lead_s=lead_s)
     clock.rule(reactor)
     endpoints = [
         InheritedEndpoint(reactor, SOCKET + number)

@@ -20,9 +20,12 @@ from pathlib import Path
 
 from twisted.trial.unittest import SkipTest
 
-from benchmarks.soak import Account, Book, audit
+from benchmarks.soak_audit import Account, Book, audit
 from tests import postgres
 from tests.test_server import Client, Server, ServerTestCase
+
+DAY_S = 86400.0
+"""After which a user who never paid is removed, unless the server is told otherwise."""
 
 LOGIN = {"user_name": "Ana", "selected_car": "Tesla Model 3", "battery_car": 40}
 
@@ -31,7 +34,8 @@ class FaultTestCase(ServerTestCase):
     """A server that is asked before, during and after a trouble."""
 
     def setUp(self) -> None:
-        self.book = Book()
+        self.book = Book(DAY_S)
+        self.logins = 0
         self.clients: list[Client] = []
 
     def client(self, server: Server) -> Client:
@@ -39,14 +43,16 @@ class FaultTestCase(ServerTestCase):
         return self.clients[-1]
 
     def log_in(self, client: Client) -> tuple[int, str]:
-        reply = client.request("LOGIN", **LOGIN)
+        self.logins += 1
+        name, asked = f"Ana {self.logins}", time.time()
+        reply = client.request("LOGIN", **{**LOGIN, "user_name": name})
         code, user_id = reply["status"]["code"], reply["data"]["user_id"]
         if code == 200:
-            self.book.users[user_id] = Account("Ana", time.time())
+            self.book.users[user_id] = Account(name, asked, time.time())
         else:
             self.assertEqual((code, reply["data"]["reason"], user_id), (503, "unavailable", None))
             # Whoever is answered so does not know.
-            self.book.lost_logins += 1
+            self.book.lost_logins.add(name)
         return code, user_id
 
     def pay(self, client: Client, user_id: str) -> int:
@@ -55,12 +61,12 @@ class FaultTestCase(ServerTestCase):
         account = self.book.users[user_id]
         if code == 200:
             self.assertTrue(data["confirmation"])
-            account.stage, account.station = "charging", "3"
+            account.stage, account.station, account.tried = "charging", "3", ""
             account.receipt, account.amount = data["receipt_id"], data["amount"]
             account.ends = data["estimated_timestamp"]
         else:
             self.assertEqual((code, data["confirmation"]), (503, False))
-            account.stage = "unsure"
+            account.stage, account.tried = "unsure", "3"
         return code
 
     def go_through(
@@ -89,7 +95,7 @@ class FaultTestCase(ServerTestCase):
         for word in words:
             self.assertIn(word, log)
         self.assertIn("not served", log)
-        self.assertNotIn("Traceback", log.partition("The sweep failed")[0])
+        self.assertNotIn("Traceback", log)
 
     def check_books(self, server: Server, url: str, data: Path) -> None:
         """End the server, and hold what it kept against what it said."""

@@ -17,6 +17,7 @@ class GroupCommitTests(SynchronousTestCase):
         self.clock = Clock()
         self.batches: list[tuple[list, Deferred]] = []
         self.interrupts = 0
+        self.told: list[tuple[int, float, int]] = []
         self.group = GroupCommit(
             self.execute,
             self.in_thread,
@@ -24,6 +25,7 @@ class GroupCommitTests(SynchronousTestCase):
             1.5,
             lambda start: start(),
             self.interrupt,
+            lambda *told: self.told.append(told),
         )
 
     def execute(self, operations: Sequence) -> Sequence:
@@ -203,6 +205,22 @@ class GroupCommitTests(SynchronousTestCase):
         self.assertEqual(self.last(), ["stays"])
         self.end(["Stays"])
         self.assertEqual(self.successResultOf(stays), "Stays")
+
+    def test_told(self) -> None:
+        """Each batch is told of with its size, time and attempts, and also one all gave up on."""
+        self.submit("first")
+        self.clock.advance(0.25)
+        waiting = self.submit("second", "third")
+        self.end([None])
+        self.assertEqual(self.told, [(1, 0.25, 1)])
+        while len(self.told) < 2:
+            self.end(TryAgain("no connection"))
+            self.clock.advance(0.25)
+        for deferred in waiting:
+            self.failureResultOf(deferred, Unavailable)
+        size, seconds, attempts = self.told[1]
+        self.assertEqual((size, attempts), (2, len(self.batches) - 1))
+        self.assertGreaterEqual(seconds, 1.5)
 
     def test_close(self) -> None:
         """Closed, it leaves no call behind."""

@@ -1,5 +1,6 @@
 """The HTTP port of a real server: health, readiness and metrics, of one process and of workers."""
 
+import contextlib
 import json
 import signal
 import socket
@@ -9,12 +10,16 @@ import urllib.request
 from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
+from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
 from evcharge.exposition import exposition, families, together
+from evcharge.guards import REASONS
 from evcharge.guards.gatehouse import Gatehouse
-from evcharge.health import PROBE_S, SHARED_S, ServerWatch
+from evcharge.health import IDLE_S, LONGEST_BODY, PROBE_S, SHARED_S, ServerWatch, site
 from evcharge.metrics import SECONDS, Histogram, Metrics, Present
 from evcharge.storage import SweepResult, UnknownUser
 from evcharge.testing import MemoryServer
@@ -30,9 +35,9 @@ PRLIMIT = ["prlimit", f"--nofile={MOST_FILES}"]
 class HealthTestCase(ServerTestCase):
     """A real server with an HTTP port."""
 
-    def serve(self, *options: str, data: Path | None = None) -> Server:
+    def serve(self, *options: str, data: Path | None = None, **more: str) -> Server:
         data = Path(self.mktemp()) if data is None else data
-        server = self.start(data, "--http-port", "0", *options)
+        server = self.start(data, "--http-port", "0", *options, **more)
         server.wait()
         (line,) = [line for line in server.log if "http://" in line]
         self.http = line.split("http://")[1].strip()
@@ -189,6 +194,25 @@ class ServerTests(HealthTestCase):
         self.assertEqual(watcher.recv(1), b"")
         self.assertEqual(drivers[0].request("LOGIN", **LOGIN)["status"]["code"], 200)
 
+    def test_bodies(self) -> None:
+        """What is sent with a request is not kept, and not listened to for ever."""
+        self.serve()
+        host, port = self.http.split(":")
+        head = b"POST /metrics HTTP/1.1\r\nHost: x\r\n"
+        with socket.create_connection((host, int(port)), 20) as small:
+            small.sendall(head + b"Content-Length: 3\r\n\r\nabc")
+            self.assertIn(b" 405 ", small.recv(1000))
+        chunk = b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
+        for body in (
+            b"Content-Length: 1000000000\r\n\r\n" + b"x" * (LONGEST_BODY + 1),
+            b"Transfer-Encoding: chunked\r\n\r\n" + 2 * chunk,
+        ):
+            big = socket.create_connection((host, int(port)), 20)
+            with big, contextlib.suppress(ConnectionError):
+                big.sendall(head + body)
+                self.assertEqual(big.recv(1000), b"")
+        self.assertEqual(self.get("/health/live"), (200, "alive\n"))
+
     def test_port_taken(self) -> None:
         """A port that is taken is one line that names it."""
         with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -274,6 +298,22 @@ class WorkerTests(HealthTestCase):
         self.assertLessEqual(batches, 2 * asked + 2)
 
 
+class SiteTests(SynchronousTestCase):
+    """The port without a network."""
+
+    def test_idle(self) -> None:
+        """A connection over which nothing is asked is closed after a while."""
+        clock = Clock()
+        port = site(None, clock)
+        protocol = port.buildProtocol(IPv4Address("TCP", "127.0.0.1", 1234))
+        transport = StringTransport()
+        protocol.makeConnection(transport)
+        clock.advance(IDLE_S - 1)
+        self.assertFalse(transport.disconnecting)
+        clock.advance(1)
+        self.assertTrue(transport.disconnecting)
+
+
 class WatchTests(SynchronousTestCase):
     """Readiness by itself."""
 
@@ -347,6 +387,17 @@ class MetricsTests(SynchronousTestCase):
     def test_counts(self) -> None:
         """What was reported is what is told."""
         metrics = Metrics()
+        # A counter that is not there yet cannot be seen to increase.
+        begun = exposition(families(metrics, Present(True, 1, 2, 3, 4, []))).decode()
+        for line in (
+            "evcharge_incidents_total 0.0",
+            *(f'evcharge_refused_total{{reason="{reason}"}} 0.0' for reason in REASONS),
+        ):
+            self.assertIn(f"{line}\n", begun)
+        metrics.answered("START", 500, 0.1)
+        metrics.answered("LOGIN", 500, 0.1)
+        metrics.answered("LOGIN", 503, 0.1)
+        metrics.refused("rate")
         metrics.swept(0.1, SweepResult(2, 3))
         metrics.swept(0.1, None)
         metrics.carried_out(7, 0.1, 3)
@@ -359,6 +410,8 @@ class MetricsTests(SynchronousTestCase):
             "evcharge_storage_retries_total 2.0",
             'evcharge_storage_batch_size_bucket{le="10.0"} 1.0',
             "evcharge_connections_limit 2.0",
+            "evcharge_incidents_total 2.0",
+            'evcharge_refused_total{reason="rate"} 1.0',
         ):
             self.assertIn(f"{line}\n", text)
         self.assertEqual(len(SECONDS), len(set(SECONDS)))

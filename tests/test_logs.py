@@ -9,10 +9,18 @@ import sys
 import time
 from pathlib import Path
 
+from twisted.internet.task import Clock
 from twisted.logger import Logger, LogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
-from evcharge.logs import MOST_KINDS, MOST_OF_A_KIND, WINDOW_S, Throttle
+from evcharge.logs import (
+    MOST_KINDS,
+    MOST_OF_A_KIND,
+    WINDOW_S,
+    Throttle,
+    ThrottleService,
+    log_file,
+)
 from tests.test_server import ROOT, ServerTestCase
 
 
@@ -63,6 +71,37 @@ class ThrottleTests(SynchronousTestCase):
         for number in range(MOST_KINDS * 3):
             self.log.info(f"kind {number}")
         self.assertEqual(len(self.written), MOST_KINDS + MOST_OF_A_KIND)
+
+
+class LastTests(SynchronousTestCase):
+    """What is left out while a server ends."""
+
+    def test_told(self) -> None:
+        """It is told when all has ended, and what is over sooner by the next event."""
+        clock = Clock()
+        triggers: list[tuple] = []
+        clock.addSystemEventTrigger = lambda *trigger: triggers.append(trigger)
+        written: list[dict] = []
+        throttle = Throttle(clock.seconds).before(written.append)
+        log = Logger("end", observer=LogPublisher(throttle))
+        service = ThrottleService(throttle, clock)
+        clock.advance(WINDOW_S)
+        service.startService()
+        service.stopService()
+        self.assertEqual(clock.getDelayedCalls(), [])
+        for _ in range(MOST_OF_A_KIND + 5):
+            log.info("a reply could not be sent")
+        self.assertEqual(len(written), MOST_OF_A_KIND)
+        ((phase, event, tell),) = triggers
+        self.assertEqual((phase, event), ("after", "shutdown"))
+        tell()
+        self.assertEqual(written[-1]["count"], 5)
+
+    def test_daemon(self) -> None:
+        """A daemon has no standard output to log to."""
+        stopped = self.assertRaises(SystemExit, log_file, "-", False)
+        self.assertIn("cannot log to stdout", str(stopped))
+        self.assertIs(log_file("-", True), sys.stdout)
 
 
 class ServerTests(ServerTestCase):
@@ -158,6 +197,17 @@ class ServerTests(ServerTestCase):
         self.assertEqual("".join(server.log).count("Refused"), MOST_OF_A_KIND + 1)
         (line,) = [line for line in server.log if "more like this" in line]
         self.assertIn(f"{2000 - MOST_OF_A_KIND} more like this were not logged", line)
+
+    def test_verbose(self) -> None:
+        """A line for each request is what --verbose is for."""
+        server = self.start(Path(self.mktemp()), "--verbose").wait()
+        client = self.client(server)
+        for _ in range(MOST_OF_A_KIND * 2):
+            client.request("START")
+        client.close()
+        server.end()
+        lines = [line for line in server.log if "START 200" in line]
+        self.assertEqual(len(lines), MOST_OF_A_KIND * 2)
 
     def test_together(self) -> None:
         """JSON goes with no logger of the operator's own choice."""

@@ -36,8 +36,8 @@ from evcharge.workers import (
     SharedPort,
     Worker,
     Workers,
-    options_from_line,
-    options_to_line,
+    beginning_from_line,
+    beginning_to_line,
 )
 from tests import postgres
 from tests.test_server import ROOT, Client, Server, ServerTestCase
@@ -509,7 +509,7 @@ class WorkerTests(SynchronousTestCase):
         self.clock = Clock()
         self.processes: list[FakeProcess] = []
         self.problem: Exception | None = None
-        self.worker = Worker(3, b"{}\n", self.spawn, self.clock)
+        self.worker = Worker(3, lambda: b"{}\n", self.spawn, self.clock)
         self.seen: list[dict] = []
         globalLogPublisher.addObserver(self.seen.append)
         self.addCleanup(globalLogPublisher.removeObserver, self.seen.append)
@@ -525,6 +525,19 @@ class WorkerTests(SynchronousTestCase):
 
     def texts(self) -> str:
         return "\n".join(formatEvent(event) for event in self.seen)
+
+    def test_half_an_answer(self) -> None:
+        """One that is killed while it answers is started again, and whoever asked is told."""
+        self.worker.start()
+        asked = self.worker.ask()
+        self.worker.childDataReceived(1, b'!{"trouble": nu')
+        self.die(ProcessTerminated(None, signal.SIGKILL))
+        self.assertIsNone(self.successResultOf(asked))
+        self.clock.advance(1)
+        self.assertEqual(len(self.processes), 2)
+        asked = self.worker.ask()
+        self.worker.childDataReceived(1, b'!{"trouble": null}\n')
+        self.assertEqual(self.successResultOf(asked), {"trouble": None})
 
     def test_options(self) -> None:
         """Each process is told the options."""
@@ -686,7 +699,8 @@ class OptionsLineTests(SynchronousTestCase):
         ):
             options = Options()
             options.parseOptions(["--storage", url, "--workers", "2", "--verbose", "-l", "en"])
-            self.assertEqual(options_from_line(options_to_line(options)), dict(options))
+            line = beginning_to_line(options, 1e9 + 0.1)
+            self.assertEqual(beginning_from_line(line), (dict(options), 1e9 + 0.1))
 
 
 class TitleTests(SynchronousTestCase):

@@ -95,6 +95,8 @@ class GroupCommit(Generic[Operation]):
     ) -> None:
         self._carried_out = carried_out
         self._first_started = 0.0
+        self._size = 0
+        """Of the batch, before anybody gave up."""
         self._execute = execute
         self._in_thread = in_thread
         self._clock = clock
@@ -157,6 +159,7 @@ class GroupCommit(Generic[Operation]):
             most = min(len(self._waiting), MOST_AT_ONCE)
             self._batch = [self._waiting.popleft() for _ in range(most)]
         self._attempt = 0
+        self._size = len(self._batch)
         self._first_started = self._clock.seconds()
         self._trouble = "it takes too long"
         self._run()
@@ -165,6 +168,7 @@ class GroupCommit(Generic[Operation]):
         """Try the batch, without those that nobody waits for any more."""
         self._batch = [waiting for waiting in self._batch if not waiting.done.called]
         if not self._batch:
+            self._count()
             self._ended()
             return
         self._attempt += 1
@@ -177,7 +181,7 @@ class GroupCommit(Generic[Operation]):
     def _executed(self, results: Sequence[Any]) -> None:
         batch, self._batch = self._batch, []
         now = self._clock.seconds()
-        self._carried_out(len(batch), now - self._first_started, self._attempt)
+        self._count()
         if len(batch) > 1:
             self._rest_until = now + min(now - self._started, LONGEST_REST_S)
         self._ended()
@@ -197,8 +201,7 @@ class GroupCommit(Generic[Operation]):
             self._trouble = failure.getErrorMessage()
             return
         batch, self._batch = self._batch, []
-        seconds = self._clock.seconds() - self._first_started
-        self._carried_out(len(batch), seconds, self._attempt)
+        self._count()
         if len(batch) > 1 and not failure.check(Unavailable):
             self._alone.extend(batch)
             batch = []
@@ -206,6 +209,12 @@ class GroupCommit(Generic[Operation]):
         for waiting in batch:
             if not waiting.done.called:
                 waiting.done.errback(failure)
+
+    def _count(self) -> None:
+        """Tell of the batch, unless nobody waited for it in the first place."""
+        if self._attempt:
+            seconds = self._clock.seconds() - self._first_started
+            self._carried_out(self._size, seconds, self._attempt)
 
     def _ended(self) -> None:
         if self._waiting or self._alone:
