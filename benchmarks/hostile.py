@@ -2,8 +2,8 @@
 What one hostile client takes from another one, and what an idle connection takes of memory.
 
 For each kind of client in tests/hostile.py a new server, one such client for some seconds, and one
-that asks NAVIGATION every millisecond: its waits, and by how much the server's memory grew. Then
-idle connections are opened.
+that asks a NAVIGATION and a LOGIN every few milliseconds: its waits, and by how much the server's
+memory grew, to which those who log in add. Times are in ms. Then idle connections are opened.
 
     python benchmarks/hostile.py [--seconds 5] [--idle 10000]
 """
@@ -27,6 +27,8 @@ sys.path.insert(0, str(ROOT))
 from tests.test_hostile import memory_kib  # noqa: E402
 from tests.test_server import Client, Server  # noqa: E402
 
+LOGIN = {"user_name": "Ana", "selected_car": "Tesla Model 3", "battery_car": 40}
+
 KINDS = (
     "nobody",
     "never_reads",
@@ -34,6 +36,7 @@ KINDS = (
     "long_lines",
     "too_long_lines",
     "tiny_lines",
+    "blank_lines",
     "opens_and_closes",
     "pipelines",
     "pipelines_big",
@@ -43,12 +46,13 @@ KINDS = (
 
 def suffer(kind: str, seconds: float, folder: Path) -> str:
     """One row of the table."""
-    server = Server(folder / kind, "--max-pending-logins", "500").wait()
+    server = Server(folder / kind).wait()
     try:
         client = Client(server.port)
         for _ in range(200):
             client.request("START")
-            client.request("NAVIGATION", user_id="nobody", route_distance=10)
+            user = client.request("LOGIN", **LOGIN)["data"]["user_id"]
+            client.request("NAVIGATION", user_id=user, route_distance=10)
         before = most = memory_kib(server)
         hostile = None
         if kind != "nobody":
@@ -57,26 +61,30 @@ def suffer(kind: str, seconds: float, folder: Path) -> str:
                 cwd=ROOT,
                 stdout=subprocess.DEVNULL,
             )
-        waits = []
+        waits: dict[str, list[float]] = {"NAVIGATION": [], "LOGIN": []}
         ends = time.monotonic() + seconds
         while time.monotonic() < ends:
-            began = time.perf_counter()
-            client.request("NAVIGATION", user_id="nobody", route_distance=10)
-            waits.append((time.perf_counter() - began) * 1000)
-            if len(waits) % 20 == 0:
+            for request, data in (
+                ("NAVIGATION", {"user_id": user, "route_distance": 10}),
+                ("LOGIN", LOGIN),
+            ):
+                began = time.perf_counter()
+                client.request(request, **data)
+                waits[request].append((time.perf_counter() - began) * 1000)
+                time.sleep(0.001)
+            if len(waits["LOGIN"]) % 20 == 0:
                 most = max(most, memory_kib(server))
-            time.sleep(0.001)
         if hostile is not None:
             hostile.wait(30)
         client.close()
     finally:
         server.process.kill()
         server.process.wait()
-    p99 = statistics.quantiles(waits, n=100)[98]
-    return (
-        f"| {kind.replace('_', ' ')} | {statistics.median(waits):.2f} | {p99:.2f} "
-        f"| {max(waits):.1f} | {(most - before) / 1024:.1f} |"
-    )
+    columns = [kind.replace("_", " ")]
+    for times in waits.values():
+        p99 = statistics.quantiles(times, n=100)[98]
+        columns += [f"{statistics.median(times):.2f}", f"{p99:.2f}", f"{max(times):.1f}"]
+    return f"| {' | '.join(columns)} | {(most - before) / 1024:.1f} |"
 
 
 def idle(number: int, folder: Path) -> str:
@@ -107,8 +115,8 @@ def main() -> None:
     options = parser.parse_args()
     os.environ["PYTHONPATH"] = str(ROOT)
     with tempfile.TemporaryDirectory(prefix="evcharge-hostile-") as name:
-        print("| the hostile client | p50 ms | p99 ms | most ms | memory MiB |")
-        print("|---|---:|---:|---:|---:|")
+        print("| the hostile client | NAVIGATION p50 | p99 | most | LOGIN p50 | p99 | most | MiB |")
+        print("|---|---:|---:|---:|---:|---:|---:|---:|")
         for kind in KINDS:
             print(suffer(kind, options.seconds, Path(name)), flush=True)
         print()

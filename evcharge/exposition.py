@@ -21,7 +21,6 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
 from evcharge import __version__
-from evcharge.guards import REASONS
 from evcharge.metrics import Metrics, Present
 from evcharge.models.station import StationState
 
@@ -53,8 +52,8 @@ def families(metrics: Metrics, present: Present) -> Iterator[Metric]:
     refused = CounterMetricFamily(
         "evcharge_refused", "Clients refused by a limit.", labels=["reason"]
     )
-    for reason in REASONS:
-        refused.add_metric([reason], metrics.refusals[reason])
+    for reason, count in metrics.refusals.items():
+        refused.add_metric([reason], count)
     yield refused
     yield GaugeMetricFamily("evcharge_ready", "Whether /health/ready says so.", present.is_ready)
     yield GaugeMetricFamily("evcharge_connections", "Open connections.", present.connections)

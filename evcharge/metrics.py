@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import attrs
 
@@ -61,12 +61,17 @@ class Present:
 
 
 class Metrics:
-    """Everything that is counted since the process started."""
+    """
+    Everything that is counted since the process started.
 
-    def __init__(self) -> None:
+    :param reasons: why clients may be refused: :data:`evcharge.guards.REASONS`. Each is counted
+        from 0 on, as one that is not there before its first increase seems not to increase.
+    """
+
+    def __init__(self, reasons: Iterable[str] = ()) -> None:
         self.requests: Counter[tuple[str, int]] = Counter()
         self.latencies: dict[str, Histogram] = {}
-        self.refusals: Counter[str] = Counter()
+        self.refusals: Counter[str] = Counter(dict.fromkeys(reasons, 0))
         self.batch_sizes = Histogram(SIZES)
         self.batch_seconds = Histogram(SECONDS)
         self.retries = 0
@@ -84,7 +89,7 @@ class Metrics:
         histogram.observe(seconds)
 
     def refused(self, reason: str) -> None:
-        """A client was refused; why is one of :data:`evcharge.guards.REASONS`."""
+        """A client was refused; why is one of the reasons."""
         self.refusals[reason] += 1
 
     def carried_out(self, size: int, seconds: float, attempts: int) -> None:

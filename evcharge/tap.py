@@ -22,6 +22,7 @@ from evcharge import __version__
 from evcharge.clock import SteadyClock
 from evcharge.controller import Controller, journey
 from evcharge.errors import TOO_LARGE
+from evcharge.guards import REASONS
 from evcharge.guards.gatehouse import Gatehouse
 from evcharge.logs import ThrottleService
 from evcharge.metrics import Metrics
@@ -149,7 +150,7 @@ class Server(MultiService):
         super().__init__()
         clock.setServiceParent(self)
         now = reactor.seconds
-        metrics = Metrics()
+        metrics = Metrics(REASONS)
         self._options = options
         self._reactor = reactor
         thread = StorageThread(reactor)

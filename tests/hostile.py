@@ -83,8 +83,12 @@ class Hostile:
         return self.pump([LONG, b"[" * 65535 + b"\n", SELECTION, b"\xff" * 65535 + b"\n"])
 
     def tiny_lines(self) -> int:
-        """Sends nothing but line ends and lines of one byte."""
+        """Sends line ends, and lines of one byte."""
         return self.pump([b"\n" * 65536, b"x\n" * 32768])
+
+    def blank_lines(self) -> int:
+        """Sends lines of nothing at all."""
+        return self.pump([b"\n" * 65536])
 
     def too_long_lines(self) -> int:
         """Sends lines over the limit, over a new connection each."""

@@ -386,7 +386,7 @@ class MetricsTests(SynchronousTestCase):
 
     def test_counts(self) -> None:
         """What was reported is what is told."""
-        metrics = Metrics()
+        metrics = Metrics(REASONS)
         # A counter that is not there yet cannot be seen to increase.
         begun = exposition(families(metrics, Present(True, 1, 2, 3, 4, []))).decode()
         for line in (

@@ -81,6 +81,7 @@ class HostileTests(ServerTestCase):
         waits = []
         while hostile.poll() is None:
             began = time.perf_counter()
+            # Of somebody who is not there, so that the thread of the storage is asked too.
             reply = client.request("NAVIGATION", user_id="nobody", route_distance=10)
             waits.append(time.perf_counter() - began)
             self.assertEqual(reply["status"]["code"], 404)
@@ -127,8 +128,12 @@ class HostileTests(ServerTestCase):
         self.suffer("too_long_lines")
 
     def test_tiny_lines(self) -> None:
-        """Lines of nothing."""
+        """Lines of nothing, and of a byte."""
         self.suffer("tiny_lines")
+
+    def test_blank_lines(self) -> None:
+        """Lines of nothing: they kept the thread of the storage from running."""
+        self.suffer("blank_lines")
 
     def test_opens_and_closes(self) -> None:
         """One who opens and closes connections as fast as can be."""

@@ -139,12 +139,21 @@ class DriverProtocolTests(SynchronousTestCase):
         self.answer(1)
         self.assertEqual(self.transport.take(), b"re:a\nre:0123456789\n")
 
+    def test_blank_lines(self) -> None:
+        """Any number of blank lines is dropped at once, and nothing of the line behind them."""
+        self.protocol.dataReceived(b" \n\r\n\t\v\f\n\n" * LINES_PER_TURN + b"now\n\n\n \n  \n")
+        self.assertEqual([line for line, _ in self.asked], [b"now"])
+        self.assertEqual(self.protocol.lines, 3)
+        self.protocol.dataReceived(b"\n\n no")
+        self.protocol.dataReceived(b"w\n")
+        self.assertEqual([line for line, _ in self.asked], [b"now", b" now"])
+
     def test_fair(self) -> None:
         """After some lines the other connections get their turn, blank lines counted."""
-        self.protocol.dataReceived(b"\n" * (LINES_PER_TURN - 1) + b"now\nnow\n")
-        self.assertEqual(len(self.asked), 1)
+        self.protocol.dataReceived(b"now\n" * (LINES_PER_TURN - 1) + b"\nnow\n")
+        self.assertEqual(len(self.asked), LINES_PER_TURN - 1)
         self.clock.advance(0)
-        self.assertEqual(len(self.asked), 2)
+        self.assertEqual(len(self.asked), LINES_PER_TURN)
 
     def test_lost(self) -> None:
         """Once the connection is lost nothing more is carried out or sent."""
@@ -184,7 +193,13 @@ class DriverProtocolTests(SynchronousTestCase):
         self.successResultOf(self.factory.drain())
 
     @settings(deadline=None)
-    @given(st.lists(st.sampled_from([b"now", b"", b" ", b"x" * 10]), max_size=200), st.data())
+    @given(
+        st.lists(
+            st.sampled_from([b"now", b"", b" ", b"\r", b"\t\v\f ", b" now", b"x" * 10]),
+            max_size=200,
+        ),
+        st.data(),
+    )
     def test_any_chunks(self, lines: list[bytes], data: st.DataObject) -> None:
         """However the bytes are cut up, each line that is not blank is carried out once."""
         self.setUp()
