@@ -21,7 +21,6 @@ Who is let in, how much of what, and for how long, is up to what stands around t
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from enum import Enum
 from typing import Any, Protocol
@@ -44,8 +43,6 @@ from evcharge.sending import sender
 
 LINES_PER_TURN, TURN_S = 64, 0.002
 """Lines that one connection may have handled, and how long, before the others get their turn."""
-
-BLANK_LINES = re.compile(rb"(?:[ \t\r\v\f]*\n)+")
 
 LINGER_S = 5.0
 """How long a client that was hung up on may take to notice, seconds."""
@@ -133,13 +130,17 @@ class DriverProtocol(LineReceiver):
         self.lines += 1
         if line and not line.isspace():
             self._carry_out(line)
-        elif blank := BLANK_LINES.match(self._buffer):
-            # One by one, a flood of them would let no thread have the interpreter for long.
-            self._buffer = self._buffer[blank.end() :]
+        elif self._buffer:
+            self._drop_blank_lines()
         if self._buffer and not self.paused and self._turn_is_over():
             self._waiting = self.factory.next_turn().addBoth(self._next_turn)
             self.paused = True
         return None
+
+    def _drop_blank_lines(self) -> None:
+        # One by one, a flood of them would let no thread have the interpreter for long.
+        blank = len(self._buffer) - len(self._buffer.lstrip())
+        self._buffer = self._buffer[self._buffer.rfind(self.delimiter, 0, blank) + 1 :]
 
     def lineLengthExceeded(self, line: bytes) -> None:
         self._reply(self.factory.too_large())
