@@ -53,7 +53,9 @@ class PendingLogins:
         """LOGIN. RequestFailed: too many have logged in from there and not paid."""
         origin = visit.origin
         most = origin.limit(self._most, MOST_PENDING)
-        if most is not None and origin.pending_logins >= most:
+        if most is None:
+            return handle(data)
+        if origin.pending_logins >= most:
             self._on_refused(PENDING_LOGINS, origin.name)
             raise RequestFailed(RATE_LIMITED)
         # Counted before it is known to succeed: many may be under way at a time.
