@@ -43,7 +43,7 @@ def families(metrics: Metrics, present: Present) -> Iterator[Metric]:
     )
     latencies = HistogramMetricFamily(
         "evcharge_request_duration_seconds",
-        "From a request's arrival to its reply.",
+        "From when a request is taken up to its reply.",
         labels=["type"],
     )
     for kind, histogram in metrics.latencies.items():

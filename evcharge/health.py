@@ -42,8 +42,8 @@ IDLE_S = 60
 """How long a connection to the port may be idle, seconds."""
 
 MOST_CONNECTIONS = 50
-"""Connections to the port; those beyond are closed. Half of what is kept of the descriptors for all
-else than drivers, see :data:`evcharge.guards.descriptors.RESERVED`."""
+"""Connections to the port; those beyond are closed. They have descriptors of their own, see
+:data:`evcharge.guards.descriptors.RESERVED`."""
 
 NOBODY = "00000000-0000-0000-0000-000000000000"
 """A user id that nobody has."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -24,10 +25,14 @@ def listening_at(options: Mapping[str, Any]) -> list[str]:
 
 def endpoint(reactor: Any, description: str) -> IStreamServerEndpoint:
     """The endpoint that `description` means."""
+    found: IStreamServerEndpoint
     kind = description.partition(":")[0]
     if kind in ("tcp", "tcp6", "unix") and ":backlog=" not in description:
-        description += f":backlog={BACKLOG}"
-    found: IStreamServerEndpoint = serverFromString(reactor, description)
+        with contextlib.suppress(TypeError):
+            found = serverFromString(reactor, f"{description}:backlog={BACKLOG}")
+            return found
+        # It says what the backlog is by its place.
+    found = serverFromString(reactor, description)
     return found
 
 

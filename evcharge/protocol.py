@@ -241,6 +241,11 @@ class DriverProtocol(LineReceiver):
     # The end
 
     @property
+    def name(self) -> str:
+        """Where it comes from, for the log."""
+        return "somebody" if self.visitor is None else self.visitor.name
+
+    @property
     def standing(self) -> Standing:
         """Whom it waits for now."""
         if self._waiting is not None or self._hung_up:

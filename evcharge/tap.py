@@ -38,6 +38,7 @@ from evcharge.utils.process_title import hide_passwords
 
 if TYPE_CHECKING:
     from evcharge.health import Watched
+    from evcharge.tls import CertificateService
     from evcharge.workers import Workers
 
 ANSWER_S = 4.0
@@ -190,13 +191,15 @@ class Server(MultiService):
             return gatehouse.behind_proxy(gatehouse.admission(inner, told), len(endpoints))
 
         ways_in = [layers(factory, controller)]
+        self._certificate: CertificateService | None = None
         if options["tls-port"] is not None:
             # Only then, as it is big.
             from evcharge.tls import CertificateService, TLSFactory
 
-            certificate = CertificateService(options, reactor)
+            certificate = self._certificate = CertificateService(options, reactor)
             certificate.setServiceParent(self)
-            ways_in.append(layers(TLSFactory(certificate, factory, reactor), None))
+            inner = TLSFactory(certificate, factory, reactor, gatehouse.on_refused)
+            ways_in.append(layers(inner, None))
         doors = [
             Door(*door) for door in zip(listening_at(options), endpoints, ways_in, strict=True)
         ]
@@ -241,6 +244,11 @@ class Server(MultiService):
             stations=summary.stations,
             users=summary.users,
         )
+
+    def read_again(self) -> None:
+        """Read the TLS certificate again, if there is one."""
+        if self._certificate is not None:
+            self._certificate.read_again()
 
     @inlineCallbacks
     def stopService(self) -> Any:

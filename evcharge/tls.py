@@ -14,20 +14,27 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from OpenSSL import SSL
 from twisted.application.service import Service
 from twisted.internet.interfaces import (
+    IDelayedCall,
     IHalfCloseableProtocol,
     IOpenSSLServerConnectionCreator,
     IProtocolFactory,
     IReactorTime,
 )
+from twisted.internet.protocol import connectionDone
 from twisted.internet.ssl import CertificateOptions, TLSVersion
 from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from evcharge.guards import TLS_HANDSHAKE, OnRefused
 from evcharge.ports import CannotListen
 
 SOON_S = 14 * 86400.0
 """How long before a certificate ends the log begins to warn, seconds."""
+
+HANDSHAKE_S = 10.0
+"""How long a handshake may take, seconds."""
 
 
 class CertificateError(CannotListen):
@@ -207,7 +214,9 @@ class _Connection(SSL.Connection):
 class _DriverTLS(TLSMemoryBIOProtocol):
     """TLS around a driver's protocol, which may close its half too."""
 
+    factory: TLSFactory
     transport: Any
+    _late: IDelayedCall
     _client_ended = False
     _transport_ended = False
 
@@ -215,7 +224,19 @@ class _DriverTLS(TLSMemoryBIOProtocol):
         if hasattr(transport, "setTcpNoDelay"):
             transport.setTcpNoDelay(True)
             transport.setTcpKeepAlive(True)
+        self._late = self.factory.clock.callLater(HANDSHAKE_S, self._look_at_handshake)
         super().makeConnection(transport)
+
+    def _look_at_handshake(self) -> None:
+        if not self._handshakeDone:
+            inner: Any = self.wrappedProtocol
+            self.factory.on_refused(TLS_HANDSHAKE, inner.name)
+            self.abortConnection()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if self._late.active():
+            self._late.cancel()
+        super().connectionLost(reason)
 
     def dataReceived(self, bytes: bytes) -> None:
         # Nothing counts that comes after the closing alert, and OpenSSL would keep all of it.
@@ -257,11 +278,17 @@ class _DriverTLS(TLSMemoryBIOProtocol):
 
 
 class TLSFactory(TLSMemoryBIOFactory):
-    """Encrypts the connections of `inner`, which must be half-closeable."""
+    """Encrypts the connections of `inner`, whose protocols are closed by halves."""
 
     protocol = _DriverTLS
 
     def __init__(
-        self, certificate: CertificateService, inner: IProtocolFactory, clock: IReactorTime
+        self,
+        certificate: CertificateService,
+        inner: IProtocolFactory,
+        clock: IReactorTime,
+        on_refused: OnRefused,
     ) -> None:
         super().__init__(certificate, False, inner, clock)
+        self.clock = clock
+        self.on_refused = on_refused

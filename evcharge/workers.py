@@ -12,7 +12,7 @@ Several processes that serve one port: what `twistd evcharge --workers N` does.
       | -- stdin: a question -----------> |  how it is, for those who watch
       | <- stdout: the answer ----------- |
       | <- stderr: what went wrong ------ |
-      | -- SIGHUP ----------------------> |  reads the TLS certificate again
+      | -- stdin: what has to be done --> |  reads the TLS certificate again
       | -- SIGTERM ---------------------> |  drains and ends
 
 As the socket is the parent's, drivers are let in while a worker is started again: they wait.
@@ -82,8 +82,11 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 10.0
 ACCEPT_PAUSE_S = 0.5
 """After a connection could not be accepted, seconds."""
 
-ASK, ANSWER = b"?\n", b"!"
+ASK, ANSWER = b"?", b"!"
 """What the parent asks a worker by, and what the line that answers it begins with."""
+
+READ_AGAIN = b"r"
+"""What the parent tells a worker to read the TLS certificate again by."""
 
 ASK_S = 3.0
 """How long a worker may take to answer, seconds."""
@@ -190,8 +193,10 @@ class Workers(MultiService):
             self._held = held
 
     def _read_again(self) -> None:
+        if not self.running:
+            return
         for worker in self.workers:
-            worker.hang_up()
+            worker.read_again()
 
     def _spawn(self, worker: Worker) -> None:
         sockets = {SOCKET + number: _fileno(door) for number, door in enumerate(self._doors)}
@@ -206,11 +211,12 @@ class Workers(MultiService):
     @inlineCallbacks
     def stopService(self) -> Any:
         self.running = 0
-        if self._certificate is not None:
-            self._certificate.stopService()
         yield DeferredList([worker.stop() for worker in self.workers])
         for part in reversed(list(self)):
             yield part.stopService()
+        # Only now, as a SIGHUP would else end us before the workers.
+        if self._certificate is not None:
+            self._certificate.stopService()
         if self._held is not None:
             self._held.release()
 
@@ -222,10 +228,7 @@ class WorkersWatch:
         from evcharge.health import Shared
 
         self._parent = parent
-        self._asked = Shared(lambda: self._ask().addCallback(self._trouble), clock)
-
-    def _ask(self) -> Deferred[list[tuple[bool, Any]]]:
-        return DeferredList([worker.ask() for worker in self._parent.workers])
+        self._asked = Shared(self._ask_for_one, clock)
 
     def trouble(self) -> Deferred[str | None]:
         """Whether all is about to end, or no worker is ready."""
@@ -233,15 +236,28 @@ class WorkersWatch:
             return succeed("the server is shutting down")
         return self._asked()
 
-    def _trouble(self, answers: list[tuple[bool, Any]]) -> str | None:
+    def _ask_for_one(self) -> Deferred[str | None]:
+        # The first that is ready will do: another one that hangs would take its time.
+        asked = [worker.ask().addCallback(self._see_ready) for worker in self._parent.workers]
+        one: Deferred[Any] = DeferredList(asked, fireOnOneCallback=True, consumeErrors=True)
+        return one.addCallback(self._trouble)
+
+    def _see_ready(self, answer: Any) -> None:
+        trouble = "a worker does not answer" if answer is None else answer["trouble"]
+        if trouble is not None:
+            raise _NotReady(trouble)
+
+    def _trouble(self, found: Any) -> str | None:
         if not self._parent.running:
             return "the server is shutting down"
-        troubles = ["a worker does not answer" if a is None else a["trouble"] for _, a in answers]
-        return None if None in troubles else "; ".join(dict.fromkeys(troubles))
+        if isinstance(found, tuple):
+            return None
+        return "; ".join(dict.fromkeys(str(failure.value) for _, failure in found))
 
     def metrics(self) -> Deferred[bytes]:
         """The metrics of all, by worker."""
-        return self._ask().addCallback(self._together)
+        asked = DeferredList([worker.ask() for worker in self._parent.workers])
+        return asked.addCallback(self._together)
 
     def _together(self, answers: list[tuple[bool, Any]]) -> bytes:
         from evcharge.exposition import together
@@ -252,6 +268,10 @@ class WorkersWatch:
                 for number, (_, answer) in enumerate(answers, 1)
             }
         )
+
+
+class _NotReady(Exception):
+    """A worker that is not; says why."""
 
 
 class SharedDoor(Door):
@@ -312,13 +332,15 @@ class Worker(ProcessProtocol):
         transport: Any = self.transport
         transport.write(ASK)
         asking.addTimeout(ASK_S, self._clock)
-        return asking.addErrback(lambda _: None)
+        return asking.addErrback(self._gave_up, asking)
 
     def _told(self, answer: Any) -> None:
         asking, self._asking = self._asking, []
         for one in asking:
-            if not one.called:
-                one.callback(answer)
+            one.callback(answer)
+
+    def _gave_up(self, _: Failure, asking: Deferred[Any]) -> None:
+        self._asking.remove(asking)
 
     def start(self) -> None:
         """Start a process."""
@@ -341,10 +363,12 @@ class Worker(ProcessProtocol):
             self._late = self._clock.callLater(END_S, self._kill)
         return self._stopped
 
-    def hang_up(self) -> None:
+    def read_again(self) -> None:
         """Have the process, if there is one, read the TLS certificate again."""
         if self._again is None and self.transport is not None:
-            self._signal("HUP")
+            # Not by a signal: one that has only begun would end by it.
+            transport: Any = self.transport
+            transport.write(READ_AGAIN)
 
     def _kill(self) -> None:
         self.log.error(
@@ -468,8 +492,9 @@ def main() -> None:
     from twisted.internet import reactor as installed
 
     reactor: Any = installed
-    # Ctrl-C goes to the parent too, which sends SIGTERM when the time has come.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # What goes to all processes goes to the parent too, which tells us when the time has come.
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     line = sys.stdin.buffer.readline()
     if not line:
         sys.exit("evcharge: a worker is started by twistd evcharge --workers")
@@ -510,7 +535,7 @@ def main() -> None:
         pipe.flush()
 
     ThrottleService(throttle, reactor).setServiceParent(server)
-    ParentWatch(reactor, asked, end).startReading()
+    ParentWatch(reactor, asked, server.read_again, end).startReading()
     reactor.run()
 
 
@@ -534,21 +559,35 @@ class ParentWatch(FileDescriptor):
     Watches the standard input, whose end is the parent's.
 
     :param asked: called when the parent asks something.
-    :param gone: called when it is no more.
+    :param read_again: called when the TLS certificate is to be read again.
+    :param gone: called when the parent is no more.
     """
 
     connected = True
 
-    def __init__(self, reactor: Any, asked: Callable[[], None], gone: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        asked: Callable[[], None],
+        read_again: Callable[[], None],
+        gone: Callable[[], None],
+    ) -> None:
         super().__init__(reactor)
         self._asked = asked
+        self._read_again = read_again
         self._gone = gone
 
     def fileno(self) -> int:
         return STDIN
 
     def doRead(self) -> Any:
-        return readFromFD(STDIN, lambda _: self._asked())
+        return readFromFD(STDIN, self._told)
+
+    def _told(self, what: bytes) -> None:
+        if ASK in what:
+            self._asked()
+        if READ_AGAIN in what:
+            self._read_again()
 
     def connectionLost(self, reason: Failure) -> None:
         super().connectionLost(reason)

@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from evcharge.guards import logins
 from evcharge.guards.admission import GOODBYE_S, MOST_GOODBYES, MOST_PER_ADDRESS
 from evcharge.guards.origins import NOWHERE, Origins, origin_of
+from evcharge.guards.patience import Patience
 from evcharge.guards.rates import LEAST_BURST, Bucket
 from evcharge.options import Options
 from evcharge.protocol import LINES_PER_TURN
@@ -423,6 +424,15 @@ class PatienceTests(GuardTestCase):
         self.pass_time(20)
         self.assertFalse(transport.write_closed or transport.aborted)
         self.assertEqual(server.refused, [])
+
+    def test_shortest(self) -> None:
+        """The shortest limit costs no more than twenty looks a second."""
+        looks = []
+        self.patch(Patience, "look", lambda patience: looks.append(patience))
+        server = self.serve("--idle-timeout", "1e-9")
+        for _ in range(1000):
+            server.advance(0.001)
+        self.assertIn(len(looks), range(1, 21))
 
     def test_short(self) -> None:
         """A limit of a part of a second is kept as well."""

@@ -8,6 +8,7 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
+from types import SimpleNamespace
 
 from prometheus_client.parser import text_string_to_metric_families
 from twisted.internet.address import IPv4Address
@@ -23,12 +24,13 @@ from evcharge.health import IDLE_S, LONGEST_BODY, PROBE_S, SHARED_S, ServerWatch
 from evcharge.metrics import SECONDS, Histogram, Metrics, Present
 from evcharge.storage import SweepResult, UnknownUser
 from evcharge.testing import MemoryServer
+from evcharge.workers import WorkersWatch
 from tests import postgres
 from tests.test_server import Client, Server, ServerTestCase
 
 LOGIN = {"user_name": "Ana", "selected_car": "Tesla Model 3", "battery_car": 40}
 
-MOST_FILES = 150
+MOST_FILES = 250
 PRLIMIT = ["prlimit", f"--nofile={MOST_FILES}"]
 
 
@@ -296,6 +298,53 @@ class WorkerTests(HealthTestCase):
         batches = self.samples()["evcharge_storage_batch_size_count", "1"] - batches
         # Each time for a user that nobody has, and for the stations; and now once for the metrics.
         self.assertLessEqual(batches, 2 * asked + 2)
+
+
+class FakeWorker:
+    """A worker that answers when the test says so."""
+
+    def __init__(self) -> None:
+        self.asked: list[Deferred] = []
+
+    def ask(self) -> Deferred:
+        self.asked.append(Deferred())
+        return self.asked[-1]
+
+
+class WorkersWatchTests(SynchronousTestCase):
+    """Readiness of several processes by itself."""
+
+    def setUp(self) -> None:
+        self.parent = SimpleNamespace(workers=[FakeWorker(), FakeWorker()], running=True)
+        self.watch = WorkersWatch(self.parent, Clock())
+
+    def answer(self, number: int, answer: object) -> None:
+        self.parent.workers[number].asked[-1].callback(answer)
+
+    def test_one(self) -> None:
+        """One that is ready is enough, while another one hangs."""
+        asked = self.watch.trouble()
+        self.answer(1, {"trouble": None})
+        self.assertIsNone(self.successResultOf(asked))
+        self.answer(0, None)
+
+    def test_none(self) -> None:
+        """Where none is, all that they say is told."""
+        asked = self.watch.trouble()
+        self.answer(1, {"trouble": "the storage does not answer"})
+        self.assertNoResult(asked)
+        self.answer(0, None)
+        self.assertEqual(
+            self.successResultOf(asked), "a worker does not answer; the storage does not answer"
+        )
+
+    def test_ending(self) -> None:
+        """Where all is about to end meanwhile, that is told."""
+        asked = self.watch.trouble()
+        self.parent.running = False
+        self.answer(1, {"trouble": None})
+        self.assertIn("shutting down", self.successResultOf(asked))
+        self.answer(0, None)
 
 
 class SiteTests(SynchronousTestCase):

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SkipTest
 
+from evcharge.guards.admission import MOST_GOODBYES
 from tests.hostile import NAVIGATION, START
 from tests.test_server import ROOT, Client, Server, ServerTestCase
 
@@ -219,7 +220,7 @@ class LimitTests(ServerTestCase):
         Where a process may have few file descriptors, fewer connections are let in, which the log
         says; those who are not are told, and those who are find all in order.
         """
-        few = ["sh", "-c", 'ulimit -n 120; exec "$@"', "sh"]
+        few = ["sh", "-c", 'ulimit -n 220; exec "$@"', "sh"]
         server = self.start(Path(self.mktemp()), before=few).wait()
         self.assertIn("for 20 connections, not for the 16384 of", "".join(server.log))
         clients = [self.client(server) for _ in range(20)]
@@ -231,9 +232,23 @@ class LimitTests(ServerTestCase):
         login = {"user_name": "Ana", "selected_car": "Tesla Model 3", "battery_car": 40}
         self.assertEqual(clients[0].request("LOGIN", **login)["status"]["code"], 200)
 
+    def test_refused(self) -> None:
+        """Those who are told that they are not let in take no descriptor from the others."""
+        few = ["sh", "-c", 'ulimit -n 250; exec "$@"', "sh"]
+        server = self.start(Path(self.mktemp()), before=few).wait()
+        clients = [self.client(server) for _ in range(50)]
+        for client in clients:
+            client.request("START")
+        refused = [self.client(server) for _ in range(250)]
+        login = {"user_name": "Ana", "selected_car": "Tesla Model 3", "battery_car": 40}
+        for client in clients:
+            self.assertEqual(client.request("LOGIN", **login)["status"]["code"], 200)
+        told = [client.replies.readline() for client in refused]
+        self.assertGreaterEqual(sum(b'"code":503' in line for line in told), MOST_GOODBYES)
+
     def test_headless(self) -> None:
         """Behind a proxy, those who send no header leave descriptors for all else."""
-        few = ["sh", "-c", 'ulimit -n 200; exec "$@"', "sh"]
+        few = ["sh", "-c", 'ulimit -n 300; exec "$@"', "sh"]
         server = self.start(Path(self.mktemp()), "--proxy-protocol", before=few).wait()
         client = self.client(server)
         client.socket.sendall(b"PROXY TCP4 203.0.113.7 10.0.0.1 4711 8888\r\n")

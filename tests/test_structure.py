@@ -34,7 +34,7 @@ ALLOWED = {
     "health": {"exposition", "guards", "metrics", "ports", "protocol", "storage"},
     "ports": set(),
     "proxy": {"guards"},
-    "tls": {"ports"},
+    "tls": {"guards", "ports"},
     "datasets": {"models", "utils"},
     "storage": {"storage", "models", "utils", "datasets"},
     "handlers": {

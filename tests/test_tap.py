@@ -7,6 +7,8 @@ from twisted.application.service import IServiceMaker
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import clientFromString, connectProtocol
+from twisted.internet.protocol import Factory
+from twisted.internet.testing import MemoryReactorClock
 from twisted.internet.threads import deferToThread
 from twisted.plugin import getPlugins
 from twisted.protocols.basic import LineReceiver
@@ -14,6 +16,7 @@ from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from evcharge.healthcheck import healthy
+from evcharge.ports import BACKLOG, endpoint
 from evcharge.storage import StorageUnavailable
 from evcharge.tap import DriverService, Options, makeService
 
@@ -202,6 +205,18 @@ class OptionsTests(SynchronousTestCase):
         ):
             error = self.assertRaises(UsageError, Options().parseOptions, [f"--{option}", value])
             self.assertIn(f"--{option}", str(error))
+
+    def test_backlog(self) -> None:
+        """A port's description may say what the backlog is, by its name or its place."""
+        for description, backlog in (
+            ("tcp:0:interface=127.0.0.1", BACKLOG),
+            ("tcp:0:interface=127.0.0.1:backlog=7", 7),
+            ("tcp:0:127.0.0.1:7", 7),
+        ):
+            reactor = MemoryReactorClock()
+            self.successResultOf(endpoint(reactor, description).listen(Factory()))
+            ((_, _, listened, _),) = reactor.tcpServers
+            self.assertEqual(listened, backlog, description)
 
     def test_version(self) -> None:
         """`--version` exits with status 0."""

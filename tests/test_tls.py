@@ -23,6 +23,7 @@ from OpenSSL import SSL
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import connectionDone
 from twisted.internet.task import Clock
+from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from twisted.python.usage import UsageError
 from twisted.trial.unittest import SkipTest, SynchronousTestCase, TestCase
@@ -31,7 +32,7 @@ from evcharge.options import Options
 from evcharge.protocol import LINGER_S, DriverFactory
 from evcharge.tap import makeService
 from evcharge.testing import MemoryTransport
-from evcharge.tls import CertificateService, TLSFactory
+from evcharge.tls import HANDSHAKE_S, CertificateService, TLSFactory
 from tests.test_hostile import memory_kib, memory_of
 from tests.test_server import LINE, Server, ServerTestCase
 
@@ -351,6 +352,28 @@ class MemoryTests(SynchronousTestCase):
         self.assertRaises(SSL.ZeroReturnError, client.recv, 100)
         self.assertTrue(self.transport.disconnecting)
 
+    def test_no_handshake(self) -> None:
+        """A handshake that does not end is cut off, and one that has ended is left alone."""
+        context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+        self.connect(context)
+        self.clock.advance(HANDSHAKE_S)
+        self.assertFalse(self.transport.aborted)
+        hello = SSL.Connection(context, None)
+        hello.set_connect_state()
+        with contextlib.suppress(SSL.WantReadError):
+            hello.do_handshake()
+        for piece in (b"", hello.bio_read(1 << 20)[:-1]):
+            self.connect(context, piece=piece)
+            self.clock.advance(HANDSHAKE_S - 0.1)
+            self.assertFalse(self.transport.aborted)
+            self.clock.advance(0.1)
+            self.assertTrue(self.transport.aborted)
+            self.assertEqual(self.refused, [("tls_handshake", "somebody")])
+        self.connect(context, piece=b"")
+        self.lose(self.protocol)
+        self.clock.advance(HANDSHAKE_S)
+        self.assertEqual(self.refused, [])
+
     def test_stopped(self) -> None:
         """A service that has stopped leaves the signal as it was."""
         before = signal.getsignal(signal.SIGHUP)
@@ -388,19 +411,37 @@ class MemoryTests(SynchronousTestCase):
         self,
         context: SSL.Context,
         dispatch: Callable[[bytes, object], Deferred[bytes]] = lambda line, visitor: Deferred(),
+        piece: bytes | None = None,
     ) -> None:
-        """Connect a client, and let the handshake end; SSL.Error: it is refused."""
+        """
+        Connect a client, and let the handshake end; SSL.Error: it is refused.
+
+        :param piece: all that the client says, in place of a handshake.
+        """
         drivers = DriverFactory(dispatch, lambda: b"", self.clock)
-        self.protocol = TLSFactory(self.service, drivers, self.clock).buildProtocol(None)
+        self.refused: list[tuple[str, str]] = []
+        factory = TLSFactory(
+            self.service, drivers, self.clock, lambda *refused: self.refused.append(refused)
+        )
+        self.protocol = factory.buildProtocol(None)
         self.transport = WireTransport()
         self.protocol.makeConnection(self.transport)
-        self.addCleanup(self.protocol.connectionLost, Failure(connectionDone.value))
+        self.addCleanup(self.lose, self.protocol)
+        if piece is not None:
+            if piece:
+                self.protocol.dataReceived(piece)
+            return
         self.client = SSL.Connection(context, None)
         self.client.set_connect_state()
         for _ in range(3):
             with contextlib.suppress(SSL.WantReadError):
                 self.client.do_handshake()
             self.exchange()
+
+    def lose(self, protocol: TLSMemoryBIOProtocol) -> None:
+        """End the connection, unless it has ended."""
+        if protocol in protocol.factory.protocols:
+            protocol.connectionLost(Failure(connectionDone.value))
 
     def exchange(self) -> None:
         """Carry what either side has written to the other."""
@@ -442,17 +483,35 @@ class RenewalTests(TLSTestCase):
         """All workers read it again."""
         data = Path(self.mktemp()).absolute()
         server = self.serve("--workers", "2", "--storage", f"sqlite:///{data}.db")
+        # The workers have only begun.
+        make_certificate(self.folder, "renewed")
+        for _ in range(5):
+            server.process.send_signal(signal.SIGHUP)
+            self.wait_for(server, "CN=renewed")
         client = self.connect()
         client.sendall(REQUEST)
         self.assertEqual(self.line(client)["status"]["code"], 200)
-        make_certificate(self.folder, "renewed")
-        self.wait_for(server, "worker 1: evcharge.tls")
-        self.wait_for(server, "worker 2: evcharge.tls")
+        make_certificate(self.folder, "again")
         server.process.send_signal(signal.SIGHUP)
-        self.wait_for(server, "CN=renewed", 3)
+        self.wait_for(server, "CN=again", 3)
         for _ in range(10):
             self.connect().sendall(REQUEST)
+        self.assertNotIn("has ended", "".join(server.log))
         self.assertEqual(server.end(), -signal.SIGTERM)
+
+    def test_draining(self) -> None:
+        """The parent waits for its workers, whatever is asked of it meanwhile."""
+        data = Path(self.mktemp()).absolute()
+        server = self.serve("--workers", "2", "--storage", f"sqlite:///{data}.db")
+        # It does not hang up, so its worker waits for it.
+        client = self.connect()
+        client.sendall(REQUEST)
+        self.line(client)
+        server.process.terminate()
+        self.wait_for(server, "Received SIGTERM")
+        server.process.send_signal(signal.SIGHUP)
+        self.assertEqual(server.process.wait(20), -signal.SIGTERM)
+        self.assertEqual("".join(server.log).count("has ended with status 0"), 2)
 
     def test_signal(self) -> None:
         """Without TLS SIGHUP is none of the server's business, and ends it."""

@@ -30,6 +30,7 @@ from evcharge.storage.urls import STORAGE_VARIABLE, without_password
 from evcharge.tap import Options, makeService
 from evcharge.workers import (
     ACCEPT_PAUSE_S,
+    ASK_S,
     END_S,
     LONGEST_LINE,
     Lines,
@@ -525,6 +526,21 @@ class WorkerTests(SynchronousTestCase):
 
     def texts(self) -> str:
         return "\n".join(formatEvent(event) for event in self.seen)
+
+    def test_no_answer(self) -> None:
+        """One that does not answer is waited for so long, and nothing is left of the question."""
+        self.worker.start()
+        for _ in range(10):
+            asked = self.worker.ask()
+            self.clock.advance(ASK_S - 0.1)
+            self.assertNoResult(asked)
+            self.clock.advance(0.2)
+            self.assertIsNone(self.successResultOf(asked))
+        self.assertEqual(self.worker._asking, [])
+        asked = self.worker.ask()
+        self.worker.childDataReceived(1, b'!"late, for all"\n')
+        self.assertEqual(self.successResultOf(asked), "late, for all")
+        self.clock.advance(ASK_S)
 
     def test_half_an_answer(self) -> None:
         """One that is killed while it answers is started again, and whoever asked is told."""

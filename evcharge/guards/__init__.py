@@ -24,6 +24,7 @@ ADDRESS_CONNECTIONS = "address_connections"
 RATE = "rate"
 PENDING_LOGINS = "pending_logins"
 PROXY_HEADER = "proxy_header"
+TLS_HANDSHAKE = "tls_handshake"
 IDLE = "idle"
 SLOW_LINE = "slow_line"
 UNREAD = "unread"
@@ -34,6 +35,7 @@ REASONS = {
     RATE: "too many requests (--rate-per-connection, --rate-per-address)",
     PENDING_LOGINS: "too many users who have not paid (--max-pending-logins)",
     PROXY_HEADER: "no PROXY header came (--proxy-protocol)",
+    TLS_HANDSHAKE: "a TLS handshake that took too long",
     IDLE: "no request for too long (--idle-timeout)",
     SLOW_LINE: "a line that took too long (--line-timeout)",
     UNREAD: "replies left unread for too long (--unread-timeout)",

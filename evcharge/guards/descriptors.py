@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import resource
 
-RESERVED = 100
-"""Descriptors for all else than drivers' connections: files, databases, logs, the health port."""
+RESERVED = 200
+"""
+Descriptors for all else than drivers' connections: those who are being told that they are not let
+in (:data:`evcharge.guards.admission.MOST_GOODBYES`), those who watch the server
+(:data:`evcharge.health.MOST_CONNECTIONS`), and fifty for files, databases and logs.
+"""
 
 
 def make_room(connections: int) -> int:

@@ -10,7 +10,7 @@ from twisted.internet.interfaces import IReactorTime
 from evcharge.guards import IDLE, SLOW_LINE, UNREAD, OnRefused
 from evcharge.protocol import DriverProtocol, Standing
 
-LOOK_S = 1.0
+LOOK_S, SHORTEST_LOOK_S = 1.0, 0.05
 """How often connections are looked at, seconds; more often where a limit is short."""
 
 
@@ -51,7 +51,7 @@ class Patience:
         self._seen: dict[DriverProtocol, tuple[Standing, int, float]] = {}
         """How each stood at the last look, after how many lines, and since when."""
         shortest = min([limit for limit, _ in self._limits.values() if limit], default=4 * LOOK_S)
-        self.look_s = min(LOOK_S, shortest / 4)
+        self.look_s = max(SHORTEST_LOOK_S, min(LOOK_S, shortest / 4))
         """How often to look, seconds."""
 
     def look(self) -> None:
@@ -73,8 +73,7 @@ class Patience:
                 self._seen[connection] = seen
 
     def _end(self, connection: DriverProtocol, reason: str) -> None:
-        visitor = connection.visitor
-        self._on_refused(reason, "somebody" if visitor is None else visitor.name)
+        self._on_refused(reason, connection.name)
         if reason == UNREAD:
             # It would not read the end of what it is sent either.
             connection.transport.abortConnection()
