@@ -24,6 +24,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from tests.certificates import make_certificate, tls_options  # noqa: E402
 from tests.test_hostile import memory_kib  # noqa: E402
 from tests.test_server import Client, Server  # noqa: E402
 
@@ -38,6 +39,7 @@ KINDS = (
     "tiny_lines",
     "blank_lines",
     "opens_and_closes",
+    "shakes_hands",
     "pipelines",
     "pipelines_big",
     "logs_in",
@@ -46,7 +48,11 @@ KINDS = (
 
 def suffer(kind: str, seconds: float, folder: Path) -> str:
     """One row of the table."""
-    server = Server(folder / kind).wait()
+    options = []
+    if kind == "shakes_hands":
+        options = tls_options(*make_certificate(folder / "tls"))
+    server = Server(folder / kind, *options).wait()
+    port = server.tls_port if options else server.port
     try:
         client = Client(server.port)
         for _ in range(200):
@@ -57,7 +63,7 @@ def suffer(kind: str, seconds: float, folder: Path) -> str:
         hostile = None
         if kind != "nobody":
             hostile = subprocess.Popen(
-                [sys.executable, "-m", "tests.hostile", kind, str(server.port), str(seconds)],
+                [sys.executable, "-m", "tests.hostile", kind, str(port), str(seconds)],
                 cwd=ROOT,
                 stdout=subprocess.DEVNULL,
             )

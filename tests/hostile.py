@@ -5,10 +5,12 @@ Each stops by itself, and goes to the loopback interface only. What it has done 
 line of JSON.
 """
 
+import contextlib
 import json
 import random
 import selectors
 import socket
+import ssl
 import struct
 import sys
 import time
@@ -112,6 +114,23 @@ class Hostile:
                 client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             client.close()
             done += 1
+        return done
+
+    def shakes_hands(self) -> int:
+        """Begins TLS over a hundred connections at a time, never ends it, and hangs up."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        hello = ssl.MemoryBIO()
+        with contextlib.suppress(ssl.SSLWantReadError):
+            context.wrap_bio(ssl.MemoryBIO(), hello, server_hostname="localhost").do_handshake()
+        greeting = hello.read()
+        done = 0
+        while not self.over:
+            clients = [self.connect() for _ in range(100)]
+            for client in clients:
+                client.sendall(greeting)
+            for client in clients:
+                done += bool(client.recv(65536))
+                client.close()
         return done
 
     def pipelines(self) -> int:

@@ -14,6 +14,7 @@ from pathlib import Path
 from twisted.trial.unittest import SkipTest
 
 from evcharge.guards.admission import MOST_GOODBYES
+from tests.certificates import make_certificate, tls_options
 from tests.hostile import NAVIGATION, START
 from tests.test_server import ROOT, Client, Server, ServerTestCase
 
@@ -73,8 +74,9 @@ class HostileTests(ServerTestCase):
             client.request("START")
             client.request("NAVIGATION", user_id="nobody", route_distance=10)
         before = most = memory_kib(server)
+        port = server.tls_port if "--tls-port" in options else server.port
         hostile = subprocess.Popen(
-            [sys.executable, "-m", "tests.hostile", kind, str(server.port), str(SECONDS)],
+            [sys.executable, "-m", "tests.hostile", kind, str(port), str(SECONDS)],
             cwd=ROOT,
             stdout=subprocess.PIPE,
             text=True,
@@ -139,6 +141,11 @@ class HostileTests(ServerTestCase):
     def test_opens_and_closes(self) -> None:
         """One who opens and closes connections as fast as can be."""
         self.assertGreater(self.suffer("opens_and_closes"), 100)
+
+    def test_shakes_hands(self) -> None:
+        """One who begins TLS over many connections at once, and leaves it there."""
+        options = tls_options(*make_certificate(Path(self.mktemp()).absolute()))
+        self.assertGreater(self.suffer("shakes_hands", *options), 1000)
 
     def test_pipelines(self) -> None:
         """One who sends 100,000 requests at once."""

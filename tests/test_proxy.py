@@ -27,8 +27,8 @@ from evcharge.proxy import (
     header_length,
 )
 from evcharge.testing import MemoryServer, MemoryTransport
+from tests.certificates import make_certificate
 from tests.test_server import LINE, ServerTestCase
-from tests.test_tls import make_certificate
 
 PROXY = IPv4Address("TCP", "10.0.0.1", 5)
 V1 = b"PROXY TCP4 203.0.113.7 10.0.0.1 4711 8888\r\n"

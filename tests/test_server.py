@@ -64,6 +64,13 @@ class Server:
                 return self
         raise AssertionError("".join(self.log) + self.process.stderr.read())
 
+    @property
+    def tls_port(self) -> int:
+        """Where it speaks TLS."""
+        # The first: workers say the same after it.
+        line = next(line for line in self.log if " listens on " in line)
+        return int(line.split("TLS on ")[1].split(";")[0].rsplit(":", 1)[1])
+
     def _read(self) -> None:
         self.log.extend(self.process.stdout)
 

@@ -1,7 +1,7 @@
 """TLS on real sockets: half-closing, hanging up, renewal of the certificate, and mistakes."""
 
 import contextlib
-import datetime
+import gc
 import json
 import os
 import select
@@ -15,10 +15,8 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.x509.oid import NameOID
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 from OpenSSL import SSL
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import connectionDone
@@ -32,7 +30,8 @@ from evcharge.options import Options
 from evcharge.protocol import LINGER_S, DriverFactory
 from evcharge.tap import makeService
 from evcharge.testing import MemoryTransport
-from evcharge.tls import HANDSHAKE_S, CertificateService, TLSFactory
+from evcharge.tls import HANDSHAKE_S, TURN_S, CertificateService, TLSFactory
+from tests.certificates import make_certificate, tls_options
 from tests.test_hostile import memory_kib, memory_of
 from tests.test_server import LINE, Server, ServerTestCase
 
@@ -43,35 +42,6 @@ LOGIN = (
 )
 
 
-def make_certificate(folder: Path, name: str = "localhost", days: int = 30) -> tuple[Path, Path]:
-    """A certificate for this machine, signed by itself, and its key: the paths of both."""
-    folder.mkdir(exist_ok=True)
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = datetime.datetime.now(datetime.timezone.utc)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=60))
-        .not_valid_after(now + datetime.timedelta(days=days))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), False)
-        .sign(key, hashes.SHA256())
-    )
-    paths = folder / "certificate.pem", folder / "key.pem"
-    paths[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    paths[1].write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
-    return paths
-
-
 class TLSTestCase(ServerTestCase):
     """A real server that speaks TLS on one port and plain text on another."""
 
@@ -79,20 +49,11 @@ class TLSTestCase(ServerTestCase):
         self.folder = Path(self.mktemp()).absolute()
         self.certificate, self.key = make_certificate(self.folder, days=days)
         server = self.start(Path(self.mktemp()), *self.tls(), *options).wait()
-        # The first: workers say the same after it.
-        line = next(line for line in server.log if " listens on " in line)
-        self.tls_port = int(line.split("TLS on ")[1].split(";")[0].rsplit(":", 1)[1])
+        self.tls_port = server.tls_port
         return server
 
     def tls(self) -> list[str]:
-        return [
-            "--tls-port",
-            "tcp:0:interface=127.0.0.1",
-            "--tls-certificate",
-            str(self.certificate),
-            "--tls-key",
-            str(self.key),
-        ]
+        return tls_options(self.certificate, self.key)
 
     def connect(self, name: str = "localhost") -> ssl.SSLSocket:
         context = ssl.create_default_context(cafile=str(self.certificate))
@@ -374,6 +335,79 @@ class MemoryTests(SynchronousTestCase):
         self.clock.advance(HANDSHAKE_S)
         self.assertEqual(self.refused, [])
 
+    def test_turns(self) -> None:
+        """Of many handshakes only so many are worked at before everybody else gets their turn."""
+        context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+
+        turns: list[Callable[[], None]] = []
+
+        class Ticking(Clock):
+            """A clock that goes on when it is looked at; the test says when it is whose turn."""
+
+            def seconds(self) -> float:
+                self.rightNow += TURN_S / 2.5
+                return self.rightNow
+
+            def callLater(self, delay: float, call: Callable, *args: object) -> object:
+                if delay:
+                    return super().callLater(delay, call, *args)
+                turns.append(call)
+                return call
+
+        self.clock = Ticking()
+        factory = self.factory()
+        transports = []
+        for _ in range(10):
+            protocol, transport = factory.buildProtocol(None), WireTransport()
+            protocol.makeConnection(transport)
+            self.addCleanup(self.lose, protocol)
+            client = SSL.Connection(context, None)
+            client.set_connect_state()
+            with contextlib.suppress(SSL.WantReadError):
+                client.do_handshake()
+            hello = client.bio_read(1 << 20)
+            protocol.dataReceived(hello[:9])
+            # While it waits nothing more is read.
+            self.assertEqual(transport.producerState, "paused")
+            protocol.dataReceived(hello[9:])
+            transports.append((protocol, transport))
+        # One that goes meanwhile is passed over.
+        self.lose(transports.pop(1)[0])
+        answered = [0]
+        while turns:
+            self.assertEqual(len(turns), 1)
+            turns.pop()()
+            answered.append(sum(1 for _, transport in transports if transport.value()))
+            self.assertLessEqual(answered[-1] - answered[-2], 3)
+        self.assertEqual(answered[-1], 9)
+        self.assertEqual({t.producerState for _, t in transports}, {"producing"})
+
+    def test_failing(self) -> None:
+        """A connection that fails at its turn is given up, and does not end the turns."""
+        context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+
+        def fail(line: bytes, visitor: object) -> Deferred:
+            raise RuntimeError("a bug")
+
+        self.connect(context, fail, said=REQUEST)
+        self.assertTrue(self.transport.aborted)
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+        self.connect(context)
+        self.assertFalse(self.transport.aborted)
+
+    def test_no_garbage(self) -> None:
+        """However a connection ends, nothing is left that only a collection would find."""
+        context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+        self.addCleanup(gc.enable)
+        gc.disable()
+        for piece in (None, b"", b"\x16\x03\x01\x02\x00", b"no TLS", b"GET / HTTP/1.1\r\n\r\n"):
+            gc.collect()
+            for _ in range(100):
+                self.connect(context, piece=piece)
+                self.lose(self.protocol)
+            # Less than one each: the first of a kind leave some.
+            self.assertLess(gc.collect(), 100)
+
     def test_stopped(self) -> None:
         """A service that has stopped leaves the signal as it was."""
         before = signal.getsignal(signal.SIGHUP)
@@ -412,31 +446,43 @@ class MemoryTests(SynchronousTestCase):
         context: SSL.Context,
         dispatch: Callable[[bytes, object], Deferred[bytes]] = lambda line, visitor: Deferred(),
         piece: bytes | None = None,
+        said: bytes = b"",
     ) -> None:
         """
         Connect a client, and let the handshake end; SSL.Error: it is refused.
 
         :param piece: all that the client says, in place of a handshake.
+        :param said: what it says with the end of the handshake.
         """
-        drivers = DriverFactory(dispatch, lambda: b"", self.clock)
-        self.refused: list[tuple[str, str]] = []
-        factory = TLSFactory(
-            self.service, drivers, self.clock, lambda *refused: self.refused.append(refused)
-        )
-        self.protocol = factory.buildProtocol(None)
+        self.protocol = self.factory(dispatch).buildProtocol(None)
         self.transport = WireTransport()
         self.protocol.makeConnection(self.transport)
         self.addCleanup(self.lose, self.protocol)
         if piece is not None:
             if piece:
                 self.protocol.dataReceived(piece)
+                self.clock.advance(0)
             return
         self.client = SSL.Connection(context, None)
         self.client.set_connect_state()
         for _ in range(3):
             with contextlib.suppress(SSL.WantReadError):
                 self.client.do_handshake()
+                if said:
+                    self.client.send(said)
+                    said = b""
             self.exchange()
+
+    def factory(
+        self,
+        dispatch: Callable[[bytes, object], Deferred[bytes]] = lambda line, visitor: Deferred(),
+    ) -> TLSFactory:
+        """What makes the server's side of a connection."""
+        drivers = DriverFactory(dispatch, lambda: b"", self.clock)
+        self.refused: list[tuple[str, str]] = []
+        return TLSFactory(
+            self.service, drivers, self.clock, lambda *refused: self.refused.append(refused)
+        )
 
     def lose(self, protocol: TLSMemoryBIOProtocol) -> None:
         """End the connection, unless it has ended."""
@@ -447,6 +493,7 @@ class MemoryTests(SynchronousTestCase):
         """Carry what either side has written to the other."""
         with contextlib.suppress(SSL.WantReadError):
             self.protocol.dataReceived(self.client.bio_read(1 << 20))
+            self.clock.advance(0)
         if self.transport.value():
             self.client.bio_write(self.transport.take())
 
