@@ -60,7 +60,8 @@ class Server:
             self.log.append(line)
             if " listens on " in line:
                 self.port = int(line.split(" listens on ")[1].split(";")[0].rsplit(":", 1)[1])
-                threading.Thread(target=self._read, daemon=True).start()
+                self.reading = threading.Thread(target=self._read, daemon=True)
+                self.reading.start()
                 return self
         raise AssertionError("".join(self.log) + self.process.stderr.read())
 
@@ -78,6 +79,7 @@ class Server:
         """End it; its exit status."""
         self.process.send_signal(sig)
         status = self.process.wait(20)
+        self.reading.join(20)
         self.process.stderr.close()
         return status
 

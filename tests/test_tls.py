@@ -550,6 +550,8 @@ class RenewalTests(TLSTestCase):
         """The parent waits for its workers, whatever is asked of it meanwhile."""
         data = Path(self.mktemp()).absolute()
         server = self.serve("--workers", "2", "--storage", f"sqlite:///{data}.db")
+        # One that has only begun ends at once.
+        self.wait_for(server, " listens on ", 3)
         # It does not hang up, so its worker waits for it.
         client = self.connect()
         client.sendall(REQUEST)
@@ -558,6 +560,7 @@ class RenewalTests(TLSTestCase):
         self.wait_for(server, "Received SIGTERM")
         server.process.send_signal(signal.SIGHUP)
         self.assertEqual(server.process.wait(20), -signal.SIGTERM)
+        server.reading.join()
         self.assertEqual("".join(server.log).count("has ended with status 0"), 2)
 
     def test_signal(self) -> None:
