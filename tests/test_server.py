@@ -60,8 +60,7 @@ class Server:
             self.log.append(line)
             if " listens on " in line:
                 self.port = int(line.split(" listens on ")[1].split(";")[0].rsplit(":", 1)[1])
-                self.reading = threading.Thread(target=self._read, daemon=True)
-                self.reading.start()
+                self.read()
                 return self
         raise AssertionError("".join(self.log) + self.process.stderr.read())
 
@@ -72,8 +71,12 @@ class Server:
         line = next(line for line in self.log if " listens on " in line)
         return int(line.split("TLS on ")[1].split(";")[0].rsplit(":", 1)[1])
 
-    def _read(self) -> None:
-        self.log.extend(self.process.stdout)
+    def read(self) -> None:
+        """Read the log from now on."""
+        self.reading = threading.Thread(
+            target=lambda: self.log.extend(self.process.stdout), daemon=True
+        )
+        self.reading.start()
 
     def end(self, sig: int = signal.SIGTERM) -> int:
         """End it; its exit status."""

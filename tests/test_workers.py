@@ -222,9 +222,7 @@ class SharingTests(WorkersTestCase):
         path = Path("/tmp") / f"evcharge-{os.getpid()}-{id(self)}.sock"
         # Server.wait wants a port in the log, so this one is waited for by hand.
         server = self.serve(port=f"unix:{path}:mode=600")
-        reader = threading.Thread(target=server._read, daemon=True)
-        reader.start()
-        self.addCleanup(reader.join)
+        server.read()
         self.addCleanup(self.end_workers, server)
 
         def ask() -> int:
