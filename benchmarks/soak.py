@@ -44,6 +44,7 @@ import twisted
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from benchmarks.requests import positive  # noqa: E402
 from benchmarks.soak_audit import (  # noqa: E402
     SLACK_S,
     SWEEP_S,
@@ -838,7 +839,7 @@ def prepare(url: str, data: Path) -> None:
         raise Problem(f"{without_password(url)} is in use: name a database that is empty")
 
 
-def positive(value: str) -> float:
+def over_zero(value: str) -> float:
     """A number over 0."""
     number = float(value)
     if not 0 < number < math.inf:
@@ -846,27 +847,19 @@ def positive(value: str) -> float:
     return number
 
 
-def count(value: str) -> int:
-    """A whole number of at least one."""
-    number = int(value)
-    if number < 1:
-        raise argparse.ArgumentTypeError("must be at least 1")
-    return number
-
-
 def read_arguments() -> argparse.Namespace:
     """The options of the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n\n")[0].strip())
     add = parser.add_argument
-    add("--connections", type=count, default=500, help="drivers; default %(default)s")
-    add("--seconds", type=positive, default=600.0, help="default %(default)g")
+    add("--connections", type=positive, default=500, help="drivers; default %(default)s")
+    add("--seconds", type=over_zero, default=600.0, help="default %(default)g")
     add(
         "--kill-every",
-        type=positive,
+        type=over_zero,
         help="seconds, on the average; default: 20, or an eighth of a shorter run's time",
     )
     add("--storage", default="files", help="files, sqlite or the URL of an empty database")
-    add("--workers", type=count, default=1, help="processes of the server; default %(default)s")
+    add("--workers", type=positive, default=1, help="processes of the server; default %(default)s")
     add("--seed", type=int, default=random.randrange(10**6), help="of its choices")
     add("--scratch", type=Path, help="where to put the folder that it works in")
     options = parser.parse_args()

@@ -495,7 +495,9 @@ def main() -> None:
     # What goes to all processes goes to the parent too, which tells us when the time has come.
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    line = sys.stdin.buffer.readline()
+    # Without a buffer, which would keep what the parent has to say next.
+    with open(STDIN, "rb", buffering=0, closefd=False) as stdin:
+        line = stdin.readline()
     if not line:
         sys.exit("evcharge: a worker is started by twistd evcharge --workers")
     pipe = _pipe_to_parent()

@@ -26,13 +26,17 @@ from twisted.python.failure import Failure
 from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
+from evcharge.clock import SteadyClock
 from evcharge.storage.urls import STORAGE_VARIABLE, without_password
 from evcharge.tap import Options, makeService
 from evcharge.workers import (
     ACCEPT_PAUSE_S,
+    ANSWER,
+    ASK,
     ASK_S,
     END_S,
     LONGEST_LINE,
+    SOCKET,
     Lines,
     SharedPort,
     Worker,
@@ -715,6 +719,56 @@ class OptionsLineTests(SynchronousTestCase):
             options.parseOptions(["--storage", url, "--workers", "2", "--verbose", "-l", "en"])
             line = beginning_to_line(options, 1e9 + 0.1)
             self.assertEqual(beginning_from_line(line), (dict(options), 1e9 + 0.1))
+
+
+class BeginningTests(SynchronousTestCase):
+    """A worker by itself, with the test as its parent."""
+
+    def test_asked_early(self) -> None:
+        """What the parent says right behind the options is heard too."""
+        file = Path(self.mktemp()).absolute()
+        options = Options()
+        options.parseOptions(
+            ["--storage", f"sqlite:///{file}", "--workers", "2", "--http-port", "0"]
+        )
+        storage = options["storage"].storage()
+        storage.open(time.time())
+        storage.close()
+        lead_s = SteadyClock().lead_s
+
+        def give_socket() -> None:
+            os.dup2(listening.fileno(), SOCKET)
+            os.set_inheritable(SOCKET, True)
+
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            worker = subprocess.Popen(
+                [sys.executable, "-m", "evcharge.workers"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                preexec_fn=give_socket,
+                close_fds=False,
+                env={**os.environ, "PYTHONPATH": str(ROOT)},
+            )
+        self.addCleanup(worker.communicate)
+        self.addCleanup(worker.kill)
+        worker.stdin.write(beginning_to_line(options, lead_s) + ASK)
+        worker.stdin.flush()
+        answers: list[bytes] = []
+
+        def read() -> None:
+            for line in worker.stdout:
+                if line.startswith(ANSWER):
+                    answers.append(line)
+                    return
+
+        reader = threading.Thread(target=read)
+        reader.start()
+        reader.join(LIMIT_S)
+        worker.kill()
+        reader.join()
+        self.assertEqual(len(answers), 1)
+        self.assertIsNone(json.loads(answers[0][1:])["trouble"])
 
 
 class TitleTests(SynchronousTestCase):
