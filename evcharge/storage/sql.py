@@ -8,19 +8,17 @@ database wait for one another but never in a ring. A sweep passes over what othe
 from __future__ import annotations
 
 import contextlib
-import json
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import islice
 from typing import Any, TypeVar, cast
 
 import attrs
-from sqlalchemy import Connection, Table, bindparam, delete, func, insert, literal, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.elements import BindParameter
 
-from evcharge.datasets import StationRows, parse_car_models, parse_stations
+from evcharge.datasets import StationRows
 from evcharge.models.station import ChargingSession, SlotTable, Station, StationState
 from evcharge.models.user import User
 from evcharge.storage import (
@@ -32,25 +30,24 @@ from evcharge.storage import (
     Operation,
     Refused,
     SlotHeldElsewhere,
-    StorageError,
     Summary,
     Sweep,
     SweepResult,
     TakeSlot,
     UnknownStation,
     UnknownUser,
+    copying,
+    network,
     schema,
 )
-from evcharge.storage.contents import Contents, Payment, StationRecord
-from evcharge.storage.databases import Database, ManyRows, first_line
-from evcharge.storage.files import CARS, STATIONS, shipped
+from evcharge.storage.contents import Contents, Payment
+from evcharge.storage.databases import Database, ManyRows
+from evcharge.storage.network import COUNT_SOME_SESSIONS, Network
 from evcharge.storage.rows import (
-    car_row,
     payment_row,
     session_of,
     session_row,
     station_of,
-    station_row,
     user_of,
     user_row,
 )
@@ -63,9 +60,6 @@ MOST_USERS_KEPT = 100_000
 
 MOST_SWEPT = 1000
 """Sessions, and users, that one sweep ends at most: drivers' requests wait for it."""
-
-CHUNK = 1000
-"""Rows that a copy reads and writes at a time."""
 
 _ids: BindParameter[Any] = bindparam("ids", expanding=True)
 _users, _sessions, _stations = schema.users.c, schema.sessions.c, schema.stations.c
@@ -80,22 +74,8 @@ LOCK_STATIONS = (
     .order_by(_stations.station_id)
     .with_for_update()
 )
-COUNT_SESSIONS = select(
-    _sessions.station_id, func.count(), func.min(_sessions.estimated_timestamp)
-).group_by(_sessions.station_id)
-COUNT_SOME_SESSIONS = COUNT_SESSIONS.where(_sessions.station_id.in_(_ids))
 DELETE_SESSION = delete(schema.sessions).where(_sessions.user_id == bindparam("id"))
 DELETE_USER = delete(schema.users).where(_users.user_id == bindparam("id"))
-
-
-@attrs.frozen
-class _Network:
-    """The cars, and the stations in service by id."""
-
-    version: int
-    """As the table `network` counts it."""
-    car_models: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict)
-    stations: Mapping[int, Station] = attrs.field(factory=dict)
 
 
 @attrs.define
@@ -115,7 +95,7 @@ class _Batch:
     """Users who were removed, from the slots that they held too."""
     changed: set[int] = attrs.field(factory=set)
     """Stations whose slots have changed."""
-    network: _Network | None = None
+    network: Network | None = None
     """Read anew, where it has changed."""
     states: dict[int, StationState] = attrs.field(factory=dict)
     all_states: bool = False
@@ -151,7 +131,7 @@ class SqlStorage:
         self._more_stations = more_stations
         self._monotonic = monotonic
         self._lock = threading.Lock()
-        self._network = _Network(version=-1)
+        self._network = Network(version=-1)
         self._states: dict[int, StationState] = {}
         self._listed: tuple[StationState, ...] = ()
         self._listed_at = float("-inf")
@@ -180,7 +160,7 @@ class SqlStorage:
             with contextlib.suppress(DBAPIError):
                 return self._open()
             # Another process may have been making the same tables: then they are there now.
-            with self._explained():
+            with copying.explained(self._database):
                 return self._open()
         except BaseException:
             self._database.release()
@@ -188,59 +168,18 @@ class SqlStorage:
 
     def _open(self) -> Summary:
         with self._database.begin(write=True) as connection:
-            self._prepare(connection)
-            if not connection.execute(select(func.count()).select_from(schema.network)).scalar():
-                connection.execute(insert(schema.network).values(id=1, version=0))
-            self._fill(connection)
+            copying.prepare(connection, self._database.name)
+            network.fill(connection, self._more_cars, self._more_stations)
             batch = _Batch(self._monotonic(), [], all_states=True)
-            self._read_network(batch, connection)
+            batch.network = network.read(connection, self._network.version)
             if self._alone:
                 standing = connection.execute(select(schema.sessions))
                 batch.begun = [session_of(row) for row in standing]
             else:
-                batch.states = _states(connection, batch.network or self._network, None)
+                batch.states = network.states(connection, batch.network or self._network, None)
             users = connection.execute(select(func.count()).select_from(schema.users)).scalar_one()
         self._remember(batch)
         return Summary(len(self._states), users)
-
-    def _prepare(self, connection: Connection) -> None:
-        """Bring the schema up to date."""
-        if schema.version(connection) == schema.HEAD:
-            return
-        try:
-            schema.upgrade(connection)
-        except schema.NewerSchema as error:
-            raise StorageError(
-                f"{self._database.name}: was made by a newer evcharge, or by another program "
-                f"({error})"
-            ) from None
-
-    def _fill(self, connection: Connection) -> None:
-        """Add what is missing of the network."""
-        there = set(connection.execute(select(schema.car_models.c.name)).scalars())
-        cars = self._more_cars
-        if cars is None and not there:
-            cars = parse_car_models(shipped(CARS), CARS)
-        new_cars = [
-            car_row(place, name, facts)
-            for place, (name, facts) in enumerate((cars or {}).items(), len(there))
-            if name not in there
-        ]
-        ids = set(connection.execute(select(schema.stations.c.station_id)).scalars())
-        rows = self._more_stations
-        if rows is None and not ids:
-            rows = parse_stations(shipped(STATIONS), STATIONS)
-        new_stations = [
-            station_row(rows.stations[station_id], cells)
-            for station_id, cells in (rows.rows.items() if rows is not None else ())
-            if rows is not None and station_id not in ids
-        ]
-        if new_cars:
-            connection.execute(insert(schema.car_models), new_cars)
-        if new_stations:
-            connection.execute(insert(schema.stations), new_stations)
-        if new_cars or new_stations:
-            connection.execute(update(schema.network).values(version=schema.network.c.version + 1))
 
     def close(self) -> None:
         with self._lock:
@@ -307,11 +246,11 @@ class SqlStorage:
         if self._alone:
             return
         if batch.of(ListStations):
-            self._read_network(batch, connection)
-            batch.states = _states(connection, batch.network or self._network, None)
+            batch.network = network.read(connection, self._network.version)
+            batch.states = network.states(connection, batch.network or self._network, None)
             batch.all_states = True
         elif batch.changed:
-            batch.states = _states(connection, self._network, batch.changed)
+            batch.states = network.states(connection, self._network, batch.changed)
 
     def _add_users(self, batch: _Batch, connection: Connection, users: Sequence[User]) -> None:
         self._insert_users.execute(connection, map(user_row, users))
@@ -473,177 +412,13 @@ class SqlStorage:
 
     # Copying
 
-    @contextlib.contextmanager
-    def read_contents(self, now: float) -> Iterator[Contents]:
-        """
-        Everything in the database, read in one transaction, as it was when that began.
-
-        :raise StorageError: it is in use (SQLite), cannot be reached, or has no tables of ours.
-        """
-        with self._explained():
-            self._database.acquire()
-            try:
-                with self._database.begin(write=False) as connection:
-                    if connection.dialect.name == "postgresql":
-                        connection.exec_driver_sql(
-                            "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
-                        )
-                    yield self._contents(connection)
-            finally:
-                self._database.release()
-
-    def _contents(self, connection: Connection) -> Contents:
-        version = schema.version(connection)
-        if version is None:
-            raise StorageError(f"{self._database.name}: has no tables of evcharge")
-        if version != schema.HEAD:
-            raise StorageError(
-                f"{self._database.name}: has tables of version {version}, not {schema.HEAD}; "
-                "start the server of this evcharge on it first, or use a newer one"
-            )
-        sessions, stations = schema.sessions.c, schema.stations.c
-        known = select(stations.station_id)
-        lost = connection.execute(
-            select(sessions.station_id).where(sessions.station_id.not_in(known)).limit(1)
-        ).scalar()
-        if lost is not None:
-            raise StorageError(
-                f"{self._database.name}: sessions stand at station {lost}, which is not in the "
-                "table stations"
-            )
-        cars = connection.execute(select(schema.car_models).order_by(schema.car_models.c.place))
-        rows = connection.execute(select(schema.stations).order_by(stations.station_id))
-        streamed = (schema.users, schema.sessions, schema.payments)
-        counts = [
-            connection.execute(select(func.count()).select_from(table)).scalar_one()
-            for table in streamed
-        ]
-        return Contents(
-            car_models={row.name: json.loads(row.facts) for row in cars},
-            stations=[
-                StationRecord(station_of(row), row.in_service, json.loads(row.other_columns))
-                for row in rows
-            ],
-            users=self._rows(connection, select(schema.users), user_of),
-            sessions=self._rows(
-                connection, select(schema.sessions).order_by(sessions.station_id), session_of
-            ),
-            payments=self._rows(
-                connection, select(schema.payments), lambda row: Payment(**row._mapping)
-            ),
-            count=sum(counts),
-        )
-
-    def _rows(self, connection: Connection, query: Any, of: Callable[[Any], T]) -> Iterator[T]:
-        """What a query finds, a part at a time."""
-        # Whoever asks for the next one may be writing to another database.
-        with self._explained():
-            for row in connection.execute(query, execution_options={"yield_per": CHUNK}):
-                yield of(row)
+    def read_contents(self, now: float) -> contextlib.AbstractContextManager[Contents]:
+        return copying.read(self._database)
 
     def write_contents(self, contents: Contents) -> None:
-        """
-        Fill the database, its tables made where they are missing, in one transaction.
-
-        :raise StorageError: it is in use (SQLite), cannot be reached, has something in its tables,
-            or cannot keep a part of this.
-        """
-        with self._explained():
-            self._database.acquire()
-            try:
-                with self._database.begin(write=True) as connection:
-                    self._prepare(connection)
-                    self._write(connection, contents)
-            finally:
-                self._database.release()
-
-    def _write(self, connection: Connection, contents: Contents) -> None:
-        # First, as the key keeps another process from filling the tables at the same time.
-        version = connection.execute(select(func.max(schema.network.c.version))).scalar()
-        connection.execute(delete(schema.network))
-        connection.execute(insert(schema.network).values(id=1, version=(version or 0) + 1))
-        for table in (t for t in schema.metadata.sorted_tables if t is not schema.network):
-            if connection.execute(select(literal(1)).select_from(table).limit(1)).scalar():
-                raise StorageError(
-                    f"{self._database.name}: is not empty: the table {table.name} has rows (a "
-                    "server fills a database with the shipped network when it starts on it); name "
-                    "a new database, or drop this one's tables"
-                )
-        for table, rows in (
-            (
-                schema.car_models,
-                (
-                    car_row(place, name, facts)
-                    for place, (name, facts) in enumerate(contents.car_models.items())
-                ),
-            ),
-            (
-                schema.stations,
-                (
-                    {**station_row(r.station, r.other_columns), "in_service": r.in_service}
-                    for r in contents.stations
-                ),
-            ),
-            (schema.users, map(user_row, contents.users)),
-            (schema.sessions, map(session_row, contents.sessions)),
-            (schema.payments, map(payment_row, contents.payments)),
-        ):
-            self._insert(connection, table, rows)
-
-    def _insert(
-        self, connection: Connection, table: Table, rows: Iterable[Mapping[str, Any]]
-    ) -> None:
-        rows = iter(rows)
-        # A list of payments that was put together from several may name one more than once.
-        repeatable = table is schema.payments
-        statement = self._database.insert_new(table) if repeatable else insert(table)
-        while chunk := list(islice(rows, CHUNK)):
-            try:
-                inserted = connection.execute(statement, chunk).rowcount
-            except (DBAPIError, ArithmeticError, ValueError) as error:
-                raise StorageError(
-                    f"{self._database.name}: table {table.name}: {first_line(error)}"
-                ) from None
-            if repeatable and inserted != len(chunk):
-                self._compare(connection, chunk)
-
-    def _compare(self, connection: Connection, payments: list[Mapping[str, Any]]) -> None:
-        """StorageError: the table says something else of one of `payments`."""
-        receipts = schema.payments.c.receipt_id
-        query = select(schema.payments).where(receipts.in_([p["receipt_id"] for p in payments]))
-        there = {row.receipt_id: dict(row._mapping) for row in connection.execute(query)}
-        for payment in payments:
-            if there[payment["receipt_id"]] != payment:
-                raise StorageError(
-                    f"payment {payment['receipt_id']}: stands twice in the list, and differs"
-                )
-
-    @contextlib.contextmanager
-    def _explained(self) -> Iterator[None]:
-        """StorageError for what the database says."""
-        try:
-            yield
-        except DBAPIError as error:
-            raise StorageError(f"{self._database.name}: {first_line(error)}") from None
+        copying.write(self._database, contents)
 
     # What memory keeps
-
-    def _read_network(self, batch: _Batch, connection: Connection) -> None:
-        """Read the cars and the stations, unless they are the ones in memory."""
-        version = connection.execute(select(schema.network.c.version)).scalar_one()
-        if version == self._network.version:
-            return
-        cars = connection.execute(select(schema.car_models).order_by(schema.car_models.c.place))
-        rows = connection.execute(
-            select(schema.stations)
-            .where(schema.stations.c.in_service)
-            .order_by(schema.stations.c.station_id)
-        )
-        batch.network = _Network(
-            version,
-            {row.name: json.loads(row.facts) for row in cars},
-            {row.station_id: station_of(row) for row in rows},
-        )
 
     def _remember(self, batch: _Batch) -> None:
         """What became true with the commit of `batch`."""
@@ -714,21 +489,3 @@ def _decide(
 
 def _by_id(read: Callable[[Any], T], rows: Iterable[Any]) -> dict[str, T]:
     return {row[0]: read(row) for row in rows}
-
-
-def _states(
-    connection: Connection, network: _Network, ids: Iterable[int] | None
-) -> dict[int, StationState]:
-    """The states of stations in service, all of them or those of `ids`, in the network's order."""
-    if ids is None:
-        rows = connection.execute(COUNT_SESSIONS)
-    else:
-        rows = connection.execute(COUNT_SOME_SESSIONS, {"ids": list(ids)})
-    taken = {row[0]: (row[1], row[2]) for row in rows}
-    wanted = network.stations if ids is None else network.stations.keys() & set(ids)
-    states = {}
-    for station_id in wanted:
-        station = network.stations[station_id]
-        count, first_end = taken.get(station_id, (0, None))
-        states[station_id] = StationState(station, station.max_slots - count, first_end)
-    return states
