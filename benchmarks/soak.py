@@ -57,6 +57,7 @@ from benchmarks.soak_audit import (  # noqa: E402
 )
 from evcharge.storage import StorageError  # noqa: E402
 from evcharge.storage.urls import parse, without_password  # noqa: E402
+from evcharge.utils.ids import ending  # noqa: E402
 
 TIME_SCALE = 200
 """Charging that takes an hour takes 18 seconds here."""
@@ -174,7 +175,7 @@ class Driver:
         self._book.lost_logins.remove(name)
         user_id = reply["data"]["user_id"]
         if user_id in self._book.users:
-            self._book.find(f"LOGIN gave the id {user_id[:8]}… a second time")
+            self._book.find(f"LOGIN gave the id …{ending(user_id)} a second time")
         account = self._book.users[user_id] = Account(name, asked, time.time())
         await self._think()
         if not await self._navigate(user_id, account, car, percent):

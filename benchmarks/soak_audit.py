@@ -21,7 +21,9 @@ from evcharge.models.station import ChargingSession
 from evcharge.models.user import User
 from evcharge.storage import StorageError
 from evcharge.storage.contents import Contents, Payment
+from evcharge.storage.private import shown
 from evcharge.storage.urls import parse
+from evcharge.utils.ids import ending
 
 SWEEP_S = 1.0
 """Between two sweeps of the server, seconds."""
@@ -173,10 +175,10 @@ def _audit_files(book: Book, data: Path) -> None:
         receipts += held
     for user_id, count in standing.items():
         if count > 1:
-            book.find(f"{user_id[:8]}… stands at {count} stations")
+            book.find(f"…{ending(user_id)} stands at {count} stations")
     for path in (data / "users").iterdir():
         if path.suffix != ".json":
-            book.find(f"{path.name[:8]}…{path.suffix} is left among the users")
+            book.find(f"{Path(shown(path)).name} is left among the users")
     path = data / "payments.jsonl"
     lines = path.read_text().splitlines() if path.exists() else []
     listed = {json.loads(line)["receipt_id"] for line in lines}
@@ -207,9 +209,9 @@ def _audit_users(book: Book, found: Found, now: float) -> None:
             book.find(f"one LOGIN made {count} users: {name!r}")
     for user_id in held:
         if user_id not in book.users:
-            book.find(f"a slot is held by {user_id[:8]}…, who cannot have paid")
+            book.find(f"a slot is held by …{ending(user_id)}, who cannot have paid")
         if user_id not in here:
-            book.find(f"a slot is held by {user_id[:8]}…, who is not there")
+            book.find(f"a slot is held by …{ending(user_id)}, who is not there")
     for user_id, account in book.users.items():
         _audit_account(book, account, user_id in here, held.get(user_id), now)
 
@@ -253,18 +255,18 @@ def _audit_payments(book: Book, found: Found) -> None:
     possible: Counter[tuple[str, str]] = Counter()
     for user_id, account in book.users.items():
         if not account.receipt:
-            possible[account.tried, user_id[:8]] += bool(account.tried)
+            possible[account.tried, ending(user_id)] += bool(account.tried)
             continue
         if account.receipt in told:
-            book.find(f"{account} has the receipt of {told[account.receipt][:8]}…")
+            book.find(f"{account} has the receipt of …{ending(told[account.receipt])}")
         told[account.receipt] = user_id
         payment = listed.get(account.receipt)
         if payment is None:
             book.find(f"{account} has paid, and the payment is not listed")
-        elif (float(payment.amount), str(payment.station_id), payment.user_start) != (
+        elif (float(payment.amount), str(payment.station_id), payment.user_end) != (
             account.amount,
             account.station,
-            user_id[:8],
+            ending(user_id),
         ):
             book.find(f"{account} has paid, and {payment} is listed")
     for session in found.sessions:
@@ -273,7 +275,7 @@ def _audit_payments(book: Book, found: Found) -> None:
     for receipt, payment in listed.items():
         if receipt not in told:
             # Of a user whose payment was not answered there may be one, at that station.
-            key = (str(payment.station_id), payment.user_start)
+            key = (str(payment.station_id), payment.user_end)
             if possible[key] <= 0:
                 book.find(f"nobody was told of {payment}, or can have made it")
             possible[key] -= 1

@@ -37,7 +37,7 @@ from evcharge.storage import (
     UnknownUser,
 )
 from evcharge.storage.group_commit import Unavailable
-from evcharge.utils.ids import uuid7
+from evcharge.utils.ids import ending, uuid7
 from evcharge.utils.time_utils import iso_utc
 
 Guard: TypeAlias = Callable[[Callable[[Data], Eventual[Reply]], Data, Any], Eventual[Reply]]
@@ -221,7 +221,7 @@ class Controller:
                 type=request.type if request.type in self._handlers else UNREADABLE_TYPE,
                 code=outcome.code,
                 reason=outcome.reason or "ok",
-                user=f"{user_id[:8]!r}…" if isinstance(user_id, str) and user_id else "-",
+                user=f"…{ending(user_id)!r}" if isinstance(user_id, str) and user_id else "-",
                 asked_for=True,
             )
         return encode(request.type, data, outcome.code, message, iso_utc(now), request.id)

@@ -311,21 +311,21 @@ class FileStorageTests(SynchronousTestCase):
 
     def listed(self) -> list[str]:
         lines = (self.data / PAYMENTS).read_text().splitlines()
-        return [json.loads(line)["user"] for line in lines]
+        return [json.loads(line)["receipt_id"] for line in lines]
 
     def test_payments_owed(self) -> None:
         """A payment that could not be listed is listed with the next one."""
         take_slot(self.owing(), a_session("u2"))
-        self.assertEqual(self.listed(), ["u1", "u2"])
+        self.assertEqual(self.listed(), ["r-u1-7", "r-u2-7"])
 
     def test_owed_at_sweep(self) -> None:
         """Or by a sweep, before its session ends."""
         sweep(self.owing(), NOON + 60, 0)
-        self.assertEqual(self.listed(), ["u1"])
+        self.assertEqual(self.listed(), ["r-u1-7"])
 
     def test_owed_at_close(self) -> None:
         """Or when the storage is closed, though the journey has ended."""
         storage = self.owing()
         end_journey(storage, "u1")
         storage.close()
-        self.assertEqual(self.listed(), ["u1"])
+        self.assertEqual(self.listed(), ["r-u1-7"])

@@ -1,5 +1,6 @@
 """The schema: a database that was brought up to date equals one made from the tables."""
 
+from decimal import Decimal
 from typing import Any
 
 from alembic.autogenerate import compare_metadata
@@ -9,8 +10,10 @@ from sqlalchemy import Connection, create_engine
 from twisted.trial.unittest import SynchronousTestCase
 
 from evcharge.storage import schema
+from evcharge.storage.contents import Payment
 from evcharge.storage.migrations import versions
 from evcharge.storage.urls import parse
+from evcharge.testing import NOON
 from tests import postgres
 
 SQLITE = "SELECT type, name, tbl_name, sql FROM sqlite_master WHERE tbl_name != 'alembic_version'"
@@ -93,12 +96,21 @@ class SchemaTests(SynchronousTestCase):
 
     def test_old_is_brought_up_to_date(self) -> None:
         """A storage opens a database of each earlier version, and has what it had."""
+        paid = Payment("r1", NOON, 7, Decimal("12.30"), "01900000")
         for revision in revisions():
-            path = f"{self.mktemp()}.db"
-            engine = create_engine(f"sqlite:///{path}")
-            with engine.begin() as connection:
-                schema.upgrade(connection, revision)
-            engine.dispose()
-            storage = parse(f"sqlite:///{path}", "").storage()
-            self.assertEqual(storage.open(0).stations, 36)
-            storage.close()
+            for url in (
+                f"sqlite:///{self.mktemp()}.db",
+                postgres.shared().url(postgres.shared().create_database()),
+            ):
+                engine = create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
+                with engine.begin() as connection:
+                    schema.upgrade(connection, revision)
+                    connection.exec_driver_sql(
+                        f"INSERT INTO payments VALUES ('r1', {NOON}, 7, '12.30', '01900000')"
+                    )
+                engine.dispose()
+                storage = parse(url, "").storage()
+                self.assertEqual(storage.open(0).stations, 36)
+                storage.close()
+                with storage.read_contents(0) as contents:
+                    self.assertEqual(list(contents.payments), [paid])

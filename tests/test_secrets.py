@@ -12,12 +12,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
+from twisted.logger import Logger, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from evcharge.storage import Storage
 from evcharge.storage.files import FileStorage
 from evcharge.storage.urls import parse
 from evcharge.testing import NOON, MemoryServer, shipped_network
+from evcharge.utils.ids import ending
 from tests import postgres
 from tests.operations import a_session, a_user, add_user, take_slot
 from tests.test_server import ROOT, Client, Server, ServerTestCase
@@ -157,7 +159,7 @@ class LogTests(ServerTestCase):
         self.until(lambda: any("sweep failed" in line for line in server.log))
         self.until(lambda: sum("Not a directory" in line for line in server.log) >= 3)
         said = self.end(server)
-        self.assertIn(f"{user_id[:8]}….json: Not a directory", said)
+        self.assertIn(f"…{user_id[-6:]}.json: Not a directory", said)
         self.assertEqual(UUID.findall(said), [])
 
     def test_damaged_files(self) -> None:
@@ -167,15 +169,15 @@ class LogTests(ServerTestCase):
         (data / "users" / f"{NEVER_WAS}.json").write_text("{")
         (data / "users" / f"{NEVER_WAS[:-1]}1.json").mkdir()
         said = self.end(self.start(data).wait())
-        self.assertIn(f"users/{NEVER_WAS[:8]}….json: damaged", said)
-        self.assertIn(f"set aside as {NEVER_WAS[:8]}….json.damaged", said)
-        self.assertIn(f"users/{NEVER_WAS[:8]}….json: cannot be read", said)
+        self.assertIn("users/…000000.json: damaged", said)
+        self.assertIn("set aside as …000000.json.damaged", said)
+        self.assertIn("users/…000001.json: cannot be read", said)
         self.assertEqual(UUID.findall(said), [])
         (data / "users" / f"{NEVER_WAS}.json.tmp").mkdir()
         server = self.start(data)
         out, err = server.process.communicate(timeout=20)
         self.assertEqual(server.process.returncode, 1)
-        self.assertIn(f"users/{NEVER_WAS[:8]}….json.tmp: ", err)
+        self.assertIn("users/…000000.json.tmp: ", err)
         self.assertEqual(UUID.findall(out + err), [])
 
     def test_postgresql(self) -> None:
@@ -194,6 +196,76 @@ class LogTests(ServerTestCase):
         self.assertIn(reply["data"]["incident"], said)
         self.assertIn("violates check constraint", said)
         self.assertEqual(UUID.findall(said), [])
+
+
+class EndingTests(SynchronousTestCase):
+    """What may be said of an id."""
+
+    def test_lengths(self) -> None:
+        """The last six characters; of a short id, never more than a third."""
+        self.assertEqual(ending("0190a1b2-0000-7000-8000-0123456789ab"), "6789ab")
+        for length in range(201):
+            user_id = "0123456789" * 20
+            said = ending(user_id[:length])
+            self.assertTrue(user_id[:length].endswith(said))
+            self.assertEqual(len(said), min(6, length // 3))
+
+    def test_logged(self) -> None:
+        """A line for a request has no more of it, whatever the client takes for one."""
+        ids = ("", "a", "a1", "abc", "a" * 15, "\n" * 36, "\u2028" * 36, "x" * 10_000, 5, None, {})
+        for user_id in ids:
+            lines: list[str] = []
+            server = MemoryServer()
+            server.controller._verbose = True
+            server.controller.log = Logger(
+                observer=lambda event, lines=lines: lines.append(formatEvent(event))
+            )
+            request = {"user_id": user_id, "id_station": 1, "confirmation": True}
+            server.request("PAYMENT", **request)
+            (line,) = lines
+            said = line.partition(" user ")[2]
+            self.assertLessEqual(len(line.splitlines()), 1)
+            if isinstance(user_id, str) and user_id:
+                self.assertEqual(said, f"…{user_id[len(user_id) - min(6, len(user_id) // 3) :]!r}")
+            else:
+                self.assertEqual(said, "-")
+
+
+class ListedContract:
+    """The list of payments."""
+
+    def test_listed(self) -> None:
+        """A payment names its user by the end of the id, one whose id is short by nothing."""
+        storage = self.storage()
+        storage.open(NOON)
+        for user_id in ("0190a1b2-0000-7000-8000-0123456789ab", "u1"):
+            add_user(storage, a_user(user_id))
+            take_slot(storage, a_session(user_id))
+        storage.close()
+        with storage.read_contents(NOON) as contents:
+            self.assertEqual({payment.user_end for payment in contents.payments}, {"6789ab", ""})
+
+
+class FilesListedTests(ListedContract, SynchronousTestCase):
+    """In a data directory."""
+
+    def storage(self) -> Storage:
+        return parse("files", self.mktemp()).storage()
+
+
+class SqliteListedTests(ListedContract, SynchronousTestCase):
+    """In SQLite."""
+
+    def storage(self) -> Storage:
+        return parse(f"sqlite:///{self.mktemp()}", "").storage()
+
+
+class PostgresListedTests(ListedContract, SynchronousTestCase):
+    """In PostgreSQL."""
+
+    def storage(self) -> Storage:
+        running = postgres.shared()
+        return parse(running.url(running.create_database()), "").storage()
 
 
 class RepliesContract:

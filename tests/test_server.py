@@ -199,7 +199,7 @@ class JourneyTests(ServerTestCase):
         self.assertEqual(paid["data"]["amount"], chosen["data"]["price_loading"])
         self.assertEqual(server.end(), -signal.SIGTERM)
         self.assertNotIn(user, "".join(server.log))
-        self.assertIn(user[:8], "".join(server.log))
+        self.assertIn(f"user …{user[-6:]!r}", "".join(server.log))
         server = self.start(data).wait()
         self.assertIn("36 stations, 1 users", "".join(server.log))
         client = self.client(server)

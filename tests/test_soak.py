@@ -516,7 +516,7 @@ class FilesTests(AuditTests, SynchronousTestCase):
         station = json.loads(other.read_text())
         station["vehicles"][self.session.user_id] = vehicles[self.session.user_id]
         self.write(other, vehicles=station["vehicles"])
-        self.assertIn(f"{self.session.user_id[:8]}… stands at 2 stations", self.findings())
+        self.assertIn(f"…{self.session.user_id[-6:]} stands at 2 stations", self.findings())
 
     def test_payments(self) -> None:
         """A payment that is listed twice, or not at all, or that nobody was told of."""

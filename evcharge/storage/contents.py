@@ -11,6 +11,7 @@ import attrs
 
 from evcharge.models.station import ChargingSession, Station
 from evcharge.models.user import User
+from evcharge.utils.ids import ending
 
 T = TypeVar("T")
 
@@ -36,8 +37,8 @@ class Payment:
     station_id: int
     amount: Decimal
     """BRL."""
-    user_start: str
-    """The first characters of the user's id."""
+    user_end: str
+    """The last characters of the user's id; the first ones, where an earlier version took it."""
 
     @classmethod
     def of(cls, session: ChargingSession) -> Payment:
@@ -47,7 +48,7 @@ class Payment:
             session.paid_timestamp,
             session.station_id,
             session.amount,
-            session.user_id[:8],
+            ending(session.user_id),
         )
 
 

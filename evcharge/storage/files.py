@@ -42,6 +42,7 @@ from evcharge.storage.memory import MemoryStorage
 from evcharge.storage.private import FOLDER_MODE, private, shown, warn_of_readers
 from evcharge.storage.records import (
     LookUp,
+    may_begin,
     one_station_each,
     paid_sessions,
     payment_line,
@@ -56,6 +57,7 @@ from evcharge.storage.records import (
     user_of,
     user_record,
 )
+from evcharge.utils.ids import ending
 from evcharge.utils.numbers import whole_number
 
 CARS = "car_models.json"
@@ -521,8 +523,7 @@ class FileStorage(MemoryStorage):
             with path.open("rb") as file:
                 for number, line in enumerate(file, 1):
                     if not line.endswith(b"\n") and any(
-                        payment_line(Payment.of(session)).startswith(line)
-                        for session in unlisted.values()
+                        may_begin(line, Payment.of(session)) for session in unlisted.values()
                     ):
                         # It was being written when the process ended.
                         break
@@ -579,9 +580,9 @@ class FileStorage(MemoryStorage):
         for user in contents.users:
             # It names a file: as a key of `_users` does, which is our own.
             if not user.user_id or "/" in user.user_id or "\0" in user.user_id:
-                raise StorageError(f"user {user.user_id[:8]!r}…: this id cannot name a file")
+                raise StorageError(f"user …{ending(user.user_id)!r}: this id cannot name a file")
             record = user_record(user)
-            with _refused(f"user {user.user_id[:8]}…"):
+            with _refused(f"user …{ending(user.user_id)}"):
                 user_of(user.user_id, record, user.created_timestamp)
             self._user_path(user.user_id).write_bytes(to_json(record))
         slots = {r.station.station_id: r.station.max_slots for r in contents.stations}

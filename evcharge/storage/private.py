@@ -12,10 +12,9 @@ from pathlib import Path
 
 from twisted.logger import Logger
 
-FOLDER_MODE = 0o700
+from evcharge.utils.ids import ending
 
-_SHOWN = 8
-"""How many characters of a user's id a message may have: of ours, they say when it was made."""
+FOLDER_MODE = 0o700
 
 
 def private(path: str, flags: int) -> int:
@@ -24,11 +23,11 @@ def private(path: str, flags: int) -> int:
 
 
 def shown(path: Path) -> str:
-    """`path` for a message: where a user's id names the file, only the start of it."""
+    """`path` for a message: where a user's id names the file, only the end of it."""
     user_id, json, rest = path.name.partition(".json")
-    if path.parent.name != "users" or not json or len(user_id) <= _SHOWN:
+    if path.parent.name != "users" or not json:
         return str(path)
-    return str(path.with_name(f"{user_id[:_SHOWN]}….json{rest}"))
+    return str(path.with_name(f"…{ending(user_id)}.json{rest}"))
 
 
 def warn_of_readers(log: Logger, *paths: Path) -> None:

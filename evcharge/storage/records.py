@@ -19,6 +19,7 @@ from evcharge.models.electric_car import MOST_FIGURE, CarModel, ElectricCar
 from evcharge.models.station import ChargingSession, SlotTable, Station
 from evcharge.models.user import User
 from evcharge.storage.contents import Payment, StationRecord
+from evcharge.utils.ids import ending
 from evcharge.utils.numbers import finite_number, whole_number
 from evcharge.utils.time_utils import iso_utc
 
@@ -102,7 +103,7 @@ def _read_session(
 ) -> ChargingSession:
     """A vehicle's session; what an earlier installation did not note is worked out."""
     if not isinstance(facts, dict):
-        raise ValueError(f"vehicle {user_id[:8]}…: must be an object")
+        raise ValueError(f"vehicle …{ending(user_id)}: must be an object")
     charge_s, amount = 0.0, Decimal("0.00")
     noted = facts.keys() >= {"estimated_timestamp", "amount", "charge_minutes"}
     user = None if noted else look_up(user_id)
@@ -113,7 +114,7 @@ def _read_session(
     def number(name: str, default: float) -> float:
         value = finite_number(facts.get(name, default))
         if value is None:
-            raise ValueError(f"vehicle {user_id[:8]}…: {name} must be a number")
+            raise ValueError(f"vehicle …{ending(user_id)}: {name} must be a number")
         return value
 
     paid = facts.get("paid_timestamp")
@@ -151,7 +152,7 @@ def one_station_each(tables: dict[int, SlotTable]) -> list[tuple[int, str]]:
                 session, other = other, session
             tables[session.station_id] = tables[session.station_id].without(session.user_id)
             remark = (
-                f"user {session.user_id[:8]}… stood at stations {other.station_id} and "
+                f"user …{ending(session.user_id)} stood at stations {other.station_id} and "
                 f"{session.station_id}; the latter is freed"
             )
             freed.append((session.station_id, remark))
@@ -202,9 +203,17 @@ def payment_line(payment: Payment) -> bytes:
         "paid": iso_utc(paid) if paid is not None else None,
         "station": payment.station_id,
         "amount_brl": float(payment.amount),
-        "user": payment.user_start,
+        "user": payment.user_end,
     }
     return json.dumps(line).encode() + b"\n"
+
+
+def may_begin(torn: bytes, payment: Payment) -> bool:
+    """Whether `torn` is the start of a line for `payment`, also as earlier versions wrote it."""
+    line = payment_line(payment)
+    # Those named the user, which stands last, by other characters of the id.
+    before_user = line[: line.index(b', "user"')]
+    return line.startswith(torn) or torn.startswith(before_user)
 
 
 def read_payment(line: bytes) -> Payment:
@@ -234,7 +243,7 @@ def read_payment(line: bytes) -> Payment:
         paid_timestamp=None if paid is None else _timestamp(paid),
         station_id=station_id,
         amount=Decimal(cents if float(cents) == amount else repr(amount)),
-        user_start=facts["user"],
+        user_end=facts["user"],
     )
 
 

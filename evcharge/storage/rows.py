@@ -57,7 +57,7 @@ def payment_row(payment: Payment) -> dict[str, Any]:
         "paid_timestamp": payment.paid_timestamp,
         "station_id": payment.station_id,
         "amount": payment.amount,
-        "user_start": payment.user_start,
+        "user_end": payment.user_end,
     }
 
 

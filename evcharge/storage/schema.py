@@ -26,7 +26,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeDecorator
 
-HEAD = "0001"
+HEAD = "0002"
 """The version that this evcharge works with: the last of the scripts."""
 
 
@@ -123,7 +123,7 @@ payments = Table(
     Column("paid_timestamp", Double, comment="seconds since the epoch"),
     Column("station_id", Integer, nullable=False),
     Column("amount", _money(), nullable=False, comment="BRL"),
-    Column("user_start", Text, nullable=False, comment="the first characters of the user's id"),
+    Column("user_end", Text, nullable=False, comment="the last characters of the user's id"),
     sqlite_with_rowid=False,
 )
 
