@@ -27,9 +27,9 @@ from evcharge.options import Options
 from evcharge.protocol import DriverFactory, DriverProtocol
 from evcharge.station_monitor import StationMonitor
 from evcharge.storage import Storage, performer
-from evcharge.storage.files import CARS, STATIONS, shipped
 from evcharge.storage.group_commit import GroupCommit
 from evcharge.storage.memory import MemoryStorage
+from evcharge.storage.network_files import CARS, STATIONS, shipped
 
 P = ParamSpec("P")
 R = TypeVar("R")

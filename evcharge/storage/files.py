@@ -14,7 +14,6 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from importlib import resources
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
@@ -28,10 +27,7 @@ from evcharge.datasets import (
     OPTIONAL_COLUMNS,
     DatasetError,
     StationRows,
-    merge_car_models,
-    merge_stations,
     parse_car_models,
-    parse_stations,
 )
 from evcharge.models.station import ChargingSession, SlotTable, Station
 from evcharge.models.user import User
@@ -39,6 +35,14 @@ from evcharge.storage import StorageError, StorageUnavailable, Summary, Sweep, S
 from evcharge.storage.contents import Contents, Payment, StationRecord
 from evcharge.storage.lock import Lock
 from evcharge.storage.memory import MemoryStorage
+from evcharge.storage.network_files import (
+    CARS,
+    OUT_OF_SERVICE,
+    STATIONS,
+    copied,
+    read_rows,
+    to_write,
+)
 from evcharge.storage.private import FOLDER_MODE, private, shown, warn_of_readers
 from evcharge.storage.records import (
     LookUp,
@@ -50,7 +54,6 @@ from evcharge.storage.records import (
     read_payment,
     read_table,
     read_user,
-    stations_csv,
     table_record,
     to_json,
     unnamed,
@@ -60,20 +63,11 @@ from evcharge.storage.records import (
 from evcharge.utils.ids import ending
 from evcharge.utils.numbers import whole_number
 
-CARS = "car_models.json"
-STATIONS = "feira_de_santana_stations.csv"
-OUT_OF_SERVICE = "stations_out_of_service.csv"
-"""Rows of stations that are not in service, kept for whoever puts them back. Often missing."""
 PAYMENTS = "payments.jsonl"
 LOCK = ".lock"
 TEMPORARY = ".tmp"
 HALF_COPY = ".copying"
 DAMAGED = ".damaged"
-
-
-def shipped(name: str) -> bytes:
-    """The file `name` of the data that comes with evcharge."""
-    return (resources.files("evcharge") / "data" / name).read_bytes()
 
 
 def write_durably(path: Path, content: bytes) -> None:
@@ -202,32 +196,16 @@ class FileStorage(MemoryStorage):
         for name in ("stations", "users"):
             (self._directory / name).mkdir(FOLDER_MODE, exist_ok=True)
         # What is there is read before anything is written, so that a mistake in it stops both.
-        for path, content in [*self._cars_to_write(), *self._stations_to_write()]:
+        for path, content in to_write(self._directory, self._more_cars, self._more_stations):
             write_durably(path, content)
         for folder in (self._directory, self._stations_folder, self._users_folder):
             for leftover in folder.glob(f"*{TEMPORARY}"):
                 leftover.unlink()
 
-    def _cars_to_write(self) -> list[tuple[Path, bytes]]:
-        path, more = self._directory / CARS, self._more_cars
-        if not path.exists():
-            return [(path, shipped(CARS) if more is None else merge_car_models({}, more))]
-        if more is None:
-            return []
-        return [(path, merge_car_models(parse_car_models(path.read_bytes(), str(path)), more))]
-
-    def _stations_to_write(self) -> list[tuple[Path, bytes]]:
-        path, more = self._directory / STATIONS, self._more_stations
-        if not path.exists():
-            return [(path, shipped(STATIONS) if more is None else merge_stations(None, more))]
-        if more is None:
-            return []
-        return [(path, merge_stations(parse_stations(path.read_bytes(), str(path)), more))]
-
     def _load(self, now: float) -> None:
         cars, rows = self._directory / CARS, self._directory / STATIONS
         self._car_models = parse_car_models(cars.read_bytes(), str(cars))
-        stations = parse_stations(rows.read_bytes(), str(rows)).stations
+        stations = read_rows(rows).stations
         for path in sorted(self._users_folder.glob("*.json")):
             self._load_user(path)
         tables, broken, changed = self._load_tables(stations, now, self._users.get)
@@ -439,8 +417,8 @@ class FileStorage(MemoryStorage):
 
     def _contents(self, now: float) -> Contents:
         cars = self._directory / CARS
-        rows = _read_stations(self._directory / STATIONS)
-        resting = _read_stations(self._directory / OUT_OF_SERVICE)
+        rows = read_rows(self._directory / STATIONS)
+        resting = read_rows(self._directory / OUT_OF_SERVICE)
         tables, broken, _ = self._load_tables(rows.stations, now, self._look_up)
         remarks = [remark for _, remark in one_station_each(tables)]
         remarks += [f"{path}: is not copied" for path in self._foreign()]
@@ -576,7 +554,8 @@ class FileStorage(MemoryStorage):
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
         for folder in (self._users_folder, self._stations_folder):
             folder.mkdir(FOLDER_MODE)
-        self._write_network(contents)
+        for name, content in copied(contents).items():
+            (self._directory / name).write_bytes(content)
         for user in contents.users:
             # It names a file: as a key of `_users` does, which is our own.
             if not user.user_id or "/" in user.user_id or "\0" in user.user_id:
@@ -609,21 +588,6 @@ class FileStorage(MemoryStorage):
                     _sync(Path(entry.path))
             _sync_folder(folder)
 
-    def _write_network(self, contents: Contents) -> None:
-        """Write the catalogue and the rows of the stations, if they can be read again."""
-        cars = merge_car_models({}, contents.car_models)
-        parse_car_models(cars, CARS)
-        (self._directory / CARS).write_bytes(cars)
-        for name, in_service in ((STATIONS, True), (OUT_OF_SERVICE, False)):
-            # A station without a name had no row.
-            records = [
-                r for r in contents.stations if r.in_service is in_service and r.station.name
-            ]
-            if records or in_service:
-                rows = stations_csv(records)
-                parse_stations(rows, name)
-                (self._directory / name).write_bytes(rows)
-
     # Names of files. A user's id becomes one only where it is a key of `_users`, or our own.
 
     @property
@@ -648,13 +612,6 @@ def _free_name(path: Path) -> Path:
         number += 1
         aside = path.with_name(f"{path.name}{DAMAGED}-{number}")
     return aside
-
-
-def _read_stations(path: Path) -> StationRows:
-    """The rows of a file that may be missing. DatasetError."""
-    if not path.exists():
-        return StationRows([], {}, {})
-    return parse_stations(path.read_bytes(), str(path))
 
 
 def _names(folder: Path) -> list[str]:

@@ -13,7 +13,7 @@ from sqlalchemy.sql.elements import BindParameter
 from evcharge.datasets import StationRows, parse_car_models, parse_stations
 from evcharge.models.station import Station, StationState
 from evcharge.storage import schema
-from evcharge.storage.files import CARS, STATIONS, shipped
+from evcharge.storage.network_files import CARS, STATIONS, shipped
 from evcharge.storage.rows import car_row, station_of, station_row
 
 _ids: BindParameter[Any] = bindparam("ids", expanding=True)
