@@ -240,14 +240,14 @@ class HealthService(PortService):
     It starts before all others and ends after them, so that whoever asks learns that no more
     drivers should be sent.
 
-    :param port: the description of an endpoint.
+    :param port: its description, see :mod:`evcharge.ports`.
     """
 
     name = "health"
     log = Logger()
 
     def __init__(self, port: str, watched: Watched, reactor: Any) -> None:
-        super().__init__([Door(port, endpoint(reactor, port), site(watched, reactor))])
+        super().__init__([Door("http-port", port, endpoint(reactor, port), site(watched, reactor))])
 
     def first_of(self, services: MultiService) -> None:
         """Become the first of `services`."""
@@ -256,7 +256,9 @@ class HealthService(PortService):
 
     def startService(self) -> None:
         super().startService()
-        self.log.info("Metrics and health at http://{address}", address=self.addresses)
+        # One will do for whoever opens it.
+        address = self.addresses.partition(" and ")[0]
+        self.log.info("Metrics and health at http://{address}", address=address)
 
 
 class _AtMost(WrappingFactory):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import sys
 import time
@@ -15,6 +16,7 @@ from twisted.logger import (
     LogEvent,
     LogLevel,
     eventAsText,
+    formatEvent,
     jsonFileLogObserver,
     textFileLogObserver,
 )
@@ -33,6 +35,9 @@ MOST_KINDS = 500
 OBSERVER = f"{__name__}.observer"
 """What twistd is told to log by: it takes the name of a function."""
 
+_INNER = re.compile(r".+ starting on .+|\((?:TCP|UNIX) Port .+ Closed\)|reactor class: \S+")
+"""What Twisted says of its own parts, as in `Admission starting on 8888`."""
+
 Write = Callable[[LogEvent], Any]
 
 _chosen: list[Callable[[], Throttle]] = []
@@ -47,7 +52,7 @@ def choose(form: str, path: str | None, in_foreground: bool) -> Throttle:
     """
     throttle = Throttle()
     make = json_observer if form == "json" else text_observer
-    _chosen[:] = [lambda: throttle.before(make(log_file(path, in_foreground)))]
+    _chosen[:] = [lambda: throttle.before(for_people(make(log_file(path, in_foreground))))]
     return throttle
 
 
@@ -81,6 +86,18 @@ def log_file(path: str | None, in_foreground: bool) -> TextIO:
 def text_observer(file: TextIO) -> Write:
     """Writes events as lines of text."""
     return textFileLogObserver(file)
+
+
+def for_people(write: Write) -> Write:
+    """Leaves out what names parts of the program: where it listens, the server says itself."""
+
+    def observe(event: LogEvent) -> None:
+        namespace = str(event.get("log_namespace"))
+        is_twisted = namespace == "log_legacy" or namespace.startswith("twisted.")
+        if not (is_twisted and not event.get("isError") and _INNER.fullmatch(formatEvent(event))):
+            write(event)
+
+    return observe
 
 
 def json_observer(file: TextIO) -> Write:

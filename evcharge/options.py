@@ -16,11 +16,12 @@ from evcharge.errors import LANGUAGES
 from evcharge.guards.admission import MOST_PER_ADDRESS
 from evcharge.guards.logins import MOST_PENDING
 from evcharge.logs import FORMATS, OBSERVER, Throttle, choose
+from evcharge.ports import LOCAL, listening_at, port_number
 from evcharge.storage.urls import STORAGE_VARIABLE, parse
 from evcharge.utils.numbers import finite_number, whole_number
 
-PLAIN_PORT = "tcp:8888"
-PLAIN_PORT_BESIDE_TLS = f"{PLAIN_PORT}:interface=127.0.0.1"
+PLAIN_PORT = "8888"
+PLAIN_PORT_BESIDE_TLS = f"{LOCAL}{PLAIN_PORT}"
 
 MOST_WORKERS = 64
 
@@ -55,21 +56,24 @@ def _whole(option: str, least: int, most: int) -> Callable[[str], int]:
     return coerce
 
 
-def _endpoint(option: str, where: str = "") -> Callable[[str], str]:
-    """A number is a TCP port, `where` says on which interface; anything else is an endpoint."""
+def _port(option: str, here: str = "") -> Callable[[str], str]:
+    """A port's description; `here` is put before a number alone."""
 
     def coerce(value: str) -> str:
-        if not value.strip().isdigit():
+        where, number = here, value.strip()
+        if number.startswith(LOCAL):
+            where, number = LOCAL, number.removeprefix(LOCAL)
+        elif not number.isdigit():
             try:
                 # Only to see whether it can be read: nothing listens yet.
                 serverFromString(None, value)
             except (ValueError, TypeError, LookupError, OSError) as error:
                 raise UsageError(f"--{option} {value!r} describes no endpoint: {error}") from None
             return value
-        port = int(value)
-        if port > 65535:
+        port = whole_number(number)
+        if port is None or not 0 <= port <= 65535:
             raise UsageError(f"--{option} must be a number from 0 to 65535, not {value!r}")
-        return f"tcp:{port}{where}"
+        return f"{where}{port}"
 
     return coerce
 
@@ -96,17 +100,17 @@ class Options(UsageOptions):
             "port",
             "p",
             None,
-            "Port to listen on: a number, or an endpoint description such as "
-            "tcp:8888:interface=127.0.0.1 or unix:/run/evcharge.sock. Without it 8888; with "
-            "--tls-port, 8888 for this machine only.",
-            _endpoint("port"),
+            "Port to listen on: a number (by IPv4 and IPv6), localhost:8888 (the same, for this "
+            "machine only), or an endpoint description such as tcp:8888:interface=10.0.0.5 or "
+            "unix:/run/evcharge.sock. Without it 8888; with --tls-port, localhost:8888.",
+            _port("port"),
         ],
         [
             "tls-port",
             None,
             None,
             "A further port, on which TLS is spoken.",
-            _endpoint("tls-port"),
+            _port("tls-port"),
         ],
         ["tls-certificate", None, None, "PEM file of the certificate, and its chain, for it."],
         ["tls-key", None, None, "PEM file of the certificate's private key."],
@@ -157,7 +161,7 @@ class Options(UsageOptions):
             None,
             "Port for those who watch the server: /health/live, /health/ready, /metrics. A number "
             "means one of this machine only; an endpoint description, what it says.",
-            _endpoint("http-port", ":interface=127.0.0.1"),
+            _port("http-port", LOCAL),
         ],
         [
             "log-format",
@@ -323,9 +327,8 @@ class Options(UsageOptions):
                 "sqlite:///FILE or postgresql://…, not files"
             )
         kinds = ", ".join(f"{kind}:" for kind in SHARED_ENDPOINTS)
-        for option in ("port", "tls-port"):
-            port = self[option]
-            if port is not None and port.partition(":")[0] not in SHARED_ENDPOINTS:
+        for option, port in listening_at(self).items():
+            if port_number(port) is None and port.partition(":")[0] not in SHARED_ENDPOINTS:
                 raise UsageError(
                     f"--workers {workers} needs a --{option} that is {kinds}, not {port!r}"
                 )

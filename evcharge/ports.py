@@ -1,31 +1,67 @@
-"""Where the server listens."""
+"""
+Where the server listens.
+
+A port is described by its number, ``8888``: at all addresses of this machine, of IPv4 and of IPv6;
+by ``localhost:8888``: for this machine only, by both as well; or as Twisted describes endpoints.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import socket
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, inlineCallbacks
+from twisted.internet.defer import Deferred, execute, gatherResults, inlineCallbacks, maybeDeferred
 from twisted.internet.endpoints import serverFromString
-from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
+from twisted.internet.interfaces import (
+    IAddress,
+    IListeningPort,
+    IProtocolFactory,
+    IStreamServerEndpoint,
+)
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 BACKLOG = 1024
 """Connections that may wait to be accepted: Twisted's 50 are soon there when many come at once."""
 
+LOCAL = "localhost:"
+"""What stands before the number of a port that is for this machine only."""
 
-def listening_at(options: Mapping[str, Any]) -> list[str]:
-    """The descriptions of the drivers' ports: the plain one, and the one for TLS, if any."""
-    return [options[name] for name in ("port", "tls-port") if options[name] is not None]
+EVERYWHERE = {socket.AF_INET: "0.0.0.0", socket.AF_INET6: "::"}
+LOOPBACK = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
+
+NO_SUCH_FAMILY = {errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT}
+"""What a machine without IPv6, or with IPv6 turned off, has to say to it."""
+
+MOST_TRIES = 20
+"""How often a port is chosen anew that the other family has in use already."""
+
+
+def port_number(description: str) -> int | None:
+    """The number of a port that is described by it; None for an endpoint."""
+    number = description.removeprefix(LOCAL)
+    return int(number) if number.isascii() and number.isdigit() else None
+
+
+def listening_at(options: Mapping[str, Any]) -> dict[str, str]:
+    """Option -> description of the drivers' ports: the plain one, and the one for TLS, if any."""
+    names = ("port", "tls-port")
+    return {name: options[name] for name in names if options[name] is not None}
 
 
 def endpoint(reactor: Any, description: str) -> IStreamServerEndpoint:
     """The endpoint that `description` means."""
     found: IStreamServerEndpoint
+    number = port_number(description)
+    if number is not None:
+        hosts = LOOPBACK if description.startswith(LOCAL) else EVERYWHERE
+        return BothFamilies(reactor, hosts, number)
     kind = description.partition(":")[0]
     if kind in ("tcp", "tcp6", "unix") and ":backlog=" not in description:
         with contextlib.suppress(TypeError):
@@ -36,18 +72,117 @@ def endpoint(reactor: Any, description: str) -> IStreamServerEndpoint:
     return found
 
 
+@implementer(IStreamServerEndpoint)
+@attrs.define(eq=False)
+class BothFamilies:
+    """
+    A port of IPv4 and of IPv6, which is what a person means by its number.
+
+    A family that this machine does not have is left out. There are two sockets rather than one of
+    IPv6 for both: so an IPv4 client has an IPv4 address, in the log as in the system's tables, and
+    the two loopback addresses are no different.
+
+    :param hosts: family -> the address to listen at.
+    :param number: of the port; 0: one that is free with both.
+    """
+
+    _reactor: Any
+    _hosts: Mapping[socket.AddressFamily, str]
+    _number: int
+
+    def listen(self, factory: IProtocolFactory) -> Deferred[IListeningPort]:
+        """Fires with :class:`Sockets`. OSError, with the address as its file name: it cannot be."""
+        return execute(self._listen, factory)
+
+    def _listen(self, factory: IProtocolFactory) -> IListeningPort:
+        with contextlib.ExitStack() as ours:
+            return Sockets(
+                [
+                    # It works with a copy of the descriptor.
+                    self._reactor.adoptStreamPort(one.fileno(), one.family, factory)
+                    for one in self._bound(ours)
+                ]
+            )
+
+    def _bound(self, ours: contextlib.ExitStack) -> Sequence[socket.socket]:
+        """Listening sockets, which `ours` will close."""
+        for _ in range(MOST_TRIES - 1):
+            with contextlib.ExitStack() as tried:
+                try:
+                    found = self._try(tried)
+                except OSError as error:
+                    if self._number or error.errno != errno.EADDRINUSE:
+                        raise
+                else:
+                    ours.push(tried.pop_all())
+                    return found
+        return self._try(ours)
+
+    def _try(self, ours: contextlib.ExitStack) -> Sequence[socket.socket]:
+        found: list[socket.socket] = []
+        number, missing = self._number, None
+        for family, host in self._hosts.items():
+            try:
+                one = socket.create_server((host, number), family=family, backlog=BACKLOG)
+            except OSError as error:
+                # Its own text is a programmer's.
+                plain = OSError(error.errno, os.strerror(error.errno or 0), shown(host, number))
+                if error.errno not in NO_SUCH_FAMILY:
+                    raise plain from error
+                missing = plain
+            else:
+                found.append(ours.enter_context(one))
+                one.setblocking(False)
+                number = one.getsockname()[1]
+        if missing is not None and not found:
+            raise missing
+        return found
+
+
+@implementer(IListeningPort)
+@attrs.define(eq=False)
+class Sockets:
+    """Several sockets that are one port."""
+
+    each: Sequence[IListeningPort]
+
+    def startListening(self) -> None:
+        """They do already."""
+
+    def stopListening(self) -> Deferred[Any]:
+        """Fires when none of them listens any more."""
+        return gatherResults([maybeDeferred(one.stopListening) for one in self.each])
+
+    def getHost(self) -> IAddress:
+        """The address of the first."""
+        return self.each[0].getHost()
+
+
+def shown(host: str, number: int) -> str:
+    """An address as people write it: one of IPv6 has colons of its own."""
+    return f"[{host}]:{number}" if ":" in host else f"{host}:{number}"
+
+
 class CannotListen(Exception):
-    """A port that cannot be listened on: says which, and why."""
+    """A port that cannot be listened on: says which, why, and what to do."""
 
 
 @attrs.define(eq=False)
 class Door:
-    """A port: what it is called, where it is, and what its connections come to."""
+    """A port: the option that it comes from, where it is, and what its connections come to."""
 
+    option: str
     description: str
     endpoint: IStreamServerEndpoint
     accepts: IProtocolFactory
     port: IListeningPort | None = None
+
+    @property
+    def sockets(self) -> Sequence[IListeningPort]:
+        """What it listens with; none while it does not."""
+        if self.port is None:
+            return ()
+        return self.port.each if isinstance(self.port, Sockets) else (self.port,)
 
     def open(self) -> None:
         """Listen, unless we do. CannotListen: it is not possible."""
@@ -58,9 +193,21 @@ class Door:
         if problems:
             error: Any = problems[0].value
             why = getattr(error, "socketError", error)
+            where = getattr(why, "filename", None) or self.description
             raise CannotListen(
-                f"cannot listen on {self.description}: {getattr(why, 'strerror', None) or why}"
+                f"cannot listen on {where}: {getattr(why, 'strerror', None) or why}"
+                f"{self._cure(getattr(why, 'errno', None))}"
             )
+
+    def _cure(self, number: int | None) -> str:
+        """What to do about an error of the system, as the end of a sentence."""
+        if number == errno.EADDRINUSE:
+            # Who typed `make run` knows of no --port.
+            make = " (make run PORT=…)" if self.option == "port" else ""
+            return f"; end what listens there, or choose another port by --{self.option}{make}"
+        if number == errno.EACCES and not self.description.startswith("unix:"):
+            return "; ports under 1024 are for root, or who has the capability CAP_NET_BIND_SERVICE"
+        return ""
 
     def _opened(self, port: IListeningPort) -> None:
         self.port = port
@@ -68,14 +215,14 @@ class Door:
     @property
     def address(self) -> str:
         """Where it is, for the log."""
-        host: Any = self.port.getHost() if self.port is not None else None
-        if host is None:
-            return "nowhere"
-        if hasattr(host, "port"):
-            # An IPv6 address has colons of its own.
-            name = f"[{host.host}]" if ":" in host.host else host.host
-            return f"{name}:{host.port}"
-        return os.fsdecode(getattr(host, "name", str(host)))
+        return " and ".join(map(_address, self.sockets)) or "nowhere"
+
+
+def _address(port: IListeningPort) -> str:
+    host: Any = port.getHost()
+    if hasattr(host, "port"):
+        return shown(host.host, host.port)
+    return os.fsdecode(getattr(host, "name", str(host)))
 
 
 class PortService(Service):

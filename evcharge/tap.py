@@ -201,7 +201,10 @@ class Server(MultiService):
             inner = TLSFactory(certificate, factory, reactor, gatehouse.on_refused)
             ways_in.append(layers(inner, None))
         doors = [
-            Door(*door) for door in zip(listening_at(options), endpoints, ways_in, strict=True)
+            Door(*place, listening, way_in)
+            for place, listening, way_in in zip(
+                listening_at(options).items(), endpoints, ways_in, strict=True
+            )
         ]
         self.watch: Watched | None = None
         """Where somebody may ask: what they are told."""
@@ -314,7 +317,7 @@ def makeService(options: Options) -> Service:
     hide_passwords(without_password)
     clock = SteadyClock()
     clock.rule(reactor)
-    endpoints = [endpoint(reactor, description) for description in listening_at(options)]
+    endpoints = [endpoint(reactor, port) for port in listening_at(options).values()]
     server: Server | Workers
     if options["workers"] > 1:
         # It makes a server of its own in each of its processes, and so has to know this module.

@@ -5,7 +5,7 @@ Several processes that serve one port: what `twistd evcharge --workers N` does.
 
     parent                              worker, `python -m evcharge.workers`
       | listens, and never accepts        |
-      | -- fd 3: the listening socket --> |  accepts; fd 4: the one for TLS
+      | -- fd 3: a listening socket ----> |  accepts; from fd 4 on: further ones
       | -- stdin: options, time, once --> |
       | -- stdin: the end --------------> |  the parent is gone: drains and ends
       | <- stdout: its log, as JSON ----- |
@@ -27,6 +27,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from itertools import count, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -60,7 +61,7 @@ from zope.interface import implementer
 from evcharge import __version__
 from evcharge.clock import SteadyClock
 from evcharge.logs import Throttle, ThrottleService, as_json_event
-from evcharge.ports import Door, PortService, listening_at
+from evcharge.ports import Door, PortService, Sockets, listening_at
 from evcharge.storage.urls import STORAGE_VARIABLE, Location
 from evcharge.tap import ANSWER_S, FLUSH_S, Server, or_exit
 
@@ -68,7 +69,7 @@ if TYPE_CHECKING:
     from evcharge.health import Watched
 
 STDIN, STDOUT, STDERR, SOCKET = range(4)
-"""A worker's file descriptors; there may be a second socket behind the first."""
+"""A worker's file descriptors; there may be further sockets behind the first."""
 
 END_S = ANSWER_S + FLUSH_S + 2.0
 """How long a worker may take to end before it is killed, seconds."""
@@ -122,7 +123,8 @@ class Workers(MultiService):
         nobody = Factory()
         nobody.noisy = False
         self._doors = [
-            SharedDoor(*door, nobody) for door in zip(listening_at(options), endpoints, strict=True)
+            SharedDoor(*place, listening, nobody)
+            for place, listening in zip(listening_at(options).items(), endpoints, strict=True)
         ]
         self._ports = PortService(self._doors)
         self._ports.setServiceParent(self)
@@ -181,7 +183,8 @@ class Workers(MultiService):
 
     def _beginning(self) -> bytes:
         # A worker that is started again may find that the system's clock has been set meanwhile.
-        return beginning_to_line(self._options, self._clock.lead_s)
+        sockets = [len(door.sockets) for door in self._doors]
+        return beginning_to_line(self._options, self._clock.lead_s, sockets)
 
     def _hold(self) -> None:
         """Keep other servers out of the file, also while no worker runs."""
@@ -199,13 +202,13 @@ class Workers(MultiService):
             worker.read_again()
 
     def _spawn(self, worker: Worker) -> None:
-        sockets = {SOCKET + number: _fileno(door) for number, door in enumerate(self._doors)}
+        sockets = [_fileno(listening) for door in self._doors for listening in door.sockets]
         self._reactor.spawnProcess(
             worker,
             sys.executable,
             [sys.executable, "-m", "evcharge.workers"],
             env=self._environment,
-            childFDs={STDIN: "w", STDOUT: "r", STDERR: "r", **sockets},
+            childFDs={STDIN: "w", STDOUT: "r", STDERR: "r", **dict(enumerate(sockets, SOCKET))},
         )
 
     @inlineCallbacks
@@ -279,12 +282,12 @@ class SharedDoor(Door):
 
     def _opened(self, port: IListeningPort) -> None:
         super()._opened(port)
-        port.stopReading()  # type: ignore[attr-defined]
+        for listening in self.sockets:
+            listening.stopReading()  # type: ignore[attr-defined]
 
 
-def _fileno(door: Door) -> int:
-    port: Any = door.port
-    return int(port.fileno())
+def _fileno(listening: Any) -> int:
+    return int(listening.fileno())
 
 
 class Worker(ProcessProtocol):
@@ -469,19 +472,23 @@ class Lines:
 # Between the two
 
 
-def beginning_to_line(options: Mapping[str, Any], lead_s: float) -> bytes:
-    """The options, and the parent's :attr:`SteadyClock.lead_s`, as one line of JSON."""
+def beginning_to_line(options: Mapping[str, Any], lead_s: float, sockets: Sequence[int]) -> bytes:
+    """
+    What a worker is told first, as one line of JSON: the options, the parent's
+    :attr:`SteadyClock.lead_s`, and how many sockets each of the drivers' ports has.
+    """
     everything = {**options, "storage": attrs.asdict(options["storage"])}
-    return json.dumps({"options": everything, "lead_s": lead_s}, default=str).encode() + b"\n"
+    beginning = {"options": everything, "lead_s": lead_s, "sockets": sockets}
+    return json.dumps(beginning, default=str).encode() + b"\n"
 
 
-def beginning_from_line(line: bytes) -> tuple[dict[str, Any], float]:
+def beginning_from_line(line: bytes) -> tuple[dict[str, Any], float, list[int]]:
     """What :func:`beginning_to_line` wrote."""
     beginning = json.loads(line)
     options: dict[str, Any] = beginning["options"]
     location = options["storage"]
     options["storage"] = Location(**{**location, "path": Path(location["path"])})
-    return options, beginning["lead_s"]
+    return options, beginning["lead_s"], beginning["sockets"]
 
 
 # A worker
@@ -503,12 +510,12 @@ def main() -> None:
     pipe = _pipe_to_parent()
     throttle = Throttle().before(_log_to(pipe))
     globalLogBeginner.beginLoggingTo([throttle])
-    options, lead_s = beginning_from_line(line)
+    options, lead_s, sockets = beginning_from_line(line)
     clock = SteadyClock(lead_s=lead_s)
     clock.rule(reactor)
+    descriptors = count(SOCKET)
     endpoints = [
-        InheritedEndpoint(reactor, SOCKET + number)
-        for number, _ in enumerate(listening_at(options))
+        InheritedEndpoint(reactor, list(islice(descriptors, number))) for number in sockets
     ]
     server = Server(options, options["storage"].storage(shared=True), endpoints, reactor, clock)
     server.startService()
@@ -601,18 +608,22 @@ class InheritedEndpoint:
     """
     Where the parent listens.
 
-    :param descriptor: of the socket.
+    :param descriptors: of the sockets.
     """
 
-    def __init__(self, reactor: Any, descriptor: int) -> None:
+    def __init__(self, reactor: Any, descriptors: Sequence[int]) -> None:
         self._reactor = reactor
-        self._descriptor = descriptor
+        self._descriptors = descriptors
 
     def listen(self, factory: IProtocolFactory) -> Deferred[IListeningPort]:
         """Accept drivers, as the other workers do."""
-        port = SharedPort(socket.socket(fileno=self._descriptor), factory, self._reactor)
-        port.startListening()
-        return succeed(port)
+        ports = [
+            SharedPort(socket.socket(fileno=descriptor), factory, self._reactor)
+            for descriptor in self._descriptors
+        ]
+        for port in ports:
+            port.startListening()
+        return succeed(Sockets(ports))
 
 
 @implementer(IListeningPort)

@@ -222,7 +222,7 @@ class ServerTests(HealthTestCase):
             server = self.start(Path(self.mktemp()), "--http-port", str(port))
             out, err = server.process.communicate(timeout=20)
         self.assertEqual(server.process.returncode, 1, out)
-        self.assertIn(f"cannot listen on tcp:{port}:interface=127.0.0.1", err)
+        self.assertIn(f"cannot listen on 127.0.0.1:{port}: Address already in use", err)
 
 
 class WorkerTests(HealthTestCase):

@@ -165,6 +165,20 @@ class ServerTests(ServerTestCase):
         self.assertEqual(request["text"], "error 400 missing_fields user -")
         self.assertTrue([event for event in events if " listens on " in event["text"]])
 
+    def test_sentences(self) -> None:
+        """A person reads where it listens, and not by which of its parts."""
+        process, log = self.run_to_file("--http-port", "0")
+        self.wait(process, log)
+        process.send_signal(signal.SIGTERM)
+        process.wait(20)
+        lines = [line.partition("] ")[2] for line in log.read_text().splitlines()]
+        begin, health, listens, *_, end = lines
+        self.assertRegex(begin, r"^twistd \S+ \(.*\) starting up\.$")
+        self.assertRegex(health, r"^Metrics and health at http://")
+        self.assertRegex(listens, r"^evcharge \S+ listens on ")
+        self.assertEqual(end, "Server Shut Down.")
+        self.assertEqual([line for line in lines if "Closed)" in line], [])
+
     def test_workers_json(self) -> None:
         """So is each line of a worker."""
         data = Path(self.mktemp()).absolute()

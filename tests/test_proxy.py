@@ -234,7 +234,9 @@ class ConnectionTests(SynchronousTestCase):
         second.protocol.dataReceived(V1)
         other = self.connect()
         other.protocol.dataReceived(V1.replace(b"113.7", b"113.8") + REQUEST)
-        for transport, code in ((first, 200), (second, 429), (other, 200)):
+        mapped = self.connect()
+        mapped.protocol.dataReceived(b"PROXY TCP6 ::ffff:203.0.113.7 ::1 1 8888\r\n")
+        for transport, code in ((first, 200), (second, 429), (other, 200), (mapped, 429)):
             self.assertEqual(json.loads(transport.take())["status"]["code"], code)
         first.protocol.connectionLost()
         third = self.connect()

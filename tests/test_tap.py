@@ -159,7 +159,7 @@ class OptionsTests(SynchronousTestCase):
         self.assertEqual(
             {k: v for k, v in options.items() if k not in ("data", "storage")},
             {
-                "port": "tcp:8888",
+                "port": "8888",
                 "workers": 1,
                 "sweep-interval": 5,
                 "user-ttl": 86400,

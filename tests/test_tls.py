@@ -667,12 +667,12 @@ class OptionTests(SynchronousTestCase):
         """Beside TLS the plain port is for this machine only, unless it is asked for."""
         options = Options()
         options.parseOptions(["--tls-port=8889", "--tls-certificate=c", "--tls-key=k"])
-        self.assertEqual(options["port"], "tcp:8888:interface=127.0.0.1")
-        self.assertEqual(options["tls-port"], "tcp:8889")
+        self.assertEqual(options["port"], "localhost:8888")
+        self.assertEqual(options["tls-port"], "8889")
         self.assertTrue(Path(options["tls-key"]).is_absolute())
         options = Options()
         options.parseOptions(["--tls-port=1", "--tls-certificate=c", "--tls-key=k", "-p", "5"])
-        self.assertEqual(options["port"], "tcp:5")
+        self.assertEqual(options["port"], "5")
 
     def test_layers(self) -> None:
         """Endpoints with layers of their own leave no place for ours."""

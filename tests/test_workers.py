@@ -430,7 +430,7 @@ class RefusedTests(WorkersTestCase):
         ):
             error = self.assertRaises(UsageError, Options().parseOptions, list(arguments))
             self.assertIn(words, str(error))
-        for port in ("8888", "tcp6:8888", "unix:/run/evcharge.sock"):
+        for port in ("8888", "localhost:8888", "tcp6:8888", "unix:/run/evcharge.sock"):
             Options().parseOptions(["--workers", "2", *sqlite, "--port", port])
 
 
@@ -717,8 +717,8 @@ class OptionsLineTests(SynchronousTestCase):
         ):
             options = Options()
             options.parseOptions(["--storage", url, "--workers", "2", "--verbose", "-l", "en"])
-            line = beginning_to_line(options, 1e9 + 0.1)
-            self.assertEqual(beginning_from_line(line), (dict(options), 1e9 + 0.1))
+            line = beginning_to_line(options, 1e9 + 0.1, [2, 1])
+            self.assertEqual(beginning_from_line(line), (dict(options), 1e9 + 0.1, [2, 1]))
 
 
 class BeginningTests(SynchronousTestCase):
@@ -752,7 +752,7 @@ class BeginningTests(SynchronousTestCase):
             )
         self.addCleanup(worker.communicate)
         self.addCleanup(worker.kill)
-        worker.stdin.write(beginning_to_line(options, lead_s) + ASK)
+        worker.stdin.write(beginning_to_line(options, lead_s, [1]) + ASK)
         worker.stdin.flush()
         answers: list[bytes] = []
 
