@@ -7,7 +7,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from evcharge.storage import StorageError, StorageUnavailable, UnknownStation, UnknownUser
-from evcharge.storage import files as files_module
+from evcharge.storage.durable import Folder, Unsettled
 from evcharge.storage.files import CARS, PAYMENTS, STATIONS, FileStorage
 from evcharge.testing import NOON
 from tests.operations import (
@@ -252,20 +252,20 @@ class FileStorageTests(SynchronousTestCase):
         add_user(storage, a_user())
         before = available(storage)
 
-        def full(path: Path, content: bytes) -> None:
+        def full(folder: Folder, name: str, content: bytes) -> None:
             raise OSError(28, "No space left on device")
 
-        with_space = files_module.write_file
-        self.patch(files_module, "write_file", full)
+        with_space = Folder.replace
+        self.patch(Folder, "replace", full)
         self.assertRaises(StorageUnavailable, take_slot, storage, a_session())
         self.assertRaises(StorageUnavailable, add_user, storage, a_user("u2"))
-        self.patch(files_module, "write_file", with_space)
+        self.patch(Folder, "replace", with_space)
         self.assertEqual(available(storage), before)
         self.assertRaises(UnknownUser, find_user, storage, "u2")
         take_slot(storage, a_session())
-        self.patch(files_module, "write_file", full)
+        self.patch(Folder, "replace", full)
         self.assertRaises(StorageUnavailable, sweep, storage, NOON + 60, 0)
-        self.patch(files_module, "write_file", with_space)
+        self.patch(Folder, "replace", with_space)
         self.assertEqual(sweep(storage, NOON + 60, 0).freed, 1)
 
     def test_flush_fails(self) -> None:
@@ -274,14 +274,14 @@ class FileStorageTests(SynchronousTestCase):
         add_user(storage, a_user())
         before = available(storage)
 
-        def fails(folder: Path) -> None:
-            raise OSError(5, "Input/output error")
+        def fails(folder: Folder) -> None:
+            raise Unsettled(5, "Input/output error")
 
-        works = files_module._sync_folder
-        self.patch(files_module, "_sync_folder", fails)
+        works = Folder.flush
+        self.patch(Folder, "flush", fails)
         self.assertRaises(StorageUnavailable, take_slot, storage, a_session())
         self.assertRaises(StorageUnavailable, add_user, storage, a_user("u2"))
-        self.patch(files_module, "_sync_folder", works)
+        self.patch(Folder, "flush", works)
         end_journey(storage, "u1")
         storage = self.again(storage)
         self.assertEqual((available(storage), storage.users()), (before, ()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
@@ -42,13 +43,14 @@ def to_write(
     """
     files: list[tuple[Path, bytes]] = []
     path = directory / CARS
-    if not path.exists():
+    # A link that leads nowhere just now is no missing file.
+    if not os.path.lexists(path):
         files.append((path, shipped(CARS) if cars is None else merge_car_models({}, cars)))
     elif cars is not None:
         there = parse_car_models(path.read_bytes(), str(path))
         files.append((path, merge_car_models(there, cars)))
     path = directory / STATIONS
-    if not path.exists():
+    if not os.path.lexists(path):
         content = shipped(STATIONS) if stations is None else merge_stations(None, stations)
         files.append((path, content))
     elif stations is not None:
@@ -58,7 +60,7 @@ def to_write(
 
 def read_rows(path: Path) -> StationRows:
     """The rows of a file that may be missing. DatasetError."""
-    if not path.exists():
+    if not os.path.lexists(path):
         return StationRows([], {}, {})
     return parse_stations(path.read_bytes(), str(path))
 

@@ -1,0 +1,166 @@
+"""A data directory: what its files are called, who owns it, and what they say of the slots."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from evcharge.datasets import DatasetError
+from evcharge.models.station import SlotTable, Station
+from evcharge.storage import StorageError, StorageUnavailable
+from evcharge.storage.durable import Folder, make_folder
+from evcharge.storage.lock import Lock
+from evcharge.storage.network_files import CARS, STATIONS
+from evcharge.storage.private import shown
+from evcharge.storage.records import LookUp, read_object, read_table, table_record
+from evcharge.utils.numbers import whole_number
+
+PAYMENTS = "payments.jsonl"
+LOCK = ".lock"
+DAMAGED = ".damaged"
+
+
+class DataDirectory:
+    """
+    The files of a data directory, for whoever owns it.
+
+    A user's id becomes the name of a file only where it is a key of the users in memory, or ours.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.root = Folder(path)
+        self.stations = Folder(path / "stations")
+        self.users = Folder(path / "users")
+        self._lock = Lock(path / LOCK, str(path))
+
+    # Owning
+
+    def own(self) -> None:
+        """
+        Take the directory for this process; the kernel frees it however the process ends.
+
+        :raise StorageError: another process has it, or it has other things.
+        :raise OSError: it cannot be made, or reached.
+        """
+        try:
+            make_folder(self.path)
+        except FileExistsError:
+            raise StorageError(f"{self.path}: is not a directory") from None
+        ours = {CARS, STATIONS, "stations", "users"}
+        there = names(self.path)
+        if any(not name.startswith(".") and name != "lost+found" for name in there) and not (
+            ours.intersection(there)
+        ):
+            raise StorageError(
+                f"{self.path}: is not a data directory of evcharge, and not empty; "
+                "name one that is, or a new one"
+            )
+        self._lock.acquire()
+
+    def hold(self) -> None:
+        """Hold its folders open, made where they are missing. OSError."""
+        self.root.open()
+        for folder in (self.stations, self.users):
+            make_folder(folder.path)
+            folder.open()
+
+    def release(self) -> None:
+        """Let go of it, as far as it was taken."""
+        for folder in (self.users, self.stations, self.root):
+            folder.close()
+        self._lock.release()
+
+    @contextlib.contextmanager
+    def explained(self) -> Iterator[None]:
+        """StorageError for whatever is wrong with the directory."""
+        try:
+            yield
+        except OSError as error:
+            where = Path(os.fsdecode(error.filename)) if error.filename else self.path
+            raise StorageError(f"{shown(where)}: {error.strerror or error}") from error
+        except DatasetError as error:
+            raise StorageError(str(error)) from error
+
+    # Names
+
+    def station_path(self, station_id: int) -> Path:
+        """Where a station's file is."""
+        return self.stations.path / station_file(station_id)
+
+    def user_path(self, user_id: str) -> Path:
+        """Where a user's file is."""
+        return self.users.path / user_file(user_id)
+
+    def station_id(self, name: str) -> int | None:
+        """Whose file this is, of those among the stations; None where it is no station's."""
+        number = whole_number(name.removeprefix("station_").removesuffix(".json"))
+        return number if number is not None and name == station_file(number) else None
+
+    # Reading
+
+    def read_tables(
+        self, stations: Mapping[int, Station], now: float, look_up: LookUp
+    ) -> tuple[dict[int, SlotTable], dict[int, str], set[int]]:
+        """
+        Read the slot tables.
+
+        :param now: seconds since the epoch, from when on a session lasts that says no end.
+        :return: those that can be read; of the others, what is wrong; and the ids of those whose
+            file does not say them right.
+        """
+        tables: dict[int, SlotTable] = {}
+        broken: dict[int, str] = {}
+        changed: set[int] = set()
+        for name in names(self.stations.path):
+            station_id = self.station_id(name)
+            if station_id is None:
+                continue
+            path = self.stations.path / name
+            try:
+                record = read_object(path)
+                table = read_table(record, station_id, stations.get(station_id), now, look_up)
+            except (ValueError, ArithmeticError, OSError) as error:
+                broken[station_id] = f"{path}: cannot be used: {error}"
+                continue
+            tables[station_id] = table
+            if table_record(table) != record:
+                changed.add(station_id)
+        return tables, broken, changed
+
+    def strange_stations(self) -> list[Path]:
+        """What has the name of a station's file, nearly."""
+        return [
+            self.stations.path / name
+            for name in names(self.stations.path)
+            if name.startswith("station_")
+            and name.endswith(".json")
+            and self.station_id(name) is None
+        ]
+
+
+def station_file(station_id: int) -> str:
+    """The name of a station's file."""
+    return f"station_{station_id}.json"
+
+
+def user_file(user_id: str) -> str:
+    """The name of a user's file."""
+    return f"{user_id}.json"
+
+
+def names(folder: Path) -> list[str]:
+    """What is in a folder that may be missing, in order. OSError: it cannot be read."""
+    # Never "nothing", where that is not known: what seems to be missing is made anew.
+    return sorted(os.listdir(folder)) if os.path.lexists(folder) else []
+
+
+@contextlib.contextmanager
+def unavailable(what: Path) -> Iterator[None]:
+    """StorageUnavailable for an OSError; names `what`."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageUnavailable(f"{shown(what)}: {error.strerror or error}") from error
