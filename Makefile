@@ -11,6 +11,7 @@ AUDIT ?=
 BIN = $(VENV)/bin
 PIP = $(BIN)/pip install --quiet --disable-pip-version-check
 PACKAGING = setup.cfg pyproject.toml
+COMMA = ,
 # One file for every Python from 3.10 on, and every machine.
 LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes \
     --upgrade --no-annotate --custom-compile-command 'make constraints'
@@ -33,30 +34,34 @@ help:
 	@echo "make clean     remove what the others made, but no data"
 
 $(VENV)/.made:
-	$(PYTHON) -m venv $(VENV)
+	@echo 'Making a Python environment in $(VENV)/'
+	@sh tools/environment.sh '$(PYTHON)' '$(VENV)'
 	@touch $@
+
+# What is installed, and pip's words for it. It takes a while, and pip says nothing meanwhile.
+define install
+	@echo 'Installing $(1) in $(VENV)/: once, about a minute'
+	@$(PIP) $(2)
+	@touch $@
+endef
 
 $(VENV)/.run: $(PACKAGING) $(VENV)/.made
-	$(PIP) -e .
-	@touch $@
+	$(call install,evcharge and what it needs,-e .)
 
 $(VENV)/.test: $(PACKAGING) $(VENV)/.made
-	$(PIP) -e '.[test]'
-	@touch $@
+	$(call install,what the tests need,-e '.[test]')
 
 $(VENV)/.lint: $(PACKAGING) $(VENV)/.made
-	$(PIP) -e '.[test,lint]'
-	@touch $@
+	$(call install,what style and types are checked with,-e '.[test$(COMMA)lint]')
 
 $(VENV)/.docs: $(PACKAGING) $(VENV)/.made
-	$(PIP) -e '.[docs,release]'
-	@touch $@
+	$(call install,what builds the documentation,-e '.[docs$(COMMA)release]')
 
 $(VENV)/.audit: $(VENV)/.made
-	$(PIP) pip-audit
-	@touch $@
+	$(call install,pip-audit,pip-audit)
 
 run: $(VENV)/.run
+	@echo 'Starting evcharge at port $(PORT), with its data in $(or $(STORAGE),$(DATA)); Ctrl-C ends it'
 	@exec $(BIN)/twistd --nodaemon --pidfile= evcharge --port '$(PORT)' --data '$(DATA)' \
 	    $(if $(STORAGE),--storage '$(STORAGE)')
 
