@@ -34,12 +34,11 @@ class SteadyClock(Service):
     """
     Seconds since the epoch that never jump and never go back.
 
-    Charging ends, and timers go off, by the server's time. Were it the system's clock, setting that
-    ahead would free slots which were paid for, and setting it back would stop all timers for as
-    long. So the server's time starts as the system's, goes by a steady source, and is steered
-    towards the system's: while they differ it goes up to a twentieth faster or slower, as adjtime
-    has it. An hour off is made up in twenty, and one that is taken back soon leaves next to
-    nothing.
+    Charging ends by the server's time. Were it the system's clock, setting that ahead would free
+    slots which were paid for. So the server's time starts as the system's, goes by a steady source,
+    and is steered towards the system's: while they differ it goes up to a twentieth faster or
+    slower, as adjtime has it. An hour off is made up in twenty, and one that is taken back soon
+    leaves next to nothing.
 
     :param wall: the system's clock, seconds since the epoch.
     :param steady: seconds since anything; they are never set.
@@ -104,10 +103,17 @@ class SteadyClock(Service):
             self.log.warn("The system's clock and the server's time agree again")
         self._was_off_s = off_s
 
-    def rule(self, reactor: IReactorTime) -> None:
-        """Have the reactor, its timers included, go by this time."""
-        # Calls that were scheduled before stay right: both have begun at the system's time.
-        reactor.seconds = self.seconds  # type: ignore[method-assign]
+    def keep_steady(self, reactor: IReactorTime) -> None:
+        """
+        Have the reactor's timers go by the steady source, and this clock by the reactor's timers.
+
+        By the system's clock, as Twisted has it, setting that back would stop all of them for as
+        long. They are not steered either: so they measure how long something takes. What
+        `reactor.seconds` says is good for nothing else.
+        """
+        # Calls that were scheduled before stay right, as the timers begin at the system's time.
+        steady, began = self._steady, self._wall() - self._steady()
+        reactor.seconds = lambda: steady() + began  # type: ignore[method-assign]
         self._reactor = reactor
 
     def startService(self) -> None:

@@ -102,6 +102,8 @@ class Controller:
     :param verbose: whether to log a line for each request.
     :param answered: called with the type, the code and the seconds it took, for each request.
     :param guards: by message type; may refuse a request, or take note of its reply.
+    :param seconds: a clock that nobody sets, by which it is measured how long a request took; by
+        default the present will do.
     """
 
     log = Logger()
@@ -114,8 +116,10 @@ class Controller:
         verbose: bool = False,
         guards: Mapping[str, Guard] = NO_GUARDS,
         answered: Callable[[str, int, float], None] | None = None,
+        seconds: Callable[[], float] | None = None,
     ) -> None:
         self._answered = answered
+        self._seconds = now if seconds is None else seconds
         self._handlers = handlers
         self._guards = guards
         self._now = now
@@ -138,7 +142,7 @@ class Controller:
         if self._answered is None:
             request = decode(line)
         else:
-            began = self._now()
+            began = self._seconds()
             request = decode(line)
             request.began = began
         if request.failure is not None:
@@ -164,7 +168,7 @@ class Controller:
     def refuse(self, outcome: Outcome, line: bytes | None = None) -> bytes:
         """The reply to a line that is not carried out, or to one who is not even listened to."""
         request = Request() if line is None else decode(line)
-        request.began = self._now()
+        request.began = self._seconds()
         return self._failed(Failure(RequestFailed(outcome)), request)
 
     def _done(self, reply: Reply, request: Request) -> bytes:
@@ -207,13 +211,12 @@ class Controller:
     def _encode(
         self, request: Request, outcome: Outcome, message: str, data: Mapping[str, Any]
     ) -> bytes:
-        now = self._now()
         if self._answered is not None:
             kind = request.type
             if kind not in self._handlers and kind != UNREADABLE_TYPE:
                 # What a client makes up is no label.
                 kind = UNKNOWN
-            self._answered(kind, outcome.code, now - request.began)
+            self._answered(kind, outcome.code, self._seconds() - request.began)
         if self._verbose:
             user_id = request.data.get("user_id")
             self.log.info(
@@ -224,4 +227,4 @@ class Controller:
                 user=f"…{ending(user_id)!r}" if isinstance(user_id, str) and user_id else "-",
                 asked_for=True,
             )
-        return encode(request.type, data, outcome.code, message, iso_utc(now), request.id)
+        return encode(request.type, data, outcome.code, message, iso_utc(self._now()), request.id)

@@ -21,7 +21,8 @@ class StationMonitor(Service):
     Sweeps the storage.
 
     :param perform: carries out the storage's operations.
-    :param clock: its `seconds` are seconds since the epoch.
+    :param clock: whose timers have it sweep.
+    :param now: the present, seconds since the epoch.
     :param interval: seconds between two sweeps.
     :param user_ttl: seconds after which a user who never paid is removed.
     :param swept: called when a sweep has ended, with the seconds it took and its result; None: it
@@ -35,6 +36,7 @@ class StationMonitor(Service):
         self,
         perform: Perform,
         clock: IReactorTime,
+        now: Callable[[], float],
         interval: float,
         user_ttl: float,
         swept: Callable[[float, SweepResult | None], None] = lambda seconds, result: None,
@@ -43,6 +45,7 @@ class StationMonitor(Service):
         self._began = 0.0
         self._perform = perform
         self._clock = clock
+        self._now = now
         self._interval = interval
         self._user_ttl = user_ttl
         self._loop: LoopingCall | None = None
@@ -76,7 +79,8 @@ class StationMonitor(Service):
         done.addCallback(self._ended)
 
     def _once(self) -> Deferred[None]:
-        now = self._began = self._clock.seconds()
+        self._began = self._clock.seconds()
+        now = self._now()
         sweep: Deferred[Any] = maybeDeferred(self._perform, Sweep(now, now - self._user_ttl))
         done: Deferred[None] = sweep.addCallback(self._swept)
         return done

@@ -134,7 +134,8 @@ class Server(MultiService):
     storage, which no one uses any more.
 
     :param storage: not open yet.
-    :param clock: by which `reactor` goes.
+    :param reactor: its timers go by steady seconds.
+    :param clock: says what time it is.
     :param endpoints: where drivers come: one for each of :func:`evcharge.ports.listening_at`.
     """
 
@@ -150,7 +151,7 @@ class Server(MultiService):
     ) -> None:
         super().__init__()
         clock.setServiceParent(self)
-        now = reactor.seconds
+        now = clock.seconds
         metrics = Metrics(REASONS)
         self._options = options
         self._reactor = reactor
@@ -175,6 +176,7 @@ class Server(MultiService):
             gatehouse.around,
             # What costs each request something is done only where it can be asked for.
             None if options["http-port"] is None else metrics.answered,
+            reactor.seconds,
         )
         factory = DriverFactory(
             gatehouse.dispatch(controller),
@@ -196,7 +198,7 @@ class Server(MultiService):
             # Only then, as it is big.
             from evcharge.tls import CertificateService, TLSFactory
 
-            certificate = self._certificate = CertificateService(options, reactor)
+            certificate = self._certificate = CertificateService(options, reactor, now)
             certificate.setServiceParent(self)
             inner = TLSFactory(certificate, factory, reactor, gatehouse.on_refused)
             ways_in.append(layers(inner, None))
@@ -219,7 +221,12 @@ class Server(MultiService):
             self._storage_service,
             thread,
             StationMonitor(
-                perform, reactor, options["sweep-interval"], options["user-ttl"], metrics.swept
+                perform,
+                reactor,
+                now,
+                options["sweep-interval"],
+                options["user-ttl"],
+                metrics.swept,
             ),
             gatehouse,
             self._drivers,
@@ -316,7 +323,7 @@ def makeService(options: Options) -> Service:
 
     hide_passwords(without_password)
     clock = SteadyClock()
-    clock.rule(reactor)
+    clock.keep_steady(reactor)
     endpoints = [endpoint(reactor, port) for port in listening_at(options).values()]
     server: Server | Workers
     if options["workers"] > 1:

@@ -132,7 +132,9 @@ class MemoryServer:
         self.accepts = self.gatehouse.admission(self.factory, self.controller)
         self.gatehouse.watch(self.factory.connections)
         self.gatehouse.startService()
-        self.monitor = StationMonitor(perform, self.clock, sweep_interval, user_ttl)
+        self.monitor = StationMonitor(
+            perform, self.clock, self.clock.seconds, sweep_interval, user_ttl
+        )
         self.monitor.startService()
 
     def connect(self, host: str = "127.0.0.1") -> tuple[DriverProtocol, MemoryTransport]:

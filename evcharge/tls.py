@@ -51,6 +51,7 @@ class CertificateService(Service):
     The certificate of new connections: read at the start, and again on SIGHUP.
 
     :param options: of `twistd evcharge`.
+    :param now: the present, seconds since the epoch.
     :param on_read_again: called when it has been read again.
     """
 
@@ -61,12 +62,14 @@ class CertificateService(Service):
         self,
         options: Mapping[str, Any],
         reactor: Any,
+        now: Callable[[], float],
         on_read_again: Callable[[], None] = lambda: None,
     ) -> None:
         self._on_read_again = on_read_again
         self._certificate: str = options["tls-certificate"]
         self._key: str = options["tls-key"]
         self._reactor = reactor
+        self._now = now
         self._context: SSL.Context | None = None
         self._before: Any = None
         """Who cared for SIGHUP before we did."""
@@ -147,9 +150,7 @@ class CertificateService(Service):
     def _tell(self, certificate: x509.Certificate) -> None:
         """Log which certificate there is, and whether it will do for a while."""
         ends = certificate.not_valid_after_utc
-        left_s = (
-            ends - datetime.fromtimestamp(self._reactor.seconds(), timezone.utc)
-        ).total_seconds()
+        left_s = (ends - datetime.fromtimestamp(self._now(), timezone.utc)).total_seconds()
         told = {
             "subject": certificate.subject.rfc4514_string() or "no name",
             "ends": ends.isoformat(),

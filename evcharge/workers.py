@@ -132,7 +132,9 @@ class Workers(MultiService):
         if options["tls-port"] is not None:
             from evcharge.tls import CertificateService
 
-            self._certificate = CertificateService(options, reactor, self._read_again)
+            self._certificate = CertificateService(
+                options, reactor, clock.seconds, self._read_again
+            )
         self.watch: Watched | None = None
         """Where somebody may ask: what they are told."""
         if options["http-port"] is not None:
@@ -163,7 +165,7 @@ class Workers(MultiService):
                 self._certificate.startService()
             # Alone, for once: mistakes are told here, and the workers find everything made.
             storage = self._location.storage()
-            summary = storage.open(self._reactor.seconds())
+            summary = storage.open(self._clock.seconds())
             storage.close()
             self._hold()
         self.log.info(
@@ -512,7 +514,7 @@ def main() -> None:
     globalLogBeginner.beginLoggingTo([throttle])
     options, lead_s, sockets = beginning_from_line(line)
     clock = SteadyClock(lead_s=lead_s)
-    clock.rule(reactor)
+    clock.keep_steady(reactor)
     descriptors = count(SOCKET)
     endpoints = [
         InheritedEndpoint(reactor, list(islice(descriptors, number))) for number in sockets

@@ -437,7 +437,7 @@ class MemoryTests(SynchronousTestCase):
         certificate, key = make_certificate(Path(self.mktemp()))
         self.clock = Clock()
         self.service = CertificateService(
-            {"tls-certificate": certificate, "tls-key": key}, self.clock
+            {"tls-certificate": certificate, "tls-key": key}, self.clock, self.clock.seconds
         )
         self.service.read()
 
