@@ -1,7 +1,9 @@
 """The storage's operations, one at a time and blocking, and records to try them with."""
 
+import contextlib
 from collections.abc import Sequence
 from decimal import Decimal
+from typing import Any
 
 from evcharge.models.electric_car import CarModel, ElectricCar
 from evcharge.models.station import ChargingSession, StationState
@@ -11,12 +13,14 @@ from evcharge.storage import (
     EndJourney,
     FindUser,
     ListStations,
+    Operation,
     Storage,
     Sweep,
     SweepResult,
     TakeSlot,
     carry_out,
 )
+from evcharge.storage.group_commit import TryAgain
 from evcharge.testing import NOON
 
 MODEL = CarModel("Tesla", "Model 3", 50.0, 0.153, 225.0)
@@ -70,6 +74,13 @@ def end_journey(storage: Storage, user_id: str) -> None:
 
 def sweep(storage: Storage, now: float, logged_in_before: float) -> SweepResult:
     return carry_out(storage, Sweep(now, logged_in_before))
+
+
+def until_done(storage: Storage, operation: Operation[Any]) -> Any:
+    """What an operation results in, tried again where it is to be, as group commit does."""
+    while True:
+        with contextlib.suppress(TryAgain):
+            return storage.execute([operation])[0]
 
 
 def user_ids(storage: Storage) -> list[str]:

@@ -10,6 +10,7 @@ import functools
 import importlib.util
 import os
 import pwd
+import shlex
 import shutil
 import signal
 import socket
@@ -66,11 +67,16 @@ class Postgres:
         """Where to find a database by the Unix socket, without a password."""
         return f"postgresql://{self.user}@/{database}?host={self.socket_folder}&port={self.port}"
 
-    def create_database(self) -> str:
+    def create_database(self, encoding: str = "UTF8") -> str:
         """Make a fresh database and return its name."""
         name = f"test_{uuid.uuid4().hex[:12]}"
-        self._ask(f"create database {name}")
+        self._ask(f"create database {name} encoding '{encoding}' locale 'C' template template0")
         return name
+
+    def run(self, command: str) -> None:
+        """Run a command line of one of PostgreSQL's own programs, which is given the password."""
+        program, *arguments = shlex.split(command)
+        self._run(self._binaries / program, *arguments, PGPASSWORD=self.password)
 
     def start(self) -> None:
         """Start the server, unless it runs, and wait until it answers."""
@@ -141,11 +147,26 @@ class Postgres:
         """Start a hot standby; from now on, each commit here waits until it is there as well."""
         standby = Postgres(durable=self._durable, primary=self)
         name = standby.socket_folder.name
-        self._ask(f"alter system set synchronous_standby_names = '\"{name}\"'")
-        self._ask("select pg_reload_conf()")
+        self.wait_for_standby(name)
         state = f"select sync_state from pg_stat_replication where application_name = '{name}'"
         self._wait("replicate", lambda: self._ask(state) == "sync")
         return standby
+
+    def wait_for_standby(self, name: str) -> None:
+        """From now on, each commit waits for the standby of this name; for none, where it is ""."""
+        setting = f'"{name}"' if name else ""
+        self._ask(f"alter system set synchronous_standby_names = '{setting}'")
+        self._ask("select pg_reload_conf()")
+        shown = "select current_setting('synchronous_standby_names')"
+        self._wait("read its settings", lambda: self._ask(shown) == setting)
+
+    def waiting(self) -> set[tuple[int, Any]]:
+        """The transactions whose commit waits for a standby: process and begin of each."""
+        found = self._ask(
+            "select array_agg(pid || ' ' || xact_start) from pg_stat_activity "
+            "where wait_event = 'SyncRep'"
+        )
+        return {(int(one.split()[0]), one) for one in found or ()}
 
     def promote(self) -> None:
         """Make a primary of this standby."""
@@ -217,8 +238,9 @@ class Postgres:
         log = self._log.read_text(errors="replace") if self._log.exists() else ""
         return RuntimeError(f"PostgreSQL {what}; the end of its log:\n{log[-2000:]}")
 
-    def _run(self, *command: str | Path) -> None:
+    def _run(self, *command: str | Path, **variables: str) -> None:
         surroundings = self._surroundings()
+        surroundings["env"].update(variables)
         done = subprocess.run(command, capture_output=True, timeout=PATIENCE, **surroundings)
         if done.returncode:
             raise RuntimeError(f"{command[0]} failed:\n{done.stderr.decode(errors='replace')}")

@@ -4,11 +4,17 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from evcharge.models.station import ChargingSession
+from evcharge.storage import AddUser, EndJourney, Storage, TakeSlot, UnknownUser
+from evcharge.storage.group_commit import TryAgain
+from evcharge.storage.urls import parse
+from evcharge.testing import NOON
 from tests import postgres
+from tests.operations import a_session, a_user, find_user, take, until_done
 from tests.test_server import Client, Server, ServerTestCase
 
 ANSWERED_S = 2.0
@@ -188,6 +194,95 @@ class FailoverTests(PostgresServerTestCase):
             station, receipt = paid.split()
             reply = client.request("PAYMENT", user_id=user, id_station=station, confirmation=True)
             self.assertEqual(reply["data"].get("receipt_id"), receipt, reply)
+
+
+class StandbyTests(PostgresServerTestCase):
+    """A standby that each commit waits for is not there: nobody is told what it may not have."""
+
+    def setUp(self) -> None:
+        self.primary = postgres.Postgres()
+        self.addCleanup(self.primary.close)
+        self.url = self.primary.url(self.primary.create_database())
+
+    def opened(self) -> Storage:
+        storage = parse(self.url, "").storage()
+        storage.open(NOON)
+        self.addCleanup(storage.close)
+        return storage
+
+    def waits(self, done: Future, *, but: set) -> set:
+        """The transaction that comes to wait for the standby, other than those of `but`."""
+        self.until(20, lambda: done.done() or bool(self.primary.waiting() - but))
+        self.assertFalse(done.done(), done)
+        return self.primary.waiting() - but
+
+    def cut(self, how: str, waiting: set) -> None:
+        for pid, _ in waiting:
+            self.primary._ask(f"select {how}({pid})")
+
+    def test_tried_again(self) -> None:
+        """What is tried again after its commit was not confirmed waits as it did the first time."""
+        storage = self.opened()
+        # The one says that the commit was a success, the other one says nothing.
+        for how in ("pg_cancel_backend", "pg_terminate_backend"):
+            user = a_user(how)
+            for operation in (AddUser(user), take(a_session(how)), EndJourney(how)):
+                self.primary.wait_for_standby("nowhere")
+                with ThreadPoolExecutor(1) as thread:
+                    done = thread.submit(until_done, storage, operation)
+                    try:
+                        first = self.waits(done, but=set())
+                        self.cut(how, first)
+                        self.waits(done, but=first)
+                    finally:
+                        self.primary.wait_for_standby("")
+                    self.assertNotIsInstance(done.result(20), Exception)
+
+    def test_asked_elsewhere(self) -> None:
+        """Nor is another server's client told what the first commit did."""
+        storage, other = self.opened(), self.opened()
+        for operation, outcome in (
+            (AddUser(a_user()), type(None)),
+            (take(a_session()), ChargingSession),
+            (EndJourney("u1"), UnknownUser),
+            (TakeSlot("u1", "999", lambda user, station: a_session()), UnknownUser),
+        ):
+            self.primary.wait_for_standby("nowhere")
+            with ThreadPoolExecutor(2) as threads:
+                try:
+                    first = threads.submit(storage.execute, [operation])
+                    self.cut("pg_terminate_backend", self.waits(first, but=set()))
+                    self.assertRaises(TryAgain, first.result, 20)
+                    self.assertEqual(self.primary.waiting(), set())
+                    done = threads.submit(until_done, other, operation)
+                    self.waits(done, but=set())
+                finally:
+                    self.primary.wait_for_standby("")
+                self.assertIsInstance(done.result(20), outcome)
+
+    def test_stopped(self) -> None:
+        """A LOGIN is not answered while the standby is down, and is there when it takes over."""
+        standby = self.primary.standby()
+        self.addCleanup(standby.close)
+        client = self.client(self.serve(self.url))
+        self.login(client)
+        standby.stop()
+        with ThreadPoolExecutor(1) as thread:
+            login = {"user_name": "B", "selected_car": "Tesla Model 3", "battery_car": 4}
+            done = thread.submit(timed, client, "LOGIN", **login)
+            self.cut("pg_terminate_backend", self.waits(done, but=set()))
+            code, seconds = done.result(20)
+        self.assertEqual(code, 503)
+        self.assertLess(seconds, ANSWERED_S)
+        standby.start()
+        self.until(BACK_S, lambda: timed(client, "LOGIN", **login)[0] == 200)
+        user = self.login(client)
+        self.primary.kill()
+        standby.promote()
+        ours = parse(standby.url(self.url.rpartition("/")[2]), "").storage()
+        ours.open(NOON)
+        self.addCleanup(ours.close)
+        self.assertEqual(find_user(ours, user).user_name, "Ana")
 
 
 class ManyServersTests(PostgresServerTestCase):

@@ -50,6 +50,7 @@ from tests.operations import (
     sweep,
     take,
     take_slot,
+    until_done,
     user_ids,
 )
 
@@ -593,18 +594,10 @@ def _hammer(url: str, worker: int, start: Any, results: Any) -> None:
     for number in range(15):
         user_id = f"{worker}-{number}"
         for operation in (AddUser(a_user(user_id)), take(a_session(user_id))):
-            result = _until_done(storage, operation)
+            result = until_done(storage, operation)
             won += isinstance(operation, TakeSlot) and not isinstance(result, Exception)
     results.put(won)
     storage.close()
-
-
-def _until_done(storage: Storage, operation: Any) -> Any:
-    while True:
-        try:
-            return storage.execute([operation])[0]
-        except TryAgain:
-            continue
 
 
 class ProcessesTests(SynchronousTestCase):

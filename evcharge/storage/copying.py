@@ -14,6 +14,7 @@ from sqlalchemy.exc import DBAPIError
 from evcharge.storage import StorageError, schema
 from evcharge.storage.contents import Contents, Payment, StationRecord
 from evcharge.storage.databases import Database, first_line
+from evcharge.storage.group_commit import TryAgain
 from evcharge.storage.rows import (
     car_row,
     payment_row,
@@ -38,22 +39,25 @@ def explained(database: Database) -> Iterator[None]:
         yield
     except DBAPIError as error:
         raise StorageError(f"{database.name}: {first_line(error)}") from None
+    except TryAgain as error:
+        raise StorageError(str(error)) from None
 
 
-def prepare(connection: Connection, name: str) -> None:
+def prepare(database: Database, connection: Connection) -> None:
     """
     Bring the schema up to date.
 
-    :param name: of the database, for messages.
-    :raise StorageError: another program, or a newer evcharge, made its tables.
+    :raise StorageError: another program, or a newer evcharge, made its tables; or the database
+        cannot keep every text.
     """
+    database.check(connection)
     if schema.version(connection) == schema.HEAD:
         return
     try:
         schema.upgrade(connection)
     except schema.NewerSchema as error:
         raise StorageError(
-            f"{name}: was made by a newer evcharge, or by another program ({error})"
+            f"{database.name}: was made by a newer evcharge, or by another program ({error})"
         ) from None
 
 
@@ -78,6 +82,7 @@ def read(database: Database) -> Iterator[Contents]:
 
 
 def _contents(database: Database, connection: Connection) -> Contents:
+    database.check(connection)
     version = schema.version(connection)
     if version is None:
         raise StorageError(f"{database.name}: has no tables of evcharge")
@@ -140,7 +145,7 @@ def write(database: Database, contents: Contents) -> None:
         database.acquire()
         try:
             with database.begin(write=True) as connection:
-                prepare(connection, database.name)
+                prepare(database, connection)
                 _write(database, connection, contents)
         finally:
             database.release()

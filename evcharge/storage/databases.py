@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -42,6 +43,9 @@ class Database(Protocol):
     changes the database, so that its memory is true."""
 
     dialect: Dialect
+    replicated: bool
+    """Whether a commit may have to wait for another machine. One that writes nothing does not wait,
+    though it may have seen what is not there yet."""
 
     def acquire(self) -> None:
         """Own the database, as far as its kind wants it. StorageError: another process does."""
@@ -51,6 +55,9 @@ class Database(Protocol):
 
     def begin(self, write: bool) -> contextlib.AbstractContextManager[Connection]:
         """A transaction, committed at the end of the block, or rolled back where it raises."""
+
+    def check(self, connection: Connection) -> None:
+        """StorageError: the database cannot keep every text that a driver may send."""
 
     def insert_new(self, table: Table) -> Insert:
         """An INSERT that passes over rows whose key is there."""
@@ -86,8 +93,8 @@ class ManyRows:
         ]
         """For the columns whose values the driver does not know."""
 
-    def execute(self, connection: Connection, rows: Iterable[dict[str, Any]]) -> None:
-        """Carry it out with `rows`, by column or parameter."""
+    def execute(self, connection: Connection, rows: Iterable[dict[str, Any]]) -> int:
+        """Carry it out with `rows`, by column or parameter; how many rows of the table it took."""
         rows = list(rows)
         for name, convert in self._converters:
             for row in rows:
@@ -96,7 +103,7 @@ class ManyRows:
         if self._order is not None:
             order = self._order
             parameters = [tuple([row[name] for name in order]) for row in rows]
-        connection.exec_driver_sql(self._sql, parameters)
+        return connection.exec_driver_sql(self._sql, parameters).rowcount
 
 
 class Sqlite:
@@ -109,6 +116,7 @@ class Sqlite:
 
     log = Logger()
     patience_s = 30.0
+    replicated = False
 
     def __init__(self, path: Path, shared: bool = False) -> None:
         self.name = str(path)
@@ -165,6 +173,9 @@ class Sqlite:
         with options as connection, connection.begin():
             yield connection
 
+    def check(self, connection: Connection) -> None:
+        """Each of its encodings is one of Unicode's."""
+
     def insert_new(self, table: Table) -> Insert:
         return sqlite.insert(table).on_conflict_do_nothing()
 
@@ -183,6 +194,7 @@ class Sqlite:
 
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
 _SERIALIZATION = ("40001", "40P01", "55P03")
+_CANCELLED = ("57014",)
 _GONE = ("08", "57P", "25006")
 _NO_ROOM = ("53", "58")
 
@@ -197,6 +209,7 @@ class Postgres:
     # Whoever asks is answered within two seconds, also where the database is gone.
     patience_s = 1.5
     states_age_s: float | None = 0.5
+    replicated = True
 
     DEFAULTS: Mapping[str, str | int] = {
         "connect_timeout": 2,
@@ -207,21 +220,30 @@ class Postgres:
         "keepalives_interval": 2,
         "keepalives_count": 3,
     }
+    OURS: Mapping[str, str] = {
+        # Whatever the environment, the role or the URL say: text is any Unicode.
+        "client_encoding": "utf8",
+    }
 
     def __init__(self, parameters: Mapping[str, Any]) -> None:
         # psycopg is an extra: who does without PostgreSQL need not have it.
         import psycopg
 
         self._psycopg = psycopg
-        self._parameters = {**self.DEFAULTS, **parameters}
+        self._parameters = {**self.DEFAULTS, **parameters, **self.OURS}
         hosts = str(parameters.get("host") or parameters.get("hostaddr") or "the local socket")
         self.name = f"PostgreSQL database {parameters.get('dbname') or ''} on {hosts}"
         self._connection: Any = None
+        self._unconfirmed = False
+        """Whether the commit that was the last one did not wait for the standby to its end."""
         self._engine = create_engine(
             "postgresql+psycopg://",
             creator=self._connect,
             pool_size=1,
             max_overflow=1,
+            # Slots are counted when their station is locked, so by what others have committed
+            # since the transaction began: a stricter level would count as of its beginning.
+            isolation_level="READ COMMITTED",
             # They are users' ids, which no log may have.
             hide_parameters=True,
         )
@@ -231,7 +253,14 @@ class Postgres:
         # Statements are not prepared: a pooler between us and the server may give each
         # transaction to another session.
         self._connection = self._psycopg.connect(prepare_threshold=None, **self._parameters)
+        self._connection.add_notice_handler(self._noticed)
         return self._connection
+
+    def _noticed(self, notice: Any) -> None:
+        # By the function in PostgreSQL's source, as the text may be in any language: a statement
+        # was cancelled, or took longer than the role may, while it waited for the standby.
+        if notice.source_function == "SyncRepWaitForLSN":
+            self._unconfirmed = True
 
     def acquire(self) -> None:
         """Nothing to own: the database itself keeps its users apart."""
@@ -241,8 +270,32 @@ class Postgres:
 
     @contextlib.contextmanager
     def begin(self, write: bool) -> Iterator[Connection]:
+        self._unconfirmed = False
         with self._engine.begin() as connection:
             yield connection
+        if self._unconfirmed:
+            # A success, says PostgreSQL; what is there may be lost with this machine.
+            raise TryAgain(f"{self.name}: its standby has not confirmed a commit")
+
+    def check(self, connection: Connection) -> None:
+        info: Any = connection.connection.driver_connection.info  # type: ignore[union-attr]
+        encoding = info.parameter_status("server_encoding")
+        if encoding in (None, "UTF8"):
+            return
+        where = [("--host", info.host), ("--port", info.port), ("--username", info.user)]
+        command = shlex.join(
+            [
+                "createdb",
+                *(f"{option}={value}" for option, value in where if value),
+                # Of the C locale, as another one may want an encoding of its own.
+                *("--encoding=UTF8", "--locale=C", "--template=template0"),
+                f"{info.dbname}_utf8",
+            ]
+        )
+        raise StorageError(
+            f"{self.name}: its encoding {encoding} cannot hold every name that a driver may have; "
+            f"make a database that can: {command}"
+        )
 
     def insert_new(self, table: Table) -> Insert:
         return postgresql.insert(table).on_conflict_do_nothing()
@@ -250,7 +303,7 @@ class Postgres:
     def meaning(self, error: DBAPIError) -> Exception:
         code = getattr(error.orig, "sqlstate", None) or ""
         text = f"{self.name}: {first_line(error)}"
-        if code.startswith(_SERIALIZATION):
+        if code.startswith((*_SERIALIZATION, *_CANCELLED)):
             return TryAgain(text)
         lost = not code and isinstance(error.orig, self._psycopg.OperationalError)
         if lost or error.connection_invalidated or code.startswith(_GONE):

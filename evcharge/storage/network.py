@@ -22,6 +22,8 @@ _sessions, _stations = schema.sessions.c, schema.stations.c
 COUNT_SESSIONS = select(
     _sessions.station_id, func.count(), func.min(_sessions.estimated_timestamp)
 ).group_by(_sessions.station_id)
+LOCK_NETWORK = select(schema.network.c.id).with_for_update(read=True, key_share=True)
+"""Holds up nobody, and is written down."""
 COUNT_SOME_SESSIONS = COUNT_SESSIONS.where(_sessions.station_id.in_(_ids))
 
 

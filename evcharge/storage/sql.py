@@ -42,7 +42,8 @@ from evcharge.storage import (
 )
 from evcharge.storage.contents import Contents, Payment
 from evcharge.storage.databases import Database, ManyRows
-from evcharge.storage.network import COUNT_SOME_SESSIONS, Network
+from evcharge.storage.group_commit import TryAgain
+from evcharge.storage.network import COUNT_SOME_SESSIONS, LOCK_NETWORK, Network
 from evcharge.storage.rows import (
     payment_row,
     session_of,
@@ -93,6 +94,9 @@ class _Batch:
     """Sessions that took a slot."""
     gone: set[str] = attrs.field(factory=set)
     """Users who were removed, from the slots that they held too."""
+    written: bool = False
+    """Whether a row was changed or locked: then its commit is, in the end, durable with all that
+    was committed before it."""
     changed: set[int] = attrs.field(factory=set)
     """Stations whose slots have changed."""
     network: Network | None = None
@@ -157,7 +161,7 @@ class SqlStorage:
     def open(self, now: float) -> Summary:
         self._database.acquire()
         try:
-            with contextlib.suppress(DBAPIError):
+            with contextlib.suppress(DBAPIError, TryAgain):
                 return self._open()
             # Another process may have been making the same tables: then they are there now.
             with copying.explained(self._database):
@@ -168,7 +172,7 @@ class SqlStorage:
 
     def _open(self) -> Summary:
         with self._database.begin(write=True) as connection:
-            copying.prepare(connection, self._database.name)
+            copying.prepare(self._database, connection)
             network.fill(connection, self._more_cars, self._more_stations)
             batch = _Batch(self._monotonic(), [], all_states=True)
             batch.network = network.read(connection, self._network.version)
@@ -234,7 +238,7 @@ class SqlStorage:
         if taken or ended:
             # All of them before any station: see the head of this module.
             ids = {op.user_id for _, op in taken} | {op.user_id for _, op in ended}
-            users = self._users_to_change(connection, ids)
+            users = self._users_to_change(batch, connection, ids)
             held = self._sessions_of(connection, ids)
             if taken:
                 self._take_slots(batch, connection, taken, users, held)
@@ -243,6 +247,11 @@ class SqlStorage:
         for place, operation in swept:
             # The last to lock anything, and it waits for nothing: it cannot be part of a ring.
             batch.results[place] = self._sweep(batch, connection, operation)
+        if (added or taken or ended) and not batch.written and self._database.replicated:
+            # What these are told is what an earlier commit has left, such as one that was tried
+            # before and whose end was not seen. The standby may not have that yet, and the commit
+            # of a transaction that has nothing to write would not wait for it.
+            connection.execute(LOCK_NETWORK)
         if self._alone:
             return
         if batch.of(ListStations):
@@ -253,7 +262,7 @@ class SqlStorage:
             batch.states = network.states(connection, self._network, batch.changed)
 
     def _add_users(self, batch: _Batch, connection: Connection, users: Sequence[User]) -> None:
-        self._insert_users.execute(connection, map(user_row, users))
+        batch.written |= self._insert_users.execute(connection, map(user_row, users)) > 0
         for user in users:
             batch.users[user.user_id] = user
 
@@ -274,7 +283,8 @@ class SqlStorage:
         users: dict[str, User],
         held: dict[str, ChargingSession],
     ) -> None:
-        stations, free = self._stations_locked(connection, {op.station_id for _, op in taken})
+        wanted = {operation.station_id for _, operation in taken}
+        stations, free = self._stations_locked(batch, connection, wanted)
         for place, operation in taken:
             try:
                 session = _decide(operation, users, held, stations, free)
@@ -298,7 +308,7 @@ class SqlStorage:
             )
 
     def _stations_locked(
-        self, connection: Connection, wanted: set[str]
+        self, batch: _Batch, connection: Connection, wanted: set[str]
     ) -> tuple[dict[str, Station], dict[int, int]]:
         """Those of the stations that are in service, by id as text; their free slots, by id."""
         ids = [int(text) for text in wanted if len(text) < 10 and text.isascii() and text.isdigit()]
@@ -309,6 +319,7 @@ class SqlStorage:
                 {number: self._slots[number].available_slots for number in ids if number in known},
             )
         rows = connection.execute(LOCK_STATIONS, {"ids": ids}).all()
+        batch.written |= bool(rows)
         # Counted by a statement of its own, begun with the stations locked: it sees every session.
         taken = {row[0]: row[1] for row in connection.execute(COUNT_SOME_SESSIONS, {"ids": ids})}
         return (
@@ -316,14 +327,17 @@ class SqlStorage:
             {row.station_id: row.max_slots - taken.get(row.station_id, 0) for row in rows},
         )
 
-    def _users_to_change(self, connection: Connection, ids: set[str]) -> dict[str, User]:
+    def _users_to_change(
+        self, batch: _Batch, connection: Connection, ids: set[str]
+    ) -> dict[str, User]:
         """Those of the users who are there, locked."""
         known = {user_id: self._users[user_id] for user_id in ids & self._users.keys()}
         missing = ids - known.keys()
         if not missing:
             return known
-        rows = connection.execute(LOCK_USERS, {"ids": list(missing)})
-        return known | _by_id(user_of, rows)
+        found = _by_id(user_of, connection.execute(LOCK_USERS, {"ids": list(missing)}))
+        batch.written |= bool(found)
+        return known | found
 
     def _sessions_of(self, connection: Connection, ids: set[str]) -> dict[str, ChargingSession]:
         """The sessions of users."""
