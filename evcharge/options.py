@@ -256,6 +256,19 @@ class Options(UsageOptions):
         print(f"evcharge {__version__}")
         sys.exit(0)
 
+    def parseOptions(self, options: Sequence[str] | None = None) -> None:
+        """
+        Take the options. UsageError: they are wrong; a command line ends with a line that says so,
+        and with status 1: of most versions of twistd it would be 0.
+        """
+        try:
+            super().parseOptions(options)
+        except UsageError as error:
+            if self.parent is None:
+                raise
+            sys.stderr.write(f"evcharge: {error} (--help lists all options)\n")
+            sys.exit(1)
+
     def postOptions(self) -> None:
         if not self["data"]:
             raise UsageError("--data must name a directory")

@@ -1,9 +1,12 @@
 """The services together, in this process, over real sockets, threads and files."""
 
+import contextlib
+import io
 import json
 from pathlib import Path
 
 from twisted.application.service import IServiceMaker
+from twisted.application.twist._options import TwistOptions
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import clientFromString, connectProtocol
@@ -13,6 +16,7 @@ from twisted.internet.threads import deferToThread
 from twisted.plugin import getPlugins
 from twisted.protocols.basic import LineReceiver
 from twisted.python.usage import UsageError
+from twisted.scripts.twistd import ServerOptions as TwistdOptions
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from evcharge.healthcheck import healthy
@@ -205,6 +209,24 @@ class OptionsTests(SynchronousTestCase):
         ):
             error = self.assertRaises(UsageError, Options().parseOptions, [f"--{option}", value])
             self.assertIn(f"--{option}", str(error))
+
+    def test_wrong_command_line(self) -> None:
+        """Whatever is wrong behind the word evcharge ends the process with a line and status 1."""
+        # What each of them says and ends with by itself depends on the version of Twisted.
+        for program in (TwistdOptions, TwistOptions):
+            for given, word in (
+                (["--bad"], "--bad"),
+                (["--max-line"], "--max-line"),
+                (["--max-line", "x"], "--max-line must be a whole number"),
+                (["--tls-port", "8889"], "TLS needs --tls-certificate and --tls-key too"),
+                (["START"], "Wrong number of arguments"),
+            ):
+                said = io.StringIO()
+                with contextlib.redirect_stderr(said), self.assertRaises(SystemExit) as ended:
+                    program().parseOptions(["evcharge", *given])
+                self.assertEqual(ended.exception.code, 1)
+                self.assertIn(word, said.getvalue())
+                self.assertEqual(len(said.getvalue().splitlines()), 1)
 
     def test_backlog(self) -> None:
         """A port's description may say what the backlog is, by its name or its place."""
