@@ -69,6 +69,12 @@ def endpoint(reactor: Any, description: str) -> IStreamServerEndpoint:
             return found
         # It says what the backlog is by its place.
     found = serverFromString(reactor, description)
+    # That of ssl:, and of haproxy:ssl: too.
+    tls = getattr(getattr(found, "_wrappedEndpoint", found), "_sslContextFactory", None)
+    if tls is not None:
+        from evcharge.alpn import answer_alpn
+
+        answer_alpn(tls.getContext())
     return found
 
 

@@ -21,7 +21,7 @@ from twisted.logger import Logger
 from evcharge import __version__
 from evcharge.clock import SteadyClock
 from evcharge.controller import Controller, journey
-from evcharge.errors import TOO_LARGE
+from evcharge.errors import INVALID_JSON, TOO_LARGE
 from evcharge.guards import REASONS
 from evcharge.guards.gatehouse import Gatehouse
 from evcharge.logs import ThrottleService
@@ -200,7 +200,13 @@ class Server(MultiService):
 
             certificate = self._certificate = CertificateService(options, reactor, now)
             certificate.setServiceParent(self)
-            inner = TLSFactory(certificate, factory, reactor, gatehouse.on_refused)
+            inner = TLSFactory(
+                certificate,
+                factory,
+                reactor,
+                gatehouse.on_refused,
+                partial(controller.refuse, INVALID_JSON),
+            )
             ways_in.append(layers(inner, None))
         doors = [
             Door(*place, listening, way_in)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from codecs import BOM_UTF8
 from collections import deque
 from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
@@ -28,14 +29,19 @@ from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from evcharge.guards import TLS_HANDSHAKE, OnRefused
+from evcharge.alpn import answer_alpn
+from evcharge.guards import PLAIN_TEXT, TLS_FAILED, TLS_HANDSHAKE, OnRefused
 from evcharge.ports import CannotListen
+from evcharge.proxy import V1_START, V2_START
 
 SOON_S = 14 * 86400.0
 """How long before a certificate ends the log begins to warn, seconds."""
 
 HANDSHAKE_S = 10.0
 """How long a handshake may take, seconds."""
+
+GOODBYE_S = 1.0
+"""How long a client that does not speak TLS may take to read why it is not listened to, seconds."""
 
 TURN_S = 0.002
 """How long handshakes may be worked at before everybody else gets their turn, seconds."""
@@ -100,6 +106,7 @@ class CertificateService(Service):
         """Read the files. CertificateError: they cannot be used, and what was read before stays."""
         first = self._first_certificate()
         context = CertificateOptions(raiseMinimumTo=TLSVersion.TLSv1_2).getContext()
+        answer_alpn(context)
         context.set_options(SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_COMPRESSION)
         try:
             context.use_certificate_chain_file(self._certificate)
@@ -187,9 +194,33 @@ def _readable(option: str, path: str) -> bytes:
 
 
 def _unusable(option: str, path: str, error: SSL.Error) -> CertificateError:
-    reasons = [entry[-1] for entry in error.args[0]] if error.args else []
-    why = ", ".join(dict.fromkeys(filter(None, reasons))) or "it cannot be used"
-    return CertificateError(f"--tls-{option} {path}: {why}")
+    return CertificateError(f"--tls-{option} {path}: {_told(error) or 'it cannot be used'}")
+
+
+def _told(error: Any) -> str:
+    """What OpenSSL says of an error; nothing where a connection has just ended."""
+    if isinstance(error, SSL.SysCallError) or not error.args:
+        return ""
+    reasons = [reason for _, _, reason in error.args[0] if reason]
+    return ", ".join(each for each in dict.fromkeys(reasons) if "unexpected eof" not in each)
+
+
+PROXY = "a PROXY header (--proxy-protocol)"
+
+
+def plain_text(data: bytes) -> str | None:
+    """
+    What came in place of TLS, where it is something to be read; None for all else.
+
+    :param data: the first that a client sent; with TLS it begins with a byte that is no text.
+    """
+    if data.startswith((V1_START, V2_START)):
+        return PROXY
+    begins = data[:1]
+    if not (b" " <= begins <= b"~" or begins.isspace() or begins == BOM_UTF8[:1]):
+        return None
+    line = data.removeprefix(BOM_UTF8).lstrip().partition(b"\n")[0]
+    return "JSON" if line.startswith(b"{") else "HTTP" if b" HTTP/" in line else "text"
 
 
 class _Connection(SSL.Connection):
@@ -202,15 +233,17 @@ class _Connection(SSL.Connection):
 
     def __init__(self, context: SSL.Context, protocol: Any) -> None:
         super().__init__(context, None)
-        self._protocol = protocol
+        # Not every version of Twisted does this, and ALPN goes by it.
+        self.set_app_data(protocol)
 
     def recv(self, *args: Any, **more: Any) -> bytes:
         try:
             return super().recv(*args, **more)
         except SSL.ZeroReturnError:
-            if self._protocol.disconnecting:
+            protocol: Any = self.get_app_data()
+            if protocol.disconnecting:
                 raise
-            self._protocol.client_ended()
+            protocol.client_ended()
             # There is nothing to read, and will not be.
             raise SSL.WantReadError() from None
 
@@ -222,8 +255,13 @@ class _DriverTLS(TLSMemoryBIOProtocol):
     factory: TLSFactory
     transport: Any
     _late: IDelayedCall
+    _began = False
+    """Whether anything has come at all."""
     _early = b""
     """What has come of the handshake, and waits for its turn."""
+    _refused = False
+    _turned_away = False
+    """Whether it is told in plain text to go away, and nothing else is done with it."""
     _client_ended = False
     _transport_ended = False
 
@@ -236,9 +274,45 @@ class _DriverTLS(TLSMemoryBIOProtocol):
 
     def _look_at_handshake(self) -> None:
         if not self._handshakeDone:
-            inner: Any = self.wrappedProtocol
-            self.factory.on_refused(TLS_HANDSHAKE, inner.name)
+            self._refuse(TLS_HANDSHAKE)
             self.abortConnection()
+
+    def _turn_away(self, what: str) -> None:
+        """Tell a client that does not speak TLS why it is not listened to."""
+        self._refuse(PLAIN_TEXT, what)
+        self._turned_away = self._lostTLSConnection = True
+        self._late.reset(GOODBYE_S)
+        if what != PROXY:
+            self.transport.write(self.factory.say() + b"\n")
+        # What it sends meanwhile is read and dropped: closing before would reset the connection,
+        # and the client could lose what it is told.
+        self.transport.loseWriteConnection()
+
+    def _refuse(self, reason: str, detail: str = "") -> None:
+        """Tell of a connection that comes to nothing, once."""
+        if not self._refused:
+            self._refused = True
+            inner: Any = self.wrappedProtocol
+            self.factory.on_refused(reason, inner.name, detail)
+
+    def _failed(self, why: str) -> None:
+        """
+        Tell of a handshake that failed.
+
+        :param why: what OpenSSL says; nothing, where the connection has ended. Whoever just looks
+            whether the port is open, as balancers do, has failed at nothing.
+        """
+        alert = why.rpartition(" alert ")[2] if " alert " in why else ""
+        if self._aborted or (self._handshakeDone and not alert):
+            # It was ended from here, or not by TLS. An alert may come a moment after the handshake,
+            # where a client looks at the certificate only then.
+            return
+        if alert:
+            self._refuse(TLS_FAILED, f"the client says: {alert}")
+        elif why:
+            self._refuse(TLS_FAILED, why)
+        elif self._began:
+            self._refuse(TLS_FAILED, "the client went away in the middle of it")
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         if self._late.active():
@@ -251,15 +325,22 @@ class _DriverTLS(TLSMemoryBIOProtocol):
             # With its traceback it would keep, and be kept by, the frame that it was made in:
             # garbage of 100 KiB that only a collection finds, for each client that just goes.
             reason.cleanFailure()
+            self._failed(_told(reason.value))
         super()._tlsShutdownFinished(reason)
 
     def dataReceived(self, bytes: bytes) -> None:
         # Nothing counts that comes after the closing alert, and OpenSSL would keep all of it.
-        if self._client_ended:
+        if self._client_ended or self._turned_away:
             return
         if self._handshakeDone:
             super().dataReceived(bytes)
             return
+        if not self._began:
+            self._began = True
+            text = plain_text(bytes)
+            if text is not None:
+                self._turn_away(text)
+                return
         if not self._early:
             self.transport.pauseProducing()
             self.factory.await_turn(self)
@@ -287,9 +368,11 @@ class _DriverTLS(TLSMemoryBIOProtocol):
         JSON object.
         """
         self._transport_ended = True
-        if self.disconnecting:
+        if self.disconnecting or self._turned_away:
             self.transport.loseConnection()
         else:
+            if not self._handshakeDone:
+                self._failed("")
             self.client_ended()
 
     def writeConnectionLost(self) -> None:
@@ -312,6 +395,8 @@ class TLSFactory(TLSMemoryBIOFactory):
 
     A handshake takes as much work as dozens of requests, and one client can begin a hundred at a
     time: so they wait for one another.
+
+    :param say: makes the line, without its end, that is sent to who does not speak TLS.
     """
 
     log = Logger()
@@ -323,12 +408,17 @@ class TLSFactory(TLSMemoryBIOFactory):
         inner: IProtocolFactory,
         clock: IReactorTime,
         on_refused: OnRefused,
+        say: Callable[[], bytes],
     ) -> None:
         super().__init__(certificate, False, inner, clock)
+        self.say = say
         self.clock = clock
         self.on_refused = on_refused
         self._waiting: deque[_DriverTLS] = deque()
         self._next_turn: IDelayedCall | None = None
+
+    def _applyProtocolNegotiation(self, connection: SSL.Connection) -> None:
+        """Older versions of Twisted would put their answer to ALPN in the place of ours."""
 
     def await_turn(self, connection: _DriverTLS) -> None:
         """Have `connection` go on with its handshake when its time has come."""

@@ -11,6 +11,7 @@ import socket
 import ssl
 import struct
 import subprocess
+import urllib.request
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -19,18 +20,20 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from OpenSSL import SSL
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IProtocolNegotiationFactory
 from twisted.internet.protocol import connectionDone
 from twisted.internet.task import Clock
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from twisted.python.usage import UsageError
 from twisted.trial.unittest import SkipTest, SynchronousTestCase, TestCase
+from zope.interface import implementer
 
 from evcharge.options import Options
 from evcharge.protocol import LINGER_S, DriverFactory
 from evcharge.tap import makeService
 from evcharge.testing import MemoryTransport
-from evcharge.tls import HANDSHAKE_S, TURN_S, CertificateService, TLSFactory
+from evcharge.tls import GOODBYE_S, HANDSHAKE_S, TURN_S, CertificateService, TLSFactory
 from tests.certificates import make_certificate, tls_options
 from tests.test_hostile import memory_kib, memory_of
 from tests.test_server import LINE, Server, ServerTestCase
@@ -55,11 +58,12 @@ class TLSTestCase(ServerTestCase):
     def tls(self) -> list[str]:
         return tls_options(self.certificate, self.key)
 
-    def connect(self, name: str = "localhost") -> ssl.SSLSocket:
-        context = ssl.create_default_context(cafile=str(self.certificate))
+    def connect(self, context: ssl.SSLContext | None = None) -> ssl.SSLSocket:
+        context = context or ssl.create_default_context(cafile=str(self.certificate))
         plain = socket.create_connection(("127.0.0.1", self.tls_port), 20)
+        self.addCleanup(plain.close)
         # An end without the closing alert is an error to us.
-        client = context.wrap_socket(plain, server_hostname=name, suppress_ragged_eofs=False)
+        client = context.wrap_socket(plain, server_hostname="localhost", suppress_ragged_eofs=False)
         self.addCleanup(client.close)
         return client
 
@@ -145,10 +149,14 @@ class ConnectionTests(TLSTestCase):
 
     def test_openssl(self) -> None:
         """`openssl s_client` gets its replies."""
+        self.serve()
+        self.assertEqual(self.openssl_client(), 200)
+
+    def openssl_client(self, *options: str) -> int:
+        """The code that `openssl s_client` gets for a request."""
         if shutil.which("openssl") is None:
             raise SkipTest("openssl is not on this machine")
-        self.serve()
-        command = ["openssl", "s_client", "-quiet", "-no_ign_eof", "-verify_return_error"]
+        command = ["openssl", "s_client", "-quiet", "-no_ign_eof", "-verify_return_error", *options]
         command += ["-CAfile", str(self.certificate), "-connect", f"127.0.0.1:{self.tls_port}"]
         client = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
@@ -157,7 +165,53 @@ class ConnectionTests(TLSTestCase):
         client.stdin.flush()
         reply = json.loads(client.stdout.readline())
         client.communicate(timeout=20)
-        self.assertEqual(reply["status"]["code"], 200)
+        return reply["status"]["code"]
+
+    def test_alpn(self) -> None:
+        """Whatever a client says that it could speak, it speaks with the server."""
+        server = self.serve()
+        context = ssl.create_default_context(cafile=str(self.certificate))
+        context.set_alpn_protocols(["h2", "http/1.1", "x" * 255])
+        client = self.connect(context=context)
+        client.sendall(REQUEST)
+        self.assertEqual(self.line(client)["status"]["code"], 200)
+        self.assertIsNone(client.selected_alpn_protocol())
+        self.assertEqual(self.openssl_client("-alpn", "h2,http/1.1,evcharge/1"), 200)
+        self.assertEqual(self.openssl_client("-alpn", "evcharge/1", "-tls1_2"), 200)
+        server.end()
+        self.assertNotIn("Refused", "".join(server.log))
+
+    def test_alpn_curl(self) -> None:
+        """curl, which always says that it could speak HTTP, is answered."""
+        if shutil.which("curl") is None:
+            raise SkipTest("curl is not on this machine")
+        self.serve()
+        # What it makes of the reply is its own affair.
+        done = subprocess.run(
+            ["curl", "--silent", "--max-time", "1", "--cacert", self.certificate,
+             "--write-out", "%{time_appconnect}", f"https://localhost:{self.tls_port}/"],
+            capture_output=True, timeout=20,
+        )  # fmt: skip
+        self.assertGreater(float(done.stdout.splitlines()[-1]), 0)
+
+    def test_alpn_endpoint(self) -> None:
+        """So is one of a port that Twisted itself has speak TLS, drivers' or watchers'."""
+        certificate, key = make_certificate(Path(self.mktemp()).absolute())
+        port = f"ssl:0:privateKey={key}:certKey={certificate}:interface=127.0.0.1"
+        context = ssl.create_default_context(cafile=str(certificate))
+        context.set_alpn_protocols(["h2", "evcharge/1"])
+        server = self.start(Path(self.mktemp()), "--http-port", port, port=port).wait()
+        (http,) = [line.rsplit(":", 1)[1] for line in server.log if "http://" in line]
+        for number, said, heard in (
+            (server.port, REQUEST, b"{"),
+            (int(http), b"GET /health/live HTTP/1.0\r\n\r\n", b"200 OK"),
+        ):
+            with (
+                socket.create_connection(("127.0.0.1", number), 20) as plain,
+                context.wrap_socket(plain, server_hostname="localhost") as client,
+            ):
+                client.sendall(said)
+                self.assertIn(heard, client.recv(100))
 
     def test_fin(self) -> None:
         """A client that ends its half without the alert gets its replies too."""
@@ -283,6 +337,95 @@ class ConnectionTests(TLSTestCase):
                     self.assertEqual(self.line(client)["status"]["code"], 200)
 
 
+class RefusedTests(TLSTestCase):
+    """Connections that come to nothing."""
+
+    def setUp(self) -> None:
+        self.server = self.serve("--http-port", "0")
+        (line,) = [line for line in self.server.log if "http://" in line]
+        self.http = line.split("http://")[1].strip()
+
+    def counted(self, reason: str) -> int:
+        """How many were refused for `reason`."""
+        with urllib.request.urlopen(f"http://{self.http}/metrics", timeout=20) as reply:
+            (line,) = [
+                line
+                for line in reply.read().decode().splitlines()
+                if line.startswith(f'evcharge_refused_total{{reason="{reason}"}}')
+            ]
+        return int(float(line.split()[1]))
+
+    def fail_with(self, context: ssl.SSLContext) -> None:
+        with (
+            socket.create_connection(("127.0.0.1", self.tls_port), 20) as plain,
+            self.assertRaises(OSError),
+        ):
+            context.wrap_socket(plain, server_hostname="localhost")
+
+    def test_handshakes(self) -> None:
+        """A handshake that fails is logged, with the address and the reason, and counted."""
+        known = ssl.create_default_context(cafile=str(self.certificate))
+        other_cipher = ssl.create_default_context(cafile=str(self.certificate))
+        other_cipher.maximum_version = ssl.TLSVersion.TLSv1_2
+        # The certificate has no RSA key.
+        other_cipher.set_ciphers("AES128-GCM-SHA256")
+        old = ssl.create_default_context(cafile=str(self.certificate))
+        old.set_ciphers("DEFAULT:@SECLEVEL=0")
+        with warnings.catch_warnings():
+            # Asking for an old version is warned of.
+            warnings.simplefilter("ignore")
+            old.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
+            old.maximum_version = ssl.TLSVersion.TLSv1_1
+        for context, why in (
+            (other_cipher, "no shared cipher"),
+            (old, "unsupported protocol"),
+            (ssl.create_default_context(), "the client says: unknown ca"),
+        ):
+            self.fail_with(context)
+            self.wait_for(self.server, f"Refused 127.0.0.1: a TLS connection that failed: {why}")
+        with socket.create_connection(("127.0.0.1", self.tls_port), 20) as client:
+            client.sendall(b"\x16\x03\x01")
+        self.wait_for(self.server, "the client went away in the middle of it")
+        self.assertEqual(self.counted("tls_failed"), 4, self.server.log)
+        # Nor is it one of these who only looks whether the port is open, or who has been served.
+        socket.create_connection(("127.0.0.1", self.tls_port), 20).close()
+        self.connect(known).close()
+        client = self.connect(known)
+        client.sendall(REQUEST)
+        self.line(client)
+        client.close()
+        self.assertEqual(self.counted("tls_failed"), 4)
+        self.server.end()
+        self.assertEqual("".join(self.server.log).count("Refused 127.0.0.1"), 4)
+
+    def test_plain_text(self) -> None:
+        """What is sent to be read is logged for what it is, and counted."""
+        for number, (said, what) in enumerate(
+            (
+                (REQUEST, "JSON"),
+                (b"\xef\xbb\xbf" + REQUEST, "JSON"),
+                (b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", "HTTP"),
+                (b"\r\nhelp\r\n", "text"),
+                (b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n", "a PROXY header (--proxy-protocol)"),
+                (b"\r\n\r\n\0\r\nQUIT\n\x21\x11", "a PROXY header (--proxy-protocol)"),
+            ),
+            1,
+        ):
+            with socket.create_connection(("127.0.0.1", self.tls_port), 20) as client:
+                client.sendall(said)
+                told = b"".join(iter(lambda: client.recv(65536), b""))
+            if "PROXY" in what:
+                self.assertEqual(told, b"")
+            else:
+                self.assertEqual(json.loads(told)["data"]["reason"], "invalid_json")
+            self.wait_for(
+                self.server,
+                f"Refused 127.0.0.1: plain text on the port for TLS (--tls-port): {what}",
+            )
+            self.assertEqual(self.counted("plain_text"), number)
+        self.assertEqual(self.counted("tls_failed"), 0)
+
+
 class WireTransport(MemoryTransport):
     """In memory, what a socket can be told too."""
 
@@ -329,10 +472,69 @@ class MemoryTests(SynchronousTestCase):
             self.assertFalse(self.transport.aborted)
             self.clock.advance(0.1)
             self.assertTrue(self.transport.aborted)
-            self.assertEqual(self.refused, [("tls_handshake", "somebody")])
+            self.assertEqual(self.refused, [("tls_handshake", "somebody", "")])
         self.connect(context, piece=b"")
         self.lose(self.protocol)
         self.clock.advance(HANDSHAKE_S)
+        self.assertEqual(self.refused, [])
+
+    def test_alpn(self) -> None:
+        """Of what a client could speak, what the factory prefers is chosen; or nothing."""
+
+        @implementer(IProtocolNegotiationFactory)
+        class Web(DriverFactory):
+            """One whose protocol has a name."""
+
+            def acceptableProtocols(self) -> list[bytes]:
+                return [b"http/1.1", b"http/1.0"]
+
+        for offered, chosen in (
+            ([b"http/1.0", b"h2", b"http/1.1"], b"http/1.1"),
+            ([b"http/1.0"], b"http/1.0"),
+            ([b"h2"], b""),
+            ([], b""),
+        ):
+            context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+            if offered:
+                context.set_alpn_protos(offered)
+            for inner, expected in ((Web, chosen), (DriverFactory, b"")):
+                self.connect(context, inner=inner)
+                self.assertEqual(self.client.get_alpn_proto_negotiated(), expected)
+                self.assertEqual(self.refused, [])
+
+    def test_turned_away(self) -> None:
+        """Who sends plain text is told, may take a moment to read it, and is not listened to."""
+        context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+        for leaves in (False, True):
+            self.connect(context, piece=REQUEST)
+            self.assertEqual(self.transport.take(), b"no TLS\n")
+            self.assertTrue(self.transport.write_closed)
+            for more in (REQUEST, b"\x16\x03\x01"):
+                self.protocol.dataReceived(more)
+            self.clock.advance(GOODBYE_S - 0.1)
+            self.assertFalse(self.transport.disconnecting)
+            if leaves:
+                self.protocol.readConnectionLost()
+            else:
+                self.clock.advance(0.1)
+            self.assertEqual(self.transport.aborted, not leaves)
+            self.assertTrue(self.transport.disconnecting)
+            self.lose(self.protocol)
+            self.assertEqual(self.transport.take(), b"")
+            self.assertEqual(self.refused, [("plain_text", "somebody", "JSON")])
+
+    def test_late_alert(self) -> None:
+        """What a client finds wrong right after the handshake is told, but not that it goes."""
+        context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+        self.connect(context)
+        self.client.bio_write(b"\x17\x03\x03\0\x20" + bytes(32))
+        self.assertRaises(SSL.Error, self.client.recv, 100)
+        self.exchange()
+        self.assertEqual(
+            self.refused, [("tls_failed", "somebody", "the client says: bad record mac")]
+        )
+        self.connect(context)
+        self.lose(self.protocol)
         self.assertEqual(self.refused, [])
 
     def test_turns(self) -> None:
@@ -447,6 +649,7 @@ class MemoryTests(SynchronousTestCase):
         dispatch: Callable[[bytes, object], Deferred[bytes]] = lambda line, visitor: Deferred(),
         piece: bytes | None = None,
         said: bytes = b"",
+        inner: type[DriverFactory] = DriverFactory,
     ) -> None:
         """
         Connect a client, and let the handshake end; SSL.Error: it is refused.
@@ -454,7 +657,7 @@ class MemoryTests(SynchronousTestCase):
         :param piece: all that the client says, in place of a handshake.
         :param said: what it says with the end of the handshake.
         """
-        self.protocol = self.factory(dispatch).buildProtocol(None)
+        self.protocol = self.factory(dispatch, inner).buildProtocol(None)
         self.transport = WireTransport()
         self.protocol.makeConnection(self.transport)
         self.addCleanup(self.lose, self.protocol)
@@ -476,12 +679,17 @@ class MemoryTests(SynchronousTestCase):
     def factory(
         self,
         dispatch: Callable[[bytes, object], Deferred[bytes]] = lambda line, visitor: Deferred(),
+        inner: type[DriverFactory] = DriverFactory,
     ) -> TLSFactory:
         """What makes the server's side of a connection."""
-        drivers = DriverFactory(dispatch, lambda: b"", self.clock)
+        drivers = inner(dispatch, lambda: b"", self.clock)
         self.refused: list[tuple[str, str]] = []
         return TLSFactory(
-            self.service, drivers, self.clock, lambda *refused: self.refused.append(refused)
+            self.service,
+            drivers,
+            self.clock,
+            lambda *refused: self.refused.append(refused),
+            lambda: b"no TLS",
         )
 
     def lose(self, protocol: TLSMemoryBIOProtocol) -> None:

@@ -16,6 +16,7 @@ Each has one job and knows none of the others; what they count by is in :mod:`.o
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
 from twisted.logger import Logger
 
@@ -25,6 +26,8 @@ RATE = "rate"
 PENDING_LOGINS = "pending_logins"
 PROXY_HEADER = "proxy_header"
 TLS_HANDSHAKE = "tls_handshake"
+TLS_FAILED = "tls_failed"
+PLAIN_TEXT = "plain_text"
 IDLE = "idle"
 SLOW_LINE = "slow_line"
 UNREAD = "unread"
@@ -36,14 +39,20 @@ REASONS = {
     PENDING_LOGINS: "too many users who have not paid (--max-pending-logins)",
     PROXY_HEADER: "no PROXY header came (--proxy-protocol)",
     TLS_HANDSHAKE: "a TLS handshake that took too long",
+    TLS_FAILED: "a TLS connection that failed",
+    PLAIN_TEXT: "plain text on the port for TLS (--tls-port)",
     IDLE: "no request for too long (--idle-timeout)",
     SLOW_LINE: "a line that took too long (--line-timeout)",
     UNREAD: "replies left unread for too long (--unread-timeout)",
 }
 """Why a client is refused: what metrics call it, and what the log says."""
 
-OnRefused = Callable[[str, str], None]
-"""Called with one of :data:`REASONS` and the client's address, for each client refused."""
+
+class OnRefused(Protocol):
+    """Called with one of :data:`REASONS` and the client's address, for each client refused."""
+
+    def __call__(self, reason: str, who: str, detail: str = "", /) -> None:
+        """`detail`: what more there is to say of the reason."""
 
 
 class Refusals:
@@ -58,7 +67,8 @@ class Refusals:
     def __init__(self, counted: Callable[[str], None] | None = None) -> None:
         self._counted = counted
 
-    def __call__(self, reason: str, who: str) -> None:
+    def __call__(self, reason: str, who: str, detail: str = "", /) -> None:
         if self._counted is not None:
             self._counted(reason)
-        self.log.info("Refused {who}: {why}", who=who, why=REASONS[reason], reason=reason)
+        why = f"{REASONS[reason]}: {detail}" if detail else REASONS[reason]
+        self.log.info("Refused {who}: {why}", who=who, why=why, reason=reason)
