@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shlex
 import socket
@@ -21,6 +22,7 @@ from evcharge.storage import StorageError, StorageUnavailable
 from evcharge.storage.group_commit import TryAgain
 from evcharge.storage.lock import Lock
 from evcharge.storage.private import private, warn_of_readers
+from evcharge.utils.permissions import USE_FILE, remedy
 
 
 class StatementRefused(Exception):
@@ -153,13 +155,21 @@ class Sqlite:
             self._make()
             self._owned.acquire(self._shared)
         except OSError as error:
-            raise StorageError(f"{error.filename}: {error.strerror or error}") from None
+            raise StorageError(
+                f"{error.filename}: {error.strerror or error}"
+                f"{remedy(error, Path(error.filename), self._path, is_folder=False)}"
+            ) from None
 
     def _make(self) -> None:
-        """Make the file, private, where it is missing. OSError."""
+        """Make the file, private, where it is missing. OSError: it, or one beside it, is no use."""
         # SQLite gives the files that it makes beside it the same mode.
         with contextlib.suppress(FileExistsError):
             os.close(private(str(self._path), os.O_WRONLY | os.O_CREAT | os.O_EXCL))
+        for path in (f"{self._path}{part}" for part in ("", "-wal", "-shm")):
+            # SQLite would not say which of them it may not use. Not by opening it: closing it
+            # again would drop the locks that this process may have.
+            if os.path.lexists(path) and not os.access(path, USE_FILE, effective_ids=True):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
         if not self._shared:
             warn_of_readers(self.log, self._path)
 

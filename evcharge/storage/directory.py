@@ -16,6 +16,7 @@ from evcharge.storage.network_files import CARS, STATIONS
 from evcharge.storage.private import shown
 from evcharge.storage.records import LookUp, read_object, read_table, table_record
 from evcharge.utils.numbers import whole_number
+from evcharge.utils.permissions import remedy
 
 PAYMENTS = "payments.jsonl"
 LOCK = ".lock"
@@ -80,7 +81,10 @@ class DataDirectory:
             yield
         except OSError as error:
             where = Path(os.fsdecode(error.filename)) if error.filename else self.path
-            raise StorageError(f"{shown(where)}: {error.strerror or error}") from error
+            raise StorageError(
+                f"{shown(where)}: {error.strerror or error}"
+                f"{remedy(error, where, self.path, is_folder=True)}"
+            ) from error
         except DatasetError as error:
             raise StorageError(str(error)) from error
 

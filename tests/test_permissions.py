@@ -1,0 +1,191 @@
+"""Storages that their user may not use: who that is, and the command that cures it."""
+
+import contextlib
+import errno
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
+
+from evcharge.storage import StorageError
+from evcharge.storage.urls import parse
+from evcharge.utils.permissions import remedy
+
+UID, GID = 47110, 47111
+"""A user and a group that no machine knows."""
+
+
+@contextlib.contextmanager
+def another_user() -> Iterator[None]:
+    """Be no longer root, but a user of no name."""
+    groups = os.getgroups()
+    os.setgroups([])
+    os.setegid(GID)
+    os.seteuid(UID)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
+        os.setgroups(groups)
+
+
+class CureTests(SynchronousTestCase):
+    """Root's storages, and others, opened by a user who is not root."""
+
+    def setUp(self) -> None:
+        if os.geteuid() != 0:
+            raise SkipTest("only root may become another user")
+        # Where the tests run, another user may not get to.
+        self.folder = Path(tempfile.mkdtemp(prefix="evcharge"))
+        self.addCleanup(shutil.rmtree, self.folder)
+        self.folder.chmod(0o755)
+        # Nor to Python's modules, which are loaded when they are first needed.
+        self.open(f"sqlite:///{self.folder}/first.db")
+        for path in self.folder.iterdir():
+            path.unlink()
+
+    def open(self, url: str) -> None:
+        storage = parse(url, "").storage()
+        try:
+            storage.open(time.time())
+        finally:
+            storage.close()
+
+    def refused(self, url: str) -> str | None:
+        """What is said of a storage that cannot be opened; None: it can."""
+        with another_user():
+            try:
+                self.open(url)
+            except StorageError as error:
+                self.assertRegex(
+                    str(error), rf"^/\S.*: Permission denied, for user {UID}; .*as root: "
+                )
+                return str(error)
+        return None
+
+    def cures(self, url: str) -> list[str]:
+        """The commands that are named one after another, each carried out, until it opens."""
+        found: list[str] = []
+        while (problem := self.refused(url)) is not None:
+            command = problem.partition("; as root: ")[2]
+            self.assertNotEqual(command, "", problem)
+            found.append(command.replace(str(self.folder), "HERE"))
+            self.assertEqual(found.count(found[-1]), 1, "it has not helped")
+            subprocess.run(command, shell=True, check=True)
+        return found
+
+    def give_root(self, path: Path, mode: int) -> None:
+        os.chown(path, 0, 0)
+        path.chmod(mode)
+
+    def test_of_root(self) -> None:
+        """A data directory that is root's, all of it or a part."""
+        data = self.folder / "data"
+        url = f"files:{data}"
+        self.open(url)
+        cure = f"chown -R {UID}:{GID} HERE/data"
+        self.assertEqual(self.cures(url), [cure])
+        for name, mode in (
+            ("", 0o755),
+            ("", 0o700),
+            ("users", 0o700),
+            (".lock", 0o600),
+            ("car_models.json", 0o600),
+        ):
+            if not name:
+                self.give_root(data / ".lock", 0o600)
+            self.give_root(data / name, mode)
+            self.assertEqual(self.cures(url), [cure], name)
+
+    def test_missing(self) -> None:
+        """One that is not there, in a place that is root's; a name may have spaces."""
+        cure = f"install -d -o {UID} -g {GID} -m 700"
+        for name, shown in (
+            ("data", "HERE/data"),
+            ("the data", "'HERE/the data'"),
+            ("deep/er/data", "HERE/deep/er/data"),
+        ):
+            self.assertEqual(self.cures(f"files:{self.folder}/{name}"), [f"{cure} {shown}"])
+        url = f"sqlite:///{self.folder}/new/evcharge.db"
+        self.assertEqual(self.cures(url), [f"{cure} HERE/new"])
+
+    def test_mode(self) -> None:
+        """One that is the user's own, with a mode that forbids it."""
+        data = self.folder / "data"
+        self.cures(f"files:{data}")
+        for name in ("", "stations", "users", "car_models.json", ".lock"):
+            (data / name).chmod(0)
+            self.assertEqual(self.cures(f"files:{data}"), ["chmod -R u+rwX HERE/data"])
+
+    def test_way(self) -> None:
+        """One behind a folder that lets its owner alone through."""
+        home = self.folder / "home"
+        for url in (f"files:{home}/data", f"sqlite:///{home}/deeper/evcharge.db"):
+            home.mkdir()
+            home.chmod(0o700)
+            through, *_ = self.cures(url)
+            self.assertEqual(through, "chmod o+x HERE/home")
+            shutil.rmtree(home)
+
+    def test_sqlite(self) -> None:
+        """A database in a folder of root's; one of root's, or a part of one, in the user's own."""
+        folder = self.folder / "own"
+        url = f"sqlite:///{folder}/evcharge.db"
+        self.open(url)
+        self.give_root(folder, 0o755)
+        for path in folder.iterdir():
+            self.give_root(path, 0o644)
+        names = sorted(path.name for path in folder.iterdir())
+        self.assertEqual(names, ["evcharge.db", "evcharge.db-lock"])
+        files = " ".join(f"HERE/own/{name}" for name in names)
+        self.assertEqual(self.cures(url), [f"chown {UID}:{GID} HERE/own {files}"])
+        for name in (*names, "evcharge.db-shm", "evcharge.db-wal"):
+            (folder / name).touch()
+            self.give_root(folder / name, 0o644)
+            self.assertEqual(self.cures(url), [f"chown {UID}:{GID} HERE/own/{name}"])
+        (folder / "evcharge.db").chmod(0o400)
+        self.assertEqual(self.cures(url), ["chmod u+rwX HERE/own/evcharge.db"])
+        self.give_root(folder, 0o700)
+        self.assertEqual(self.cures(url), [f"chown -R {UID}:{GID} HERE/own"])
+
+    def test_folder_of_others(self) -> None:
+        """A folder that has other things is not given away: one in it is made."""
+        (self.folder / "theirs").touch()
+        problem = self.refused(f"sqlite:///{self.folder}/evcharge.db")
+        told, _, command = problem.partition("as root: ")
+        self.assertTrue(told.endswith("; choose a folder of its own for it, "), told)
+        self.assertEqual(command, f"install -d -o {UID} -g {GID} -m 700 {self.folder}/evcharge")
+        subprocess.run(command, shell=True, check=True)
+        self.assertEqual(self.cures(f"sqlite:///{self.folder}/evcharge/evcharge.db"), [])
+
+    def test_of_all(self) -> None:
+        """No folder of the system, nor anybody's home, is given away, whatever is in it."""
+        cure = f"as root: install -d -o {UID} -g {GID} -m 700 /root/evcharge"
+        for url in ("files:/root", "sqlite:////root/evcharge.db"):
+            problem = self.refused(url)
+            self.assertTrue(problem.endswith(f"; choose a folder of its own for it, {cure}"))
+
+
+class RemedyTests(SynchronousTestCase):
+    """Where no command would cure it."""
+
+    def test_other_errors(self) -> None:
+        """Of other errors nothing is said."""
+        for number in (errno.ENOSPC, errno.EROFS, errno.ENOENT):
+            error = OSError(number, os.strerror(number))
+            self.assertEqual(remedy(error, Path("/x"), Path("/x"), is_folder=True), "")
+
+    def test_not_by_modes(self) -> None:
+        """What the modes allow, or root may not, is forbidden by something else."""
+        place = Path(self.mktemp()).absolute()
+        place.mkdir()
+        for number in (errno.EACCES, errno.EPERM):
+            said = remedy(OSError(number, ""), place, place, is_folder=True)
+            self.assertIn(f", for user {os.geteuid()} (", said)
+            self.assertIn("security module", said)
