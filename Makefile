@@ -16,11 +16,19 @@ COMMA = ,
 LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes \
     --upgrade --no-annotate --custom-compile-command 'make constraints'
 
-.PHONY: help run test coverage lint format bench soak docs changelog audit constraints release clean
+# What takes minutes: kills, processes by the dozen, floods. All other tests are the fast half.
+SLOW = faults hostile migrate operation_unit postgres_server release secrets server soak workers
+FAST = $(filter-out $(SLOW:%=tests.test_%),$(patsubst tests/%.py,tests.%,$(wildcard tests/test_*.py)))
+# The lowest Python that setup.cfg names, where this machine has it.
+OLDEST = $(if $(shell python3.10 -c 'print(1)' 2>&-),python3.10,$(PYTHON))
+
+.PHONY: help run test fast lowest coverage lint format bench soak docs changelog audit constraints release clean
 
 help:
 	@echo "make run       run the server (PORT=$(PORT) DATA=$(DATA) STORAGE=files)"
 	@echo "make test      run every test (TESTS=$(TESTS) for some of them)"
+	@echo "make fast      run the half of the tests that does not take long"
+	@echo "make lowest    run that half with the lowest versions that setup.cfg allows"
 	@echo "make coverage  run every test and show which lines none of them reaches"
 	@echo "make lint      check style and types"
 	@echo "make format    put the style right"
@@ -67,6 +75,22 @@ run: $(VENV)/.run
 
 test: $(VENV)/.test
 	$(BIN)/python -Wall -m twisted.trial $(TESTS)
+
+fast: $(VENV)/.test
+	$(BIN)/python -Wall -m twisted.trial $(FAST)
+
+# An environment of its own.
+$(VENV)/lowest/.test: $(PACKAGING) tools/lowest.py
+	@rm -rf $(VENV)/lowest
+	@sh tools/environment.sh '$(OLDEST)' '$(VENV)/lowest'
+	$(OLDEST) tools/lowest.py > $(VENV)/lowest/constraints.txt
+	@echo 'Installing the lowest versions in $(VENV)/lowest/: once, about a minute'
+	@$(VENV)/lowest/bin/pip install --quiet --disable-pip-version-check \
+	    --constraint $(VENV)/lowest/constraints.txt -e '.[test]'
+	@touch $@
+
+lowest: $(VENV)/lowest/.test
+	$(VENV)/lowest/bin/python -m twisted.trial $(FAST)
 
 coverage: $(VENV)/.test
 	$(BIN)/coverage erase

@@ -2,9 +2,13 @@
 
 import importlib.metadata
 import importlib.util
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from configparser import ConfigParser
+from types import ModuleType
 
 from packaging.markers import default_environment
 from packaging.requirements import Requirement
@@ -110,13 +114,74 @@ class ConstraintsTests(SynchronousTestCase):
         self.assertIn("--no-deps", text)
 
 
+class LowestTests(SynchronousTestCase):
+    """The lowest versions that setup.cfg allows, with which the fast half of the tests is run."""
+
+    def setUp(self) -> None:
+        self.lowest = tool("lowest")
+        self.setup = ConfigParser()
+        self.setup.read(ROOT / "setup.cfg")
+
+    def lines(self, section: str, option: str) -> list[Requirement]:
+        return [Requirement(line) for line in self.setup[section][option].split("\n") if line]
+
+    def test_all(self) -> None:
+        """Each bound of what the server and the tests need is a version that is installed."""
+        needed = [
+            *self.lines("options", "install_requires"),
+            *self.lines("options.extras_require", "test"),
+        ]
+        bounds = {each.name: each.specifier for each in needed if each.specifier}
+        self.assertIn("Twisted", bounds)
+        done = subprocess.run(
+            [sys.executable, ROOT / "tools" / "lowest.py"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        named = dict(line.split("==") for line in done.stdout.splitlines())
+        self.assertEqual(set(named), set(bounds))
+        for name, version in named.items():
+            self.assertEqual(str(bounds[name]), f">={version}")
+
+    def test_tried(self) -> None:
+        """What the server may need besides, the tests have, with the same bounds."""
+        tried = {str(each) for each in self.lines("options.extras_require", "test")}
+        for each in self.lines("options.extras_require", "postgresql"):
+            self.assertIn(str(each), tried)
+
+    def test_other_bounds(self) -> None:
+        """A requirement with a bound that nobody would try is refused."""
+        self.assertEqual(self.lowest.lowest(["a", "b[c,d] >= 1.2", "e-f>=3"]), ["b==1.2", "e-f==3"])
+        for line in ("a ~= 1.2", "a >= 1, < 2", "a == 1", "a > 1", "a >= 1; python_version < '4'"):
+            error = self.assertRaises(ValueError, self.lowest.lowest, ["b", line])
+            self.assertIn(line, str(error))
+
+    def test_run(self) -> None:
+        """They are run with all modules of tests but those that the Makefile knows as slow."""
+        text = (ROOT / "Makefile").read_text()
+        slow = {f"test_{name}" for name in re.findall("^SLOW = (.*)$", text, re.M)[0].split()}
+        there = {path.stem for path in (ROOT / "tests").glob("test_*.py")}
+        self.assertLess(slow, there)
+        for target in ("fast", "lowest"):
+            done = subprocess.run(
+                ["make", "--dry-run", "--no-print-directory", "VENV=.venv", target],
+                cwd=ROOT, capture_output=True, text=True, check=True,
+                env={key: os.environ[key] for key in os.environ if not key.startswith("MAKE")},
+            )  # fmt: skip
+            *_, last = done.stdout.splitlines()
+            self.assertEqual(set(re.findall(r"tests\.(\w+)", last)), there - slow)
+        self.assertIn("tools/lowest.py > .venv/lowest/constraints.txt", done.stdout)
+        self.assertIn("--constraint .venv/lowest/constraints.txt", done.stdout)
+        self.assertTrue(last.startswith(".venv/lowest/bin/python "))
+        self.assertIn("\ntrial lowest\n", (ROOT / ".ci" / "run").read_text())
+
+
 class AuditTests(SynchronousTestCase):
     """tools/audit.py: what a report of pip-audit comes to."""
 
     def setUp(self) -> None:
-        spec = importlib.util.spec_from_file_location("audit", ROOT / "tools" / "audit.py")
-        self.audit = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(self.audit)
+        self.audit = tool("audit")
         self.sound = {"name": "attrs", "version": "26.1.0", "vulns": []}
         self.broken = {
             "name": "treq",
@@ -145,6 +210,14 @@ class AuditTests(SynchronousTestCase):
         for packages in ((self.sound, self.skipped), (self.skipped,), ()):
             status, _ = self.judge(*packages)
             self.assertEqual(status, self.audit.NO_DATA)
+
+
+def tool(name: str) -> ModuleType:
+    """A program of ours, as a module."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "tools" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def installed(name: str) -> str | None:
