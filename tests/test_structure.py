@@ -1,6 +1,5 @@
 """Who imports whom, what is packaged, and that the documents' transcripts are true."""
 
-import ast
 import re
 import shutil
 import subprocess
@@ -13,91 +12,119 @@ from twisted.trial.unittest import SynchronousTestCase
 
 import evcharge
 from evcharge.testing import MemoryServer
+from tests.imports import PACKAGE, all_imports, imports, problems, table
 
 ROOT = Path(evcharge.__file__).resolve().parent.parent
-
-# Each may import those named, and what stands before it in the same line of thought.
-PURE = {"utils", "models", "selection"}
-ALLOWED = {
-    "utils": {"utils"},
-    "models": {"models", "utils"},
-    "selection": {"models", "utils"},
-    "errors": set(),
-    "fields": {"errors", "utils"},
-    "envelope": {"errors", "fields", "utils"},
-    "sending": set(),
-    "protocol": {"sending"},
-    "clock": set(),
-    "logs": set(),
-    "metrics": {"models", "storage"},
-    "exposition": {"metrics", "models"},
-    "health": {"exposition", "guards", "metrics", "ports", "protocol", "storage"},
-    "ports": set(),
-    "proxy": {"guards"},
-    "tls": {"guards", "ports"},
-    "datasets": {"models", "utils"},
-    "storage": {"storage", "models", "utils", "datasets"},
-    "handlers": {
-        "handlers",
-        "models",
-        "selection",
-        "storage",
-        "envelope",
-        "errors",
-        "fields",
-        "utils",
-    },
-    "controller": {"handlers", "envelope", "errors", "fields", "storage", "utils"},
-    "guards": {
-        "guards",
-        "proxy",
-        "protocol",
-        "controller",
-        "handlers",
-        "storage",
-        "errors",
-        "fields",
-    },
-    "station_monitor": {"storage", "models"},
-    "bootstrap": {"storage", "models", "utils"},
-    "healthcheck": set(),
-}
 
 
 class ImportTests(SynchronousTestCase):
     """Imports point down."""
 
-    def imports(self, path: Path) -> set[str]:
-        names = set()
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.ImportFrom) and node.module:
-                names.add(node.module)
-            elif isinstance(node, ast.Import):
-                names.update(alias.name for alias in node.names)
-        return names
+    def setUp(self) -> None:
+        self.rows = table((ROOT / "docs" / "design.md").read_text())
+        self.imported = all_imports(ROOT / PACKAGE)
 
-    def test_arrows(self) -> None:
-        """No module imports what stands above it, and pure ones know no Twisted."""
-        for path in (ROOT / "evcharge").rglob("*.py"):
-            place = path.relative_to(ROOT / "evcharge").parts[0].removesuffix(".py")
-            names = self.imports(path)
-            ours = {n.split(".")[1] for n in names if n.startswith("evcharge.")}
-            if place in ALLOWED:
-                self.assertLessEqual(ours, ALLOWED[place], path)
-            if place in PURE:
-                self.assertFalse({n for n in names if n.startswith("twisted")}, path)
-            if place not in ("tap", "cli", "workers", "testing"):
-                self.assertFalse({n for n in names if n == "twisted.internet.reactor"}, path)
+    def bad_imports(self, module: str, source: str) -> list[str]:
+        """What is found where `module` has `source`, and no other; its row is fuller than that."""
+        imported = {**self.imported, module: imports(source, module)}
+        found = problems(self.rows, imported)
+        return [each for each in found if not each.startswith(f"{module} need not know ")]
 
-    def test_group_commit(self) -> None:
-        """Group commit knows nothing of charging."""
-        names = self.imports(ROOT / "evcharge" / "storage" / "group_commit.py")
-        self.assertFalse({name for name in names if name.startswith("evcharge")})
+    def test_table(self) -> None:
+        """Each module imports what its row in docs/design.md says, and nothing else."""
+        self.assertEqual(problems(self.rows, self.imported), [])
 
-    def test_handlers_apart(self) -> None:
-        """Handlers do not know one another."""
-        for path in (ROOT / "evcharge" / "handlers").glob("[a-z]*.py"):
-            self.assertFalse({n for n in self.imports(path) if n.startswith("evcharge.handlers.")})
+    def test_bad_imports(self) -> None:
+        """No way of importing goes unseen, wherever it stands."""
+        for source, name in (
+            ("from twisted.internet import reactor", "twisted.internet.reactor"),
+            ("from twisted.internet import defer, reactor as r", "twisted.internet.reactor"),
+            ("from twisted.internet.reactor import fire", "twisted.internet.reactor.fire"),
+            ("from twisted.internet import epollreactor", "twisted.internet.epollreactor"),
+            ("from twisted.internet import *", "twisted.internet.*"),
+            ("from twisted import internet", "twisted.internet"),
+            ("import twisted.internet.reactor", "twisted.internet.reactor"),
+            ("import twisted.internet as t", "twisted.internet"),
+            (
+                "import twisted.internet.defer\ntwisted.internet.reactor.stop()",
+                "twisted.internet.reactor.stop",
+            ),
+            ("from evcharge import tap", "evcharge.tap"),
+            ("from evcharge import __version__, tap as t", "evcharge.tap"),
+            ("from evcharge.tap import makeService", "evcharge.tap.makeService"),
+            ("import evcharge.tap", "evcharge.tap"),
+            ("import os, evcharge.tap as t", "evcharge.tap"),
+            ("import evcharge.sending\nf(evcharge.tap.Server)", "evcharge.tap.Server"),
+            ("from . import tap", "evcharge.tap"),
+            ("from .tap import makeService", "evcharge.tap.makeService"),
+            ("from .storage import files", "evcharge.storage.files"),
+            ("from evcharge.storage import files", "evcharge.storage.files"),
+            ("def f():\n    from evcharge import tap", "evcharge.tap"),
+            ("class C:\n    async def f(self):\n        import evcharge.tap", "evcharge.tap"),
+            ("if TYPE_CHECKING:\n    from evcharge import tap", "evcharge.tap"),
+            ("try:\n    import sqlalchemy\nexcept ImportError:\n    pass", "sqlalchemy"),
+            ("import importlib\nimportlib.import_module('evcharge.tap')", "evcharge.tap"),
+            ("x = __import__('evcharge.tap')", "evcharge.tap"),
+            ("import threading", "threading"),
+            ("from concurrent import futures", "concurrent.futures"),
+            ("from twisted.internet import threads", "twisted.internet.threads"),
+            ("import a_new_package", "a_new_package"),
+        ):
+            self.assertEqual(self.bad_imports("protocol", source), [f"protocol imports {name}"])
+
+    def test_bad_neighbours(self) -> None:
+        """Nor does a module of a package that imports its neighbours, or what is above."""
+        for source, name in (
+            ("from . import auth", "handlers.auth"),
+            ("from .auth import Login", "handlers.auth.Login"),
+            ("from .. import tap", "tap"),
+            ("from ..tap import makeService", "tap.makeService"),
+            ("from ..handlers import auth", "handlers.auth"),
+            ("import evcharge.handlers.auth", "handlers.auth"),
+        ):
+            self.assertEqual(
+                self.bad_imports("handlers.trip", source),
+                [f"handlers.trip imports evcharge.{name}"],
+            )
+
+    def test_good_imports(self) -> None:
+        """What a row allows is allowed however it is written."""
+        for source in (
+            "from evcharge import sending",
+            "from evcharge.sending import sender",
+            "import evcharge.sending",
+            "from . import sending",
+            "from .sending import sender",
+            "from evcharge import __version__",
+            "from twisted.internet.defer import Deferred",
+            "import twisted.internet.defer\ntwisted.internet.defer.Deferred()",
+            "import os.path\nx.reactor.stop()",
+        ):
+            self.assertEqual(self.bad_imports("protocol", source), [])
+
+    def test_bad_modules(self) -> None:
+        """A module in no row is found, and a row, or a word of one, that is of no use."""
+        imported = {**self.imported, "new": [], "package.inner": []}
+        self.assertEqual(
+            problems(self.rows, imported), ["new is in no row", "package.inner is in no row"]
+        )
+        imported = {name: self.imported[name] for name in self.imported if name != "sending"}
+        self.assertIn("there is no sending", problems(self.rows, imported))
+        imported = {**self.imported, "protocol": []}
+        self.assertEqual(
+            problems(self.rows, imported),
+            ["protocol need not know sending", "protocol need not know Twisted"],
+        )
+
+    def test_places(self) -> None:
+        """Each module is named in "Where things are", and no other."""
+        page = (ROOT / "docs" / "design.md").read_text()
+        part = page.partition("## Where things are\n")[2].partition("\n## ")[0]
+        named = set(re.findall(r"(\w+\.py)\b", part))
+        there = {
+            path.name for path in (ROOT / PACKAGE).rglob("*.py") if "migrations" not in path.parts
+        }
+        self.assertEqual(named - {"evcharge_plugin.py"}, there)
 
 
 class PackageTests(SynchronousTestCase):
