@@ -1,15 +1,32 @@
 """The data directory: earlier ones open, damage is contained, nothing is lost."""
 
+import contextlib
+import fcntl
 import json
 import os
+import shutil
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+from twisted.logger import formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
-from evcharge.storage import StorageError, StorageUnavailable, UnknownStation, UnknownUser
+from evcharge.models.station import ChargingSession
+from evcharge.storage import (
+    AddUser,
+    EndJourney,
+    StorageError,
+    StorageUnavailable,
+    TakeSlot,
+    UnknownStation,
+    UnknownUser,
+)
 from evcharge.storage.durable import Folder, Unsettled
 from evcharge.storage.files import CARS, PAYMENTS, STATIONS, FileStorage
 from evcharge.testing import NOON
+from tests.calls import Calls
 from tests.operations import (
     a_session,
     a_user,
@@ -19,7 +36,9 @@ from tests.operations import (
     find_user,
     stations,
     sweep,
+    take,
     take_slot,
+    user_ids,
 )
 
 
@@ -286,6 +305,78 @@ class FileStorageTests(SynchronousTestCase):
         storage = self.again(storage)
         self.assertEqual((available(storage), storage.users()), (before, ()))
 
+    def test_batch_of_some(self) -> None:
+        """Of a batch in which one file cannot be written all else is done, and stays done."""
+        storage = self.make()
+        for user_id in ("u1", "u2", "u3"):
+            add_user(storage, a_user(user_id))
+        take_slot(storage, a_session("u2", 8))
+        for name in ("stations/station_7.json.tmp", "users/u5.json.tmp"):
+            (self.data / name).mkdir()
+        operations = [
+            AddUser(a_user("u4")),
+            AddUser(a_user("u5")),
+            take(a_session("u1", 7)),
+            EndJourney("u2"),
+            take(a_session("u3", 8)),
+        ]
+        results = storage.execute(operations)
+        for failed in (1, 2):
+            self.assertIsInstance(results[failed], StorageUnavailable)
+        self.assertEqual((results[0], results[3]), (None, None))
+        self.assertEqual(results[4], a_session("u3", 8))
+        for name in ("stations/station_7.json.tmp", "users/u5.json.tmp"):
+            (self.data / name).rmdir()
+        self.assertEqual(user_ids(storage), ["u1", "u3", "u4"])
+        storage = self.again(storage)
+        self.assertEqual(user_ids(storage), ["u1", "u3", "u4"])
+        held = take_slot(storage, a_session("u3", 8, end=NOON + 99))
+        self.assertEqual(held, a_session("u3", 8))
+
+    def test_delete_fails(self) -> None:
+        """A user whose file cannot be removed is there until it is."""
+        storage = self.make()
+        add_user(storage, a_user())
+        calls = Calls(self, self.data)
+        for number, how in ((0, "before"), (1, "before"), (1, "on"), (0, "after")):
+            calls.fail(number, how)
+            self.assertRaises(StorageUnavailable, end_journey, storage, "u1")
+            self.assertEqual(find_user(storage, "u1"), a_user())
+        calls.clear()
+        # It may be on the disk or not, and nothing is done for this user before it is.
+        calls.fail_where(lambda call: call.path.startswith("users"))
+        self.assertRaises(StorageUnavailable, take_slot, storage, a_session())
+        calls.clear()
+        take_slot(storage, a_session())
+        self.assertTrue((self.data / "users" / "u1.json").exists())
+
+    def test_user_deleted_by_hand(self) -> None:
+        """A user whose file somebody deleted goes at the end like any other."""
+        storage = self.make()
+        add_user(storage, a_user())
+        (self.data / "users" / "u1.json").unlink()
+        self.assertEqual(sweep(storage, NOON, NOON + 1).removed, 1)
+
+    def test_descriptors(self) -> None:
+        """Each descriptor that a change takes is given back; two storages leave none behind."""
+        self.make().close()
+        before = len(os.listdir("/proc/self/fd"))
+        storage = self.make()
+        opened = len(os.listdir("/proc/self/fd"))
+        for number in range(20):
+            add_user(storage, a_user(f"u{number}"))
+            take_slot(storage, a_session(f"u{number}", 1 + number))
+        self.assertEqual(len(os.listdir("/proc/self/fd")), opened)
+        storage.close()
+        self.assertEqual(len(os.listdir("/proc/self/fd")), before)
+
+    def test_put_right(self) -> None:
+        """A directory that could not be opened is opened by the same process once it is right."""
+        path = self.write(CARS, "{")
+        self.assertRaises(StorageError, self.make)
+        path.unlink()
+        self.make()
+
     def test_sweep_passes_over(self) -> None:
         """A station that cannot be written keeps no other from being swept."""
         storage = self.make()
@@ -298,6 +389,169 @@ class FileStorageTests(SynchronousTestCase):
         self.assertEqual(list(storage._held), ["u1"])
         obstacle.rmdir()
         self.assertEqual(sweep(storage, NOON + 60, 0).freed, 1)
+
+    def test_folder_replaced(self) -> None:
+        """Nothing is written into a folder that took the place of the one that was opened."""
+        storage = self.make()
+        add_user(storage, a_user())
+        pay = partial(take_slot, storage, a_session())
+        login = partial(add_user, storage, a_user("u2"))
+        for name, changes in (("stations", [pay]), ("users", [login]), (".", [login, pay])):
+            folder = (self.data / name).resolve()
+            away = folder.with_name("away")
+            for change in changes:
+                folder.rename(away)
+                self.assertRaises(StorageUnavailable, change)
+                folder.mkdir()
+                self.assertRaises(StorageUnavailable, change)
+                self.assertEqual(list(folder.iterdir()), [])
+                folder.rmdir()
+                away.rename(folder)
+                change()
+                end_journey(storage, "u2" if change is login else "u1")
+                add_user(storage, a_user())
+
+    def test_lock_removed(self) -> None:
+        """Where a second server could own the directory as well, the first one gives up."""
+        for replace in (lambda path: None, lambda path: path.write_text("1\n")):
+            self.data = Path(self.mktemp())
+            storage = self.make()
+            add_user(storage, a_user())
+            (self.data / ".lock").unlink()
+            replace(self.data / ".lock")
+            calls = Calls(self, self.data)
+            error = self.assertRaises(StorageUnavailable, take_slot, storage, a_session())
+            self.assertIn(f"{self.data}/.lock: was removed or replaced", str(error))
+            self.assertRaises(StorageUnavailable, sweep, storage, NOON, NOON + 1)
+            self.assertEqual(calls.made, [])
+            other = FileStorage(self.data)
+            other.open(NOON)
+            self.addCleanup(other.close)
+            slots = available(other)
+            add_user(other, a_user("u2"))
+            take_slot(other, a_session("u2"))
+            self.assertRaises(StorageUnavailable, take_slot, storage, a_session())
+            storage.close()
+            self.assertEqual(available(other), slots - 1)
+            self.assertRaises(StorageError, FileStorage(self.data).open, NOON)
+
+    def test_lock_removed_meanwhile(self) -> None:
+        """What was done while the lock was lost is not told as done."""
+        storage = self.make()
+        add_user(storage, a_user())
+        session = a_session()
+
+        def plan(user: object, station: object) -> ChargingSession:
+            (self.data / ".lock").unlink()
+            return session
+
+        operation = TakeSlot("u1", "7", plan)
+        self.assertRaises(StorageUnavailable, storage.execute, [operation])
+
+    def test_lock_replaced_at_start(self) -> None:
+        """A lock file that is replaced just before it is locked is not taken for the lock."""
+        lock = fcntl.flock
+
+        def late(descriptor: int, how: int) -> None:
+            self.patch(fcntl, "flock", lock)
+            path = self.data / ".lock"
+            path.unlink()
+            path.write_text("")
+            lock(descriptor, how)
+
+        self.patch(fcntl, "flock", late)
+        self.make()
+        self.assertRaises(StorageError, FileStorage(self.data).open, NOON)
+
+    def test_links(self) -> None:
+        """Where a file is written beside its place, nothing is written through a link there."""
+        storage = self.make()
+        add_user(storage, a_user())
+        victim = self.data.with_name("victim")
+        victim.write_text("mine")
+        for name in ("stations/station_7.json", "users/u2.json"):
+            (self.data / f"{name}.tmp").symlink_to(victim.resolve())
+        take_slot(storage, a_session())
+        add_user(storage, a_user("u2"))
+        (self.data / "users" / "u3.json.tmp").symlink_to(victim.resolve())
+        storage = self.again(storage)
+        self.assertEqual(victim.read_text(), "mine")
+        self.assertFalse((self.data / "users" / "u3.json.tmp").is_symlink())
+        self.assertEqual(user_ids(storage), ["u1", "u2"])
+        storage.close()
+        (self.data / ".lock").unlink()
+        (self.data / ".lock").symlink_to(victim.resolve())
+        self.assertRaises(StorageError, self.make)
+        self.assertEqual(victim.read_text(), "mine")
+
+    def test_folder_unreadable(self) -> None:
+        """A folder that cannot be listed is not an empty one."""
+        storage = self.make()
+        add_user(storage, a_user())
+        take_slot(storage, a_session())
+        storage.close()
+        listdir = os.listdir
+        for name in ("stations", "users"):
+
+            def refuse(where: Any, name: str = name) -> list[str]:
+                path = os.readlink(f"/proc/self/fd/{where}") if isinstance(where, int) else where
+                if os.fspath(path).endswith(name):
+                    raise PermissionError(13, "Permission denied", path)
+                return listdir(where)
+
+            self.patch(os, "listdir", refuse)
+            error = self.assertRaises(StorageError, self.make)
+            self.assertIn(f"{name}: Permission denied", str(error))
+        self.patch(os, "listdir", listdir)
+        self.assertEqual(take_slot(self.make(), a_session(end=NOON + 99)), a_session())
+
+    def test_link_to_nowhere(self) -> None:
+        """A catalogue, or rows, that are a link to what is not there just now are not made anew."""
+        self.make().close()
+        for name in (CARS, STATIONS):
+            path = self.data / name
+            content = path.read_bytes()
+            path.unlink()
+            path.symlink_to("/nowhere/at/all")
+            self.assertIn(name, str(self.assertRaises(StorageError, self.make)))
+            self.assertTrue(path.is_symlink())
+            path.unlink()
+            path.write_bytes(content)
+
+    def test_later_payment(self) -> None:
+        """Of two stations where a user stands that of the later payment counts; both are named."""
+        self.earlier()
+        for station, paid, end in ((7, NOON - 9, NOON + 900), (8, NOON - 5, NOON + 50)):
+            session = {
+                "estimated_timestamp": end,
+                "receipt_id": f"r{station}",
+                "amount": 1.5,
+                "charge_minutes": 3.0,
+                "paid_timestamp": paid,
+            }
+            record = {"id": station, "max_slots": 2, "vehicles": {"charging": session}}
+            self.write(f"stations/station_{station}.json", record)
+        with self.logged() as log:
+            storage = self.make()
+        self.assertEqual((available(storage, 7), available(storage, 8)), (2, 1))
+        (said,) = [line for line in log if "stood at stations 8 and 7; the latter is freed" in line]
+        self.assertIn("at 8 2025-04-07T13:45:07.678Z (receipt r8)", said)
+        self.assertIn("at 7 2025-04-07T13:45:03.678Z (receipt r7)", said)
+        self.assertEqual(sorted(self.listed()), ["r7", "r8"])
+
+    @contextlib.contextmanager
+    def logged(self) -> Iterator[list[str]]:
+        """The lines that are logged meanwhile."""
+        lines: list[str] = []
+
+        def observe(event: Any) -> None:
+            lines.append(formatEvent(event))
+
+        globalLogPublisher.addObserver(observe)
+        try:
+            yield lines
+        finally:
+            globalLogPublisher.removeObserver(observe)
 
     def owing(self) -> FileStorage:
         """A storage with the users u1 and u2, and a payment of u1 that could not be listed."""
@@ -324,8 +578,73 @@ class FileStorageTests(SynchronousTestCase):
         self.assertEqual(self.listed(), ["r-u1-7"])
 
     def test_owed_at_close(self) -> None:
-        """Or when the storage is closed, though the journey has ended."""
-        storage = self.owing()
-        end_journey(storage, "u1")
-        storage.close()
+        """Or when the storage is closed."""
+        self.owing().close()
         self.assertEqual(self.listed(), ["r-u1-7"])
+
+    def test_owed_at_end(self) -> None:
+        """Or when the journey ends, which it does not before."""
+        storage = self.owing()
+        before = available(storage)
+        (self.data / PAYMENTS).mkdir()
+        for end in (lambda: end_journey(storage, "u1"), lambda: sweep(storage, NOON + 60, 0)):
+            self.assertRaises(StorageUnavailable, end)
+            self.assertEqual(find_user(storage, "u1"), a_user())
+            self.assertEqual(available(storage), before)
+        # Users whose payments are listed, or who have none, are not kept.
+        end_journey(storage, "u2")
+        (self.data / PAYMENTS).rmdir()
+        end_journey(storage, "u1")
+        self.assertEqual(self.listed(), ["r-u1-7"])
+
+    def test_list_unreadable(self) -> None:
+        """A list that cannot be read at the start keeps nobody from anything but ending."""
+        self.owing()._directory.release()
+        (self.data / PAYMENTS).mkdir()
+        with self.logged() as log:
+            storage = self.make()
+        self.assertTrue([line for line in log if f"{PAYMENTS}: Is a directory" in line])
+        take_slot(storage, a_session("u2"))
+        self.assertRaises(StorageUnavailable, end_journey, storage, "u1")
+        (self.data / PAYMENTS).rmdir()
+        (self.data / PAYMENTS).write_text('{"receipt_id": "r-u2-7"}\n')
+        end_journey(storage, "u1")
+        self.assertEqual(sorted(self.listed()), ["r-u1-7", "r-u2-7"])
+
+    def test_torn_line(self) -> None:
+        """A line of which a part was written is cut off, at once or before the next one."""
+        calls = Calls(self, self.data)
+        for more in ((), ("ftruncate",)):
+            shutil.rmtree(self.data, ignore_errors=True)
+            storage = self.make()
+            for user_id in ("u1", "u2", "u3"):
+                add_user(storage, a_user(user_id))
+            take_slot(storage, a_session("u1"))
+            whole = (self.data / PAYMENTS).read_bytes()
+            calls.fail_where(
+                lambda call, more=more: call.path == PAYMENTS and call.kind in more,
+                half=lambda call: call.path == PAYMENTS,
+            )
+            take_slot(storage, a_session("u2"))
+            torn = (self.data / PAYMENTS).read_bytes() != whole
+            self.assertEqual(torn, bool(more))
+            calls.clear()
+            take_slot(storage, a_session("u3", 8))
+            self.assertEqual(self.listed(), ["r-u1-7", "r-u2-7", "r-u3-8"])
+            storage.close()
+
+    def test_strange_lines(self) -> None:
+        """Lines of the list that hold no payment are left as they are."""
+        storage = self.make()
+        add_user(storage, a_user())
+        take_slot(storage, a_session())
+        storage.close()
+        path = self.data / PAYMENTS
+        listed = path.read_bytes()
+        strange = b'5\n{}\n[]\nnull\n"receipt_id"\n' + b"[" * 9999 + b"\n\xff\n\n"
+        path.write_bytes(strange)
+        self.make().close()
+        self.assertEqual(path.read_bytes(), strange + listed)
+        path.write_bytes(strange + listed)
+        self.make().close()
+        self.assertEqual(path.read_bytes(), strange + listed)

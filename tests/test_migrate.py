@@ -494,6 +494,18 @@ class RefusalTests(MigrateCase):
         self.addCleanup(half.close)
         self.refused("migrate", "--from", str(self.source), "--to", self.at("x"), words="in use")
 
+    def test_link(self) -> None:
+        """A link under the name of the half-made copy is not followed, nor one within it."""
+        write(self.folder, "mine/thesis.txt", "x")
+        (self.folder / ".x.copying").symlink_to("mine")
+        self.migrate(str(self.source), self.at("x"))
+        (self.folder / ".y.copying").mkdir()
+        (self.folder / ".y.copying" / "users").symlink_to(self.folder / "mine")
+        self.migrate(str(self.source), self.at("y"))
+        self.assertEqual((self.folder / "mine" / "thesis.txt").read_text(), "x")
+        for name in ("x", "y"):
+            self.assertTrue((self.folder / name / "users" / "u2.json").exists())
+
     def test_cannot_be_kept(self) -> None:
         """What the target cannot hold is named, and nothing is copied."""
         self.migrate(str(self.source), self.sqlite())

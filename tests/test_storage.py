@@ -2,6 +2,7 @@
 
 import itertools
 import multiprocessing
+import shutil
 import sqlite3
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -33,7 +34,7 @@ from evcharge.storage import (
 from evcharge.storage.databases import Postgres, Sqlite
 from evcharge.storage.files import FileStorage
 from evcharge.storage.group_commit import TryAgain
-from evcharge.storage.memory import MemoryStorage
+from evcharge.storage.memory import MOST_STALE, MemoryStorage
 from evcharge.storage.sql import SqlStorage
 from evcharge.storage.urls import parse
 from evcharge.testing import NOON, shipped_network
@@ -281,6 +282,28 @@ class MemoryStorageTests(StorageContract, SynchronousTestCase):
     def again(self, storage: Storage) -> Storage:
         return storage
 
+    def test_memory_is_bounded(self) -> None:
+        """What has ended early takes no memory, however much of it there was."""
+        storage = self.make()
+        storage.execute([AddUser(a_user(f"u{number}", NOON + number)) for number in range(3)])
+        take_slot(storage, a_session("u0", 8, end=NOON + 100))
+        for number in range(MOST_STALE + 10):
+            add_user(storage, a_user("early", NOON - 1))
+            take_slot(storage, a_session("early", end=NOON + 1 + number))
+            end_journey(storage, "early")
+        for heap in (storage._logins, storage._ends):
+            self.assertLess(len(heap), MOST_STALE)
+        # What stands is still ended in its time.
+        self.assertEqual(sweep(storage, NOON + 99, NOON + 1.5).removed, 1)
+        self.assertEqual(sweep(storage, NOON + 100, NOON + 1.5).freed, 1)
+        self.assertEqual(user_ids(storage), ["u2"])
+
+    def test_refusals_keep_nothing(self) -> None:
+        """A refusal keeps no stack alive."""
+        storage = self.make()
+        results = storage.execute([take(a_session()), EndJourney("u1"), FindUser("u1")])
+        self.assertEqual([result.__traceback__ for result in results], [None] * 3)
+
 
 class FileStorageTests(StorageContract, SynchronousTestCase):
     """The contract, in a data directory."""
@@ -362,6 +385,56 @@ class SqliteStorageTests(StorageContract, SynchronousTestCase):
             connection.exec_driver_sql("PRAGMA query_only = OFF")
         self.assertEqual(take_slot(storage, a_session()), a_session())
         self.assertEqual(user_ids(storage), ["u1"])
+
+    def test_removed(self) -> None:
+        """A file that is removed or replaced under the server is written no more."""
+        for name in ("evcharge.db", "evcharge.db-wal", "evcharge.db-lock"):
+            storage = self.make()
+            add_user(storage, a_user())
+            slots = available(storage)
+            path = self.path.with_name(name)
+            away = path.with_name("away")
+            path.rename(away)
+            for there in (False, True):
+                if there:
+                    path.write_bytes(away.read_bytes())
+                error = self.assertRaises(StorageUnavailable, take_slot, storage, a_session())
+                self.assertIn(f"{path}: was removed or replaced", str(error))
+                self.assertRaises(StorageUnavailable, sweep, storage, NOON, NOON + 1)
+                self.assertEqual(find_user(storage, "u1"), a_user())
+            away.rename(path)
+            # Memory and the file still say the same.
+            self.assertEqual(available(storage), slots)
+            session = attrs.evolve(a_session(), receipt_id=name)
+            take_slot(storage, session)
+            storage = self.again(storage)
+            self.assertEqual(take_slot(storage, a_session()), session)
+            end_journey(storage, "u1")
+            storage.close()
+
+    def test_removed_with_folder(self) -> None:
+        """Nor is one whose folder is gone."""
+        storage = self.make()
+        shutil.rmtree(self.path.parent)
+        self.assertRaises(StorageUnavailable, add_user, storage, a_user())
+
+    def test_removed_at_commit(self) -> None:
+        """What was committed to a file that is gone is not told as done, then or later."""
+        storage = self.make()
+        add_user(storage, a_user())
+        away = self.path.with_name("away")
+        event.listen(
+            storage._database._engine,
+            "commit",
+            lambda connection: self.path.rename(away),
+            once=True,
+        )
+        self.assertRaises(StorageUnavailable, take_slot, storage, a_session())
+        away.rename(self.path)
+        # Memory does not have what the file has.
+        self.assertRaises(StorageUnavailable, add_user, storage, a_user("u2"))
+        storage = self.again(storage)
+        self.assertEqual(take_slot(storage, a_session(end=NOON + 99)), a_session())
 
     def test_memory_is_bounded(self) -> None:
         """Of many users the first are forgotten, and found again in the database."""

@@ -126,6 +126,8 @@ class Sqlite:
         self._path = path
         self._shared = shared
         self._owned = Lock(path.with_name(path.name + "-lock"), self.name)
+        self._identity: tuple[int, int] | None = None
+        """Of the file that is open."""
         self._engine = create_engine(
             f"sqlite:///{path}", connect_args={"timeout": 5}, hide_parameters=True
         )
@@ -154,6 +156,7 @@ class Sqlite:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._make()
             self._owned.acquire(self._shared)
+            self._identity = _identity(self._path)
         except OSError as error:
             raise StorageError(
                 f"{error.filename}: {error.strerror or error}"
@@ -179,9 +182,33 @@ class Sqlite:
 
     @contextlib.contextmanager
     def begin(self, write: bool) -> Iterator[Connection]:
-        options = self._engine.connect().execution_options(write=write)
-        with options as connection, connection.begin():
-            yield connection
+        with self._engine.connect().execution_options(write=write) as connection:
+            with connection.begin():
+                yield connection
+                if write:
+                    self._look(connection)
+            if write:
+                try:
+                    self._look(connection)
+                except StorageUnavailable:
+                    # What was committed may be nowhere, or come back: memory cannot follow that.
+                    self._identity = None
+                    raise
+
+    def _look(self, connection: Connection) -> None:
+        """StorageUnavailable: the files that are open may not be those at their paths any more."""
+        self._owned.check()
+        wal = self._path.with_name(self._path.name + "-wal")
+        for path, opened in (
+            (self._path, self._identity),
+            (wal, connection.info.setdefault("wal", _identity(wal))),
+        ):
+            # SQLite goes on with files that were removed, in which nobody will find a thing.
+            if _identity(path) != opened:
+                raise StorageUnavailable(
+                    f"{path}: was removed or replaced under the server; put it back, or start the "
+                    "server again"
+                )
 
     def check(self, connection: Connection) -> None:
         """Each of its encodings is one of Unicode's."""
@@ -200,6 +227,15 @@ class Sqlite:
 
     def interrupt(self) -> None:
         """Nothing here waits for another machine."""
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """What tells the file at `path` from others; None where there is none."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 # https://www.postgresql.org/docs/current/errcodes-appendix.html

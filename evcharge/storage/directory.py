@@ -68,6 +68,10 @@ class DataDirectory:
             make_folder(folder.path)
             folder.open()
 
+    def check(self) -> None:
+        """StorageUnavailable: it may be another process's by now."""
+        self._lock.check()
+
     def release(self) -> None:
         """Let go of it, as far as it was taken."""
         for folder in (self.users, self.stations, self.root):

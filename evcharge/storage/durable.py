@@ -75,16 +75,24 @@ class Folder:
                 self._clear(beside)
                 raise
             try:
-                os.rename(beside, name, src_dir_fd=self._descriptor, dst_dir_fd=self._descriptor)
-            except OSError as error:
+                with _unsettled():
+                    os.rename(
+                        beside, name, src_dir_fd=self._descriptor, dst_dir_fd=self._descriptor
+                    )
+            except OSError:
                 self._clear(beside)
-                raise Unsettled(error.errno, error.strerror) from error
+                raise
 
     def remove(self, name: str) -> None:
-        """Remove the file `name`, if it is there: for good when :meth:`flush` has come back."""
+        """
+        Remove the file `name`, if it is there: for good when :meth:`flush` has come back.
+
+        :raise Unsettled: it may be gone.
+        :raise OSError: nothing has changed.
+        """
         with self._named(name):
             self._look()
-            with contextlib.suppress(FileNotFoundError):
+            with _unsettled(), contextlib.suppress(FileNotFoundError):
                 os.unlink(name, dir_fd=self._descriptor)
 
     def rename(self, name: str, to: str) -> None:
@@ -99,12 +107,9 @@ class Folder:
 
         :raise Unsettled: it may not.
         """
-        with self._named(""):
-            try:
-                os.fsync(self._descriptor)
-                self._look()
-            except OSError as error:
-                raise Unsettled(error.errno, error.strerror) from error
+        with self._named(""), _unsettled():
+            os.fsync(self._descriptor)
+            self._look()
 
     @contextlib.contextmanager
     def opened(self, name: str, flags: int, mode: int = 0o600) -> Iterator[int]:
@@ -149,6 +154,15 @@ class Folder:
             # Else it is a name without a folder, or that of the file beside.
             error.filename, error.filename2 = str(self.path / name), None
             raise
+
+
+@contextlib.contextmanager
+def _unsettled() -> Iterator[None]:
+    """Unsettled for an OSError: of a call that changes something, or makes a change last."""
+    try:
+        yield
+    except OSError as error:
+        raise Unsettled(error.errno, error.strerror) from error
 
 
 def write_all(descriptor: int, content: bytes) -> None:

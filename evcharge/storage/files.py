@@ -19,7 +19,7 @@ from twisted.logger import Logger
 from evcharge.datasets import StationRows, parse_car_models
 from evcharge.models.station import ChargingSession, SlotTable
 from evcharge.models.user import User
-from evcharge.storage import Summary, Sweep, SweepResult
+from evcharge.storage import Operation, StorageUnavailable, Summary, Sweep, SweepResult
 from evcharge.storage.contents import Contents
 from evcharge.storage.directory import (
     DAMAGED,
@@ -30,7 +30,7 @@ from evcharge.storage.directory import (
     user_file,
 )
 from evcharge.storage.directory_copying import read_directory, write_directory
-from evcharge.storage.durable import TEMPORARY
+from evcharge.storage.durable import TEMPORARY, Unsettled
 from evcharge.storage.memory import MemoryStorage
 from evcharge.storage.network_files import CARS, STATIONS, read_rows, to_write
 from evcharge.storage.payment_list import PaymentList
@@ -68,6 +68,11 @@ class FileStorage(MemoryStorage):
         self._more_stations = more_stations
         self._directory = DataDirectory(directory)
         self._payments = PaymentList(self._directory.root, PAYMENTS)
+        self._doubted_users: set[str] = set()
+        """Those whose file may be there or not, whatever memory says: a step ended half-way. Before
+        it is acted upon, the file is made to say what memory does."""
+        self._doubted_slots: dict[str, int] = {}
+        """User id -> the station whose file may say something else of the user."""
 
     # Opening
 
@@ -86,7 +91,10 @@ class FileStorage(MemoryStorage):
         return self._summary()
 
     def close(self) -> None:
-        self._list_payments()
+        # Where another server may have the directory, the list is that one's.
+        with contextlib.suppress(StorageUnavailable):
+            self._directory.check()
+            self._list_payments()
         self._directory.release()
 
     def _fill(self) -> None:
@@ -114,9 +122,12 @@ class FileStorage(MemoryStorage):
             self.log.warn("{path}: not a station's file, left alone", path=str(path))
         # Before any session ends whose payment only its station's file may have.
         self._payments.compare(paid_sessions(tables.values()))
-        self._payments.settle()
-        for freed, remark in one_station_each(tables):
-            changed.add(freed)
+        self._list_payments()
+        freed = one_station_each(tables)
+        if freed:
+            self._payments.settle()
+        for station_id, remark in freed:
+            changed.add(station_id)
             self.log.warn("{remark}", remark=remark)
         for station_id in sorted(changed):
             self._write_slots(tables[station_id])
@@ -157,40 +168,102 @@ class FileStorage(MemoryStorage):
         else:
             self._put_user(user)
 
+    # Carrying out
+
+    def execute(self, operations: Sequence[Operation[Any]]) -> Sequence[Any]:
+        self._directory.check()
+        results = super().execute(operations)
+        # What was done in a directory that is another server's by now is not done.
+        self._directory.check()
+        return results
+
+    def _sweep(self, operation: Sweep) -> SweepResult:
+        # Before the sessions end whose files still have what the list has not.
+        self._list_payments()
+        failure: StorageUnavailable | None = None
+        for user_id in [*self._doubted_slots, *self._doubted_users]:
+            try:
+                self._settle(user_id)
+            except StorageUnavailable as error:
+                failure = error
+        result = super()._sweep(operation)
+        if failure is not None:
+            raise failure
+        return result
+
+    def _settle(self, user_id: str) -> None:
+        station_id = self._doubted_slots.get(user_id)
+        if station_id is not None:
+            with unavailable(self._directory.station_path(station_id)):
+                self._write_slots(self._slots[station_id])
+        if user_id in self._doubted_users:
+            with unavailable(self._directory.user_path(user_id)):
+                self._write_users([user_id])
+
     # Saving
 
     def _save_slots(self, slots: SlotTable) -> None:
+        before = self._slots[slots.station_id]
         with unavailable(self._directory.station_path(slots.station_id)):
             try:
                 self._write_slots(slots)
-            except OSError:
-                # The file may have been replaced and only the flush have failed: it must not say
-                # what the caller is told did not happen.
+            except Unsettled:
+                changed = dict(slots.sessions.items() ^ before.sessions.items())
+                self._doubted_slots.update(dict.fromkeys(changed, slots.station_id))
                 with contextlib.suppress(OSError):
-                    self._write_slots(self._slots[slots.station_id])
+                    self._write_slots(before)
                 raise
 
     def _write_slots(self, slots: SlotTable) -> None:
-        self._directory.stations.write(station_file(slots.station_id), to_json(table_record(slots)))
+        station_id = slots.station_id
+        self._directory.stations.write(station_file(station_id), to_json(table_record(slots)))
+        if self._doubted_slots:
+            self._doubted_slots = {
+                user_id: doubted
+                for user_id, doubted in self._doubted_slots.items()
+                if doubted != station_id
+            }
 
     def _save_users(self, users: Sequence[User]) -> None:
         folder = self._directory.users
-        files = [user_file(user.user_id) for user in users]
-        with unavailable(folder.path / files[0] if len(files) == 1 else folder.path):
+        ids = [user.user_id for user in users]
+        with unavailable(folder.path / user_file(ids[0]) if len(ids) == 1 else folder.path):
             try:
-                for name, user in zip(files, users, strict=True):
-                    folder.replace(name, to_json(user_record(user)))
+                for user in users:
+                    folder.replace(user_file(user.user_id), to_json(user_record(user)))
                 folder.flush()
             except OSError:
-                for name in files:
-                    with contextlib.suppress(OSError):
-                        folder.remove(name)
+                # All of them or none.
+                self._doubt(ids)
                 raise
+        self._doubted_users.difference_update(ids)
 
     def _delete_user(self, user_id: str) -> None:
+        folder = self._directory.users
         with unavailable(self._directory.user_path(user_id)):
-            self._directory.users.remove(user_file(user_id))
-            self._directory.users.flush()
+            try:
+                folder.remove(user_file(user_id))
+                folder.flush()
+            except Unsettled:
+                self._doubt([user_id])
+                raise
+
+    def _doubt(self, ids: Sequence[str]) -> None:
+        """Have the files of users say again what memory does: now, or before it matters."""
+        self._doubted_users.update(ids)
+        with contextlib.suppress(OSError):
+            self._write_users(ids)
+
+    def _write_users(self, ids: Sequence[str]) -> None:
+        folder = self._directory.users
+        for user_id in ids:
+            user = self._users.get(user_id)
+            if user is None:
+                folder.remove(user_file(user_id))
+            else:
+                folder.replace(user_file(user_id), to_json(user_record(user)))
+        folder.flush()
+        self._doubted_users.difference_update(ids)
 
     # The list of payments
 
@@ -198,10 +271,10 @@ class FileStorage(MemoryStorage):
         self._payments.owe({session.receipt_id: session})
         self._list_payments()
 
-    def _sweep(self, operation: Sweep) -> SweepResult:
-        # Before the sessions end whose files still have what the list has not.
-        self._list_payments()
-        return super()._sweep(operation)
+    def _may_end(self, session: ChargingSession) -> None:
+        if self._payments.owes(session.receipt_id):
+            with unavailable(self._payments.path):
+                self._payments.settle()
 
     def _list_payments(self) -> None:
         try:
@@ -210,7 +283,7 @@ class FileStorage(MemoryStorage):
             # The payment stands, the station's file has it: the next one, each sweep and the
             # closing try again.
             self.log.error(
-                "{path}: {error}; the payment will be listed later",
+                "{path}: {error}; payments will be listed later",
                 path=str(self._payments.path),
                 error=error.strerror or str(error),
             )

@@ -29,6 +29,9 @@ from evcharge.storage import (
 
 R = TypeVar("R")
 
+MOST_STALE = 1000
+"""Entries of a heap that may be of what has ended already, beyond as many as there are others."""
+
 
 class MemoryStorage:
     """
@@ -58,7 +61,8 @@ class MemoryStorage:
         """User id -> the station where the user stands: derived from `_slots`."""
         self._ends: list[tuple[float, str, int]] = []
         """A heap of what is to end, (when, user id, station id), so that a sweep looks at nothing
-        else. Entries of sessions that ended early are passed over when their time comes."""
+        else. Entries of sessions that ended early are passed over when their time comes, or
+        dropped when they are most of them."""
         self._logins: list[tuple[float, str]] = []
         """A heap of (login, user id), likewise."""
         self._lock = threading.Lock()
@@ -103,6 +107,18 @@ class MemoryStorage:
         self._users[user.user_id] = user
         heapq.heappush(self._logins, (user.created_timestamp, user.user_id))
 
+    def _order_logins(self) -> None:
+        self._logins = [(user.created_timestamp, user_id) for user_id, user in self._users.items()]
+        heapq.heapify(self._logins)
+
+    def _order_ends(self) -> None:
+        self._ends = [
+            (session.estimated_timestamp, session.user_id, slots.station_id)
+            for slots in self._slots.values()
+            for session in slots.sessions.values()
+        ]
+        heapq.heapify(self._ends)
+
     def _list(self) -> None:
         self._listed = tuple(self._states.values())
 
@@ -122,7 +138,10 @@ class MemoryStorage:
         return tuple(self._users.values())
 
     def _find_user(self, operation: FindUser) -> User:
-        user = self._users.get(operation.user_id)
+        return self._user(operation.user_id)
+
+    def _user(self, user_id: str) -> User:
+        user = self._users.get(user_id)
         if user is None:
             raise UnknownUser()
         return user
@@ -134,10 +153,16 @@ class MemoryStorage:
             # Logins first, as saving many users at once costs much less than one by one.
             new = [operation.user for operation in operations if isinstance(operation, AddUser)]
             added = iter(self._add_users(new) if new else ())
-            return [
+            results = [
                 next(added) if type(operation) is AddUser else self._outcome(operation)
                 for operation in operations
             ]
+            # What stands bounds the memory, not what has happened.
+            if len(self._logins) > 2 * len(self._users) + MOST_STALE:
+                self._order_logins()
+            if len(self._ends) > 2 * len(self._held) + MOST_STALE:
+                self._order_ends()
+            return results
 
     def _outcome(self, operation: Operation[Any]) -> Any:
         try:
@@ -164,9 +189,8 @@ class MemoryStorage:
 
     def _take_slot(self, operation: TakeSlot) -> ChargingSession:
         user_id = operation.user_id
-        user = self._users.get(user_id)
-        if user is None:
-            raise UnknownUser()
+        user = self._user(user_id)
+        self._settle(user_id)
         held = self._held.get(user_id)
         if held is not None and str(held) == operation.station_id:
             return self._slots[held].sessions[user_id]
@@ -187,11 +211,12 @@ class MemoryStorage:
 
     def _end_journey(self, operation: EndJourney) -> None:
         user_id = operation.user_id
-        if user_id not in self._users:
-            raise UnknownUser()
+        self._user(user_id)
+        self._settle(user_id)
         # The slot first: a crash in between leaves a user who holds nothing and can ask again.
         held = self._held.get(user_id)
         if held is not None:
+            self._may_end(self._slots[held].sessions[user_id])
             self._leave(user_id, held)
         self._remove_user(user_id)
 
@@ -233,6 +258,8 @@ class MemoryStorage:
         session = self._slots[station_id].sessions.get(user_id)
         if session is None or session.estimated_timestamp > now:
             return False
+        self._settle(user_id)
+        self._may_end(session)
         # The user first: a crash in between leaves a session that is over, which the next
         # sweep ends; the other way round it would leave a user who could pay again.
         self._remove_user(user_id)
@@ -243,6 +270,7 @@ class MemoryStorage:
         """Remove a user unless a session stands for it, whose end will."""
         if user_id in self._held or user_id not in self._users:
             return False
+        self._settle(user_id)
         self._remove_user(user_id)
         return True
 
@@ -263,6 +291,14 @@ class MemoryStorage:
         if state is not None:
             self._states[slots.station_id] = StationState.of(state.station, slots)
             self._list()
+
+    # What a subclass knows better; each may raise StorageUnavailable
+
+    def _settle(self, user_id: str) -> None:
+        """Have it known for sure where the user stands, as it is about to change, or to be told."""
+
+    def _may_end(self, session: ChargingSession) -> None:
+        """Have everything that is to outlive the session taken from it."""
 
     # What a subclass makes durable; each may raise StorageUnavailable
 

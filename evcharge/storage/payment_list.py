@@ -45,7 +45,7 @@ class PaymentList:
         self._read = False
 
     def owes(self, receipt_id: str) -> bool:
-        """Whether this payment is not known to be listed for good."""
+        """Whether this payment is not in the list for good, as far as is known."""
         return receipt_id in self._owed
 
     def settle(self) -> None:

@@ -136,7 +136,7 @@ def _read_session(
 
 def one_station_each(tables: dict[int, SlotTable]) -> list[tuple[int, str]]:
     """
-    Let each user stand at one station, the one where charging ends last.
+    Let each user stand at one station, that of the later payment.
 
     :return: each station where a slot was freed, and what there is to say about it.
     """
@@ -147,16 +147,28 @@ def one_station_each(tables: dict[int, SlotTable]) -> list[tuple[int, str]]:
             other = best.setdefault(session.user_id, session)
             if other is session:
                 continue
-            if session.estimated_timestamp > other.estimated_timestamp:
-                best[session.user_id] = session
-                session, other = other, session
-            tables[session.station_id] = tables[session.station_id].without(session.user_id)
+            other, session = sorted((other, session), key=_precedence)
+            best[session.user_id] = session
+            tables[other.station_id] = tables[other.station_id].without(other.user_id)
             remark = (
-                f"user …{ending(session.user_id)} stood at stations {other.station_id} and "
-                f"{session.station_id}; the latter is freed"
+                f"user …{ending(session.user_id)} stood at stations {session.station_id} and "
+                f"{other.station_id}; the latter is freed, as the later payment holds: "
+                f"{_described(session)}; {_described(other)}"
             )
-            freed.append((session.station_id, remark))
+            freed.append((other.station_id, remark))
     return freed
+
+
+def _precedence(session: ChargingSession) -> tuple[float, float, int]:
+    """Of two sessions of a user the one for which this is greater is the user's."""
+    paid = float("-inf") if session.paid_timestamp is None else session.paid_timestamp
+    return (paid, session.estimated_timestamp, -session.station_id)
+
+
+def _described(session: ChargingSession) -> str:
+    paid = session.paid_timestamp
+    payment = "not noted" if paid is None else f"{iso_utc(paid)} (receipt {session.receipt_id})"
+    return f"at {session.station_id} {payment}"
 
 
 def user_record(user: User) -> dict[str, Any]:
