@@ -21,12 +21,12 @@ UID, GID = 47110, 47111
 
 
 @contextlib.contextmanager
-def another_user() -> Iterator[None]:
-    """Be no longer root, but a user of no name."""
+def acting_as(user: int, group: int | None = None) -> Iterator[None]:
+    """Be no longer root, but somebody else."""
     groups = os.getgroups()
     os.setgroups([])
-    os.setegid(GID)
-    os.seteuid(UID)
+    os.setegid(user if group is None else group)
+    os.seteuid(user)
     try:
         yield
     finally:
@@ -59,7 +59,7 @@ class CureTests(SynchronousTestCase):
 
     def refused(self, url: str) -> str | None:
         """What is said of a storage that cannot be opened; None: it can."""
-        with another_user():
+        with acting_as(UID, GID):
             try:
                 self.open(url)
             except StorageError as error:

@@ -166,14 +166,8 @@ class PackageTests(SynchronousTestCase):
             self.assertEqual(service["container_name"], name)
             self.assertEqual(service["ports"], ["8888:8888"])
             self.assertEqual(service["volumes"], ["dados-volume:/data"])
+            self.assertEqual(service["restart"], "unless-stopped")
         self.assertEqual(compose["volumes"], {"dados-volume": {"name": "dados-volume"}})
-
-    def test_dockerfile(self) -> None:
-        """The image runs the server, unprivileged, with a health check."""
-        text = (ROOT / "Dockerfile").read_text()
-        self.assertIn("USER evcharge", text)
-        self.assertIn("evcharge.healthcheck", text)
-        self.assertIn("--pidfile=", text)
 
 
 class TranscriptTests(SynchronousTestCase):
