@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Hashable
+from pathlib import Path
 from typing import Any, TextIO
 
 from twisted.application.service import Service
@@ -22,6 +23,8 @@ from twisted.logger import (
 )
 from twisted.python.logfile import LogFile
 from zope.interface import implementer
+
+from evcharge.utils.permissions import remedy
 
 FORMATS = ("text", "json")
 
@@ -65,13 +68,18 @@ def log_file(path: str | None, in_foreground: bool) -> TextIO:
     """
     Where twistd would log: the file it was told of, the standard output, or `twistd.log`.
 
-    A file is begun anew on SIGUSR1, as twistd does it.
+    A file is begun anew on SIGUSR1, as twistd does it. SystemExit: it cannot be made.
     """
     if path == "-" and not in_foreground:
         sys.exit("Daemons cannot log to stdout, exiting!")
     if path == "-" or (in_foreground and not path):
         return sys.stdout
-    file: Any = LogFile.fromFullPath(path or "twistd.log")
+    path = path or "twistd.log"
+    try:
+        file: Any = LogFile.fromFullPath(path)
+    except OSError as error:
+        cure = remedy(error, Path(path), Path(path), is_folder=False)
+        sys.exit(f"evcharge: cannot log to {path}: {error.strerror or error}{cure}")
     if not signal.getsignal(signal.SIGUSR1):
 
         def rotate(*_: object) -> None:

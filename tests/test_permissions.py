@@ -10,8 +10,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
+from evcharge.logs import log_file
 from evcharge.storage import StorageError
 from evcharge.storage.urls import parse
 from evcharge.utils.permissions import remedy
@@ -163,6 +165,32 @@ class CureTests(SynchronousTestCase):
         self.assertEqual(command, f"install -d -o {UID} -g {GID} -m 700 {self.folder}/evcharge")
         subprocess.run(command, shell=True, check=True)
         self.assertEqual(self.cures(f"sqlite:///{self.folder}/evcharge/evcharge.db"), [])
+
+    def test_one_file(self) -> None:
+        """A file of a station or a user that has become root's is named with the same command."""
+        data = self.folder / "data"
+        self.cures(f"files:{data}")
+        user = data / "users" / "00000000-0000-4000-8000-000000000001.json"
+        user.touch()
+        for path in (user, data / "stations" / "station_7.json"):
+            self.give_root(path, 0o600)
+        with capturedLogs() as events, acting_as(UID, GID):
+            self.open(f"files:{data}")
+        said = [event for event in map(formatEvent, events) if "Permission denied" in event]
+        self.assertEqual(len(said), 2, said)
+        for text in said:
+            self.assertIn(f"for user {UID}; as root: chown -R {UID}:{GID} {data}", text)
+
+    def test_log(self) -> None:
+        """A log that may not be written stops the start with one line."""
+        path = self.folder / "log"
+        with acting_as(UID, GID):
+            stopped = self.assertRaises(SystemExit, log_file, str(path), True)
+        self.assertIn(f"cannot log to {path}: Permission denied, for user {UID}; ", stopped.code)
+        stopped = self.assertRaises(SystemExit, log_file, str(path / "x" / "y"), False)
+        self.assertEqual(
+            stopped.code, f"evcharge: cannot log to {path}/x/y: No such file or directory"
+        )
 
     def test_of_all(self) -> None:
         """No folder of the system, nor anybody's home, is given away, whatever is in it."""

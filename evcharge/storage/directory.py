@@ -85,12 +85,15 @@ class DataDirectory:
             yield
         except OSError as error:
             where = Path(os.fsdecode(error.filename)) if error.filename else self.path
-            raise StorageError(
-                f"{shown(where)}: {error.strerror or error}"
-                f"{remedy(error, where, self.path, is_folder=True)}"
-            ) from error
+            raise StorageError(f"{shown(where)}: {self.reason(error, where)}") from error
         except DatasetError as error:
             raise StorageError(str(error)) from error
+
+    def reason(self, error: Exception, path: Path) -> str:
+        """What is wrong with a file of it, and what to do where its user may not use it."""
+        if not isinstance(error, OSError):
+            return str(error)
+        return f"{error.strerror or error}{remedy(error, path, self.path, is_folder=True)}"
 
     # Names
 
@@ -131,7 +134,7 @@ class DataDirectory:
                 record = read_object(path)
                 table = read_table(record, station_id, stations.get(station_id), now, look_up)
             except (ValueError, ArithmeticError, OSError) as error:
-                broken[station_id] = f"{path}: cannot be used: {error}"
+                broken[station_id] = f"{path}: cannot be used: {self.reason(error, path)}"
                 continue
             tables[station_id] = table
             if table_record(table) != record:

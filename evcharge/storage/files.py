@@ -151,9 +151,9 @@ class FileStorage(MemoryStorage):
             user = read_user(path)
         except OSError as error:
             self.log.error(
-                "{path}: cannot be read: {error}; its user is unknown",
+                "{path}: cannot be read, so its user is unknown: {error}",
                 path=shown(path),
-                error=error.strerror or str(error),
+                error=self._directory.reason(error, path),
             )
         except ValueError as error:
             aside = _free_name(path)
