@@ -9,8 +9,10 @@ from pathlib import Path
 import attrs
 
 PACKAGE = "evcharge"
-REACTOR, THREADS, EVERYTHING = "the reactor", "threads", "everything"
+REACTOR, THREADS, CLOCK, EVERYTHING = "the reactor", "threads", "the machine's clock", "everything"
+NOW = r"(datetime\.)?(datetime\.(now|utcnow|today)|date\.today)"
 CALLED = {
+    rf"time(\..*)?|{NOW}": CLOCK,
     # Whoever has the package twisted.internet has its reactor.
     r"twisted(\.\*|\.internet(\.\*|\.\w*reactor(\..*)?)?)?": REACTOR,
     r"(threading|_thread|concurrent|queue)(\..*)?": THREADS,
@@ -23,7 +25,9 @@ CALLED = {
 }
 """What the table calls that which is imported by some other name; the first that fits."""
 
-REACHABLE = (f"{PACKAGE}.", "twisted.")
+REACHABLE = rf"{PACKAGE}\.|twisted\.|{NOW}$"
+"""What need not be imported to be had: once a package is, all is that anybody imports of it."""
+
 BY_NAME = ("import_module", "__import__", "namedModule", "namedAny")
 
 
@@ -45,8 +49,7 @@ def _names(node: ast.AST, here: Sequence[str]) -> Iterator[str]:
         base += filter(None, (node.module or "").split("."))
         # What is imported from a package may be a module of it.
         yield from (".".join([*base, alias.name]) for alias in node.names)
-    elif isinstance(node, ast.Attribute) and _whole(node).startswith(REACHABLE):
-        # Once a package is imported all is in reach that anybody has imported of it.
+    elif isinstance(node, ast.Attribute) and re.match(REACHABLE, _whole(node)):
         yield _whole(node)
         return
     elif isinstance(node, ast.Call) and node.args and _whole(node.func).endswith(BY_NAME):

@@ -68,6 +68,10 @@ class ImportTests(SynchronousTestCase):
             ("import threading", "threading"),
             ("from concurrent import futures", "concurrent.futures"),
             ("from twisted.internet import threads", "twisted.internet.threads"),
+            ("import time", "time"),
+            ("from time import monotonic", "time.monotonic"),
+            ("from datetime import datetime\ndatetime.now(utc)", "datetime.now"),
+            ("import datetime as dt, datetime\ndatetime.date.today()", "datetime.date.today"),
             ("import a_new_package", "a_new_package"),
         ):
             self.assertEqual(self.bad_imports("protocol", source), [f"protocol imports {name}"])
