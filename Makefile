@@ -125,7 +125,7 @@ audit: $(VENV)/.audit
 constraints: $(VENV)/.made
 	$(PIP) uv
 	$(LOCK) --output-file constraints.txt --extra postgresql setup.cfg
-	printf 'build\nsetuptools >= 64\nwheel\n' | $(LOCK) --output-file constraints-release.txt -
+	printf 'build\nsetuptools >= 66.1\nwheel\n' | $(LOCK) --output-file constraints-release.txt -
 
 # An environment of its own, which has nothing but what is pinned.
 release:

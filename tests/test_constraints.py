@@ -95,7 +95,7 @@ class ConstraintsTests(SynchronousTestCase):
 
     def test_release(self) -> None:
         """constraints-release.txt has what a release is built with."""
-        needed = ["build", "setuptools >= 64", "wheel"]
+        needed = ["build", "setuptools >= 66.1", "wheel"]
         self.closed("constraints-release.txt", [Requirement(line) for line in needed])
 
     def test_hashes(self) -> None:
