@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
-from uuid import uuid4
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
@@ -16,10 +15,12 @@ from evcharge.errors import (
     INTERNAL,
     NO_SLOT,
     STATION_NOT_FOUND,
+    SUCCESS,
     UNAVAILABLE,
     UNKNOWN_TYPE,
     USER_NOT_FOUND,
     Outcome,
+    Phrase,
     RequestFailed,
 )
 from evcharge.fields import Data
@@ -28,6 +29,7 @@ from evcharge.handlers.auth import Login
 from evcharge.handlers.start import Start
 from evcharge.handlers.station import Payment, SelectionStation
 from evcharge.handlers.trip import Navigation
+from evcharge.incidents import LastResort, new_incident
 from evcharge.storage import (
     Eventual,
     NoFreeSlot,
@@ -126,6 +128,14 @@ class Controller:
         self._language = language
         self._verbose = verbose
         self._closed = False
+        self._reads = {kind: handler.reads for kind, handler in handlers.items()}
+        self._success = SUCCESS.phrase.say(language)
+        self.last_resort = LastResort(now, language, self._count_last_resort)
+        """Makes the reply where making one has failed."""
+
+    def _count_last_resort(self) -> None:
+        if self._answered is not None:
+            self._answered(UNREADABLE_TYPE, INTERNAL.code, 0.0)
 
     def close(self) -> None:
         """From now on answer every request with `unavailable`."""
@@ -137,57 +147,74 @@ class Controller:
 
         :param visitor: who sent it, for the guards.
         :return: the reply, whatever the line and whatever happens, or a Deferred that fires with
-            it; cancelled, it fires with `unavailable`, though what was begun may still be done.
+            it, and never fails; cancelled, it fires with `unavailable`, though what was begun may
+            still be done.
         """
-        if self._answered is None:
-            request = decode(line)
-        else:
-            began = self._seconds()
-            request = decode(line)
-            request.began = began
-        if request.failure is not None:
-            return self._failed(Failure(request.failure), request)
-        handler = self._handlers.get(request.type)
-        if handler is None:
-            return self._failed(Failure(RequestFailed(UNKNOWN_TYPE)), request)
-        if self._closed:
-            return self._failed(Failure(RequestFailed(UNAVAILABLE)), request)
         try:
-            guard = self._guards.get(request.type)
-            if guard is None:
-                reply = handler.handle(request.data)
+            if self._answered is None:
+                request = decode(line, self._reads)
             else:
-                reply = guard(handler.handle, request.data, visitor)
-            if not isinstance(reply, Deferred):
-                return self._done(reply, request)
+                began = self._seconds()
+                request = decode(line, self._reads)
+                request.began = began
+            if request.failure is not None:
+                return self._failed(Failure(request.failure), request)
+            handler = self._handlers.get(request.type)
+            if handler is None:
+                unknown = RequestFailed(UNKNOWN_TYPE, {"types": list(self._handlers)})
+                return self._failed(Failure(unknown), request)
+            if self._closed:
+                return self._failed(Failure(RequestFailed(UNAVAILABLE)), request)
+            try:
+                guard = self._guards.get(request.type)
+                if guard is None:
+                    reply = handler.handle(request.data)
+                else:
+                    reply = guard(handler.handle, request.data, visitor)
+                if not isinstance(reply, Deferred):
+                    return self._done(reply, request)
+            except Exception:
+                return self._failed(Failure(), request)
+            # The errback is for both: a reply that cannot be written is a failure as well.
+            return reply.addCallback(self._done, request).addErrback(self._failed, request)
         except Exception:
-            return self._failed(Failure(), request)
-        # The errback is for both: a reply that cannot be written is a failure as well.
-        return reply.addCallback(self._done, request).addErrback(self._failed, request)
+            return self.last_resort(Failure())
 
     def refuse(self, outcome: Outcome, line: bytes | None = None) -> bytes:
         """The reply to a line that is not carried out, or to one who is not even listened to."""
-        request = Request() if line is None else decode(line)
-        request.began = self._seconds()
+        try:
+            request = Request() if line is None else decode(line, self._reads)
+            request.began = self._seconds()
+        except Exception:
+            return self.last_resort(Failure())
         return self._failed(Failure(RequestFailed(outcome)), request)
 
     def _done(self, reply: Reply, request: Request) -> bytes:
-        outcome = reply.outcome
-        data = reply.data
-        message = outcome.phrase.say(self._language, reply.values)
-        if outcome.reason is not None:
-            data["message"] = message
+        outcome, data = reply.outcome, reply.data
+        if outcome is SUCCESS:
+            message = self._success
+            if reply.say is not None:
+                data["message"] = reply.say(self._language, *reply.figures)
+        else:
+            message = data["message"] = outcome.phrase.say(self._language)
             data["reason"] = outcome.reason
-        elif reply.phrase is not None:
-            data["message"] = reply.phrase.say(self._language, reply.values)
         return self._encode(request, outcome, message, data)
 
     def _failed(self, failure: Failure, request: Request) -> bytes:
+        """The reply to a request that ends in `failure`."""
+        try:
+            return self._explain(failure, request)
+        except Exception:
+            return self.last_resort(Failure())
+
+    def _explain(self, failure: Failure, request: Request) -> bytes:
         values: Mapping[str, object] = {}
         more: dict[str, Any] = {}
         told = _told(failure.value)
         if told is not None:
             outcome, values = told.outcome, told.values
+            for name, value in told.more.items():
+                more[name] = value.say(self._language) if isinstance(value, Phrase) else value
         elif failure.check(Unavailable, CancelledError):
             outcome = UNAVAILABLE
             self.log.warn(
@@ -195,7 +222,7 @@ class Controller:
             )
         else:
             outcome = INTERNAL
-            incident = more["incident"] = uuid4().hex[:12]
+            incident = more["incident"] = new_incident()
             self.log.failure(
                 "Incident {incident} in {type}",
                 failure=failure,

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import attrs
 
 LANGUAGES = ("pt", "en")
+NOTHING: Mapping[str, object] = {}
 
 
 @attrs.frozen
@@ -16,7 +17,7 @@ class Phrase:
     pt: str
     en: str
 
-    def say(self, language: str, values: Mapping[str, object]) -> str:
+    def say(self, language: str, values: Mapping[str, object] = NOTHING) -> str:
         """The text in `language` ("pt" or "en"), with `values` filled in."""
         text = self.pt if language == "pt" else self.en
         if not values:
@@ -71,12 +72,24 @@ UNAVAILABLE = Outcome(503, "unavailable", Phrase("Serviço indisponível", "Serv
 
 
 class RequestFailed(Exception):
-    """A request that ends in `outcome`; `values` fill in its text."""
+    """
+    A request that ends in `outcome`; `values` fill in its text.
 
-    def __init__(self, outcome: Outcome, **values: object) -> None:
+    :param more: further fields of the reply's data; a :class:`Phrase` is said in its language.
+    """
+
+    def __init__(
+        self, outcome: Outcome, more: Mapping[str, object] = NOTHING, **values: object
+    ) -> None:
         super().__init__(outcome, values)
         self.outcome = outcome
+        self.more = more
         self.values = values
+
+
+def unreadable(why: Phrase) -> RequestFailed:
+    """The failure of a line that is no JSON object; `why` says where, and the likely cause."""
+    return RequestFailed(INVALID_JSON, {"detail": why})
 
 
 def missing(*fields: str) -> RequestFailed:

@@ -28,9 +28,9 @@ def require(data: Data, *names: str) -> None:
 
     :raise RequestFailed: `missing_fields`, naming those that it lacks.
     """
-    absent = [name for name in names if name not in data]
-    if absent:
-        raise missing(*absent)
+    for name in names:
+        if name not in data:
+            raise missing(*(name for name in names if name not in data))
 
 
 def text(data: Data, name: str, shortest: int = 0, longest: int = MAX_TEXT) -> str:
@@ -49,6 +49,19 @@ def text(data: Data, name: str, shortest: int = 0, longest: int = MAX_TEXT) -> s
             ),
         )
     return str(value)
+
+
+def name_text(data: Data, name: str, shortest: int = 0, longest: int = MAX_TEXT) -> str:
+    """
+    The name `data[name]`, as :func:`text` reads it; a number counts as its text.
+
+    :raise RequestFailed: `invalid_field`.
+    """
+    value = data[name]
+    # A number that is longer than any name is not written out, only to be refused.
+    if type(value) in (int, float) and abs(value) < 10**MAX_TEXT:
+        data = {name: str(value)}
+    return text(data, name, shortest, longest)
 
 
 def number(

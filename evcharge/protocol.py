@@ -21,6 +21,7 @@ Who is let in, how much of what, and for how long, is up to what stands around t
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from collections.abc import Callable
 from enum import Enum
 from typing import Any, Protocol
@@ -39,6 +40,7 @@ from twisted.protocols.basic import LineReceiver
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from evcharge.incidents import LastResort
 from evcharge.sending import sender
 
 LINES_PER_TURN, TURN_S = 64, 0.002
@@ -91,6 +93,9 @@ class DriverProtocol(LineReceiver):
     _draining = False
     _lost = False
 
+    _begun = False
+    """Whether a line has come that says which protocol the client speaks."""
+
     lines = 0
     """Whole lines that have been read."""
     _turn_ends = LINES_PER_TURN
@@ -128,6 +133,8 @@ class DriverProtocol(LineReceiver):
         if len(line) > self.factory.max_line:
             return self.lineLengthExceeded(line)
         self.lines += 1
+        if not self._begun:
+            line = self._begin(line)
         if line and not line.isspace():
             self._carry_out(line)
         elif self._buffer:
@@ -136,6 +143,21 @@ class DriverProtocol(LineReceiver):
             self._waiting = self.factory.next_turn().addBoth(self._next_turn)
             self.paused = True
         return None
+
+    def _begin(self, line: bytes) -> bytes:
+        """What is left of a line that may be the first; nothing, where the client is hung up on."""
+        if self.lines == 1:
+            line = line.removeprefix(BOM_UTF8)
+        if not line or line.isspace():
+            return b""
+        self._begun = True
+        goodbye = self.factory.stranger(line, self.visitor, self.transport.getHost())
+        if goodbye is None:
+            return line
+        self.factory.sent_bytes += len(goodbye)
+        self._write(goodbye)
+        self.hang_up()
+        return b""
 
     def _drop_blank_lines(self) -> None:
         # One by one, a flood of them would let no thread have the interpreter for long.
@@ -168,11 +190,15 @@ class DriverProtocol(LineReceiver):
     # Lines -> replies
 
     def _carry_out(self, line: bytes) -> None:
-        reply = self.factory.dispatch(line, self.visitor)
+        try:
+            reply = self.factory.dispatch(line, self.visitor)
+        except Exception:
+            reply = self.factory.last_resort(Failure())
         if isinstance(reply, Deferred):
             self._waiting = reply
             self.paused = True
-            reply.addCallback(self._answer)
+            reply.addCallbacks(self._answer, self._answer_all_the_same)
+            reply.addErrback(self._break_off)
         else:
             self._reply(reply)
             if isinstance(reply, Farewell):
@@ -183,6 +209,15 @@ class DriverProtocol(LineReceiver):
         if not self._lost:
             self._reply(reply)
         self._go_on(None)
+
+    def _answer_all_the_same(self, failure: Failure) -> None:
+        """Answer a request whose reply could not be made, which ought not to happen."""
+        self._answer(self.factory.last_resort(failure))
+
+    def _break_off(self, failure: Failure) -> None:
+        """End a connection that cannot be answered: it would wait for ever, and unseen."""
+        self.factory.last_resort(failure)
+        self.transport.abortConnection()
 
     def _reply(self, reply: bytes) -> None:
         self.factory.sent_bytes += len(reply) + 1
@@ -308,10 +343,13 @@ class DriverFactory(Factory):
     Makes the protocol of each connection, and ends them all.
 
     :param dispatch: one line, without its end, and who sent it -> one reply, without its end, or a
-        Deferred of it; it never fails, and when it is cancelled it gives the reply that says so.
+        Deferred of it; when that is cancelled it gives the reply that says so.
     :param too_large: makes the reply to a line over the limit.
     :param max_line: the most bytes of a line, without its end.
     :param welcome: makes the visitor out of the address of one who has been let in.
+    :param stranger: a connection's first line, who sent it, and where it came to -> None, or, where
+        that is another protocol than ours, all that is said to it before it is hung up on.
+    :param last_resort: makes the reply where `dispatch` has failed, which it ought not to.
     """
 
     noisy = False
@@ -323,8 +361,12 @@ class DriverFactory(Factory):
         clock: IReactorTime,
         max_line: int = 65536,
         welcome: Callable[[IAddress | None], Visitor | None] = lambda address: None,
+        stranger: Callable[[bytes, Any, Any], bytes | None] = lambda line, visitor, host: None,
+        last_resort: Callable[[Failure], bytes] | None = None,
     ) -> None:
         self.dispatch = dispatch
+        self.stranger = stranger
+        self.last_resort = last_resort or LastResort(clock.seconds)
         self.too_large = too_large
         self.max_line = max_line
         self.seconds = clock.seconds

@@ -184,6 +184,8 @@ class Server(MultiService):
             reactor,
             options["max-line"],
             gatehouse.origins.welcome,
+            gatehouse.strangers(controller, options["language"]),
+            controller.last_resort,
         )
         gatehouse.watch(factory.connections)
         self._storage_service = StorageService(storage, group_commit, thread, now)

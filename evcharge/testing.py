@@ -128,6 +128,8 @@ class MemoryServer:
             self.clock,
             max_line,
             self.gatehouse.origins.welcome,
+            self.gatehouse.strangers(self.controller, language),
+            self.controller.last_resort,
         )
         self.accepts = self.gatehouse.admission(self.factory, self.controller)
         self.gatehouse.watch(self.factory.connections)

@@ -4,11 +4,11 @@ import json
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from evcharge.protocol import LINES_PER_TURN, LINGER_S, TURN_S, DriverFactory
+from evcharge.protocol import LINES_PER_TURN, LINGER_S, TURN_S, DriverFactory, Standing
 from evcharge.testing import MemoryServer, MemoryTransport
 
 
@@ -59,6 +59,102 @@ class DriverProtocolTests(SynchronousTestCase):
         self.clock.advance(0)
         self.assertEqual(self.transport.take(), b".\n" * 7)
 
+    def test_turn_by_time(self) -> None:
+        """A turn is over after 2 ms, however few the lines were."""
+
+        def slow(line: bytes, visitor: object) -> bytes:
+            self.clock.rightNow += 0.0011
+            return b"."
+
+        self.factory.dispatch = slow
+        self.protocol.dataReceived(b"a\n" * 10)
+        self.assertEqual(len(self.transport.take()) // 2, 3)
+
+    def test_byte_order_mark(self) -> None:
+        """A mark before the first line is no part of it, nor makes a line of a blank one."""
+        mark = b"\xef\xbb\xbf"
+        for first, lines in (
+            (b"now\r\n", [b"now"]), (b"\nnow\n", [b"now"]), (b"\r\n", []), (b" \n" * 3, []),
+        ):  # fmt: skip
+            for size in (1, 2, 100):
+                self.setUp()
+                for start in range(0, len(mark + first), size):
+                    self.protocol.dataReceived((mark + first)[start : start + size])
+                self.assertEqual([line for line, _ in self.asked], lines)
+                self.protocol.dataReceived(mark + b"now\n")
+                self.assertEqual([line for line, _ in self.asked], [*lines, mark + b"now"])
+        self.setUp()
+        self.protocol.dataReceived(mark + b"now")
+        self.protocol.readConnectionLost()
+        self.assertEqual([line for line, _ in self.asked], [b"now"])
+
+    def test_stranger(self) -> None:
+        """One whose first line is of another protocol is told so, and hung up on."""
+        shown: list[bytes] = []
+
+        def stranger(line: bytes, visitor: object, host: object) -> bytes | None:
+            shown.append(line)
+            return b"goodbye" if line == b"hello" else None
+
+        self.factory.stranger = stranger
+        self.protocol.dataReceived(b"\n \nhello\nnow\n")
+        self.assertEqual((self.transport.take(), self.asked), (b"goodbye", []))
+        self.assertTrue(self.transport.write_closed)
+        self.protocol = self.factory.buildProtocol(None)
+        self.protocol.makeConnection(MemoryTransport())
+        self.protocol.dataReceived(b"now\nhello\n")
+        self.assertEqual([line for line, _ in self.asked], [b"now", b"hello"])
+        self.assertEqual(shown, [b"hello", b"now"])
+
+    def assertIncident(self, reply: bytes, error: type[Exception]) -> None:
+        """The constant reply, of which the log has the incident and the failure."""
+        message = json.loads(reply)
+        self.assertEqual(
+            (message["type"], message["status"]["code"], message["data"]["reason"]),
+            ("error", 500, "internal"),
+        )
+        self.assertEqual(list(message["data"]), ["message", "reason", "incident"])
+        self.assertTrue(message["timestamp"].endswith("Z"))
+        self.assertEqual(len(self.flushLoggedErrors(error)), 1)
+
+    def test_dispatch_fails(self) -> None:
+        """Where `dispatch` fails, now or later, there is a reply, and the next line is read."""
+
+        def dispatch(line: bytes, visitor: object) -> Deferred[bytes]:
+            if line == b"raise":
+                raise ZeroDivisionError("secret")
+            if line == b"fail":
+                return fail(ValueError("secret"))
+            return self.dispatch(line, visitor)
+
+        self.factory.dispatch = dispatch
+        self.protocol.dataReceived(b"raise\nnow\nfail\nnow\n")
+        replies = self.transport.take().splitlines()
+        self.assertEqual(replies[1::2], [b"at once"] * 2)
+        self.assertIncident(replies[0], ZeroDivisionError)
+        self.assertIncident(replies[2], ValueError)
+        self.protocol.dataReceived(b"a\nnow\n")
+        self.asked[-1][1].errback(KeyError("secret"))
+        replies = self.transport.take().splitlines()
+        self.assertEqual(replies[1:], [b"at once"])
+        self.assertIncident(replies[0], KeyError)
+        self.assertEqual(self.protocol.standing, Standing.IDLE)
+
+    def test_fails_after_the_end(self) -> None:
+        """A request that fails once its connection is lost is logged, and that is all."""
+        self.protocol.dataReceived(b"a\nb\n")
+        self.protocol.connectionLost()
+        self.asked[0][1].errback(KeyError())
+        self.assertEqual((self.transport.take(), len(self.asked)), (b"", 1))
+        self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)
+
+    def test_no_reply_at_all(self) -> None:
+        """What is no reply ends the connection, which else would wait for ever, and unseen."""
+        self.protocol.dataReceived(b"a\nb\n")
+        self.asked[0][1].callback(None)
+        self.assertTrue(self.transport.aborted)
+        self.assertEqual(len(self.flushLoggedErrors(TypeError)), 1)
+
     def test_half_close(self) -> None:
         """After the client's end every reply is sent, the last line's too, then ours follows."""
         self.protocol.dataReceived(b"a\nb")
@@ -68,6 +164,14 @@ class DriverProtocolTests(SynchronousTestCase):
         self.assertFalse(self.transport.disconnecting)
         self.answer(1)
         self.assertEqual(self.transport.take(), b"re:a\nre:b\n")
+        self.assertTrue(self.transport.disconnecting)
+
+    def test_half_close_at_once(self) -> None:
+        """Replies that are there at once, as Deferreds, do not end what comes behind them."""
+        self.protocol.dataReceived(b"a\nnow\nnow\nnow")
+        self.protocol.readConnectionLost()
+        self.answer(0)
+        self.assertEqual(self.transport.take(), b"re:a\n" + b"at once\n" * 3)
         self.assertTrue(self.transport.disconnecting)
 
     def test_nothing_sent(self) -> None:
@@ -85,7 +189,10 @@ class DriverProtocolTests(SynchronousTestCase):
         self.assertTrue(self.transport.write_closed)
         self.protocol.dataReceived(b"more\nlines\n")
         self.assertEqual(len(self.asked), 2)
-        self.clock.advance(LINGER_S)
+        self.assertEqual(LINGER_S, 5)
+        self.clock.advance(4.9)
+        self.assertFalse(self.transport.aborted)
+        self.clock.advance(0.1)
         self.assertTrue(self.transport.aborted)
 
     def test_too_long_by_one(self) -> None:
@@ -163,10 +270,18 @@ class DriverProtocolTests(SynchronousTestCase):
         self.assertEqual((len(self.asked), self.transport.take()), (1, b""))
         self.assertEqual(self.factory.connections, set())
 
+    def test_lost_unread(self) -> None:
+        """A connection that was not read from is not read from again once it is lost."""
+        self.protocol.dataReceived(b"a\n" + b"b\n" * 6)
+        self.protocol.connectionLost()
+        self.answer(0)
+        self.assertEqual(self.transport.producerState, "paused")
+
     def test_drain(self) -> None:
         """To drain is to answer what was read, hang up, and wait for the client to go."""
         self.protocol.dataReceived(b"a\nb\nhalf")
         drained = self.factory.drain()
+        self.assertEqual(self.transport.producerState, "paused")
         self.answer(0)
         self.assertFalse(self.transport.write_closed)
         self.answer(1)
@@ -176,6 +291,16 @@ class DriverProtocolTests(SynchronousTestCase):
         self.protocol.connectionLost()
         self.successResultOf(drained)
         self.assertEqual(len(self.asked), 2)
+
+    def test_drain_half_a_line(self) -> None:
+        """Half a line is no request, though the client closes its half behind it."""
+        self.protocol.dataReceived(b"a\nhalf")
+        self.factory.drain()
+        self.protocol.readConnectionLost()
+        self.answer(0)
+        self.assertEqual([line for line, _ in self.asked], [b"a"])
+        self.assertEqual(self.transport.take(), b"re:a\n")
+        self.assertTrue(self.transport.disconnecting)
 
     def test_drain_late(self) -> None:
         """What is not answered in time is answered with the failure of its cancelling."""

@@ -117,7 +117,7 @@ class ImportTests(SynchronousTestCase):
         imported = {**self.imported, "protocol": []}
         self.assertEqual(
             problems(self.rows, imported),
-            ["protocol need not know sending", "protocol need not know Twisted"],
+            [f"protocol need not know {name}" for name in ("incidents", "sending", "Twisted")],
         )
 
     def test_places(self) -> None:

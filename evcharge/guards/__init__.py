@@ -28,6 +28,7 @@ PROXY_HEADER = "proxy_header"
 TLS_HANDSHAKE = "tls_handshake"
 TLS_FAILED = "tls_failed"
 PLAIN_TEXT = "plain_text"
+OTHER_PROTOCOL = "other_protocol"
 IDLE = "idle"
 SLOW_LINE = "slow_line"
 UNREAD = "unread"
@@ -41,6 +42,7 @@ REASONS = {
     TLS_HANDSHAKE: "a TLS handshake that took too long",
     TLS_FAILED: "a TLS connection that failed",
     PLAIN_TEXT: "plain text on the port for TLS (--tls-port)",
+    OTHER_PROTOCOL: "HTTP, or TLS, on a port for lines of JSON",
     IDLE: "no request for too long (--idle-timeout)",
     SLOW_LINE: "a line that took too long (--line-timeout)",
     UNREAD: "replies left unread for too long (--unread-timeout)",

@@ -20,6 +20,7 @@ from evcharge.guards.logins import PendingLogins
 from evcharge.guards.origins import Origins
 from evcharge.guards.patience import Limits, Patience
 from evcharge.guards.rates import Dispatch, RateLimit
+from evcharge.guards.strangers import Strangers
 from evcharge.protocol import DriverProtocol
 from evcharge.proxy import MOST_PENDING, ProxyFactory
 
@@ -87,6 +88,10 @@ class Gatehouse(Service):
             per_address,
             self.on_refused,
         )
+
+    def strangers(self, controller: Controller, language: str) -> Strangers:
+        """What looks at the first line of each connection; `language` is that of its texts."""
+        return Strangers(controller.dispatch, language, self.on_refused)
 
     def admission(self, inner: IProtocolFactory, controller: Controller | None) -> Admission:
         """

@@ -2,34 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
 import attrs
 from twisted.internet.defer import Deferred
 
-from evcharge.errors import SUCCESS, Outcome, Phrase
+from evcharge.envelope import Place
+from evcharge.errors import SUCCESS, Outcome
 from evcharge.fields import Data
 from evcharge.storage import Eventual
 
 T = TypeVar("T")
 U = TypeVar("U")
 
-NO_VALUES: Mapping[str, object] = {}
-
 
 @attrs.define
 class Reply:
-    """What a handler answers: `phrase`, if any, becomes the data's `message`."""
+    """What a handler answers."""
 
     data: dict[str, Any]
     outcome: Outcome = SUCCESS
-    phrase: Phrase | None = None
-    values: Mapping[str, object] = NO_VALUES
+    say: Callable[..., str] | None = None
+    """What makes the data's `message`, if there is one, of the language and the `figures`."""
+    figures: tuple[Any, ...] = ()
 
 
 class Handler(Protocol):
     """Handles one type of message."""
+
+    @property
+    def reads(self) -> Sequence[Place]:
+        """The places in a request's data that it looks at."""
 
     def handle(self, data: Data) -> Eventual[Reply]:
         """

@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 
 from evcharge.errors import Phrase, invalid
-from evcharge.fields import Data, number, require, text
+from evcharge.fields import Data, name_text, number, require
 from evcharge.handlers import Reply, then
 from evcharge.models.electric_car import CarModel, ElectricCar
 from evcharge.models.user import User
@@ -29,13 +29,14 @@ class Login:
     car_models: Callable[[], Mapping[str, Mapping[str, Any]]]
     new_id: Callable[[], str]
     now: Callable[[], float]
+    reads = (("user_name",), ("selected_car",), ("battery_car",))
     _models: dict[str, tuple[object, CarModel]] = attrs.field(factory=dict, init=False)
     """The models that were read of the catalogue, each with what it was read from."""
 
     def handle(self, data: Data) -> Eventual[Reply]:
         require(data, "user_name", "selected_car", "battery_car")
-        name = text(data, "user_name", 1, 100)
-        selected = text(data, "selected_car")
+        name = name_text(data, "user_name", 1, 100)
+        selected = name_text(data, "selected_car")
         percent = number(data, "battery_car", 0, 100)
         facts = self.car_models().get(selected)
         if facts is None:

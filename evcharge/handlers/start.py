@@ -30,6 +30,7 @@ class Start:
 
     perform: Perform
     car_models: Callable[[], Mapping[str, Mapping[str, Any]]]
+    reads = (("limit",), ("position",), ("position", "latitude"), ("position", "longitude"))
     _parts: dict[Any, tuple[object, Any]] = attrs.field(factory=dict, init=False)
     """What was written last of the catalogue, and of each station's state."""
 
@@ -48,7 +49,7 @@ class Start:
         limit: int,
     ) -> Reply:
         reply: dict[str, Any] = {"car_models": self._part("car_models", self.car_models())}
-        if len(states) > MOST_STATIONS:
+        if len(states) > limit:
             reply["total_stations"] = len(states)
             reply["truncated"] = True
             states = _nearest(states, place, limit)

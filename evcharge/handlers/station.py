@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-from evcharge.errors import NO_STATION, Phrase, missing
+from evcharge.errors import NO_STATION, Phrase, RequestFailed, invalid, missing
 from evcharge.fields import (
     Data,
     boolean,
@@ -32,16 +32,55 @@ from evcharge.storage import (
     Perform,
     TakeSlot,
 )
+from evcharge.utils.figures import kilometres, minutes, reais
 from evcharge.utils.geo_utils import distance_km
 from evcharge.utils.numbers import finite_number
 
 MOST_ALTERNATIVES = 4
 
-SENT_TO = Phrase("Posto indicado: {name}", "Suggested station: {name}")
-PAID = Phrase("Pagamento confirmado, vaga reservada", "Payment confirmed, slot reserved")
+LONGEST_KEY = 40
+"""How much of a station's id that is none is repeated, characters."""
+
 ENDED = Phrase("Viagem encerrada", "Journey ended")
 
+
 Distances = Callable[[Sequence[StationState]], list[tuple[StationState, float]]]
+"""Those of some stations whose distance is known, each with that, km."""
+
+
+def sent_to(language: str, best: Candidate) -> str:
+    """What a driver is told of the best station: its name, and the figures."""
+    name = best.state.station.name
+    away = kilometres(best.distance_km, language)
+    travel, charge = (minutes(s / 60, language) for s in (best.travel_s, best.charge_s))
+    wait = minutes(best.wait_s / 60, language) if best.wait_s > 0 else None
+    price = reais(float(best.price), language)
+    if language == "pt":
+        waiting = f", espera de {wait}" if wait else ""
+        return (
+            f"Posto indicado: {name}, a {away}: viagem de {travel}{waiting}, "
+            f"recarga de {charge} por {price}"
+        )
+    waiting = f", {wait} of waiting" if wait else ""
+    return (
+        f"Suggested station: {name}, {away} away: {travel} of travel{waiting}, "
+        f"{charge} of charging for {price}"
+    )
+
+
+def paid(language: str, session: ChargingSession) -> str:
+    """What a driver is told whose slot is paid; the same whenever it is asked again."""
+    station, price = session.station_id, reais(float(session.amount), language)
+    charge = minutes(session.charge_minutes, language)
+    if language == "pt":
+        return (
+            f"Pagamento confirmado, vaga reservada no posto {station}: {price}, "
+            f"{charge} até o fim da recarga"
+        )
+    return (
+        f"Payment confirmed, slot reserved at station {station}: {price}, "
+        f"{charge} to the end of charging"
+    )
 
 
 def _echo_user(data: Data) -> str | None:
@@ -61,6 +100,16 @@ class SelectionStation:
     perform: Perform
     now: Callable[[], float]
     time_scale: float
+    reads = (
+        ("user_id",),
+        ("criterion",),
+        ("list_stations",),
+        ("list_stations", "*"),
+        ("list_stations", "*", "distance_origin_position"),
+        ("position",),
+        ("position", "latitude"),
+        ("position", "longitude"),
+    )
 
     def handle(self, data: Data) -> Eventual[Reply]:
         if "list_stations" in data or "position" in data:
@@ -74,9 +123,18 @@ class SelectionStation:
         criterion = (
             choice(data, "criterion", tuple(CRITERIA)) if "criterion" in data else "distance"
         )
-        distances = _given(data) if "list_stations" in data else _measured(*position(data))
+        entries = 0
+        if "list_stations" in data:
+            distances, entries = _given(data), len(data["list_stations"])
+        else:
+            distances = _measured(*position(data))
         return then(
-            self.perform(FindUser(user_id)), self._with_stations, user_id, criterion, distances
+            self.perform(FindUser(user_id)),
+            self._with_stations,
+            user_id,
+            criterion,
+            distances,
+            entries,
         )
 
     def on_failure(self, data: Data) -> dict[str, Any]:
@@ -92,45 +150,78 @@ class SelectionStation:
         }
 
     def _with_stations(
-        self, user: User, user_id: str, criterion: str, distances: Distances
+        self, user: User, user_id: str, criterion: str, distances: Distances, entries: int
     ) -> Eventual[Reply]:
         def choose(states: Sequence[StationState]) -> Reply:
+            known = distances(states)
             ranked = rank_stations(
                 user.car,
-                distances(states),
+                known,
                 criterion,
                 self.now(),
                 self.time_scale,
                 1 + MOST_ALTERNATIVES,
             )
-            if not ranked:
-                return Reply(self.on_failure({"user_id": user_id}), NO_STATION)
-            return Reply(
-                {
-                    "user_id": user_id,
-                    **_figures(ranked[0]),
-                    "alternatives": [_figures(candidate) for candidate in ranked[1:]],
-                },
-                phrase=SENT_TO,
-                values={"name": ranked[0].state.station.name},
-            )
+            if ranked:
+                best, *others = ranked
+                reply = Reply(
+                    {
+                        "user_id": user_id,
+                        **_figures(best),
+                        "alternatives": [_figures(candidate) for candidate in others],
+                    },
+                    say=sent_to,
+                    figures=(best,),
+                )
+            else:
+                reply = Reply(self.on_failure({"user_id": user_id}), NO_STATION)
+            if entries > len(known):
+                reply.data["ignored"] = entries - len(known)
+            return reply
 
         return then(self.perform(ListStations()), choose)
 
 
 def _given(data: Data) -> Distances:
-    """The distances that the client worked out, by station id."""
+    """
+    The distances that the client worked out; what is none is passed over.
+
+    :raise RequestFailed: `list_stations` is no object, or has entries of which none is understood.
+    """
+    listed = mapping(data, "list_stations")
     given: dict[str, float] = {}
-    for key, entry in mapping(data, "list_stations").items():
+    for key, entry in listed.items():
         if isinstance(entry, dict):
             distance = finite_number(entry.get("distance_origin_position"))
             if distance is not None and distance >= 0:
                 given[key] = distance
+    if listed and not given:
+        raise _not_understood(*next(iter(listed.items())))
 
     def look_up(states: Sequence[StationState]) -> list[tuple[StationState, float]]:
         return [(state, given[state.station.key]) for state in states if state.station.key in given]
 
     return look_up
+
+
+def _not_understood(key: str, entry: object) -> RequestFailed:
+    """Why the entry `key` of a `list_stations` is no distance."""
+    key = key if len(key) <= LONGEST_KEY else key[:LONGEST_KEY] + "…"
+    if not isinstance(entry, dict):
+        return invalid(
+            f"list_stations.{key}",
+            Phrase(
+                'um objeto {"distance_origin_position": km}',
+                'an object {"distance_origin_position": km}',
+            ),
+        )
+    return invalid(
+        f"list_stations.{key}.distance_origin_position",
+        Phrase(
+            "um número de km não menor que 0, com ponto decimal e sem unidade (4.5)",
+            "a number of km not under 0, with a decimal point and no unit (4.5)",
+        ),
+    )
 
 
 def _measured(latitude: float, longitude: float) -> Distances:
@@ -173,6 +264,7 @@ class Payment:
     new_id: Callable[[], str]
     now: Callable[[], float]
     time_scale: float
+    reads = (("user_id",), ("id_station",), ("confirmation",))
 
     def handle(self, data: Data) -> Eventual[Reply]:
         require(data, "user_id", "id_station", "confirmation")
@@ -207,10 +299,11 @@ class Payment:
                 "estimated_timestamp": session.estimated_timestamp,
                 "charge_minutes": round(session.charge_minutes, 6),
             },
-            phrase=PAID,
+            say=paid,
+            figures=(session,),
         )
 
     def _ended(self, _: None, user_id: str, station: str) -> Reply:
         return Reply(
-            {"user_id": user_id, "id_station": station, "confirmation": False}, phrase=ENDED
+            {"user_id": user_id, "id_station": station, "confirmation": False}, say=ENDED.say
         )

@@ -6,18 +6,28 @@ from typing import Any
 
 import attrs
 
-from evcharge.errors import Phrase
+from evcharge.errors import SUCCESS
 from evcharge.fields import Data, number, require, text
 from evcharge.handlers import Reply, then
 from evcharge.models.user import User
 from evcharge.storage import Eventual, FindUser, Perform
+from evcharge.utils.figures import kilometres
 
-WITHIN_RANGE = Phrase(
-    "A viagem pode ser feita com a carga atual", "The trip is within the present range"
-)
-OUT_OF_RANGE = Phrase(
-    "A carga atual não basta para a viagem", "The trip is beyond the present range"
-)
+
+def within_range(language: str, range_km: float, trip_km: float) -> str:
+    """What a driver is told whose battery suffices."""
+    reach, trip = kilometres(range_km, language), kilometres(trip_km, language)
+    if language == "pt":
+        return f"A viagem pode ser feita com a carga atual: autonomia de {reach}, viagem de {trip}"
+    return f"The trip is within the present range: a range of {reach}, a trip of {trip}"
+
+
+def out_of_range(language: str, range_km: float, trip_km: float) -> str:
+    """What a driver is told whose battery does not suffice."""
+    reach, trip = kilometres(range_km, language), kilometres(trip_km, language)
+    if language == "pt":
+        return f"A carga atual não basta para a viagem: autonomia de {reach}, viagem de {trip}"
+    return f"The trip is beyond the present range: a range of {reach}, a trip of {trip}"
 
 
 @attrs.frozen
@@ -25,6 +35,7 @@ class Navigation:
     """Answers NAVIGATION."""
 
     perform: Perform
+    reads = (("user_id",), ("route_distance",))
 
     def handle(self, data: Data) -> Eventual[Reply]:
         require(data, "user_id", "route_distance")
@@ -35,8 +46,11 @@ class Navigation:
         return {"can_complete": False, "autonomy": 0}
 
     def _reply(self, user: User, distance_km: float) -> Reply:
-        can_complete = user.car.can_reach(distance_km)
+        range_km = user.car.range_km()
+        can_complete = distance_km < range_km
         return Reply(
-            {"can_complete": can_complete, "autonomy": user.car.range_km()},
-            phrase=WITHIN_RANGE if can_complete else OUT_OF_RANGE,
+            {"can_complete": can_complete, "autonomy": range_km},
+            SUCCESS,
+            within_range if can_complete else out_of_range,
+            (range_km, distance_km),
         )

@@ -106,10 +106,6 @@ class ElectricCar:
         """What is in the battery after `distance_km`, kWh; negative where it does not reach."""
         return self.battery_level_kwh - distance_km * self.model.consumption_kwh_per_km
 
-    def can_reach(self, distance_km: float) -> bool:
-        """Whether the battery is above zero after `distance_km`."""
-        return distance_km < self.range_km()
-
     def energy_to_target_kwh(self, target_percent: float = TARGET_PERCENT) -> float:
         """Energy that brings the battery to `target_percent` of its capacity, kWh, 0 or more."""
         target_kwh = self.model.battery_capacity_kwh * target_percent / 100
