@@ -174,13 +174,16 @@ class FileStorageTests(SynchronousTestCase):
         add_user(storage, a_user())
         storage.close()
         for content in ("", "{", "[]", '{"max_slots":"x"}', '{"max_slots":1,"vehicles":[]}',
-                        '{"max_slots":0,"vehicles":{"a":{}}}', '{"vehicles":{"a":5}}',
+                        '{"max_slots":-1,"vehicles":{"a":{}}}', '{"vehicles":{"a":5}}',
                         '{"vehicles":{"\\ud800":{}}}',
                         '{"vehicles":{"a":{"paid_timestamp":1744033512678000}}}',
                         '{"vehicles":{"a":{"estimated_timestamp":"soon"}}}'):  # fmt: skip
             path = self.write("stations/station_7.json", content)
             storage = self.make()
-            self.assertRaises(UnknownStation, take_slot, storage, a_session())
+            # Who was not there before cannot stand there: that station is none, to them.
+            add_user(storage, a_user("new"))
+            self.assertRaises(UnknownStation, take_slot, storage, a_session("new"))
+            end_journey(storage, "new")
             self.assertEqual(len(stations(storage)), 35)
             storage.close()
             self.assertEqual(path.read_text(), content)

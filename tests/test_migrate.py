@@ -510,7 +510,7 @@ class RefusalTests(MigrateCase):
         """What the target cannot hold is named, and nothing is copied."""
         self.migrate(str(self.source), self.sqlite())
         for number, (statement, words) in enumerate((
-            ("update stations set max_slots = 1", "station 7: cannot be kept in files: 2 vehicles"),
+            ("update stations set max_slots = -1", "station 7: cannot be kept in files: max_slots"),
             ("update users set user_id = '../x' where user_id = 'u2'", "cannot name a file"),
             ("update users set battery_level_kwh = -1", "user …: cannot be kept in files"),
             ("update users set user_id = '' where user_id = 'u2'", "cannot name a file"),
@@ -530,6 +530,19 @@ class RefusalTests(MigrateCase):
         write(self.source, "stations/station_8.json", {"max_slots": 2**70})
         err = self.refused_from_source(self.sqlite("big.db"))
         self.assertIn("table stations: Python int too large", err)
+
+    def test_over_full(self) -> None:
+        """A station that was lowered under its vehicles is copied as it is, there and back."""
+        self.migrate(str(self.source), self.sqlite())
+        self.sql(self.sqlite(), "update stations set max_slots = 1 where station_id = 7")
+        self.migrate(self.sqlite(), self.at("x"))
+        record = json.loads((self.folder / "x" / "stations" / "station_7.json").read_text())
+        self.assertEqual((record["max_slots"], record["available_slots"]), (1, 0))
+        self.assertEqual(len(record["vehicles"]), 2)
+        self.migrate(self.at("x"), self.sqlite("b.db"))
+        copied = self.opened(self.sqlite("b.db"))
+        self.assertEqual(available(copied), 0)
+        self.assertEqual(copied._network.stations[7].max_slots, 1)
 
     def test_two_payments(self) -> None:
         """A receipt that stands twice in the list, with other figures, is named."""

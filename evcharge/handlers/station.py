@@ -129,7 +129,7 @@ class SelectionStation:
         else:
             distances = _measured(*position(data))
         return then(
-            self.perform(FindUser(user_id)),
+            self.perform(FindUser(user_id, whereabouts=True)),
             self._with_stations,
             user_id,
             criterion,

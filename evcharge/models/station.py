@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Mapping
 from decimal import ROUND_HALF_UP, Decimal
 
@@ -104,7 +105,11 @@ def plan_session(
 
 @attrs.frozen
 class SlotTable:
-    """The slots of one station and who holds them: ``available + len(sessions) == max_slots``."""
+    """
+    The slots of one station and who holds them: ``available + len(sessions) == max_slots``.
+
+    One that was lowered under its vehicles has more of them than slots, until enough have left.
+    """
 
     station_id: int
     max_slots: int
@@ -113,7 +118,7 @@ class SlotTable:
 
     @property
     def available_slots(self) -> int:
-        return self.max_slots - len(self.sessions)
+        return max(0, self.max_slots - len(self.sessions))
 
     def with_session(self, session: ChargingSession) -> SlotTable:
         """The table once `session` has taken a slot of it."""
@@ -132,14 +137,26 @@ class StationState:
     station: Station
     available_slots: int
     next_free_timestamp: float | None
-    """When the first of its sessions ends, seconds since the epoch; None where it has none."""
+    """When the first of its sessions ends that frees a slot, seconds since the epoch; None where
+    none does."""
 
     @classmethod
     def of(cls, station: Station, slots: SlotTable) -> StationState:
         """The state of `station`, whose slots are `slots`."""
-        ends = (session.estimated_timestamp for session in slots.sessions.values())
-        return cls(
+        ends = [session.estimated_timestamp for session in slots.sessions.values()]
+        # Of one that is over-full more than one has to leave before a slot is free.
+        first = max(0, len(ends) - slots.max_slots)
+        return cls.counted(
             attrs.evolve(station, max_slots=slots.max_slots),
-            slots.available_slots,
-            min(ends, default=None),
+            len(ends),
+            heapq.nsmallest(first + 1, ends)[first] if first < len(ends) else None,
         )
+
+    @classmethod
+    def counted(
+        cls, station: Station, taken: int, next_free_timestamp: float | None
+    ) -> StationState:
+        """The state of `station`, of whose slots `taken` are; where it has fewer, it has these."""
+        if taken > station.max_slots:
+            return cls(attrs.evolve(station, max_slots=taken), 0, next_free_timestamp)
+        return cls(station, station.max_slots - taken, next_free_timestamp)

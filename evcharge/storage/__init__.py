@@ -64,9 +64,16 @@ class Operation(Generic[R]):
 
 @attrs.define
 class FindUser(Operation[User]):
-    """One user. UnknownUser: none has this id."""
+    """
+    One user. UnknownUser: none has this id.
+
+    StorageUnavailable: the user, or with `whereabouts` where the user stands, cannot be read now.
+    """
 
     user_id: str
+    whereabouts: bool = False
+    """Whether it must be known where the user stands, and be it nowhere: who asks where to go is
+    sent nowhere else."""
 
 
 @attrs.define

@@ -129,17 +129,34 @@ class DataDirectory:
             station_id = self.station_id(name)
             if station_id is None:
                 continue
-            path = self.stations.path / name
             try:
-                record = read_object(path)
-                table = read_table(record, station_id, stations.get(station_id), now, look_up)
-            except (ValueError, ArithmeticError, OSError) as error:
-                broken[station_id] = f"{path}: cannot be used: {self.reason(error, path)}"
+                table, is_right = self.read_table(
+                    station_id, stations.get(station_id), now, look_up
+                )
+            except ValueError as error:
+                broken[station_id] = str(error)
                 continue
             tables[station_id] = table
-            if table_record(table) != record:
+            if not is_right:
                 changed.add(station_id)
         return tables, broken, changed
+
+    def read_table(
+        self, station_id: int, station: Station | None, now: float, look_up: LookUp
+    ) -> tuple[SlotTable, bool]:
+        """
+        The slots that the file of a station holds, and whether it says them right.
+
+        :param station: its row; None where it has none.
+        :raise ValueError: names the file, and what is wrong with it.
+        """
+        path = self.station_path(station_id)
+        try:
+            record = read_object(path)
+            table = read_table(record, station_id, station, now, look_up)
+        except (ValueError, ArithmeticError, OSError) as error:
+            raise ValueError(f"{path}: cannot be used: {self.reason(error, path)}") from error
+        return table, table_record(table) == record
 
     def strange_stations(self) -> list[Path]:
         """What has the name of a station's file, nearly."""

@@ -11,13 +11,14 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from twisted.logger import Logger
 
 from evcharge.datasets import StationRows, parse_car_models
-from evcharge.models.station import ChargingSession, SlotTable
+from evcharge.models.station import ChargingSession, SlotTable, Station
 from evcharge.models.user import User
 from evcharge.storage import Operation, StorageUnavailable, Summary, Sweep, SweepResult
 from evcharge.storage.contents import Contents
@@ -43,6 +44,7 @@ from evcharge.storage.records import (
     to_json,
     user_record,
 )
+from evcharge.storage.unread import Unread, Waiting, ids_in
 
 
 class FileStorage(MemoryStorage):
@@ -73,6 +75,9 @@ class FileStorage(MemoryStorage):
         it is acted upon, the file is made to say what memory does."""
         self._doubted_slots: dict[str, int] = {}
         """User id -> the station whose file may say something else of the user."""
+        self._unread_users: set[str] = set()
+        """Those whose file is there, and cannot be read now."""
+        self._waiting = Waiting()
 
     # Opening
 
@@ -116,8 +121,6 @@ class FileStorage(MemoryStorage):
             if name.endswith(".json"):
                 self._load_user(self._directory.users.path / name)
         tables, broken, changed = self._directory.read_tables(stations, now, self._users.get)
-        for problem in broken.values():
-            self.log.error("{problem}; the station is out of service", problem=problem)
         for path in self._directory.strange_stations():
             self.log.warn("{path}: not a station's file, left alone", path=str(path))
         # Before any session ends whose payment only its station's file may have.
@@ -145,17 +148,45 @@ class FileStorage(MemoryStorage):
                 )
             self._put_station(stations.get(station_id), table)
         self._list()
+        if broken:
+            self._waiting.earlier = frozenset(self._users) | self._unread_users
+        for station_id, problem in broken.items():
+            self._wait(station_id, stations.get(station_id), problem)
+
+    def _wait(self, station_id: int, station: Station | None, problem: str) -> None:
+        """Have who may stand at a station wait until it can be read."""
+        known = self._waiting.stations.get(station_id)
+        users = None if known is None else known.users
+        with contextlib.suppress(OSError):
+            content = self._directory.station_path(station_id).read_bytes()
+            users = ids_in(content, self._waiting.earlier)
+        self._waiting.put(station_id, Unread(station, problem, users))
+        # Some may wait no longer: who never paid is to go in time.
+        self._order_logins()
+        count = sum(map(self._waits, self._users))
+        self.log.error(
+            "{problem}; the station is out of service until the file is put right, and "
+            "{count} {drivers} for it",
+            problem=problem,
+            count=count,
+            drivers="driver waits" if count == 1 else "drivers wait",
+        )
 
     def _load_user(self, path: Path) -> None:
+        user_id = path.name.removesuffix(".json")
         try:
             user = read_user(path)
+        except FileNotFoundError:
+            # Taken away since its name was seen.
+            self._unread_users.discard(user_id)
+        except IsADirectoryError as error:
+            self._say_unread(path, error, "so its user is unknown")
         except OSError as error:
-            self.log.error(
-                "{path}: cannot be read, so its user is unknown: {error}",
-                path=shown(path),
-                error=self._directory.reason(error, path),
-            )
+            if user_id not in self._unread_users:
+                self._say_unread(path, error, "so its user waits until it can be")
+            self._unread_users.add(user_id)
         except ValueError as error:
+            self._unread_users.discard(user_id)
             aside = _free_name(path)
             self._directory.users.rename(path.name, aside.name)
             self._directory.users.flush()
@@ -166,7 +197,81 @@ class FileStorage(MemoryStorage):
                 aside=Path(shown(aside)).name,
             )
         else:
+            self._unread_users.discard(user_id)
             self._put_user(user)
+
+    def _say_unread(self, path: Path, error: OSError, so: str) -> None:
+        self.log.error(
+            "{path}: cannot be read, {so}: {error}",
+            path=shown(path),
+            so=so,
+            error=self._directory.reason(error, path),
+        )
+
+    # What could not be read
+
+    def _waits(self, user_id: str) -> bool:
+        return self._waiting.waited_for(user_id, user_id in self._held) is not None
+
+    def _user(self, user_id: str) -> User:
+        if user_id in self._unread_users:
+            path = self._directory.user_path(user_id)
+            raise StorageUnavailable(f"{shown(path)}: cannot be read")
+        return super()._user(user_id)
+
+    def _remove_unpaid(self, user_id: str) -> bool:
+        return not self._waits(user_id) and super()._remove_unpaid(user_id)
+
+    def _remove_user(self, user_id: str) -> None:
+        if user_id in self._unread_users:
+            self._delete_user(user_id)
+            self._unread_users.discard(user_id)
+        super()._remove_user(user_id)
+
+    def _read_user_again(self, user_id: str) -> None:
+        path = self._directory.user_path(user_id)
+        with unavailable(path):
+            self._load_user(path)
+
+    def _read_station_again(self, station_id: int, unread: Unread, now: float) -> None:
+        try:
+            table, is_right = self._directory.read_table(
+                station_id, unread.station, now, self._users.get
+            )
+        except ValueError as error:
+            if str(error) != unread.problem:
+                self._wait(station_id, unread.station, str(error))
+            return
+        with unavailable(self._directory.station_path(station_id)):
+            self._mend(unread.station, table, is_right)
+
+    def _mend(self, station: Station | None, table: SlotTable, is_right: bool) -> None:
+        """Take in a station that can be read again, as its file has it. OSError."""
+        station_id = table.station_id
+        # As at the opening: the list first, then one station for each user.
+        self._payments.compare(paid_sessions([table]))
+        self._payments.settle()
+        held = {self._held[user_id] for user_id in table.sessions if user_id in self._held}
+        tables = {**{number: self._slots[number] for number in held}, station_id: table}
+        for freed, remark in one_station_each(tables):
+            self.log.warn("{remark}", remark=remark)
+            is_right = is_right and freed != station_id
+            if freed != station_id:
+                for user_id in self._slots[freed].sessions.keys() - tables[freed].sessions.keys():
+                    self._leave(user_id, freed)
+        table = tables[station_id]
+        if not is_right:
+            self._write_slots(table)
+        self._put_station(station, table)
+        self._states = dict(sorted(self._states.items()))
+        self._list()
+        self._waiting.put(station_id, None)
+        self._order_logins()
+        self.log.info(
+            "{path}: can be read again; vehicles that stand there: {count}",
+            path=str(self._directory.station_path(station_id)),
+            count=len(table.sessions),
+        )
 
     # Carrying out
 
@@ -181,9 +286,17 @@ class FileStorage(MemoryStorage):
         # Before the sessions end whose files still have what the list has not.
         self._list_payments()
         failure: StorageUnavailable | None = None
-        for user_id in [*self._doubted_slots, *self._doubted_users]:
+        for chore in (
+            *(partial(self._settle, user_id) for user_id in self._doubted_slots),
+            *(partial(self._settle, user_id) for user_id in self._doubted_users),
+            *(partial(self._read_user_again, user_id) for user_id in self._unread_users),
+            *(
+                partial(self._read_station_again, station_id, unread, operation.now)
+                for station_id, unread in self._waiting.stations.items()
+            ),
+        ):
             try:
-                self._settle(user_id)
+                chore()
             except StorageUnavailable as error:
                 failure = error
         result = super()._sweep(operation)
@@ -192,6 +305,9 @@ class FileStorage(MemoryStorage):
         return result
 
     def _settle(self, user_id: str) -> None:
+        unread = self._waiting.waited_for(user_id, user_id in self._held)
+        if unread is not None:
+            raise StorageUnavailable(unread.problem)
         station_id = self._doubted_slots.get(user_id)
         if station_id is not None:
             with unavailable(self._directory.station_path(station_id)):

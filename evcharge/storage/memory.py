@@ -129,6 +129,8 @@ class MemoryStorage:
 
     def recall(self, operation: Operation[R]) -> R | None:
         if type(operation) is FindUser:
+            if operation.whereabouts and self._waits(operation.user_id):
+                return None
             return cast("R | None", self._users.get(operation.user_id))
         if type(operation) is ListStations:
             return cast(R, self._listed)
@@ -138,7 +140,10 @@ class MemoryStorage:
         return tuple(self._users.values())
 
     def _find_user(self, operation: FindUser) -> User:
-        return self._user(operation.user_id)
+        user = self._user(operation.user_id)
+        if operation.whereabouts:
+            self._settle(operation.user_id)
+        return user
 
     def _user(self, user_id: str) -> User:
         user = self._users.get(user_id)
@@ -293,6 +298,10 @@ class MemoryStorage:
             self._list()
 
     # What a subclass knows better; each may raise StorageUnavailable
+
+    def _waits(self, user_id: str) -> bool:
+        """Whether the user may stand where nobody can tell now; `_settle` raises then."""
+        return False
 
     def _settle(self, user_id: str) -> None:
         """Have it known for sure where the user stands, as it is about to change, or to be told."""

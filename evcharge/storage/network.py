@@ -22,6 +22,7 @@ _sessions, _stations = schema.sessions.c, schema.stations.c
 COUNT_SESSIONS = select(
     _sessions.station_id, func.count(), func.min(_sessions.estimated_timestamp)
 ).group_by(_sessions.station_id)
+ENDS = select(_sessions.estimated_timestamp).order_by(_sessions.estimated_timestamp)
 LOCK_NETWORK = select(schema.network.c.id).with_for_update(read=True, key_share=True)
 """Holds up nobody, and is written down."""
 COUNT_SOME_SESSIONS = COUNT_SESSIONS.where(_sessions.station_id.in_(_ids))
@@ -103,6 +104,10 @@ def states(
     found = {}
     for station_id in wanted:
         station = network.stations[station_id]
-        count, first_end = taken.get(station_id, (0, None))
-        found[station_id] = StationState(station, station.max_slots - count, first_end)
+        count, next_free = taken.get(station_id, (0, None))
+        if count > station.max_slots:
+            # Lowered under its vehicles: more than one has to leave before a slot is free.
+            ends = ENDS.where(_sessions.station_id == station_id).limit(1)
+            next_free = connection.execute(ends.offset(count - station.max_slots)).scalar()
+        found[station_id] = StationState.counted(station, count, next_free)
     return found

@@ -84,8 +84,6 @@ def read_table(
     vehicles = record.get("vehicles", {})
     if not isinstance(vehicles, dict):
         raise ValueError("vehicles must be an object")
-    if len(vehicles) > slots:
-        raise ValueError(f"{len(vehicles)} vehicles stand at {slots} slots")
     sessions = {
         user_id: _read_session(user_id, station_id, facts, station, now, look_up)
         for user_id, facts in vehicles.items()
