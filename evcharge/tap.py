@@ -34,6 +34,7 @@ from evcharge.storage import Operation, Storage, StorageError, performer
 from evcharge.storage.group_commit import GroupCommit
 from evcharge.storage.threads import StorageThread
 from evcharge.storage.urls import without_password
+from evcharge.terminal import Terminal
 from evcharge.utils.process_title import hide_passwords
 
 if TYPE_CHECKING:
@@ -294,6 +295,8 @@ def or_exit() -> Iterator[None]:
 
 def _exit(problem: str) -> NoReturn:
     _log.critical("{problem}", problem=problem)
+    if _terminal.say(f"evcharge: {problem}"):
+        raise Exit(problem)
     # twistd's log goes to the standard output, or to a file: say it where a person looks,
     # unless that is one place.
     if sys.__stderr__ is not None and not _same_file(1, 2):
@@ -318,6 +321,9 @@ class Exit(SystemExit, Exception):
         return self._problem
 
 
+_terminal = Terminal(Exit)
+
+
 def _same_file(one: int, other: int) -> bool:
     try:
         return os.path.sameopenfile(one, other)
@@ -330,6 +336,9 @@ def makeService(options: Options) -> Service:
     from twisted.internet import reactor
 
     hide_passwords(without_password)
+    if options.parent is not None and not options.parent.get("nodaemon", True):
+        _terminal.keep()
+        reactor.callWhenRunning(_terminal.let_go)
     clock = SteadyClock()
     clock.keep_steady(reactor)
     endpoints = [endpoint(reactor, port) for port in listening_at(options).values()]

@@ -419,3 +419,59 @@ class KillTests(ServerTestCase):
             self.assertEqual(again["data"], data)
         for station in client.request("START")["data"]["station_models"].values():
             self.assertTrue(0 <= station["available_slots"] <= station["max_slots"])
+
+
+class DaemonTests(ServerTestCase):
+    """The server in the background, as twistd puts it there unless told otherwise."""
+
+    def setUp(self) -> None:
+        self.folder = Path(self.mktemp()).absolute()
+        self.folder.mkdir()
+
+    def daemon(self, name: str, *options: str, data: str = "data") -> tuple[int, list[str]]:
+        """Start one; its status, and what its terminal shows."""
+        run = "from twisted.scripts.twistd import run; run()"
+        files = [f"--pidfile={self.folder / name}.pid", f"--logfile={self.folder / name}.log"]
+        data_options = ["--data", str(self.folder / data), *options]
+        command = [sys.executable, "-c", run, *files, "evcharge", *data_options]
+        # Through a pipe: who waits for its end waits for the daemon too, should that keep it.
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=30,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )
+        pid = self.folder / f"{name}.pid"
+        if pid.exists():
+            self.addCleanup(self.end, int(pid.read_text()))
+        return done.returncode, done.stdout.splitlines()
+
+    def end(self, pid: int) -> None:
+        os.kill(pid, signal.SIGTERM)
+        limit = time.monotonic() + 20
+        while Path(f"/proc/{pid}").exists():
+            self.assertLess(time.monotonic(), limit)
+            time.sleep(0.02)
+
+    def test_cannot_start(self) -> None:
+        """What keeps it from starting is one line on the terminal; one that runs says nothing."""
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = f"tcp:{taken.getsockname()[1]}:interface=127.0.0.1"
+            free = ("--port", "tcp:0:interface=127.0.0.1")
+            self.assertEqual(self.daemon("first", *free), (0, []))
+            pid = (self.folder / "first.pid").read_text()
+            data = self.folder / "data"
+            workers = ("--storage", f"sqlite:///{self.folder}/a.db", "--workers", "2")
+            for name, options, words in (
+                ("second", free, f"{data}: is in use by another evcharge process ({pid})"),
+                ("third", ("--port", port, *workers), f"cannot listen on {port}: "),
+            ):
+                status, said = self.daemon(name, *options)
+                self.assertEqual(status, 1)
+                self.assertEqual(len(said), 1, said)
+                self.assertTrue(said[0].startswith(f"evcharge: {words}"), said)
+                self.assertIn(words, (self.folder / f"{name}.log").read_text())
+                self.assertFalse((self.folder / f"{name}.pid").exists())
