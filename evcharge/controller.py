@@ -14,6 +14,7 @@ from evcharge.errors import (
     ALREADY_RESERVED,
     INTERNAL,
     NO_SLOT,
+    NOTHING,
     STATION_NOT_FOUND,
     SUCCESS,
     UNAVAILABLE,
@@ -180,14 +181,23 @@ class Controller:
         except Exception:
             return self.last_resort(Failure())
 
-    def refuse(self, outcome: Outcome, line: bytes | None = None) -> bytes:
-        """The reply to a line that is not carried out, or to one who is not even listened to."""
+    def refuse(
+        self,
+        outcome: Outcome,
+        line: bytes | None = None,
+        more: Mapping[str, object] = NOTHING,
+    ) -> bytes:
+        """
+        The reply to a line that is not carried out, or to one who is not even listened to.
+
+        :param more: further fields of its data, as for :class:`evcharge.errors.RequestFailed`.
+        """
         try:
             request = Request() if line is None else decode(line, self._reads)
             request.began = self._seconds()
         except Exception:
             return self.last_resort(Failure())
-        return self._failed(Failure(RequestFailed(outcome)), request)
+        return self._failed(Failure(RequestFailed(outcome, more)), request)
 
     def _done(self, reply: Reply, request: Request) -> bytes:
         outcome, data = reply.outcome, reply.data

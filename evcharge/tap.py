@@ -21,7 +21,7 @@ from twisted.logger import Logger
 from evcharge import __version__
 from evcharge.clock import SteadyClock
 from evcharge.controller import Controller, journey
-from evcharge.errors import INVALID_JSON, TOO_LARGE
+from evcharge.errors import TOO_LARGE
 from evcharge.guards import REASONS
 from evcharge.guards.gatehouse import Gatehouse
 from evcharge.logs import ThrottleService
@@ -179,13 +179,14 @@ class Server(MultiService):
             None if options["http-port"] is None else metrics.answered,
             reactor.seconds,
         )
+        strangers = gatehouse.strangers(controller, options["language"])
         factory = DriverFactory(
             gatehouse.dispatch(controller),
             partial(controller.refuse, TOO_LARGE),
             reactor,
             options["max-line"],
             gatehouse.origins.welcome,
-            gatehouse.strangers(controller, options["language"]),
+            strangers,
             controller.last_resort,
         )
         gatehouse.watch(factory.connections)
@@ -204,11 +205,7 @@ class Server(MultiService):
             certificate = self._certificate = CertificateService(options, reactor, now)
             certificate.setServiceParent(self)
             inner = TLSFactory(
-                certificate,
-                factory,
-                reactor,
-                gatehouse.on_refused,
-                partial(controller.refuse, INVALID_JSON),
+                certificate, factory, reactor, gatehouse.on_refused, strangers.unencrypted
             )
             ways_in.append(layers(inner, None))
         doors = [

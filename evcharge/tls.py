@@ -30,9 +30,8 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from evcharge.alpn import answer_alpn
-from evcharge.guards import PLAIN_TEXT, TLS_FAILED, TLS_HANDSHAKE, OnRefused
+from evcharge.guards import TLS_FAILED, TLS_HANDSHAKE, OnRefused
 from evcharge.ports import CannotListen
-from evcharge.proxy import V1_START, V2_START
 
 SOON_S = 14 * 86400.0
 """How long before a certificate ends the log begins to warn, seconds."""
@@ -205,22 +204,10 @@ def _told(error: Any) -> str:
     return ", ".join(each for each in dict.fromkeys(reasons) if "unexpected eof" not in each)
 
 
-PROXY = "a PROXY header (--proxy-protocol)"
-
-
-def plain_text(data: bytes) -> str | None:
-    """
-    What came in place of TLS, where it is something to be read; None for all else.
-
-    :param data: the first that a client sent; with TLS it begins with a byte that is no text.
-    """
-    if data.startswith((V1_START, V2_START)):
-        return PROXY
-    begins = data[:1]
-    if not (b" " <= begins <= b"~" or begins.isspace() or begins == BOM_UTF8[:1]):
-        return None
-    line = data.removeprefix(BOM_UTF8).lstrip().partition(b"\n")[0]
-    return "JSON" if line.startswith(b"{") else "HTTP" if b" HTTP/" in line else "text"
+def is_text(data: bytes) -> bool:
+    """Whether what a client sent first is something to be read: TLS begins with no such byte."""
+    first = data[:1]
+    return b" " <= first <= b"~" or first.isspace() or first == BOM_UTF8[:1]
 
 
 class _Connection(SSL.Connection):
@@ -277,13 +264,12 @@ class _DriverTLS(TLSMemoryBIOProtocol):
             self._refuse(TLS_HANDSHAKE)
             self.abortConnection()
 
-    def _turn_away(self, what: str) -> None:
+    def _turn_away(self, text: bytes) -> None:
         """Tell a client that does not speak TLS why it is not listened to."""
-        self._refuse(PLAIN_TEXT, what)
-        self._turned_away = self._lostTLSConnection = True
+        self._refused = self._turned_away = self._lostTLSConnection = True
         self._late.reset(GOODBYE_S)
-        if what != PROXY:
-            self.transport.write(self.factory.say() + b"\n")
+        inner: Any = self.wrappedProtocol
+        self.transport.write(self.factory.stranger(text, inner.name, self.transport.getHost()))
         # What it sends meanwhile is read and dropped: closing before would reset the connection,
         # and the client could lose what it is told.
         self.transport.loseWriteConnection()
@@ -337,9 +323,8 @@ class _DriverTLS(TLSMemoryBIOProtocol):
             return
         if not self._began:
             self._began = True
-            text = plain_text(bytes)
-            if text is not None:
-                self._turn_away(text)
+            if is_text(bytes):
+                self._turn_away(bytes)
                 return
         if not self._early:
             self.transport.pauseProducing()
@@ -396,7 +381,8 @@ class TLSFactory(TLSMemoryBIOFactory):
     A handshake takes as much work as dozens of requests, and one client can begin a hundred at a
     time: so they wait for one another.
 
-    :param say: makes the line, without its end, that is sent to who does not speak TLS.
+    :param stranger: the first of some plain text, who sent it, and where it came to -> what is said
+        before the connection ends.
     """
 
     log = Logger()
@@ -408,10 +394,10 @@ class TLSFactory(TLSMemoryBIOFactory):
         inner: IProtocolFactory,
         clock: IReactorTime,
         on_refused: OnRefused,
-        say: Callable[[], bytes],
+        stranger: Callable[[bytes, str, Any], bytes],
     ) -> None:
         super().__init__(certificate, False, inner, clock)
-        self.say = say
+        self.stranger = stranger
         self.clock = clock
         self.on_refused = on_refused
         self._waiting: deque[_DriverTLS] = deque()

@@ -182,17 +182,20 @@ class ConnectionTests(TLSTestCase):
         self.assertNotIn("Refused", "".join(server.log))
 
     def test_alpn_curl(self) -> None:
-        """curl, which always says that it could speak HTTP, is answered."""
+        """curl, which says that it could speak HTTP, is told where it is, with TLS and without."""
         if shutil.which("curl") is None:
             raise SkipTest("curl is not on this machine")
         self.serve()
-        # What it makes of the reply is its own affair.
-        done = subprocess.run(
-            ["curl", "--silent", "--max-time", "1", "--cacert", self.certificate,
-             "--write-out", "%{time_appconnect}", f"https://localhost:{self.tls_port}/"],
-            capture_output=True, timeout=20,
-        )  # fmt: skip
-        self.assertGreater(float(done.stdout.splitlines()[-1]), 0)
+        for scheme in ("https", "http"):
+            done = subprocess.run(
+                ["curl", "--silent", "--show-error", "--max-time", "20",
+                 "--cacert", self.certificate, "--write-out", "%{http_code}",
+                 f"{scheme}://localhost:{self.tls_port}/"],
+                capture_output=True, text=True, timeout=30,
+            )  # fmt: skip
+            self.assertEqual(done.stderr, "")
+            self.assertIn(f"Porta {self.tls_port} do evcharge", done.stdout)
+            self.assertEqual(done.stdout.splitlines()[-1], "400")
 
     def test_alpn_endpoint(self) -> None:
         """So is one of a port that Twisted itself has speak TLS, drivers' or watchers'."""
@@ -405,7 +408,9 @@ class RefusedTests(TLSTestCase):
                 (REQUEST, "JSON"),
                 (b"\xef\xbb\xbf" + REQUEST, "JSON"),
                 (b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", "HTTP"),
+                (b"HEAD / HTTP/1.0\r\n\r\n", "HTTP"),
                 (b"\r\nhelp\r\n", "text"),
+                ("Olá\n".encode(), "text"),
                 (b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n", "a PROXY header (--proxy-protocol)"),
                 (b"\r\n\r\n\0\r\nQUIT\n\x21\x11", "a PROXY header (--proxy-protocol)"),
             ),
@@ -414,10 +419,17 @@ class RefusedTests(TLSTestCase):
             with socket.create_connection(("127.0.0.1", self.tls_port), 20) as client:
                 client.sendall(said)
                 told = b"".join(iter(lambda: client.recv(65536), b""))
-            if "PROXY" in what:
+            if what == "HTTP":
+                head, _, body = told.partition(b"\r\n\r\n")
+                self.assertTrue(head.startswith(b"HTTP/1.1 400 "))
+                here = f"Porta {self.tls_port} do evcharge".encode()
+                self.assertTrue(body.startswith(b"" if said.startswith(b"HEAD") else here))
+            elif "PROXY" in what:
                 self.assertEqual(told, b"")
             else:
-                self.assertEqual(json.loads(told)["data"]["reason"], "invalid_json")
+                reply = json.loads(told)
+                self.assertEqual(reply["status"]["code"], 400)
+                self.assertIn("esta porta fala TLS", reply["data"]["detail"])
             self.wait_for(
                 self.server,
                 f"Refused 127.0.0.1: plain text on the port for TLS (--tls-port): {what}",
@@ -521,7 +533,7 @@ class MemoryTests(SynchronousTestCase):
             self.assertTrue(self.transport.disconnecting)
             self.lose(self.protocol)
             self.assertEqual(self.transport.take(), b"")
-            self.assertEqual(self.refused, [("plain_text", "somebody", "JSON")])
+            self.assertEqual(self.refused, [(REQUEST, "somebody")])
 
     def test_late_alert(self) -> None:
         """What a client finds wrong right after the handshake is told, but not that it goes."""
@@ -689,8 +701,13 @@ class MemoryTests(SynchronousTestCase):
             drivers,
             self.clock,
             lambda *refused: self.refused.append(refused),
-            lambda: b"no TLS",
+            self.turn_away,
         )
+
+    def turn_away(self, text: bytes, who: str, host: object) -> bytes:
+        """What is said to `who` sends plain text."""
+        self.refused.append((text, who))
+        return b"no TLS\n"
 
     def lose(self, protocol: TLSMemoryBIOProtocol) -> None:
         """End the connection, unless it has ended."""

@@ -12,7 +12,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from evcharge.controller import Controller, Guard
-from evcharge.errors import RATE_LIMITED
+from evcharge.errors import INVALID_JSON, RATE_LIMITED
 from evcharge.guards import Refusals
 from evcharge.guards.admission import Admission
 from evcharge.guards.descriptors import make_room
@@ -20,7 +20,7 @@ from evcharge.guards.logins import PendingLogins
 from evcharge.guards.origins import Origins
 from evcharge.guards.patience import Limits, Patience
 from evcharge.guards.rates import Dispatch, RateLimit
-from evcharge.guards.strangers import Strangers
+from evcharge.guards.strangers import UNENCRYPTED, Strangers
 from evcharge.protocol import DriverProtocol
 from evcharge.proxy import MOST_PENDING, ProxyFactory
 
@@ -91,7 +91,8 @@ class Gatehouse(Service):
 
     def strangers(self, controller: Controller, language: str) -> Strangers:
         """What looks at the first line of each connection; `language` is that of its texts."""
-        return Strangers(controller.dispatch, language, self.on_refused)
+        unencrypted = partial(controller.refuse, INVALID_JSON, None, {"detail": UNENCRYPTED})
+        return Strangers(controller.dispatch, unencrypted, language, self.on_refused)
 
     def admission(self, inner: IProtocolFactory, controller: Controller | None) -> Admission:
         """
