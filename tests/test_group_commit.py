@@ -1,13 +1,23 @@
 """Group commit: what shares a batch, what fails alone, what is tried again, who gives up."""
 
+import math
 from collections.abc import Callable, Sequence
 
+from hypothesis import given
+from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from evcharge.storage.group_commit import MOST_AT_ONCE, GroupCommit, TryAgain, Unavailable
+from evcharge.storage.group_commit import (
+    MOST_AT_ONCE,
+    MOST_GIVEN_UP,
+    WATCH_S,
+    GroupCommit,
+    TryAgain,
+    Unavailable,
+)
 
 
 class GroupCommitTests(SynchronousTestCase):
@@ -165,25 +175,141 @@ class GroupCommitTests(SynchronousTestCase):
         self.end(["C"])
         self.assertEqual(self.successResultOf(third), "C")
 
+    def carry_on(self, *bad: object) -> list[list]:
+        """End the batches that come, those that have a bad operation badly; which there were."""
+        seen = []
+        while self.group.pending:
+            seen.append(self.end_one(*bad))
+        return seen
+
+    def end_one(self, *bad: object) -> list:
+        """End the batch that is under way, badly where it has a bad operation; which it was."""
+        batch = self.last()
+        if set(batch) & set(bad):
+            self.end(ValueError(", ".join(map(str, batch))))
+        else:
+            self.end([f"did {operation}" for operation in batch])
+        # Over the rest.
+        self.clock.advance(0.01)
+        return batch
+
     def test_breaks_alone(self) -> None:
-        """An operation that breaks its batch breaks for itself alone."""
+        """An operation that breaks its batch breaks for itself alone, though nobody comes later."""
         self.submit("first")
         waiting = self.submit("good", "bad", "fine")
         self.end([None])
-        self.end(ValueError("in it somewhere"))
-        (later,) = self.submit("later")
-        self.assertEqual(self.last(), ["good"])
-        self.end(["Good"])
-        self.assertEqual(self.last(), ["bad"])
-        self.end(ValueError("here"))
-        self.assertEqual(self.last(), ["fine"])
-        self.end(["Fine"])
-        self.assertEqual(self.last(), ["later"])
-        self.end(["Later"])
-        self.assertEqual(self.successResultOf(waiting[0]), "Good")
-        self.failureResultOf(waiting[1], ValueError)
-        self.assertEqual(self.successResultOf(waiting[2]), "Fine")
-        self.assertEqual(self.successResultOf(later), "Later")
+        self.assertEqual(
+            self.carry_on("bad"),
+            [["good", "bad", "fine"], ["good", "bad"], ["good"], ["bad"], ["fine"]],
+        )
+        self.assertEqual(self.successResultOf(waiting[0]), "did good")
+        self.assertEqual(str(self.failureResultOf(waiting[1], ValueError).value), "bad")
+        self.assertEqual(self.successResultOf(waiting[2]), "did fine")
+        self.assertEqual([size for size, _, _ in self.told], [1, 3, 2, 1, 1, 1])
+
+    def test_found_by_halves(self) -> None:
+        """Wherever it is, it is found in two attempts a halving; the others get their results."""
+        number = MOST_AT_ONCE
+        for bad in (0, 1, number // 3, number // 2, number - 2, number - 1):
+            self.setUp()
+            self.submit("first")
+            waiting = self.submit(*range(number))
+            self.end([None])
+            seen = self.carry_on(bad)
+            self.assertLessEqual(len(seen) - 1, 2 * math.ceil(math.log2(number)))
+            self.failureResultOf(waiting.pop(bad), ValueError)
+            others = [n for n in range(number) if n != bad]
+            self.assertEqual(
+                [self.successResultOf(d) for d in waiting], [f"did {n}" for n in others]
+            )
+
+    def test_all_break(self) -> None:
+        """Where all of them do, each of them is told, and nothing is left."""
+        self.submit("first")
+        waiting = self.submit(*range(21))
+        self.end([None])
+        self.carry_on(*range(21))
+        for number, deferred in enumerate(waiting):
+            self.assertEqual(str(self.failureResultOf(deferred, ValueError).value), str(number))
+
+    @given(
+        st.lists(st.integers(1, 9), min_size=1, max_size=8),
+        st.lists(st.integers(0, 71), max_size=6),
+    )
+    def test_order(self, arrivals: list[int], bad: list[int]) -> None:
+        """
+        Whoever comes when, and whichever break, one that was submitted before another one is
+        carried out before it, or in the same batch; and each is told what came of it.
+        """
+        self.setUp()
+        waiting: list[Deferred] = []
+        seen: list[list[int]] = []
+        for count in arrivals:
+            waiting += self.submit(*range(len(waiting), len(waiting) + count))
+            seen.append(self.end_one(*bad))
+        seen += self.carry_on(*bad)
+        told = [batch for batch in seen if len(batch) == 1 or not set(batch) & set(bad)]
+        self.assertEqual([n for batch in told for n in batch], list(range(len(waiting))))
+        for number, deferred in enumerate(waiting):
+            if number in bad:
+                self.failureResultOf(deferred, ValueError)
+            else:
+                self.assertEqual(self.successResultOf(deferred), f"did {number}")
+
+    def test_part_hangs(self) -> None:
+        """Of a part that hangs, those set apart behind it are not left to wait for ever either."""
+        self.submit("first")
+        waiting = self.submit("bad", "fine", "good", "well")
+        self.end([None])
+        self.end(ValueError())
+        self.assertEqual(self.last(), ["bad", "fine"])
+        self.clock.pump([0.1] * 16)
+        for deferred in waiting:
+            self.failureResultOf(deferred, Unavailable)
+        self.end(["late", "late"])
+        self.assertEqual(self.group.pending, 0)
+
+    def test_part_unavailable(self) -> None:
+        """A part that finds the storage away fails so, and keeps no other from its result."""
+        self.submit("first")
+        waiting = self.submit("a", "b", "c", "d")
+        self.end([None])
+        self.end(ValueError())
+        self.end(Unavailable("disk full"))
+        self.end(["C", "D"])
+        for deferred in waiting[:2]:
+            self.failureResultOf(deferred, Unavailable)
+        self.assertEqual([self.successResultOf(d) for d in waiting[2:]], ["C", "D"])
+
+    def test_one_lost_patience(self) -> None:
+        """When a batch ends after one of it was given up, the other one hears how, well or not."""
+        for result in (["Early", "Late"], Unavailable("disk full")):
+            self.setUp()
+            self.submit("first")
+            (early,) = self.submit("early")
+            self.clock.pump([0.1] * 9)
+            (late,) = self.submit("late")
+            self.end([None])
+            self.assertEqual(self.last(), ["early", "late"])
+            self.clock.pump([0.1] * 7)
+            self.failureResultOf(early, Unavailable)
+            self.assertNoResult(late)
+            self.end(result)
+            if isinstance(result, Exception):
+                self.failureResultOf(late, Unavailable)
+            else:
+                self.assertEqual(self.successResultOf(late), "Late")
+
+    def test_number_of_results(self) -> None:
+        """An executor that loses count leaves nobody waiting."""
+        (one,) = self.submit("one")
+        waiting = self.submit("a", "b")
+        self.end([])
+        self.failureResultOf(one, ValueError)
+        self.end(["A"])
+        self.end(["A"])
+        self.end(["B"])
+        self.assertEqual([self.successResultOf(d) for d in waiting], ["A", "B"])
 
     def test_unavailable(self) -> None:
         """A batch that cannot be carried out at all fails whole, at once."""
@@ -194,6 +320,69 @@ class GroupCommitTests(SynchronousTestCase):
         for deferred in waiting:
             self.failureResultOf(deferred, Unavailable)
         self.assertEqual(len(self.batches), 2)
+
+    def test_one_refused(self) -> None:
+        """One that ends in an exception takes nothing from those of its batch."""
+        self.submit("first")
+        waiting = self.submit("a", "b", "c")
+        self.end([None])
+        self.end(["A", Unavailable("its file"), "C"])
+        self.assertEqual(self.successResultOf(waiting[0]), "A")
+        self.failureResultOf(waiting[1], Unavailable)
+        self.assertEqual(self.successResultOf(waiting[2]), "C")
+        self.assertEqual(len(self.batches), 2)
+
+    def test_nobody_left(self) -> None:
+        """A batch of which all have gone is neither carried out nor counted."""
+        self.submit("first")
+        for gone in self.submit("a", "b"):
+            gone.addErrback(lambda _: None)
+            gone.cancel()
+        self.end([None])
+        self.assertEqual((len(self.batches), len(self.told), self.group.pending), (1, 1, 0))
+        (later,) = self.submit("later")
+        self.end(["Later"])
+        self.assertEqual(self.successResultOf(later), "Later")
+
+    def test_one_watch(self) -> None:
+        """However many batches there were, one watch looks after the patience of all."""
+        for number in range(20):
+            self.submit(number)
+            self.end([None])
+            self.assertEqual(len(self.clock.getDelayedCalls()), 1)
+        self.clock.advance(WATCH_S)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_hangs_for_long(self) -> None:
+        """While a batch hangs, nothing is kept of those who came later and were given up."""
+        self.submit("hangs")[0].addErrback(lambda _: None)
+        for _ in range(30):
+            waiting = self.submit(*range(100))
+            self.clock.pump([0.1] * 17)
+            for deferred in waiting:
+                self.failureResultOf(deferred, Unavailable)
+            self.assertEqual(self.group.pending, 1)
+        self.end([None])
+        self.assertEqual((len(self.batches), self.group.pending), (1, 0))
+
+    def test_given_up_in_turns(self) -> None:
+        """Of very many who lose patience only some are given up in one turn of the reactor."""
+        turns: list[list] = []
+        turn = self.group._look
+
+        def look() -> None:
+            turns.append([])
+            turn()
+
+        self.group._look = look  # type: ignore[method-assign]
+        self.submit("first")
+        for deferred in self.submit(*range(2 * MOST_AT_ONCE)):
+            deferred.addErrback(lambda failure: turns[-1].append(failure))
+        self.end([None])
+        self.clock.pump([0.1] * 17)
+        sizes = [len(turn) for turn in turns if turn]
+        self.assertEqual(sum(sizes), 2 * MOST_AT_ONCE)
+        self.assertLessEqual(max(sizes), MOST_GIVEN_UP)
 
     def test_cancelled(self) -> None:
         """What nobody waits for any more is left out of the next attempt."""
@@ -225,5 +414,6 @@ class GroupCommitTests(SynchronousTestCase):
     def test_close(self) -> None:
         """Closed, it leaves no call behind."""
         self.submit("a")
+        self.end(TryAgain("no connection"))
         self.group.close()
         self.assertEqual(self.clock.getDelayedCalls(), [])

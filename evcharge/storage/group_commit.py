@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import Any, Generic, Protocol, TypeVar
 
 import attrs
@@ -39,6 +40,9 @@ LONGEST_REST_S = 0.01
 
 WATCH_S = 0.1
 """How often the patience of those who wait is looked at, seconds."""
+
+MOST_GIVEN_UP = 50
+"""Operations that are given up in one turn of the reactor: each has a reply made, and sent."""
 
 
 class Unavailable(Exception):
@@ -69,8 +73,8 @@ class GroupCommit(Generic[Operation]):
     :param execute: carries out a batch, blocking: takes the operations and returns, in their order,
         what each one results in, or the exception that it ends in. What it returns is durable.
         It raises :class:`TryAgain` for a batch to be tried again, :class:`Unavailable` for one that
-        cannot be carried out at all; after anything else each operation is tried on its own, so
-        that one which breaks the batch breaks for itself alone. Operations are idempotent.
+        cannot be carried out at all; after anything else its halves are tried, and theirs, so that
+        an operation which breaks the batch breaks for itself alone. Operations are idempotent.
     :param in_thread: where `execute` is called.
     :param patience_s: how long an operation may take before it fails with :class:`Unavailable`. It
         may be carried out all the same, if its batch is under way.
@@ -106,9 +110,10 @@ class GroupCommit(Generic[Operation]):
         self._starting = False
         self._rest_until = 0.0
         self._rest: IDelayedCall | None = None
+        self._again: IDelayedCall | None = None
         self._waiting: deque[_Waiting[Operation]] = deque()
-        self._alone: deque[_Waiting[Operation]] = deque()
-        """Those whose batch broke: each is tried by itself before the others go on."""
+        self._broken: deque[list[_Waiting[Operation]]] = deque()
+        """The parts of a batch that broke, in order: all of them are tried before others go on."""
         self._batch: list[_Waiting[Operation]] = []
         self._started = 0.0
         self._attempt = 0
@@ -140,21 +145,21 @@ class GroupCommit(Generic[Operation]):
 
     def close(self) -> None:
         """Look after the patience of nobody any more; what is under way may end."""
-        for call in (self._watch, self._rest):
+        for call in (self._watch, self._rest, self._again):
             if call is not None:
                 call.cancel()
-        self._watch = self._rest = None
+        self._watch = self._rest = self._again = None
 
     @property
     def pending(self) -> int:
         """How many operations wait or are under way."""
-        return len(self._waiting) + len(self._alone) + len(self._batch)
+        return len(self._waiting) + sum(map(len, self._broken)) + len(self._batch)
 
     def _next_batch(self) -> None:
         self._starting = False
         self._rest = None
-        if self._alone:
-            self._batch = [self._alone.popleft()]
+        if self._broken:
+            self._batch = self._broken.popleft()
         else:
             most = min(len(self._waiting), MOST_AT_ONCE)
             self._batch = [self._waiting.popleft() for _ in range(most)]
@@ -166,6 +171,7 @@ class GroupCommit(Generic[Operation]):
 
     def _run(self) -> None:
         """Try the batch, without those that nobody waits for any more."""
+        self._again = None
         self._batch = [waiting for waiting in self._batch if not waiting.done.called]
         if not self._batch:
             self._count()
@@ -179,10 +185,14 @@ class GroupCommit(Generic[Operation]):
         self._in_thread(self._execute, operations).addCallbacks(self._executed, self._failed)
 
     def _executed(self, results: Sequence[Any]) -> None:
+        if len(results) != len(self._batch):
+            # Whose results they are cannot be told; and nobody else would ever hear of theirs.
+            self._failed(Failure(ValueError(f"{len(results)} results of {len(self._batch)}")))
+            return
         batch, self._batch = self._batch, []
         now = self._clock.seconds()
         self._count()
-        if len(batch) > 1:
+        if len(batch) > 1 and not self._broken:
             self._rest_until = now + min(now - self._started, LONGEST_REST_S)
         self._ended()
         for waiting, result in zip(batch, results, strict=True):
@@ -197,13 +207,15 @@ class GroupCommit(Generic[Operation]):
         if failure.check(TryAgain):
             # The first time at once: a connection that was lost while idle is made anew.
             pause = FIRST_PAUSE_S * 2 ** (self._attempt - 2) if self._attempt > 1 else 0
-            self._clock.callLater(min(pause, LONGEST_PAUSE_S), self._run)
+            self._again = self._clock.callLater(min(pause, LONGEST_PAUSE_S), self._run)
             self._trouble = failure.getErrorMessage()
             return
         batch, self._batch = self._batch, []
         self._count()
         if len(batch) > 1 and not failure.check(Unavailable):
-            self._alone.extend(batch)
+            # In front of the parts that there are: they are what came later.
+            half = (len(batch) + 1) // 2
+            self._broken.extendleft([batch[half:], batch[:half]])
             batch = []
         self._ended()
         for waiting in batch:
@@ -217,17 +229,41 @@ class GroupCommit(Generic[Operation]):
             self._carried_out(self._size, seconds, self._attempt)
 
     def _ended(self) -> None:
-        if self._waiting or self._alone:
+        if self._waiting or self._broken:
             self._start()
 
     def _look(self) -> None:
         self._watch = None
         if not self.pending:
             return
-        self._watch = self._clock.callLater(WATCH_S, self._look)
-        if self._batch and self._clock.seconds() - self._started >= self._patience_s:
+        now = self._clock.seconds()
+        late = self._take_late(now - self._patience_s)
+        # Those who are left wait for another turn, so that all else has its own in between.
+        self._watch = self._clock.callLater(
+            0 if len(late) == MOST_GIVEN_UP else WATCH_S, self._look
+        )
+        for waiting in late:
+            waiting.done.errback(Unavailable(self._trouble))
+        if self._batch and now - self._started >= self._patience_s:
             self._interrupt()
-        latest = self._clock.seconds() - self._patience_s
-        for waiting in [*self._batch, *self._alone, *self._waiting]:
-            if waiting.since <= latest and not waiting.done.called:
-                waiting.done.errback(Unavailable(self._trouble))
+
+    def _take_late(self, latest: float) -> list[_Waiting[Operation]]:
+        """
+        The first of those who came by `latest` and still wait, :data:`MOST_GIVEN_UP` at most.
+
+        They are taken out of those that no batch has yet, which else were more and more for as
+        long as a batch hangs.
+        """
+        late = [
+            waiting
+            for waiting in chain(self._batch, *self._broken)
+            if waiting.since <= latest and not waiting.done.called
+        ][:MOST_GIVEN_UP]
+        while self._waiting and len(late) < MOST_GIVEN_UP:
+            first = self._waiting[0]
+            if not first.done.called:
+                if first.since > latest:
+                    break
+                late.append(first)
+            self._waiting.popleft()
+        return late
