@@ -96,6 +96,9 @@ class DriverProtocol(LineReceiver):
     _begun = False
     """Whether a line has come that says which protocol the client speaks."""
 
+    seen: tuple[Standing, int, float] | None = None
+    """How it stood when it was last looked at, after how many lines, and since when: see
+    :mod:`evcharge.guards.patience`."""
     lines = 0
     """Whole lines that have been read."""
     _turn_ends = LINES_PER_TURN
@@ -303,6 +306,19 @@ class DriverProtocol(LineReceiver):
         """Have the request that is being carried out answered now, with its failure."""
         if self._waiting is not None:
             self._waiting.cancel()
+
+    def abandon(self) -> None:
+        """
+        Have the request that is being carried out answered now, with its failure, and hang up; what
+        else was read is dropped. Where not even that helps, cut the connection.
+        """
+        late = self._waiting
+        self._draining = True
+        self.clearLineBuffer()
+        self.give_up()
+        if self._waiting is late:
+            # No answer came; or it was hung up on long ago, and is there all the same.
+            self.transport.abortConnection()
 
     def _end(self) -> None:
         if self._at_eof:

@@ -189,7 +189,7 @@ class Server(MultiService):
             strangers,
             controller.last_resort,
         )
-        gatehouse.watch(factory.connections)
+        gatehouse.watch(factory.connections, storage.patience_s)
         self._storage_service = StorageService(storage, group_commit, thread, now)
 
         def layers(inner: IProtocolFactory, told: Controller | None) -> IProtocolFactory:

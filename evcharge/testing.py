@@ -132,7 +132,7 @@ class MemoryServer:
             self.controller.last_resort,
         )
         self.accepts = self.gatehouse.admission(self.factory, self.controller)
-        self.gatehouse.watch(self.factory.connections)
+        self.gatehouse.watch(self.factory.connections, self.storage.patience_s)
         self.gatehouse.startService()
         self.monitor = StationMonitor(
             perform, self.clock, self.clock.seconds, sweep_interval, user_ttl

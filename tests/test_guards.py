@@ -1,23 +1,29 @@
 """Limits, each at its edge: connections, requests a second, pending logins, time."""
 
+import ipaddress
 import itertools
 import json
+from collections.abc import Callable
 
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.defer import Deferred, fail
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import LogLevel, formatEvent, globalLogPublisher
 from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
-from evcharge.guards import logins
+from evcharge.guards import logins, origins
 from evcharge.guards.admission import GOODBYE_S, MOST_GOODBYES, MOST_PER_ADDRESS
-from evcharge.guards.origins import NOWHERE, Origins, origin_of
-from evcharge.guards.patience import Patience
+from evcharge.guards.gatehouse import TIDY_S
+from evcharge.guards.logins import FORGOTTEN_PER_TURN
+from evcharge.guards.origins import NOWHERE, TIDIED_PER_TURN, Origins, origin_of
+from evcharge.guards.patience import ENDS_PER_TURN, LOOK_S, LOOKS_PER_TURN, MARGIN_S, Patience
 from evcharge.guards.rates import LEAST_BURST, Bucket
 from evcharge.options import Options
-from evcharge.protocol import LINES_PER_TURN
-from evcharge.testing import MemoryServer, MemoryTransport, call_now
+from evcharge.protocol import LINES_PER_TURN, LINGER_S, DriverProtocol, Standing
+from evcharge.testing import NOON, MemoryServer, MemoryTransport, call_now, shipped_network
 
 START = b'{"type":"START","data":{},"status":{},"timestamp":"","id":"s"}\n'
 NAVIGATION = (
@@ -83,9 +89,38 @@ class OriginTests(SynchronousTestCase):
         visits[1].leave()
         self.assertEqual((len(origins), origins.connections), (0, 0))
 
+    def test_come_again(self) -> None:
+        """One that comes again between two turns of the tidying is not forgotten as the old one."""
+        known = Origins(lambda: 0.0)
+        addresses = [IPv4Address("TCP", f"192.0.2.{number}", 1) for number in range(3)]
+        visits = [known.welcome(address) for address in addresses]
+        self.patch(origins, "TIDIED_PER_TURN", 2)
+        self.assertTrue(known.tidy() and known.tidy())
+        for visit in visits:
+            visit.leave()
+        for address in addresses:
+            known.welcome(address)
+        self.assertFalse(known.tidy())
+        self.assertEqual([known.at(address).connections for address in addresses], [1, 1, 1])
+
 
 class AdmissionTests(GuardTestCase):
     """--max-connections and --max-connections-per-address."""
+
+    def test_goodbye(self) -> None:
+        """One who is not let in has a second to read why; who goes earlier leaves no timer."""
+        server = self.serve("--max-connections", "1")
+        server.connect()
+        timers = len(server.clock.getDelayedCalls())
+        _, slow = server.connect()
+        quick, _ = server.connect()
+        self.assertEqual(len(server.clock.getDelayedCalls()), timers + 2)
+        quick.connectionLost()
+        self.assertEqual(len(server.clock.getDelayedCalls()), timers + 1)
+        server.advance(0.99)
+        self.assertFalse(slow.aborted)
+        server.advance(0.01)
+        self.assertTrue(slow.aborted)
 
     def refused(self, connection: tuple, code: int, reason: str) -> None:
         """It has been told, and is hung up on."""
@@ -208,6 +243,30 @@ class RateTests(GuardTestCase):
         server.advance(10)
         self.assertEqual(self.ask(server.connect(THERE)), [404])
 
+    def test_both(self) -> None:
+        """Where both rates are set, the stricter one holds, and is enough to be hung up on by."""
+        for connection_rate, address_rate in (("2", "12"), ("12", "2")):
+            server = self.serve(
+                "--rate-per-connection", connection_rate, "--rate-per-address", address_rate
+            )
+            burst = int(LEAST_BURST)
+            connection = server.connect(THERE)
+            self.assertEqual(self.ask(connection, NAVIGATION * burst), [404] * burst)
+            self.assertEqual(self.ask(connection), [429])
+            self.assertEqual(self.ask(connection, NAVIGATION * 100), [429] * (burst - 1))
+            self.assertTrue(connection[1].write_closed)
+            self.assertEqual(server.refused, ["rate"])
+
+    def test_both_count(self) -> None:
+        """A request counts for both, whichever it is refused by."""
+        server = self.serve("--rate-per-connection", "10", "--rate-per-address", "15")
+        first, second = server.connect(THERE), server.connect(THERE)
+        self.assertEqual(self.ask(first, NAVIGATION * 12), [404] * 10 + [429] * 2)
+        self.assertEqual(self.ask(second, NAVIGATION * 5), [404] * 3 + [429] * 2)
+        server.advance(0.2)
+        # Two more for each connection; three for both, of which two were overdrawn.
+        self.assertEqual(self.ask(second, NAVIGATION * 2), [404, 429])
+
     def test_forgotten(self) -> None:
         """Addresses are forgotten when their buckets are full again."""
         server = self.serve("--rate-per-address", "10")
@@ -316,6 +375,24 @@ class PendingLoginTests(GuardTestCase):
         self.pay(connection, user)
         self.assertEqual(self.login(connection)[0], 429)
 
+    def test_addresses(self) -> None:
+        """An address is forgotten with the last user it has pending, however that one went."""
+        server = self.serve("--user-ttl", "100")
+        known = server.gatehouse.origins
+        for number, how in enumerate((True, False, "fails", "stays")):
+            connection = server.connect(f"192.0.2.{number}")
+            code, user = self.login(connection, battery_car=-1 if how == "fails" else 40)
+            connection[0].connectionLost()
+            self.assertEqual((code, len(known)), (400, 0) if how == "fails" else (200, 1))
+            if isinstance(how, bool):
+                elsewhere = server.connect(ELSEWHERE)
+                self.pay(elsewhere, user, how)
+                elsewhere[0].connectionLost()
+                self.assertEqual(len(known), 0)
+        for _ in range(24):
+            server.advance(5)
+        self.assertEqual(len(known), 0)
+
     def test_expired(self) -> None:
         """Users who are removed because they never paid do not count any more."""
         server = self.serve("--max-pending-logins", "1", "--user-ttl", "100")
@@ -412,7 +489,7 @@ class PatienceTests(GuardTestCase):
         self.assertTrue(transport.aborted)
 
     def test_waiting_for_us(self) -> None:
-        """Who waits for the server has all the time."""
+        """Who waits for the server has all the time that its storage has, and is told by that."""
         server = self.serve(
             "--idle-timeout", "1", "--line-timeout", "1", "--unread-timeout", "1",
             in_thread=lambda f, *args: Deferred(),
@@ -421,9 +498,72 @@ class PatienceTests(GuardTestCase):
         login = {"user_name": "Ana", "selected_car": "Tesla Model 3", "battery_car": 40}
         request = {"type": "LOGIN", "data": login, "status": {}, "timestamp": ""}
         protocol.dataReceived(json.dumps(request).encode() + b"\n{")
-        self.pass_time(20)
+        self.pass_time(29)
+        self.assertEqual(transport.take(), b"")
+        protocol.dataReceived(b"}\n")
+        self.pass_time(1.25)
+        self.assertEqual(self.codes(transport), [503, 400])
         self.assertFalse(transport.write_closed or transport.aborted)
         self.assertEqual(server.refused, [])
+
+    def stuck(self, answer: Callable[[], Deferred], **more: object) -> tuple:
+        """A connection whose NAVIGATION is never answered, with a line behind it."""
+        server = self.serve("--idle-timeout", "1", "--line-timeout", "1", **more)
+        server.gatehouse.around["NAVIGATION"] = lambda handle, data, visit: answer()
+        protocol, transport = server.connect(THERE)
+        protocol.dataReceived(NAVIGATION + START)
+        return protocol, transport
+
+    def test_never_answered(self) -> None:
+        """Who waits longer than the storage has and a margin is told 503, hung up on and logged."""
+        for patience_s in (30.0, 1.5):
+            storage = shipped_network()
+            storage.patience_s = patience_s
+            logged: list[dict] = []
+            globalLogPublisher.addObserver(logged.append)
+            self.addCleanup(globalLogPublisher.removeObserver, logged.append)
+            _, transport = self.stuck(Deferred, storage=storage)
+            self.pass_time(patience_s + MARGIN_S - 0.25)
+            self.assertEqual(transport.take(), b"")
+            self.pass_time(2.25)
+            (reply,) = self.replies(transport)
+            self.assertEqual((reply["status"]["code"], reply["id"]), (503, 7))
+            self.assertTrue(transport.write_closed)
+            self.assertEqual(self.server.refused, ["unanswered"])
+            (line,) = [event for event in logged if "reason" in event]
+            self.assertEqual(line["log_level"], LogLevel.error)
+            self.assertIn(THERE, formatEvent(line))
+            self.assertIn("kept waiting by the server", formatEvent(line))
+
+    def test_never_answered_at_the_end(self) -> None:
+        """So is one who has closed its half."""
+        protocol, transport = self.stuck(Deferred)
+        protocol.readConnectionLost()
+        self.pass_time(30 + MARGIN_S + 2)
+        self.assertEqual(self.codes(transport), [503])
+        self.assertTrue(transport.disconnecting)
+
+    def test_not_even_cancelled(self) -> None:
+        """Where no reply can be had for anything, the connection is cut; it is lost only once."""
+        protocol, transport = self.stuck(lambda: Deferred().addErrback(lambda _: Deferred()))
+        self.pass_time(30 + MARGIN_S + 2)
+        self.assertTrue(transport.aborted)
+        self.assertEqual(transport.take(), b"")
+        protocol.connectionLost()
+        self.pass_time(100)
+        self.assertEqual(self.server.refused, ["unanswered"])
+        self.assertEqual((len(self.server.gatehouse.origins), self.codes(transport)), (0, []))
+
+    def test_lingers(self) -> None:
+        """One who was hung up on and is there all the same, whatever became of that, is cut off."""
+        _, transport = self.serve("--idle-timeout", "1").connect()
+        self.pass_time(3)
+        self.assertTrue(transport.write_closed)
+        self.pass_time(LINGER_S)
+        self.assertTrue(transport.aborted)
+        transport.aborted = False
+        self.pass_time(30 + MARGIN_S + 2)
+        self.assertTrue(transport.aborted)
 
     def test_shortest(self) -> None:
         """The shortest limit costs no more than twenty looks a second."""
@@ -441,6 +581,177 @@ class PatienceTests(GuardTestCase):
         for _ in range(6):
             server.advance(0.05)
         self.assertTrue(transport.write_closed)
+
+
+class TurnTests(GuardTestCase):
+    """However much there is to look after, little of it is done in one turn of the reactor."""
+
+    MANY = 1500
+
+    def turns(self, figure: Callable[[], int]) -> list[int]:
+        """By how much a figure changes in each turn of the reactor, from now on."""
+        changes: list[int] = []
+        call_later = self.server.clock.callLater
+
+        def counting(delay: float, f: Callable, *args: object, **named: object) -> IDelayedCall:
+            def turn() -> None:
+                before = figure()
+                f(*args, **named)
+                changes.append(abs(figure() - before))
+
+            return call_later(delay, turn)
+
+        self.server.clock.callLater = counting  # type: ignore[method-assign]
+        self.server.advance(TIDY_S)
+        changes.clear()
+        return changes
+
+    def test_looks(self) -> None:
+        """Each second all connections are looked at, some in each turn, and none of them twice."""
+        self.serve("--idle-timeout", "1000")
+        looked: list[DriverProtocol] = []
+        standing = DriverProtocol.standing.fget
+
+        def counted(connection: DriverProtocol) -> Standing:
+            looked.append(connection)
+            return standing(connection)
+
+        self.patch(DriverProtocol, "standing", property(counted))
+        for _ in range(self.MANY):
+            self.server.connect()
+        turns = self.turns(lambda: len(looked))
+        for _ in range(3):
+            looked.clear()
+            self.server.advance(LOOK_S)
+            self.assertEqual(len(looked), self.MANY)
+            self.assertEqual(len(set(looked)), self.MANY)
+        self.assertLessEqual(max(turns), LOOKS_PER_TURN)
+
+    def test_changes_meanwhile(self) -> None:
+        """One that comes or goes between two turns of a look disturbs none of the others."""
+        server = self.serve("--idle-timeout", "20")
+        connections = [server.connect() for _ in range(2 * LOOKS_PER_TURN)]
+        call_later = server.clock.callLater
+        late = []
+
+        def between(delay: float, *args: object, **named: object) -> IDelayedCall:
+            if delay == 0 and server.clock.seconds() < NOON + 15:
+                connections.pop()[0].connectionLost()
+                connections.pop(0)[0].connectionLost()
+                late.append(server.connect())
+            return call_later(delay, *args, **named)
+
+        server.clock.callLater = between  # type: ignore[method-assign]
+        for _ in range(19):
+            server.advance(1)
+        self.assertGreaterEqual(len(late), 14)
+        self.assertEqual(len(server.factory.connections), 2 * LOOKS_PER_TURN - len(late))
+        self.assertEqual(server.refused, [])
+        for _ in range(19):
+            server.advance(1)
+        self.assertTrue(all(transport.write_closed for _, transport in connections + late))
+
+    def test_ends(self) -> None:
+        """When very many have taken too long at once, all are ended by that look, few in a turn."""
+        self.serve("--idle-timeout", "20")
+        connections = [self.server.connect() for _ in range(self.MANY)]
+        turns = self.turns(lambda: len(self.server.refused))
+        for _ in range(21):
+            self.server.advance(1)
+        self.assertEqual(len(self.server.refused), self.MANY)
+        self.assertTrue(all(transport.write_closed for _, transport in connections))
+        self.assertLessEqual(max(turns), ENDS_PER_TURN)
+
+    def test_gone_meanwhile(self) -> None:
+        """Of those that are to be ended in a later turn, who has gone by then is let go."""
+        self.serve("--idle-timeout", "20")
+        connections = [self.server.connect() for _ in range(self.MANY)]
+        turns = self.turns(self.leave_when_refused(connections))
+        for _ in range(21):
+            self.server.advance(1)
+        self.assertEqual(len(self.server.refused), sum(t.write_closed for _, t in connections))
+        self.assertEqual(sum(turns), 0)
+        self.assertIn(len(self.server.refused), range(1, 2 * ENDS_PER_TURN + 1))
+
+    def leave_when_refused(self, connections: list[tuple]) -> Callable[[], int]:
+        """Has all connections go as soon as one was refused."""
+
+        def leave() -> int:
+            if self.server.refused:
+                for protocol, _ in connections:
+                    if protocol in self.server.factory.connections:
+                        protocol.connectionLost()
+            return 0
+
+        return leave
+
+    def test_stops(self) -> None:
+        """Once the server ends, nothing more is looked at."""
+        looks: list[bool] = []
+        look = Patience.look
+
+        def stop(patience: Patience) -> bool:
+            looks.append(look(patience))
+            if looks[0]:
+                server.gatehouse.stopService()
+            return looks[-1]
+
+        self.patch(Patience, "look", stop)
+        server = self.serve()
+        for _ in range(self.MANY):
+            server.connect()
+        server.advance(1)
+        server.advance(100)
+        self.assertEqual(looks, [True])
+
+    def test_fails(self) -> None:
+        """A look that fails is logged, and the next one comes all the same."""
+        look = Patience.look
+        failures = [ZeroDivisionError()]
+
+        def fail_once(patience: Patience) -> bool:
+            if failures:
+                raise failures.pop()
+            return look(patience)
+
+        self.patch(Patience, "look", fail_once)
+        server = self.serve("--idle-timeout", "10")
+        _, transport = server.connect()
+        for _ in range(14):
+            server.advance(1)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertTrue(transport.write_closed)
+
+    def test_addresses(self) -> None:
+        """So are addresses forgotten that are of no importance any more."""
+        self.serve("--rate-per-address", "1")
+        turns = self.turns(lambda: len(self.server.gatehouse.origins))
+        for number in range(self.MANY):
+            connection = self.server.connect(str(ipaddress.IPv4Address(number)))
+            self.ask(connection)
+            connection[0].connectionLost()
+        self.assertEqual(len(self.server.gatehouse.origins), self.MANY)
+        for _ in range(3):
+            self.server.advance(TIDY_S)
+        self.assertEqual(len(self.server.gatehouse.origins), 0)
+        self.assertIn(max(turns), range(1, TIDIED_PER_TURN + 1))
+
+    def test_pending_logins(self) -> None:
+        """So are users who never paid."""
+        self.serve("--user-ttl", "60")
+        login = {"user_name": "Ana", "selected_car": "Tesla Model 3", "battery_car": 40}
+        request = {"type": "LOGIN", "data": login, "status": {}, "timestamp": ""}
+        line = json.dumps(request).encode() + b"\n"
+        connection = self.server.connect(THERE)
+        origin = connection[0].visitor.origin
+        turns = self.turns(lambda: origin.pending_logins)
+        for _ in range(self.MANY):
+            self.assertEqual(self.ask(connection, line), [200])
+        self.assertEqual(origin.pending_logins, self.MANY)
+        for _ in range(8):
+            self.server.advance(TIDY_S)
+        self.assertEqual(origin.pending_logins, 0)
+        self.assertIn(max(turns), range(1, FORGOTTEN_PER_TURN + 1))
 
 
 class OptionTests(SynchronousTestCase):

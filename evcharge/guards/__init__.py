@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from twisted.logger import Logger
+from twisted.logger import Logger, LogLevel
 
 CONNECTIONS = "connections"
 ADDRESS_CONNECTIONS = "address_connections"
@@ -32,6 +32,7 @@ OTHER_PROTOCOL = "other_protocol"
 IDLE = "idle"
 SLOW_LINE = "slow_line"
 UNREAD = "unread"
+UNANSWERED = "unanswered"
 
 REASONS = {
     CONNECTIONS: "too many connections (--max-connections)",
@@ -46,6 +47,7 @@ REASONS = {
     IDLE: "no request for too long (--idle-timeout)",
     SLOW_LINE: "a line that took too long (--line-timeout)",
     UNREAD: "replies left unread for too long (--unread-timeout)",
+    UNANSWERED: "kept waiting by the server for too long, which is a fault of its own",
 }
 """Why a client is refused: what metrics call it, and what the log says."""
 
@@ -73,4 +75,6 @@ class Refusals:
         if self._counted is not None:
             self._counted(reason)
         why = f"{REASONS[reason]}: {detail}" if detail else REASONS[reason]
-        self.log.info("Refused {who}: {why}", who=who, why=why, reason=reason)
+        # Its own fault is not to be lost among those of clients.
+        level = LogLevel.error if reason == UNANSWERED else LogLevel.info
+        self.log.emit(level, "Refused {who}: {why}", who=who, why=why, reason=reason)

@@ -7,8 +7,9 @@ from functools import partial
 from typing import Any
 
 from twisted.application.service import Service
+from twisted.internet.defer import DeferredLock, inlineCallbacks
 from twisted.internet.interfaces import IProtocolFactory, IReactorTime
-from twisted.internet.task import LoopingCall
+from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 
 from evcharge.controller import Controller, Guard
@@ -18,7 +19,7 @@ from evcharge.guards.admission import Admission
 from evcharge.guards.descriptors import make_room
 from evcharge.guards.logins import PendingLogins
 from evcharge.guards.origins import Origins
-from evcharge.guards.patience import Limits, Patience
+from evcharge.guards.patience import MARGIN_S, Limits, Patience
 from evcharge.guards.rates import Dispatch, RateLimit
 from evcharge.guards.strangers import UNENCRYPTED, Strangers
 from evcharge.protocol import DriverProtocol
@@ -73,6 +74,8 @@ class Gatehouse(Service):
         """The guards that stand around the handlers."""
         self._patience: Patience | None = None
         self._loops: list[LoopingCall] = []
+        self._rounds = DeferredLock()
+        """One round at a time: two would share the turns."""
 
     def dispatch(self, controller: Controller) -> Dispatch:
         """The controller's dispatch, at no higher rate than is allowed."""
@@ -122,13 +125,17 @@ class Gatehouse(Service):
             inner, self._clock, self.on_refused, max(1, self.most_headless // ports)
         )
 
-    def watch(self, connections: Collection[DriverProtocol]) -> None:
-        """Have `connections`, those open at any time, end when they take too long."""
+    def watch(self, connections: Collection[DriverProtocol], patience_s: float) -> None:
+        """
+        Have `connections`, those open at any time, end when they take too long.
+
+        :param patience_s: how long the storage may take, seconds.
+        """
         limits = Limits(
-            *(
-                self._options[option] or None
-                for option in ("idle-timeout", "line-timeout", "unread-timeout")
-            )
+            idle_s=self._options["idle-timeout"] or None,
+            line_s=self._options["line-timeout"] or None,
+            unread_s=self._options["unread-timeout"] or None,
+            answer_s=patience_s + MARGIN_S,
         )
         self._patience = Patience(connections, self._clock, limits, self.on_refused)
 
@@ -143,26 +150,27 @@ class Gatehouse(Service):
             )
         if self._patience is not None:
             self._repeat(self._patience.look, self._patience.look_s)
-        self._repeat(self._tidy, TIDY_S)
+        self._repeat(self.origins.tidy, TIDY_S)
+        self._repeat(self._logins.tidy, TIDY_S)
 
     def stopService(self) -> None:
         super().stopService()
         while self._loops:
             self._loops.pop().stop()
 
-    def _repeat(self, work: Callable[[], None], interval_s: float) -> None:
-        loop = LoopingCall(self._safely, work)
+    def _repeat(self, work: Callable[[], bool], interval_s: float) -> None:
+        """Have `work` done now and then, and again in the next turn while it says there is more."""
+        loop = LoopingCall(self._rounds.run, self._round, work)
         loop.clock = self._clock
         loop.start(interval_s, now=False)
         self._loops.append(loop)
 
-    def _safely(self, work: Callable[[], None]) -> None:
+    @inlineCallbacks
+    def _round(self, work: Callable[[], bool]) -> Any:
         # A failure would end the loop for good.
         try:
-            work()
+            while self.running and work():
+                # The others have their turn in between.
+                yield deferLater(self._clock, 0)
         except Exception:
             self.log.failure("The guards could not look around")
-
-    def _tidy(self) -> None:
-        self.origins.tidy()
-        self._logins.tidy()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import islice
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
@@ -18,6 +19,9 @@ Handle = Callable[[Data], Eventual[Reply]]
 
 MOST_PENDING = 10_000
 """Users of one address, where nothing else was asked for and it is not this machine."""
+
+FORGOTTEN_PER_TURN = 500
+"""Users that are forgotten in one turn of the reactor because they never paid."""
 
 
 class PendingLogins:
@@ -88,14 +92,22 @@ class PendingLogins:
             self._forget(reply.data["user_id"])
         return reply
 
-    def tidy(self) -> None:
-        """Forget the users who are not there any more."""
+    def tidy(self) -> bool:
+        """
+        Forget the users who are not there any more.
+
+        :return: whether there may be others, for another turn of the reactor.
+        """
         latest = self._seconds() - self._user_ttl_s
-        while self._pending:
-            user_id, (_, since) = next(iter(self._pending.items()))
-            if since > latest:
-                return
+        # All in one pass: a dict is asked for its first entry the longer, the more before it went.
+        gone = [
+            user_id
+            for user_id, (_, since) in islice(self._pending.items(), FORGOTTEN_PER_TURN)
+            if since <= latest
+        ]
+        for user_id in gone:
             self._forget(user_id)
+        return len(gone) == FORGOTTEN_PER_TURN
 
     def _forget(self, user_id: str) -> None:
         pending = self._pending.pop(user_id, None)

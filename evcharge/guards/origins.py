@@ -16,6 +16,9 @@ IPV6_NETWORK = 64
 NOWHERE = "a local socket"
 """The origin of those who have no address."""
 
+TIDIED_PER_TURN = 500
+"""Addresses that are looked at in one turn of the reactor."""
+
 
 def origin_of(address: Any) -> tuple[str, bool]:
     """
@@ -89,6 +92,7 @@ class Origins:
     def __init__(self, seconds: Callable[[], float]) -> None:
         self._seconds = seconds
         self._known: dict[str, Origin] = {}
+        self._to_tidy: list[Origin] = []
         self.connections = 0
         """Open connections of all."""
 
@@ -117,10 +121,22 @@ class Origins:
         """Forget an address, unless something of it still counts."""
         if origin.connections or origin.pending_logins:
             return
-        if origin.bucket is None or origin.bucket.is_full(self._seconds()):
-            self._known.pop(origin.name, None)
+        if origin.bucket is not None and not origin.bucket.is_full(self._seconds()):
+            return
+        # Its name may stand for somebody who came after it was forgotten.
+        if self._known.get(origin.name) is origin:
+            del self._known[origin.name]
 
-    def tidy(self) -> None:
-        """Forget the addresses whose buckets have filled again."""
-        for origin in list(self._known.values()):
-            self.forget(origin)
+    def tidy(self) -> bool:
+        """
+        Forget the addresses whose buckets have filled again.
+
+        :return: whether there are more to look at, in another turn of the reactor.
+        """
+        if not self._to_tidy:
+            # Of very many, this is work enough for one turn.
+            self._to_tidy = list(self._known.values())
+            return bool(self._to_tidy)
+        for _ in range(min(len(self._to_tidy), TIDIED_PER_TURN)):
+            self.forget(self._to_tidy.pop())
+        return bool(self._to_tidy)

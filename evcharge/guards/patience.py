@@ -1,4 +1,4 @@
-"""How long a connection may take: to send a request, to end a line, to read its replies."""
+"""How long it may take: to send a request, to end a line, to be answered, to read the replies."""
 
 from __future__ import annotations
 
@@ -7,11 +7,20 @@ from collections.abc import Collection
 import attrs
 from twisted.internet.interfaces import IReactorTime
 
-from evcharge.guards import IDLE, SLOW_LINE, UNREAD, OnRefused
+from evcharge.guards import IDLE, SLOW_LINE, UNANSWERED, UNREAD, OnRefused
 from evcharge.protocol import DriverProtocol, Standing
 
 LOOK_S, SHORTEST_LOOK_S = 1.0, 0.05
 """How often connections are looked at, seconds; more often where a limit is short."""
+
+LOOKS_PER_TURN, ENDS_PER_TURN = 500, 10
+"""
+Connections that are looked at, and of them ended, in one turn of the reactor: a millisecond or two,
+in which nobody else is served.
+"""
+
+MARGIN_S = 10.0
+"""How much longer than its storage the server may take for a request, seconds."""
 
 
 @attrs.frozen
@@ -21,11 +30,13 @@ class Limits:
     idle_s: float | None
     line_s: float | None
     unread_s: float | None
+    answer_s: float | None
+    """For the server itself, for one request."""
 
 
 class Patience:
     """
-    Ends the connections that take too long; those that wait for the server have all the time.
+    Ends the connections that take too long.
 
     Looking at all of them now and then costs less than a timer for each, which every request would
     set back. So a limit holds to a look or two, and never too early.
@@ -47,35 +58,55 @@ class Patience:
             Standing.IDLE: (limits.idle_s, IDLE),
             Standing.IN_A_LINE: (limits.line_s, SLOW_LINE),
             Standing.UNREAD: (limits.unread_s, UNREAD),
+            Standing.BUSY: (limits.answer_s, UNANSWERED),
         }
-        self._seen: dict[DriverProtocol, tuple[Standing, int, float]] = {}
-        """How each stood at the last look, after how many lines, and since when."""
+        self._to_see: list[DriverProtocol] = []
+        """Those that are still to be looked at, in turns to come."""
         shortest = min([limit for limit, _ in self._limits.values() if limit], default=4 * LOOK_S)
         self.look_s = max(SHORTEST_LOOK_S, min(LOOK_S, shortest / 4))
         """How often to look, seconds."""
 
-    def look(self) -> None:
-        """End those that have taken too long."""
+    def look(self) -> bool:
+        """
+        End those that have taken too long: of all that are open, some in each turn of the reactor.
+
+        :return: whether some are still to be looked at, in another turn.
+        """
+        if not self._to_see:
+            # Of very many, this is work enough for one turn.
+            self._to_see = list(self._connections)
+            return bool(self._to_see)
         now = self._clock.seconds()
-        before, self._seen = self._seen, {}
-        for connection in list(self._connections):
-            standing, lines = connection.standing, connection.lines
-            if standing is Standing.BUSY:
-                continue
-            seen = before.get(connection)
-            if seen is None or seen[0] is not standing or seen[1] != lines:
-                self._seen[connection] = (standing, lines, now)
-                continue
-            limit, reason = self._limits[standing]
-            if limit is not None and now - seen[2] >= limit:
-                self._end(connection, reason)
-            else:
-                self._seen[connection] = seen
+        ended = 0
+        for _ in range(min(len(self._to_see), LOOKS_PER_TURN)):
+            ended += self._see(self._to_see.pop(), now)
+            if ended == ENDS_PER_TURN:
+                break
+        return bool(self._to_see)
+
+    def _see(self, connection: DriverProtocol, now: float) -> bool:
+        """Look at one; whether it had to end."""
+        if connection not in self._connections:
+            return False
+        standing, lines = connection.standing, connection.lines
+        seen = connection.seen
+        if seen is None or seen[0] is not standing or seen[1] != lines:
+            connection.seen = (standing, lines, now)
+            return False
+        limit, reason = self._limits[standing]
+        if limit is None or now - seen[2] < limit:
+            return False
+        # One that is still there after that has all the time anew.
+        connection.seen = None
+        self._end(connection, reason)
+        return True
 
     def _end(self, connection: DriverProtocol, reason: str) -> None:
         self._on_refused(reason, connection.name)
         if reason == UNREAD:
             # It would not read the end of what it is sent either.
             connection.transport.abortConnection()
+        elif reason == UNANSWERED:
+            connection.abandon()
         else:
             connection.hang_up()

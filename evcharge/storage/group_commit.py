@@ -41,7 +41,7 @@ LONGEST_REST_S = 0.01
 WATCH_S = 0.1
 """How often the patience of those who wait is looked at, seconds."""
 
-MOST_GIVEN_UP = 50
+MOST_GIVEN_UP = 10
 """Operations that are given up in one turn of the reactor: each has a reply made, and sent."""
 
 
