@@ -15,9 +15,10 @@ from typing import Any, Protocol
 
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, TimeoutError, gatherResults, maybeDeferred, succeed
+from twisted.internet.error import ConnectionAborted
 from twisted.internet.interfaces import IAddress, IProtocolFactory, IReactorTime
 from twisted.logger import Logger
-from twisted.protocols.policies import WrappingFactory
+from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
@@ -42,8 +43,8 @@ IDLE_S = 60
 """How long a connection to the port may be idle, seconds."""
 
 MOST_CONNECTIONS = 50
-"""Connections to the port; those beyond are closed. They have descriptors of their own, see
-:data:`evcharge.guards.descriptors.RESERVED`."""
+"""Connections to the port; for those beyond, idle ones are closed. They have descriptors of their
+own, see :data:`evcharge.guards.descriptors.RESERVED`."""
 
 NOBODY = "00000000-0000-0000-0000-000000000000"
 """A user id that nobody has."""
@@ -208,10 +209,42 @@ class Health(Resource):
         request.finish()
 
 
+class Watcher(ProtocolWrapper):
+    """A connection of one who watches."""
+
+    factory: _AtMost
+    is_asking = False
+    """Whether a whole request of its is being answered."""
+
+    def asks(self, request: Request) -> None:
+        """A whole request has come."""
+        self.is_asking = True
+        request.notifyFinish().addBoth(self._answered)
+
+    def _answered(self, _: object) -> None:
+        self.is_asking = False
+        self.factory.answered(self)
+
+    def cut(self) -> None:
+        """Close the connection, at once and whether or not all that was sent has been read."""
+        transport: Any = self
+        while isinstance(transport, ProtocolWrapper):
+            # TLS, where the port's description asks for it.
+            transport = transport.transport
+        # Not by abortConnection: the descriptor would be free in the reactor's next turn only, and
+        # of many who come at once the last ones would find none.
+        transport.connectionLost(Failure(ConnectionAborted()))
+
+
 class BodilessRequest(Request):
     """A request whose body, which none of ours has, is not kept, and not waited for for ever."""
 
     _more = LONGEST_BODY
+
+    def process(self) -> None:
+        watcher: Any = self.channel.transport
+        watcher.asks(self)
+        super().process()
 
     def gotLength(self, length: int | None) -> None:
         # Of nothing: what is longer would have a file made for it.
@@ -262,9 +295,25 @@ class HealthService(PortService):
 
 
 class _AtMost(WrappingFactory):
-    """Lets :data:`MOST_CONNECTIONS` in, and no more."""
+    """
+    Lets :data:`MOST_CONNECTIONS` in; whoever comes then takes the place of the one that has been
+    idle for longest. One that trickles a request is idle, too, until it is whole.
+    """
 
     noisy = False
+    protocol = Watcher
+    protocols: dict[Watcher, Any]
+    """The open connections, those first that were answered, or came, the longest ago."""
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
-        return super().buildProtocol(addr) if len(self.protocols) < MOST_CONNECTIONS else None
+        if len(self.protocols) >= MOST_CONNECTIONS:
+            idle = next((watcher for watcher in self.protocols if not watcher.is_asking), None)
+            if idle is None:
+                return None
+            idle.cut()
+        return super().buildProtocol(addr)
+
+    def answered(self, watcher: Watcher) -> None:
+        """From now on `watcher` is idle."""
+        if watcher in self.protocols:
+            self.protocols[watcher] = self.protocols.pop(watcher)

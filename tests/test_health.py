@@ -13,14 +13,24 @@ from types import SimpleNamespace
 from prometheus_client.parser import text_string_to_metric_families
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from evcharge.exposition import exposition, families, together
 from evcharge.guards import REASONS
 from evcharge.guards.gatehouse import Gatehouse
-from evcharge.health import IDLE_S, LONGEST_BODY, PROBE_S, SHARED_S, ServerWatch, site
+from evcharge.health import (
+    IDLE_S,
+    LONGEST_BODY,
+    MOST_CONNECTIONS,
+    PROBE_S,
+    SHARED_S,
+    ServerWatch,
+    site,
+)
 from evcharge.metrics import SECONDS, Histogram, Metrics, Present
 from evcharge.storage import SweepResult, UnknownUser
 from evcharge.testing import MemoryServer
@@ -192,9 +202,30 @@ class ServerTests(HealthTestCase):
         for _ in range(MOST_FILES):
             watcher = socket.create_connection((host, int(port)), 20)
             self.addCleanup(watcher.close)
-        # The last one is too many: when it is hung up on, all before it have been seen to.
-        self.assertEqual(watcher.recv(1), b"")
+        # When this is answered, all before it have been seen to.
+        self.assertEqual(self.get("/health/live"), (200, "alive\n"))
         self.assertEqual(drivers[0].request("LOGIN", **LOGIN)["status"]["code"], 200)
+
+    def test_idle(self) -> None:
+        """However many connections are idle, or send a request by and by, the next is answered."""
+        self.serve()
+        host, port = self.http.split(":")
+        idle = []
+        for number in range(MOST_CONNECTIONS):
+            watcher = socket.create_connection((host, int(port)), 20)
+            self.addCleanup(watcher.close)
+            if number % 2:
+                watcher.sendall(b"GET /health/ready HTTP/1.1\r\nX-More: ")
+            idle.append(watcher)
+        for _ in range(5):
+            self.assertEqual(self.get("/health/live"), (200, "alive\n"))
+            self.assertEqual(self.get("/health/ready"), (200, "ready\n"))
+            self.samples()
+        # Only the first of them had to go: those who were answered have gone by themselves.
+        with contextlib.suppress(ConnectionError):
+            self.assertEqual(idle[0].recv(1), b"")
+        idle[-2].sendall(b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n")
+        self.assertIn(b" 200 ", idle[-2].recv(1000))
 
     def test_bodies(self) -> None:
         """What is sent with a request is not kept, and not listened to for ever."""
@@ -347,8 +378,92 @@ class WorkersWatchTests(SynchronousTestCase):
         self.answer(0, None)
 
 
+class SlowWatched:
+    """Something watched that answers when the test says so."""
+
+    def __init__(self) -> None:
+        self.asked: list[Deferred] = []
+
+    def trouble(self) -> Deferred:
+        self.asked.append(Deferred())
+        return self.asked[-1]
+
+
+class LosableTransport(StringTransport):
+    """A transport that its connection can be lost at, as at a socket's."""
+
+    lost = False
+
+    def __init__(self, protocol: object) -> None:
+        super().__init__()
+        self._protocol = protocol
+
+    def connectionLost(self, reason: Failure) -> None:
+        self.lost = True
+        self._protocol.connectionLost(reason)
+
+
 class SiteTests(SynchronousTestCase):
     """The port without a network."""
+
+    ASK = b"GET /health/ready HTTP/1.1\r\nHost: x\r\n\r\n"
+
+    def setUp(self) -> None:
+        self.watched = SlowWatched()
+        self.port = site(self.watched, Clock())
+
+    def connect(self) -> tuple:
+        """A connection: its protocol, None where it is not let in, and its transport."""
+        protocol = self.port.buildProtocol(IPv4Address("TCP", "127.0.0.1", 1234))
+        transport = LosableTransport(protocol)
+        if protocol is not None:
+            protocol.makeConnection(transport)
+        return protocol, transport
+
+    def lost(self, connections: list[tuple]) -> list[int]:
+        """Leave out the connections that were cut, which had the numbers that are returned."""
+        lost = [number for number, (_, transport) in enumerate(connections) if transport.lost]
+        for number in reversed(lost):
+            connections.pop(number)
+        return lost
+
+    def test_longest_idle(self) -> None:
+        """A newcomer takes the place of the one that has been idle for longest, and is answered."""
+        connections = [self.connect() for _ in range(MOST_CONNECTIONS)]
+        # The first one asks and is answered: it is idle for the shortest time now.
+        connections[0][0].dataReceived(self.ASK)
+        self.watched.asked.pop().callback(None)
+        # The second one trickles, and so is idle as long as it is here.
+        connections[1][0].dataReceived(self.ASK[:-2])
+        connections.append(self.connect())
+        self.assertEqual(self.lost(connections), [1])
+        connections[-1][0].dataReceived(self.ASK)
+        self.watched.asked.pop().callback(None)
+        self.assertIn(b" 200 ", connections[-1][1].value())
+        connections.append(self.connect())
+        self.assertEqual(self.lost(connections), [1])
+        self.assertEqual(len(connections), MOST_CONNECTIONS)
+
+    def test_being_answered(self) -> None:
+        """One that is being answered keeps its place; where all are, a newcomer gets none."""
+        connections = [self.connect() for _ in range(MOST_CONNECTIONS)]
+        for protocol, _ in connections[:-1]:
+            protocol.dataReceived(self.ASK)
+        connections.append(self.connect())
+        self.assertEqual(self.lost(connections), [MOST_CONNECTIONS - 1])
+        connections[-1][0].dataReceived(self.ASK)
+        self.assertIsNone(self.connect()[0])
+        self.assertEqual(self.lost(connections), [])
+        # Whoever has gone without its answer is in nobody's way any more.
+        _, transport = connections.pop()
+        transport.connectionLost(Failure(ConnectionDone()))
+        newcomer = self.connect()
+        self.assertIsNotNone(newcomer[0])
+        for asked in self.watched.asked:
+            asked.callback(None)
+        self.connect()
+        self.assertTrue(newcomer[1].lost)
+        self.assertEqual(self.lost(connections), [])
 
     def test_idle(self) -> None:
         """A connection over which nothing is asked is closed after a while."""
