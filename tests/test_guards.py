@@ -1,9 +1,12 @@
 """Limits, each at its edge: connections, requests a second, pending logins, time."""
 
+import gc
 import ipaddress
 import itertools
 import json
+from collections import deque
 from collections.abc import Callable
+from types import FunctionType, ModuleType
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -752,6 +755,88 @@ class TurnTests(GuardTestCase):
             self.server.advance(TIDY_S)
         self.assertEqual(origin.pending_logins, 0)
         self.assertIn(max(turns), range(1, FORGOTTEN_PER_TURN + 1))
+
+
+class GrowthTests(GuardTestCase):
+    """What is kept grows with what stands, and not with what has happened."""
+
+    def line(self, kind: str, **data: object) -> bytes:
+        message = {"type": kind, "data": data, "status": {}, "timestamp": ""}
+        return json.dumps(message).encode() + b"\n"
+
+    def happen(self, host: str) -> list[DriverProtocol]:
+        """All that can happen at one address; the connections that are to end by themselves."""
+        server = self.server
+        one, two, three = (server.connect(host) for _ in range(3))
+        refused, _ = server.connect(host)
+        refused.connectionLost()
+        data = {"user_name": host, "selected_car": "Tesla Model 3", "battery_car": 40}
+        logins = [self.line("LOGIN", **{**data, "battery_car": level}) for level in (1, -1, 2, 3)]
+        one[0].dataReceived(b"".join(logins))
+        users = [reply["data"]["user_id"] for reply in self.replies(one[1])]
+        self.assertEqual([user is None for user in users], [False, True, False, True])
+        # One pays, one leaves, one will never pay.
+        for user, confirmation in ((users[0], True), (users[2], False), ("nobody", True)):
+            payment = {"user_id": user, "id_station": 1, "confirmation": confirmation}
+            one[0].dataReceived(self.line("PAYMENT", **payment))
+        one[0].dataReceived(logins[0] + self.line(f"MADE UP BY {host}") + b"garbage\n")
+        self.assertEqual(self.codes(one[1]), [200, 200, 404, 200, 404, 400])
+        one[0].dataReceived(START * 300)
+        server.advance(0.01)
+        self.assertEqual(self.codes(one[1])[-1], 429)
+        one[0].connectionLost()
+        # Of one half a line comes, of one a request that is never answered.
+        two[0].dataReceived(START[:9])
+        three[0].dataReceived(NAVIGATION + START)
+        return [two[0], three[0]]
+
+    def kept(self) -> tuple[int, int, int]:
+        """What is kept besides the storage: objects, what is in containers, and timers."""
+        server = self.server
+        apart = (server.storage, server.clock, server.refused)
+        seen = {id(one) for one in apart}
+        count = inside = 0
+        left: list[object] = [server.gatehouse, server.factory, server.controller, server.accepts]
+        while left:
+            one = left.pop()
+            if id(one) in seen or isinstance(one, (type, ModuleType)):
+                continue
+            seen.add(id(one))
+            count += 1
+            if isinstance(one, (dict, list, set, deque, tuple)):
+                inside += len(one)
+            if isinstance(one, FunctionType):
+                # Not its module's variables.
+                left += one.__closure__ or ()
+            else:
+                left += gc.get_referents(one)
+        return count, inside, len(server.clock.getDelayedCalls())
+
+    def test_nothing_grows(self) -> None:
+        """However often all that can happen has happened, as much is kept as after the first."""
+        server = self.serve(
+            *("--max-connections-per-address", "3", "--max-pending-logins", "2"),
+            *("--rate-per-connection", "100", "--rate-per-address", "100"),
+            *("--line-timeout", "10", "--idle-timeout", "10", "--user-ttl", "60"),
+            user_ttl=60.0,
+            time_scale=600.0,
+        )
+        server.gatehouse.around["NAVIGATION"] = lambda handle, data, visit: Deferred()
+        kept = []
+        for _ in range(4):
+            connections = [one for number in range(10) for one in self.happen(f"192.0.2.{number}")]
+            for _ in range(90):
+                server.advance(1)
+            for one in connections:
+                one.connectionLost()
+            server.advance(10)
+            server.advance(10)
+            kept.append(self.kept())
+        self.assertEqual(
+            set(server.refused),
+            {"rate", "pending_logins", "address_connections", "slow_line", "unanswered"},
+        )
+        self.assertEqual(kept[1:], [kept[0]] * 3)
 
 
 class OptionTests(SynchronousTestCase):

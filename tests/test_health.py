@@ -464,6 +464,8 @@ class SiteTests(SynchronousTestCase):
         self.connect()
         self.assertTrue(newcomer[1].lost)
         self.assertEqual(self.lost(connections), [])
+        self.connect()
+        self.assertEqual(self.lost(connections), [0])
 
     def test_idle(self) -> None:
         """A connection over which nothing is asked is closed after a while."""
