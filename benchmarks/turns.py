@@ -71,6 +71,8 @@ class Reactor(ReactorBase):
 class Handler:
     """Answers every request in the same way."""
 
+    reads = ()
+
     def __init__(self, handle: Callable[[Any], Any]) -> None:
         self.handle = handle
 
