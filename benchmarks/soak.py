@@ -9,7 +9,9 @@ connection, closes its half, sends garbage, trickles bytes, pipelines, reads lat
 asks again over a new connection, as a program would. It notes what it was told. Where it was told
 nothing, either is right.
 
-The last third of the time is without kills: there the server's memory is watched.
+The last third of the time is without kills: there the server's memory is watched. With `--early`
+every driver leaves as soon as it has logged in, or paid, and comes again: many journeys a second,
+of which nothing may be left.
 """
 
 from __future__ import annotations
@@ -50,10 +52,12 @@ from benchmarks.soak_audit import (  # noqa: E402
     SWEEP_S,
     Account,
     Book,
+    Ended,
     audit,
     check_shown,
     memory,
     read,
+    remains,
 )
 from evcharge.storage import StorageError  # noqa: E402
 from evcharge.storage.urls import parse, without_password  # noqa: E402
@@ -64,6 +68,9 @@ TIME_SCALE = 200
 
 STATIONS = 36
 """In the network that evcharge brings along."""
+
+EARLY_TTL_S = 86400.0
+"""The same where drivers leave early: what is kept for that time is seen to pile up."""
 
 LONGEST_TTL_S, SHORTEST_TTL_S = 60.0, 10.0
 """After which a user who never paid is removed, in a run of ten minutes or more, and at least."""
@@ -105,7 +112,7 @@ GARBAGE = [
     (b"null", 400),
     (b"{}", 400),
     (b'{"type":"START","data":{},"status":{},"timestamp":"","id":true}', 400),
-    (b'{"type":"START","data":[],"status":{},"timestamp":""}', 400),
+    (b'{"type":"START","data":[1],"status":{},"timestamp":""}', 400),
     (b'{"type":"LOGIN","data":{},"status":{},"timestamp":""}', 400),
     (b'{"type":"\\ud800","data":{},"status":{},"timestamp":""}', 400),
     (b'{"type":"DANCE","data":{},"status":{},"timestamp":""}', 404),
@@ -118,6 +125,7 @@ class Driver:
     One driver's program, over one connection at a time.
 
     :param cars: the catalogue.
+    :param early: whether it leaves as soon as it has logged in, or paid.
     """
 
     def __init__(
@@ -127,7 +135,9 @@ class Driver:
         book: Book,
         chance: random.Random,
         cars: dict[str, Any],
+        early: bool = False,
     ) -> None:
+        self._early = early
         self._number = number
         self._server = server
         self._book = book
@@ -160,23 +170,16 @@ class Driver:
     # The journey
 
     async def _journey(self) -> None:
+        if self._early:
+            await self._short_journey()
+            return
         if self._chance.random() < 0.3:
             self._check_stations(await self._ask("START", {}))
-        self._journeys += 1
-        name = f"Driver {self._number}, journey {self._journeys}"
         car, percent = self._chance.choice(list(self._cars)), self._chance.randint(1, 79)
-        login = {"user_name": name, "selected_car": car, "battery_car": percent}
-        asked = time.time()
-        # Whatever becomes of it, this LOGIN is not sent again.
-        self._book.lost_logins.add(name)
-        reply = await self._ask("LOGIN", login)
-        if reply["status"]["code"] != 200:
+        user = await self._log_in(car, percent)
+        if user is None:
             return
-        self._book.lost_logins.remove(name)
-        user_id = reply["data"]["user_id"]
-        if user_id in self._book.users:
-            self._book.find(f"LOGIN gave the id …{ending(user_id)} a second time")
-        account = self._book.users[user_id] = Account(name, asked, time.time())
+        user_id, account = user
         await self._think()
         if not await self._navigate(user_id, account, car, percent):
             return
@@ -190,6 +193,36 @@ class Driver:
             await self._charge(user_id, account)
         elif account.stage == "waiting" and self._chance.random() < 0.8:
             await self._leave(user_id, account)
+
+    async def _short_journey(self) -> None:
+        user = await self._log_in(
+            self._chance.choice(list(self._cars)), self._chance.randint(1, 79)
+        )
+        if user is None:
+            return
+        user_id, account = user
+        if self._chance.random() < 0.5:
+            await self._pay(user_id, account, str(self._chance.randint(1, STATIONS)))
+        if account.stage in ("waiting", "charging"):
+            await self._leave(user_id, account)
+
+    async def _log_in(self, car: str, percent: int) -> tuple[str, Account] | None:
+        """Log in: the user's id, and what is known of it; None where the server let nobody in."""
+        self._journeys += 1
+        name = f"Driver {self._number}, journey {self._journeys}"
+        login = {"user_name": name, "selected_car": car, "battery_car": percent}
+        asked = time.time()
+        # Whatever becomes of it, this LOGIN is not sent again.
+        self._book.lost_logins.add(name)
+        reply = await self._ask("LOGIN", login)
+        if reply["status"]["code"] != 200:
+            return None
+        self._book.lost_logins.remove(name)
+        user_id: str = reply["data"]["user_id"]
+        if user_id in self._book.users:
+            self._book.find(f"LOGIN gave the id …{ending(user_id)} a second time")
+        account = self._book.users[user_id] = Account(name, asked, time.time())
+        return user_id, account
 
     async def _navigate(self, user_id: str, account: Account, car: str, percent: int) -> bool:
         """Ask for the range, and see whether it is this car's. Whether the user is there."""
@@ -280,6 +313,7 @@ class Driver:
             # Else it may have left before an answer came through.
             self._missed(before, reply)
         account.stage = "left"
+        self._book.events["journeys ended by drivers"] += 1
 
     def _missed(self, account: Account, reply: dict[str, Any]) -> None:
         """A reply that is right when the sweep has removed the user, and only then."""
@@ -397,7 +431,7 @@ class Driver:
         reply = await self._line()
         told = reply["status"]["code"]
         if told != code and not (told == 503 and self._server.may_refuse()):
-            self._book.find(f"{line[:80]!r} should get {code}, and got {reply}")
+            self._book.find(f"{line[:80]!r} should get {code}, and got {str(reply)[:1000]}")
         if code == 413:
             await self._see_the_end("a line over the limit")
 
@@ -699,6 +733,8 @@ class Soak:
     book: Book
     memory: list[tuple[int, int]] = attrs.field(factory=list)
     """Each second of the phase without kills: memory, KiB, and users."""
+    ended: list[Ended] = attrs.field(factory=list)
+    """The same, of what has ended by then."""
     shown: dict[str, Any] = attrs.field(factory=dict)
     """The stations as START had them when nobody asked for anything any more, and"""
     shown_at: float = 0.0
@@ -720,6 +756,7 @@ class Soak:
                 book,
                 random.Random(f"{options.seed} {number}"),
                 cars,
+                options.early,
             )
             for number in range(options.connections)
         ]
@@ -758,7 +795,10 @@ class Soak:
                 book.find(f"the server ended by itself, with {status}:\n{server.log()[-3000:]}")
                 await server.start()
             if passed >= options.seconds * 2 / 3:
-                self.memory.append((server.memory_kib(), book.present(time.time())))
+                kib = server.memory_kib()
+                self.memory.append((kib, book.present(time.time())))
+                ended = book.events["journeys ended by drivers"]
+                self.ended.append(Ended(kib, ended, len(book.lost_logins)))
             elif passed >= next_kill:
                 next_kill = passed + options.kill_every * chance.uniform(0.5, 1.5)
                 await self._kill(server, drivers, chance)
@@ -806,7 +846,8 @@ class Soak:
         audited = audit(self.book, self.url, data, now)
         if self.shown:
             check_shown(self.book, self.shown, self.shown_at, read(self.url, data))
-        return [audited, memory(self.book, self.memory)]
+        told = [audited, memory(self.book, self.memory)]
+        return [*told, remains(self.book, self.ended)] if self.options.early else told
 
 
 def report(soak: Soak, checked: list[str]) -> int:
@@ -862,6 +903,7 @@ def read_arguments() -> argparse.Namespace:
     add("--storage", default="files", help="files, sqlite or the URL of an empty database")
     add("--workers", type=positive, default=1, help="processes of the server; default %(default)s")
     add("--seed", type=int, default=random.randrange(10**6), help="of its choices")
+    add("--early", action="store_true", help="drivers who leave at once: many short journeys")
     add("--scratch", type=Path, help="where to put the folder that it works in")
     options = parser.parse_args()
     if options.kill_every is None:
@@ -874,6 +916,8 @@ def soak(options: argparse.Namespace, folder: Path) -> int:
     url = f"sqlite:///{folder}/soak.db" if options.storage == "sqlite" else options.storage
     prepare(url, folder / "data")
     ttl_s = min(LONGEST_TTL_S, max(SHORTEST_TTL_S, options.seconds / 10))
+    if options.early:
+        ttl_s = EARLY_TTL_S
     run = Soak(options, folder, url, Book(ttl_s))
     limit_s = options.seconds + HARD_LIMIT_S
     try:

@@ -34,6 +34,12 @@ SLACK_S = 5.0
 MOST_GROWTH_KIB = 10 * 1024
 """How much the server's memory may grow while nothing kills it, KiB."""
 
+MOST_REMAINS_BYTES, NOISE_KIB = 64, 1024
+"""What may remain in memory of a journey that has ended, and what memory varies by anyway, KiB."""
+
+USER_KIB = 2
+"""About what a user takes in memory, KiB."""
+
 LONGEST_CHARGE_S = 150.0
 """About what any car takes at any station, at a soak's pace, seconds."""
 
@@ -327,6 +333,42 @@ def memory(book: Book, samples: Sequence[tuple[int, int]]) -> str:
         f"{first[1]:.0f} users, {last[0] / 1024:.1f} at last with {last[1]:.0f}, "
         f"{max(kib for kib, _ in settled) / 1024:.1f} at most"
     )
+
+
+@attrs.frozen
+class Ended:
+    """What had ended at one moment."""
+
+    kib: int
+    """The server's memory then, KiB."""
+    journeys: int
+    """That drivers had ended."""
+    lost_logins: int
+    """LOGINs that were not answered: each may have made a user, who stays."""
+
+
+def remains(book: Book, samples: Sequence[Ended]) -> str:
+    """
+    Hold what the server's memory has grown by against the journeys that have ended meanwhile.
+
+    :param samples: one a second, as for :func:`memory`; in its warm-up nothing is looked at.
+    :return: what to print; more than :data:`MOST_REMAINS_BYTES` of each is in the book's findings.
+    """
+    settled = samples[len(samples) // 3 :]
+    if len(settled) < 6:
+        return "what remains of a journey: the run was too short to say"
+    part = max(2, len(settled) // 5)
+    first, last = settled[part // 2], settled[-1 - part // 2]
+    grown = 1024 * (
+        statistics.median(sample.kib for sample in settled[-part:])
+        - statistics.median(sample.kib for sample in settled[:part])
+        - USER_KIB * (last.lost_logins - first.lost_logins)
+    )
+    journeys = last.journeys - first.journeys
+    each = grown / max(1, journeys)
+    if grown > NOISE_KIB * 1024 and each > MOST_REMAINS_BYTES:
+        book.find(f"of each of {journeys} journeys that ended {each:.0f} bytes of memory remain")
+    return f"{max(0.0, each):.0f} bytes of memory remain of each of {journeys} journeys that ended"
 
 
 def _median(samples: Iterable[tuple[int, int]]) -> tuple[float, float]:

@@ -17,14 +17,17 @@ from twisted.trial.unittest import SynchronousTestCase
 from benchmarks.soak import Driver, Problem, children, envelope, prepare, read_by_server
 from benchmarks.soak_audit import (
     MOST_GROWTH_KIB,
+    MOST_REMAINS_BYTES,
     SLACK_S,
     SWEEP_S,
     Account,
     Book,
+    Ended,
     audit,
     check_shown,
     memory,
     read,
+    remains,
 )
 from evcharge.bootstrap import make_users
 from evcharge.storage import AddUser, carry_out
@@ -63,6 +66,21 @@ class RunTests(SynchronousTestCase):
             "all adds up",
         ):
             self.assertIn(part, done.stdout)
+
+    def test_early(self) -> None:
+        """So does one whose drivers leave at once, and it says what remains of them."""
+        options = ["--early", "--seconds", "8", "--connections", "20", "--kill-every", "9"]
+        done = subprocess.run(
+            [*COMMAND, *options, "--seed", "1"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=110,
+        )
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        for part in (" journeys ended by drivers", "what remains of a journey: ", "all adds up"):
+            self.assertIn(part, done.stdout)
+        self.assertNotIn("NAVIGATION", done.stdout)
 
     def end(self, how: signal.Signals) -> tuple[int, str]:
         """End a soak by a signal; its status, what it said, and its server has to be gone too."""
@@ -319,6 +337,30 @@ class MemoryTests(SynchronousTestCase):
         self.assertEqual(self.find(*[0] * 10, *[1000] * 10, *[most] * 10), [])
         (finding,) = self.find(*[0] * 10, *[1000] * 10, *[most + 1] * 10)
         self.assertIn(f"from 1000 to {most + 1} KiB", finding)
+
+    def test_remains(self) -> None:
+        """What remains of journeys that have ended is found, less the users nobody knows of."""
+
+        def find(each: int, lost: int = 0) -> list[str]:
+            book = Book(TTL_S)
+            samples = [
+                Ended(50_000 + number * 1000 * each // 1024, number * 1000, number * lost)
+                for number in range(30)
+            ]
+            remains(book, samples)
+            return book.findings
+
+        self.assertEqual(find(each=0), [])
+        self.assertEqual(find(each=MOST_REMAINS_BYTES), [])
+        (finding,) = find(each=MOST_REMAINS_BYTES + 100)
+        self.assertIn("164 bytes of memory remain", finding)
+        self.assertEqual(find(each=MOST_REMAINS_BYTES + 100, lost=100), [])
+        # Of so few it cannot be told from what memory varies by.
+        few = [Ended(50_000 + number, number, 0) for number in range(30)]
+        book = Book(TTL_S)
+        remains(book, few)
+        self.assertEqual(book.findings, [])
+        self.assertIn("too short", remains(book, few[:5]))
 
     def test_too_short(self) -> None:
         """Of a few seconds nothing can be said."""
