@@ -1,0 +1,3 @@
+from tests.watcher import watch
+
+watch()

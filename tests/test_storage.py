@@ -760,17 +760,23 @@ class _LosesAnswer:
         raise DBAPIError("COMMIT", None, OperationalError("server closed the connection"))
 
 
-def _hammer(url: str, worker: int, start: Any, results: Any) -> None:
-    """In a process of its own: log users in and pay at one station, over and over."""
+HAMMERED = range(1, 11)
+"""Stations."""
+
+
+def _hammer(url: str, worker: int, together: Any, results: Any) -> None:
+    """In a process of its own: pay at one station after another, at once with the others."""
     storage = parse(url, "").storage(shared=True)
     storage.open(NOON)
-    start.wait(30)
-    won = 0
-    for number in range(15):
-        user_id = f"{worker}-{number}"
-        for operation in (AddUser(a_user(user_id)), take(a_session(user_id))):
-            result = until_done(storage, operation)
-            won += isinstance(operation, TakeSlot) and not isinstance(result, Exception)
+    won = []
+    for station_id in HAMMERED:
+        slots = station(storage, station_id).station.max_slots
+        people = [f"{worker}-{station_id}-{number}" for number in range(slots)]
+        storage.execute([AddUser(a_user(user_id)) for user_id in people])
+        # They have all opened their storage, and each has as many drivers as there are slots.
+        together.wait(30)
+        taken = [until_done(storage, take(a_session(u, station_id))) for u in people]
+        won.append(sum(not isinstance(result, Exception) for result in taken))
     results.put(won)
     storage.close()
 
@@ -782,23 +788,26 @@ class ProcessesTests(SynchronousTestCase):
         storage = parse(url, "").storage(shared=True)
         storage.open(NOON)
         self.addCleanup(storage.close)
-        slots = available(storage)
+        there = {state.station.station_id: state.station.max_slots for state in stations(storage)}
+        slots = [there[station_id] for station_id in HAMMERED]
         spawn = multiprocessing.get_context("spawn")
-        start, results = spawn.Event(), spawn.Queue()
-        workers = [spawn.Process(target=_hammer, args=(url, n, start, results)) for n in range(4)]
+        together, results = spawn.Barrier(4), spawn.Queue()
+        workers = [
+            spawn.Process(target=_hammer, args=(url, n, together, results), daemon=True)
+            for n in range(4)
+        ]
         for worker in workers:
             worker.start()
-        start.set()
-        won = sum(results.get(timeout=60) for _ in workers)
+        won = [results.get(timeout=60) for _ in workers]
         for worker in workers:
             worker.join(30)
-        self.assertEqual(won, slots)
+        self.assertEqual([sum(each) for each in zip(*won, strict=True)], slots)
         storage._listed_at = float("-inf")
-        self.assertEqual(available(storage), 0)
-        self.assertEqual(len(user_ids(storage)), 60)
+        self.assertEqual({available(storage, station_id) for station_id in HAMMERED}, {0})
+        self.assertEqual(len(user_ids(storage)), 4 * sum(slots))
 
     def test_sqlite(self) -> None:
-        """Processes that hammer one station of an SQLite file get exactly its slots."""
+        """Processes that hammer the stations of an SQLite file get exactly their slots."""
         self.hammer(f"sqlite:///{Path(self.mktemp()).absolute()}.db")
 
     def test_postgresql(self) -> None:

@@ -1,0 +1,481 @@
+"""What an SQL database is for: processes that share it, and what one of them does to another."""
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import event
+from twisted.trial.unittest import SynchronousTestCase
+
+from evcharge.models.station import ChargingSession
+from evcharge.storage import (
+    AddUser,
+    EndJourney,
+    ListStations,
+    NoFreeSlot,
+    Operation,
+    SlotHeldElsewhere,
+    Storage,
+    Sweep,
+    UnknownUser,
+)
+from evcharge.storage.group_commit import TryAgain
+from evcharge.storage.sql import SqlStorage
+from evcharge.storage.urls import parse
+from evcharge.testing import NOON
+from tests import postgres
+from tests.operations import (
+    a_session,
+    a_user,
+    add_user,
+    available,
+    end_journey,
+    find_user,
+    station,
+    sweep,
+    take,
+    take_slot,
+    until_done,
+    user_ids,
+)
+
+PATIENCE_S = 20.0
+
+
+class Held:
+    """A storage whose next batch has done all that it does, and waits for us to commit it."""
+
+    def __init__(self, storage: SqlStorage) -> None:
+        self._begin = storage._database.begin
+        self._database = storage._database
+        self._ready, self._go = threading.Event(), threading.Event()
+        storage._database.begin = self._held
+
+    @contextlib.contextmanager
+    def _held(self, write: bool) -> Iterator[Any]:
+        self._database.begin = self._begin
+        with self._begin(write) as connection:
+            yield connection
+            self._ready.set()
+            assert self._go.wait(PATIENCE_S)
+
+    def ready(self) -> None:
+        """Wait until it could commit."""
+        assert self._ready.wait(PATIENCE_S)
+
+    def commit(self) -> None:
+        self._go.set()
+
+
+class PostgresCase(SynchronousTestCase):
+    """Several storages in one PostgreSQL database, as servers have them."""
+
+    options = ""
+
+    def setUp(self) -> None:
+        self.server = postgres.shared()
+        self.url = self.server.url(self.server.create_database())
+
+    def make(self, options: str = "") -> SqlStorage:
+        storage = parse(self.url + (options or self.options), "").storage()
+        storage.open(NOON)
+        self.addCleanup(storage.close)
+        return storage
+
+    def until(self, condition: Callable[[], Any]) -> None:
+        pause = threading.Event()
+        for _ in range(int(PATIENCE_S / 0.01)):
+            if condition():
+                return
+            pause.wait(0.01)
+        raise AssertionError("never came to be")
+
+    def waiting(self) -> int:
+        """How many transactions wait for another one."""
+        return self.server._ask(
+            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' "
+            f"AND datname = '{self.url.rpartition('/')[2]}'"
+        )
+
+    def run_against(self, first: Any, one: Storage, second: Any, other: Storage) -> tuple[Any, Any]:
+        """
+        Carry out `second` while `first` has done all but commit: it has to wait for that.
+
+        :return: what they result in.
+        """
+        held = Held(one)
+        with ThreadPoolExecutor(2) as threads:
+            try:
+                before = threads.submit(one.execute, [first])
+                held.ready()
+                after: Future[Any] = threads.submit(until_done, other, second)
+                self.until(lambda: after.done() or self.waiting())
+                self.assertFalse(after.done(), after)
+            finally:
+                held.commit()
+            return before.result(PATIENCE_S)[0], after.result(PATIENCE_S)
+
+
+class LockTests(PostgresCase):
+    """An operation waits for another one, in another process, that decides about the same."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.one, self.other = self.make(), self.make()
+        people = [f"u{n}" for n in range(1, 10)]
+        self.one.execute([AddUser(a_user(user_id)) for user_id in people])
+
+    def against(self, first: Operation[Any], second: Operation[Any]) -> tuple[Any, Any]:
+        return self.run_against(first, self.one, second, self.other)
+
+    def fill(self, left: int) -> None:
+        """Have a station with `left` free slots."""
+        for number in range(available(self.one) - left):
+            add_user(self.one, a_user(f"f{number}"))
+            take_slot(self.one, a_session(f"f{number}"))
+
+    def counted(self, storage: Storage, station_id: int = 7) -> int:
+        (states,) = storage.execute([ListStations()])
+        (state,) = (s for s in states if s.station.station_id == station_id)
+        return state.available_slots
+
+    def test_last_slot(self) -> None:
+        """Of two who want the last slot of a station, one has it."""
+        self.fill(1)
+        won, lost = self.against(take(a_session("u1")), take(a_session("u2")))
+        self.assertEqual(won, a_session("u1"))
+        self.assertIsInstance(lost, NoFreeSlot)
+        self.assertEqual(self.counted(self.other), 0)
+
+    def test_two_stations(self) -> None:
+        """A user who pays at two stations at once stands at one of them."""
+        won, lost = self.against(take(a_session("u1")), take(a_session("u1", 8)))
+        self.assertEqual(won, a_session("u1"))
+        self.assertIsInstance(lost, SlotHeldElsewhere)
+        self.assertEqual(lost.station_id, 7)
+
+    def test_one_station(self) -> None:
+        """A user who pays twice at once at a station has one slot, and one receipt."""
+        before = available(self.one)
+        again = take(a_session("u1", end=NOON + 99))
+        self.assertEqual(self.against(take(a_session("u1")), again), (a_session("u1"),) * 2)
+        self.assertEqual(self.counted(self.other), before - 1)
+
+    def test_paid_and_ended(self) -> None:
+        """The end of a journey frees the slot that was being paid for meanwhile."""
+        before = available(self.one)
+        self.assertEqual(
+            self.against(take(a_session("u1")), EndJourney("u1")), (a_session("u1"), None)
+        )
+        self.assertEqual(self.counted(self.other), before)
+        self.assertNotIn("u1", user_ids(self.other))
+
+    def test_ended_and_paid(self) -> None:
+        """Nobody pays whose journey was being ended meanwhile."""
+        before = available(self.one)
+        ended, paid = self.against(EndJourney("u1"), take(a_session("u1")))
+        self.assertIsNone(ended)
+        self.assertIsInstance(paid, UnknownUser)
+        self.assertEqual(self.counted(self.other), before)
+
+    def test_ended_twice(self) -> None:
+        """A journey ends once."""
+        ended, again = self.against(EndJourney("u1"), EndJourney("u1"))
+        self.assertIsNone(ended)
+        self.assertIsInstance(again, UnknownUser)
+
+    def test_swept_and_paid(self) -> None:
+        """Nobody pays who is being removed because of never having paid."""
+        swept, paid = self.against(Sweep(NOON, NOON + 1), take(a_session("u1")))
+        self.assertEqual(swept.removed, 9)
+        self.assertIsInstance(paid, UnknownUser)
+
+    def test_swept_and_ended(self) -> None:
+        """A session that a sweep is ending is ended once."""
+        take_slot(self.one, a_session("u1"))
+        before = available(self.one)
+        swept, ended = self.against(Sweep(NOON + 60, 0), EndJourney("u1"))
+        self.assertEqual(swept.freed, 1)
+        self.assertIsInstance(ended, UnknownUser)
+        self.assertEqual(self.counted(self.other), before + 1)
+
+    def test_paid_while_looked_for(self) -> None:
+        """A payment that is committed while a sweep looks for who never paid is left alone."""
+        with self.one._database.begin(write=True) as connection:
+            # The sweep reads users through this, so that it can be stopped while it does.
+            connection.exec_driver_sql(
+                "CREATE SCHEMA slow;"
+                "CREATE FUNCTION slow.stop() RETURNS boolean LANGUAGE sql VOLATILE AS "
+                "'SELECT pg_advisory_xact_lock_shared(1) IS NOT NULL';"
+                "CREATE VIEW slow.users AS SELECT * FROM public.users WHERE slow.stop()"
+            )
+        sweeper = self.make("?options=-csearch_path%3Dslow,public")
+        with ThreadPoolExecutor(1) as thread:
+            with self.one._database.begin(write=True) as connection:
+                connection.exec_driver_sql("SELECT pg_advisory_xact_lock(1)")
+                swept = thread.submit(sweep, sweeper, NOON, NOON + 1)
+                self.until(self.waiting)
+                take_slot(self.other, a_session("u1"))
+            self.assertEqual(swept.result(PATIENCE_S).removed, 8)
+        self.assertEqual(user_ids(self.one), ["u1"])
+        self.assertEqual(take_slot(self.one, a_session("u1", end=NOON + 99)), a_session("u1"))
+
+    def locked(self, table: str, key: str, value: object) -> bool:
+        with self.one._database.begin(write=True) as connection:
+            return not connection.exec_driver_sql(
+                f"SELECT 1 FROM {table} WHERE {key} = '{value}' FOR UPDATE SKIP LOCKED"
+            ).all()
+
+    def test_order(self) -> None:
+        """Rows are locked in the order of their ids, wherever they lie, users before stations."""
+        # The first of each lies behind the others, and the database is told to read in that order.
+        with self.one._database.begin(write=True) as connection:
+            connection.exec_driver_sql("UPDATE users SET user_name = 'A' WHERE user_id = 'u1'")
+            connection.exec_driver_sql("UPDATE stations SET name = 'A' WHERE station_id = 1")
+        other = self.make("?options=-cenable_indexscan%3Doff%20-cenable_bitmapscan%3Doff")
+        batch = [take(a_session("u1", 9)), take(a_session("u2", 1))]
+        waits_for = (("users", "user_id", "u2", "u1"), ("stations", "station_id", 9, 1))
+        for table, key, held, first in waits_for:
+            with ThreadPoolExecutor(1) as thread:
+                with self.other._database.begin(write=True) as connection:
+                    connection.exec_driver_sql(
+                        f"SELECT 1 FROM {table} WHERE {key} = '{held}' FOR UPDATE"
+                    )
+                    done = thread.submit(other.execute, batch)
+                    self.until(lambda done=done: done.done() or self.waiting())
+                    self.assertTrue(self.locked(table, key, first), table)
+                    self.assertEqual(self.locked("users", "user_id", "u2"), True)
+                    self.assertEqual(self.locked("stations", "station_id", 1), table == "stations")
+                results = done.result(PATIENCE_S)
+            self.assertEqual([type(result) for result in results], [ChargingSession] * 2)
+
+    def test_crosswise(self) -> None:
+        """Batches of several processes about the same users and stations never stop one another."""
+        storages = [self.one, self.other, self.make()]
+        people = [f"u{n}" for n in range(1, 10)]
+        barrier = threading.Barrier(len(storages))
+
+        def work(number: int, storage: SqlStorage) -> None:
+            ids = people if number % 2 else people[::-1]
+            for _ in range(15):
+                barrier.wait(PATIENCE_S)
+                storage.execute([take(a_session(u, n)) for n, u in enumerate(ids, 1)])
+                barrier.wait(PATIENCE_S)
+                storage.execute([EndJourney(u) for u in ids[number:]])
+                storage.execute([AddUser(a_user(u)) for u in people])
+
+        with self.one._database.begin(write=True) as connection:
+            # Receipts of the same sessions, over and over.
+            connection.exec_driver_sql("ALTER TABLE payments DROP CONSTRAINT payments_pkey")
+        with ThreadPoolExecutor(len(storages)) as threads:
+            # Whoever is in a ring gets TryAgain, which ends this.
+            list(threads.map(work, range(len(storages)), storages))
+
+
+class StricterLevelTests(LockTests):
+    """The same, where the role, or somebody in the URL, asks for a stricter isolation."""
+
+    options = "?options=-cdefault_transaction_isolation%3D" + "repeatable%5C%20read"
+
+
+class OthersTests(PostgresCase):
+    """What else comes between."""
+
+    def test_cancelled(self) -> None:
+        """A statement that the database gives up, as it takes too long, is tried again."""
+        one, other = self.make(), self.make("?options=-cstatement_timeout%3D100")
+        add_user(one, a_user())
+        with one._database.begin(write=True) as connection:
+            connection.exec_driver_sql("SELECT 1 FROM users FOR UPDATE")
+            self.assertRaises(TryAgain, take_slot, other, a_session())
+        self.assertEqual(take_slot(other, a_session()), a_session())
+
+    def test_first_starts(self) -> None:
+        """Two first starts at once on an empty database both come about."""
+        one, other = (parse(self.url, "").storage() for _ in range(2))
+        held = Held(one)
+        with ThreadPoolExecutor(2) as threads:
+            try:
+                first = threads.submit(one.open, NOON)
+                held.ready()
+                second = threads.submit(other.open, NOON)
+                self.until(lambda: second.done() or self.waiting())
+                self.assertFalse(second.done(), second)
+            finally:
+                held.commit()
+            for storage, opened in ((one, first), (other, second)):
+                self.assertEqual(opened.result(PATIENCE_S).stations, 36)
+                self.addCleanup(storage.close)
+
+    def test_list_is_dated(self) -> None:
+        """A list of stations is as old as the begin of the batch that has read it."""
+        storage = self.make()
+        seconds = 100.0
+        storage._monotonic = lambda: seconds
+
+        def slow(*_: object) -> None:
+            nonlocal seconds
+            seconds += 0.2
+
+        event.listen(storage._database._engine, "after_cursor_execute", slow)
+        storage.execute([ListStations()])
+        event.remove(storage._database._engine, "after_cursor_execute", slow)
+        self.assertGreater(seconds, 100.3)
+        seconds = 100.49
+        self.assertIsNotNone(storage.recall(ListStations()))
+        seconds = 100.51
+        self.assertIsNone(storage.recall(ListStations()))
+
+
+class SqlContract:
+    """What every database does, and only they."""
+
+    def make(self) -> SqlStorage:
+        raise NotImplementedError
+
+    def write(self, storage: SqlStorage, statement: str) -> None:
+        with storage._database.begin(write=True) as connection:
+            connection.exec_driver_sql(statement)
+
+    def test_ended_twice(self) -> None:
+        """Of two ends of one journey in a batch, one finds nobody there."""
+        storage = self.make()
+        storage.execute([AddUser(a_user("u1")), AddUser(a_user("u2"))])
+        take_slot(storage, a_session())
+        results = storage.execute([EndJourney("u1"), EndJourney("u2"), EndJourney("u1")])
+        self.assertEqual(list(results[:2]), [None, None])
+        self.assertIsInstance(results[2], UnknownUser)
+
+    def test_nobody_stands(self) -> None:
+        """A session whose user's record was lost is held until its end, and ends."""
+        storage = self.make()
+        before = available(storage)
+        add_user(storage, a_user())
+        take_slot(storage, a_session())
+        self.write(storage, "DELETE FROM users")
+        storage.close()
+        storage = self.make()
+        self.assertEqual(available(storage), before - 1)
+        self.assertEqual(sweep(storage, NOON + 59, 0).freed, 0)
+        self.assertEqual(sweep(storage, NOON + 60, 0).freed, 1)
+        self.assertEqual(available(storage), before)
+
+    def test_remembered(self) -> None:
+        """What a sweep did is what the process that swept shows, without reading it."""
+        storage = self.make()
+        storage._monotonic = lambda: 0.0
+        storage._listed_at = 0.0
+        before = available(storage)
+        storage.execute([AddUser(a_user(u)) for u in ("u1", "u2", "u3")])
+        take_slot(storage, a_session("u1"))
+        take_slot(storage, a_session("u2", end=NOON + 99))
+        self.assertEqual(available(storage), before - 2)
+        self.assertEqual(station(storage, 7).next_free_timestamp, NOON + 60)
+        sweep(storage, NOON + 60, NOON + 1)
+        self.assertEqual(available(storage), before - 1)
+        self.assertEqual(station(storage, 7).next_free_timestamp, NOON + 99)
+        for user_id in ("u1", "u3"):
+            self.assertRaises(UnknownUser, find_user, storage, user_id)
+        self.assertEqual(find_user(storage, "u2"), a_user("u2"))
+
+    def test_many_swept(self) -> None:
+        """A sweep of very much ends a part of it, and says that there is more."""
+        from evcharge.storage import sql
+
+        self.patch(sql, "MOST_SWEPT", 3)
+        storage = self.make()
+        people = [f"u{n}" for n in range(9)]
+        storage.execute([AddUser(a_user(u)) for u in people])
+        storage.execute([take(a_session(u, n)) for n, u in enumerate(people[:5], 1)])
+        told = [sweep(storage, NOON + 60, NOON + 1) for _ in range(3)]
+        self.assertEqual(
+            [(one.freed, one.removed, one.more) for one in told],
+            [(3, 3, True), (2, 1, False), (0, 0, False)],
+        )
+        self.assertEqual(user_ids(storage), [])
+
+    def test_over_full(self) -> None:
+        """A station that was lowered under its vehicles shrinks as they leave."""
+        storage = self.make()
+        storage.close()
+        self.write(storage, "UPDATE stations SET max_slots = 6 WHERE station_id = 7")
+        storage.close()
+        storage = self.make()
+        people = [f"u{n}" for n in range(6)]
+        storage.execute([AddUser(a_user(u)) for u in people])
+        storage.execute([take(a_session(u)) for u in people[:5]])
+        storage.close()
+        self.write(storage, "UPDATE stations SET max_slots = 3 WHERE station_id = 7")
+        storage.close()
+        storage = self.make()
+
+        def shown() -> tuple[int, int]:
+            state = station(storage, 7)
+            return state.station.max_slots, state.available_slots
+
+        self.assertEqual(shown(), (5, 0))
+        self.assertRaises(NoFreeSlot, take_slot, storage, a_session("u5"))
+        self.assertEqual(take_slot(storage, a_session("u4", end=NOON + 99)), a_session("u4"))
+        for user_id, expected in (("u0", (4, 0)), ("u1", (3, 0)), ("u2", (3, 1))):
+            end_journey(storage, user_id)
+            self.assertEqual(shown(), expected)
+        take_slot(storage, a_session("u5"))
+        self.assertEqual(shown(), (3, 0))
+        self.assertEqual(sweep(storage, NOON + 60, 0).freed, 3)
+        self.assertEqual(shown(), (3, 3))
+
+    def test_one_at_a_time(self) -> None:
+        """Threads that share a storage carry out one batch at a time."""
+        storage = self.make()
+        begin, inside = storage._database.begin, threading.Semaphore()
+        together, started = threading.Event(), threading.Event()
+
+        @contextlib.contextmanager
+        def watched(write: bool) -> Iterator[Any]:
+            if not inside.acquire(blocking=False):
+                together.set()
+                raise AssertionError("two at once")
+            try:
+                with begin(write) as connection:
+                    yield connection
+                    started.set()
+                    together.wait(0.5)
+            finally:
+                inside.release()
+
+        storage._database.begin = watched
+        with ThreadPoolExecutor(2) as threads:
+            first = threads.submit(add_user, storage, a_user("u1"))
+            self.assertTrue(started.wait(PATIENCE_S))
+            second = threads.submit(add_user, storage, a_user("u2"))
+            for done in (first, second):
+                done.result(PATIENCE_S)
+        self.assertFalse(together.is_set())
+
+
+class SqliteTests(SqlContract, SynchronousTestCase):
+    """In an SQLite file that one process owns."""
+
+    shared = False
+
+    def setUp(self) -> None:
+        self.path = Path(self.mktemp()).absolute()
+
+    def make(self) -> SqlStorage:
+        storage = parse(f"sqlite:///{self.path}", "").storage(shared=self.shared)
+        storage.open(NOON)
+        self.addCleanup(storage.close)
+        return storage
+
+
+class SharedSqliteTests(SqliteTests):
+    """In one that several processes of a server share."""
+
+    shared = True
+
+
+class PostgresTests(PostgresCase, SqlContract):
+    """In a PostgreSQL database."""

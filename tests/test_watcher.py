@@ -1,0 +1,89 @@
+"""What tests start ends with their process, even where that is killed."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.test_server import ROOT
+from tests.watcher import WATCHED, marked
+
+TESTS = """
+import resource, subprocess, sys
+from pathlib import Path
+from tests import postgres
+from tests.test_server import Server
+
+folder = Path(sys.argv[1])
+Server(folder / "one").wait()
+shared = postgres.shared()
+url = shared.url(shared.create_database())
+Server(folder / "two", "--storage", url, "--workers", "2").wait()
+# In the background it is nobody's child.
+command = [sys.executable, "-c", "from twisted.scripts.twistd import run; run()"]
+where = [f"--pidfile={folder}/pid", f"--logfile={folder}/log", "evcharge", "--data", folder / "3"]
+subprocess.run([*command, *where, "--port", "tcp:0:interface=127.0.0.1"], check=True)
+shared.pause()
+print(resource.getrlimit(resource.RLIMIT_MSGQUEUE)[0], shared.socket_folder, flush=True)
+sys.stdin.read()
+"""
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+class WatcherTests(SynchronousTestCase):
+    """The process that watches."""
+
+    def begin(self) -> tuple[subprocess.Popen[bytes], int, Path, set[int]]:
+        """A process that tests, its mark, PostgreSQL's folder, and what it has started."""
+        folder = Path(self.mktemp()).absolute()
+        folder.mkdir()
+        surroundings = {name: text for name, text in os.environ.items() if name != WATCHED}
+        process = subprocess.Popen(
+            [sys.executable, "-c", TESTS, str(folder)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**surroundings, "PYTHONPATH": str(ROOT)},
+        )
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        self.addCleanup(process.stdin.close)
+        self.addCleanup(process.stdout.close)
+        mark, data = process.stdout.readline().split()
+        started = marked(int(mark))
+        # A server, a parent and its two workers, one in the background, PostgreSQL.
+        self.assertGreater(len(started), 6)
+        self.assertIn(int((folder / "pid").read_text()), started)
+        return process, int(mark), Path(data.decode()), started
+
+    def until(self, limit_s: float, condition: object) -> None:
+        deadline = time.monotonic() + limit_s
+        while not condition():
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.02)
+
+    def test_killed(self) -> None:
+        """Servers, workers, one in the background and a PostgreSQL that hangs: nothing stays."""
+        process, mark, data, started = self.begin()
+        self.assertTrue(data.exists())
+        process.send_signal(signal.SIGKILL)
+        self.until(20, lambda: not any(map(alive, started)))
+        self.until(20, lambda: not data.exists())
+        self.assertEqual(marked(mark), set())
+
+    def test_ended(self) -> None:
+        """The same where it ends by itself, and has left something."""
+        process, _, data, started = self.begin()
+        process.stdin.close()
+        self.assertEqual(process.wait(60), 0)
+        self.until(20, lambda: not any(map(alive, started)))
+        self.assertFalse(data.exists())
