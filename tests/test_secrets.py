@@ -168,7 +168,10 @@ class LogTests(ServerTestCase):
         (data / "users").mkdir(parents=True)
         (data / "users" / f"{NEVER_WAS}.json").write_text("{")
         (data / "users" / f"{NEVER_WAS[:-1]}1.json").mkdir()
-        said = self.end(self.start(data).wait())
+        server = self.start(data).wait()
+        # It says that it listens a moment before it heeds a signal.
+        self.client(server).request("START")
+        said = self.end(server)
         self.assertIn("users/…000000.json: damaged", said)
         self.assertIn("set aside as …000000.json.damaged", said)
         self.assertIn("users/…000001.json: cannot be read", said)

@@ -32,7 +32,6 @@ from tests.operations import (
     a_user,
     add_user,
     available,
-    end_journey,
     find_user,
     station,
     sweep,
@@ -396,36 +395,6 @@ class SqlContract:
             [(3, 3, True), (2, 1, False), (0, 0, False)],
         )
         self.assertEqual(user_ids(storage), [])
-
-    def test_over_full(self) -> None:
-        """A station that was lowered under its vehicles shrinks as they leave."""
-        storage = self.make()
-        storage.close()
-        self.write(storage, "UPDATE stations SET max_slots = 6 WHERE station_id = 7")
-        storage.close()
-        storage = self.make()
-        people = [f"u{n}" for n in range(6)]
-        storage.execute([AddUser(a_user(u)) for u in people])
-        storage.execute([take(a_session(u)) for u in people[:5]])
-        storage.close()
-        self.write(storage, "UPDATE stations SET max_slots = 3 WHERE station_id = 7")
-        storage.close()
-        storage = self.make()
-
-        def shown() -> tuple[int, int]:
-            state = station(storage, 7)
-            return state.station.max_slots, state.available_slots
-
-        self.assertEqual(shown(), (5, 0))
-        self.assertRaises(NoFreeSlot, take_slot, storage, a_session("u5"))
-        self.assertEqual(take_slot(storage, a_session("u4", end=NOON + 99)), a_session("u4"))
-        for user_id, expected in (("u0", (4, 0)), ("u1", (3, 0)), ("u2", (3, 1))):
-            end_journey(storage, user_id)
-            self.assertEqual(shown(), expected)
-        take_slot(storage, a_session("u5"))
-        self.assertEqual(shown(), (3, 0))
-        self.assertEqual(sweep(storage, NOON + 60, 0).freed, 3)
-        self.assertEqual(shown(), (3, 3))
 
     def test_one_at_a_time(self) -> None:
         """Threads that share a storage carry out one batch at a time."""
