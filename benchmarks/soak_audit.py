@@ -358,17 +358,23 @@ def remains(book: Book, samples: Sequence[Ended]) -> str:
     if len(settled) < 6:
         return "what remains of a journey: the run was too short to say"
     part = max(2, len(settled) // 5)
-    first, last = settled[part // 2], settled[-1 - part // 2]
-    grown = 1024 * (
-        statistics.median(sample.kib for sample in settled[-part:])
-        - statistics.median(sample.kib for sample in settled[:part])
-        - USER_KIB * (last.lost_logins - first.lost_logins)
+
+    def grown(figure: str) -> float:
+        first, last = (
+            statistics.median(getattr(sample, figure) for sample in samples)
+            for samples in (settled[:part], settled[-part:])
+        )
+        return last - first
+
+    journeys = grown("journeys")
+    more = 1024 * (grown("kib") - USER_KIB * grown("lost_logins"))
+    each = more / max(1.0, journeys)
+    told = (
+        f"of each of {journeys:.0f} journeys that ended {max(0.0, each):.0f} bytes of memory remain"
     )
-    journeys = last.journeys - first.journeys
-    each = grown / max(1, journeys)
-    if grown > NOISE_KIB * 1024 and each > MOST_REMAINS_BYTES:
-        book.find(f"of each of {journeys} journeys that ended {each:.0f} bytes of memory remain")
-    return f"{max(0.0, each):.0f} bytes of memory remain of each of {journeys} journeys that ended"
+    if more > NOISE_KIB * 1024 and each > MOST_REMAINS_BYTES:
+        book.find(told)
+    return told
 
 
 def _median(samples: Iterable[tuple[int, int]]) -> tuple[float, float]:
