@@ -249,6 +249,80 @@ class PermissionTests(FaultTestCase):
         self.check_books(server, url, folder)
 
 
+class RemovalTests(FaultTestCase):
+    """A storage that somebody takes away under the server."""
+
+    def moved(self, url: str, data: Path, place: Path, *words: str) -> None:
+        """Move `place` away and back."""
+        server = self.start(data, "--storage", url).wait()
+        away = place.with_name("away")
+        self.go_through(server, lambda: place.rename(away), lambda: away.rename(place), *words)
+        self.check_books(server, url, data)
+
+    def test_directory(self) -> None:
+        """A data directory that is moved away, and back."""
+        data = Path(self.mktemp()).absolute()
+        self.moved("files", data, data, ".lock: was removed or replaced")
+
+    def test_users(self) -> None:
+        """A folder in it."""
+        data = Path(self.mktemp()).absolute()
+        server = self.start(data).wait()
+        client = self.client(server)
+        _, user = self.log_in(client)
+        (data / "users").rename(data / "away")
+        self.assertEqual(self.log_in(client)[0], 503)
+        (data / "away").rename(data / "users")
+        self.assertEqual(self.log_in(client)[0], 200)
+        self.assertEqual(self.pay(client, user), 200)
+        self.check_books(server, "files", data)
+
+    def database_moved(self, place: str) -> None:
+        folder = Path(self.mktemp()).absolute()
+        folder.mkdir()
+        url = f"sqlite:///{folder}/evcharge.db"
+        self.moved(url, folder, (folder / place).resolve(), " was removed or replaced")
+
+    def test_database(self) -> None:
+        """An SQLite file."""
+        self.database_moved("evcharge.db")
+
+    def test_database_folder(self) -> None:
+        """The folder that an SQLite file is in."""
+        self.database_moved(".")
+
+    def test_database_with_workers(self) -> None:
+        """An SQLite file that several processes share."""
+        data = Path(self.mktemp()).absolute()
+        url = f"sqlite:///{data}.db"
+        server = self.start(data, "--storage", url, "--workers", "2").wait()
+        client = self.client(server)
+        self.assertEqual(self.log_in(client)[0], 200)
+        place = Path(f"{data}.db")
+        place.unlink()
+        self.assertEqual(self.log_in(client)[0], 503)
+        self.wait_for(server, " was removed or replaced")
+
+    def test_second_server(self) -> None:
+        """Where the lock was removed a second server starts, and the first one sells no more."""
+        data = Path(self.mktemp()).absolute()
+        first = self.start(data, "--sweep-interval", "0.1").wait()
+        client = self.client(first)
+        _, user = self.log_in(client)
+        (data / ".lock").unlink()
+        self.wait_for(first, ".lock: was removed or replaced, so that another server may use")
+        second = self.start(data).wait()
+        self.assertEqual(self.pay(client, user), 503)
+        self.assertEqual(self.log_in(client)[0], 503)
+        self.assertEqual(client.request("START")["status"]["code"], 200)
+        newcomer = self.client(second)
+        self.assertEqual(self.pay(newcomer, user), 200)
+        self.assertEqual(self.log_in(newcomer)[0], 200)
+        client.close()
+        first.end()
+        self.check_books(second, "files", data)
+
+
 class DescriptorTests(FaultTestCase):
     """No file descriptor left."""
 
