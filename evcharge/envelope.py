@@ -49,8 +49,7 @@ class _Envelope(msgspec.Struct, forbid_unknown_fields=True):
     ) = msgspec.UNSET
 
 
-# A number too large to be finite is JSON all the same, so that the field it stands in can be named.
-_decode_json = msgspec.json.Decoder(float_hook=float).decode
+_decode_json = msgspec.json.Decoder().decode
 _decode_envelope = msgspec.json.Decoder(_Envelope).decode
 _encode_json = msgspec.json.Encoder().encode
 
@@ -97,9 +96,7 @@ def decode(line: bytes, reads: Mapping[str, Sequence[Place]] = READS_NOTHING) ->
         ):
             request_id = None if envelope.id is msgspec.UNSET else envelope.id
             return Request(envelope.type, envelope.data or {}, request_id)  # type: ignore[arg-type]
-    line = line.rstrip()
-    if line.endswith(b"\\n") and line[:-2].rstrip().endswith(b"}"):
-        line = line[:-2]
+    line = line.rstrip().removesuffix(b"\\n")
     request = Request()
     try:
         large = _MANY_RUN in line.translate(_AS_ZEROS)

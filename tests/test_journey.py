@@ -217,6 +217,40 @@ class StartTests(SynchronousTestCase):
         data = to.request("START", position=place, limit="3")["data"]
         self.assertEqual(list(data["station_models"]), ["1050", "1049", "1051"])
 
+    def test_limit(self) -> None:
+        """A limit is honoured at any size; where there are no more stations nothing is left out."""
+        to = server(*(station(number) for number in range(1, 8)))
+        place = {"latitude": -12.25, "longitude": -38.95 + 0.052}
+        for data, ids in (
+            ({"limit": 1}, "1"),
+            ({"limit": "3"}, "123"),
+            ({"limit": 3, "position": place}, "564"),
+            ({"limit": 6, "position": place}, "564738"[:5] + "2"),
+        ):
+            found = to.request("START", **data)["data"]
+            self.assertEqual("".join(found["station_models"]), ids)
+            self.assertEqual((found["total_stations"], found["truncated"]), (7, True))
+            self.assertEqual(set(found["car_models"]), set(CARS))
+        for data in ({}, {"limit": 7}, {"limit": 1000}, {"position": place}, {"limit": 7.0}):
+            found = to.request("START", **data)["data"]
+            self.assertEqual("".join(found["station_models"]), "1234567")
+            self.assertNotIn("truncated", found)
+            self.assertNotIn("total_stations", found)
+
+    def test_thousand(self) -> None:
+        """A network of a thousand stations is sent whole, of one more the last is left out."""
+        for size in (1000, 1001):
+            data = server(*(station(n + 1) for n in range(size))).request("START")["data"]
+            self.assertEqual(len(data["station_models"]), 1000)
+            self.assertEqual(data.get("total_stations"), 1001 if size > 1000 else None)
+
+    def test_same_place(self) -> None:
+        """Of stations at one place those of the smaller ids come first."""
+        to = server(*(Station(n, "P", "R", -12.25, -38.95, 1) for n in (12, 3, 7)))
+        place = {"latitude": -12.25, "longitude": -38}
+        data = to.request("START", limit=2, position=place)["data"]
+        self.assertEqual(list(data["station_models"]), ["3", "7"])
+
     def test_bad_limits(self) -> None:
         """A wrong position or limit is named, whatever the network's size."""
         for data, field in (
@@ -251,6 +285,19 @@ class LoginTests(SynchronousTestCase):
         self.assertEqual(list(to.storage.users()), [])
         self.assertEqual(outcome(to.request("LOGIN", **good)), (200, None))
 
+    def test_bounds(self) -> None:
+        """Each bound is itself allowed."""
+        to = server()
+        good = {"user_name": "Ana", "selected_car": "Small", "battery_car": 50}
+        for field, value in (
+            ("user_name", "x"), ("user_name", "é" * 100), ("battery_car", 0), ("battery_car", "0"),
+            ("battery_car", 100), ("battery_car", "1e2"),
+        ):  # fmt: skip
+            reply = to.request("LOGIN", **{**good, field: value})
+            self.assertEqual(outcome(reply), (200, None), (field, value))
+        levels = sorted(user.car.battery_level_kwh for user in to.storage.users())
+        self.assertEqual(levels, [0, 0, 25, 25, 50, 50])
+
     def test_names_all_missing(self) -> None:
         """All missing fields are named at once."""
         reply = server().request("LOGIN", selected_car="Small")
@@ -275,6 +322,26 @@ class NavigationTests(SynchronousTestCase):
             data = to.request("NAVIGATION", user_id=user, route_distance=distance)["data"]
             self.assertEqual((data["can_complete"], data["autonomy"]), (possible, 100.0))
             self.assertTrue(data["message"])
+
+    def test_message(self) -> None:
+        """The message says which it is, with the range and the trip, as people write them."""
+        for language, near, far in (
+            (
+                "pt",
+                "A viagem pode ser feita com a carga atual: autonomia de 100 km, viagem de 12,5 km",
+                "A carga atual não basta para a viagem: autonomia de 100 km, viagem de 180 km",
+            ),
+            (
+                "en",
+                "The trip is within the present range: a range of 100 km, a trip of 12.5 km",
+                "The trip is beyond the present range: a range of 100 km, a trip of 180 km",
+            ),
+        ):
+            to = server(language=language)
+            user = login(to, 40)
+            for distance, message in ((12.5, near), (180, far), ("180", far)):
+                data = to.request("NAVIGATION", user_id=user, route_distance=distance)["data"]
+                self.assertEqual(data["message"], message)
 
     def test_failures(self) -> None:
         """A failure says that the trip is not possible."""
@@ -362,6 +429,104 @@ class SelectionTests(SynchronousTestCase):
                 (data["id_station"], data["price_loading"], data["user_id"]), (None, 0, user)
             )
 
+    def test_ignored(self) -> None:
+        """What is no distance, or of no station, is passed over, and counted."""
+        to = server(station(1), station(2))
+        user = login(to)
+        good = {"distance_origin_position": 1}
+        for others in (
+            {"2": {"distance_origin_position": "4,5"}},
+            {"2": 4.5},
+            {"2": None},
+            {"2": {}},
+            {"2": []},
+            {"2": {"distance_origin_position": "4.5 km"}},
+            {"2": {"distance_origin_position": -0.1}},
+            {"2": {"distance_origin_position": True}},
+            {"9": good, "01": good, " 1": {"distance_origin_position": "x"}},
+        ):
+            for listed in ({"1": good, **others}, {**others, "1": good}):
+                reply = to.request("SELECTION_STATION", user_id=user, list_stations=listed)
+                data = reply["data"]
+                self.assertEqual((data["id_station"], data["ignored"]), ("1", len(others)), listed)
+                self.assertEqual(data["alternatives"], [])
+        data = self.select(to, user, {"9": 1, "8": 1})
+        self.assertEqual((data["reason"], data["ignored"]), ("no_station", 2))
+        data = self.select(to, user, {"1": 500, "2": 100})
+        self.assertEqual(data["reason"], "no_station")
+        self.assertNotIn("ignored", data)
+        self.assertNotIn("ignored", self.select(to, user, {"1": 1, "2": "0"}))
+
+    def test_not_understood(self) -> None:
+        """Where no entry is understood, the first is named, and what it must be."""
+        to = server(station(1), station(3))
+        user = login(to)
+        distance = "list_stations.3.distance_origin_position deve ser um número de km"
+        for first, words in (
+            ({"distance_origin_position": "4,5"}, distance),
+            ({"distance_origin_position": "4.5 km"}, distance),
+            ({"distance_origin_position": -1}, distance),
+            ({"distance_origin_position": None}, distance),
+            ({"distance_origin_position": {}}, distance),
+            ({"distance": 4.5}, distance),
+            (4.5, 'list_stations.3 deve ser um objeto {"distance_origin_position": km}'),
+            ("4.5", 'list_stations.3 deve ser um objeto {"distance_origin_position": km}'),
+            ([4.5], "list_stations.3 deve ser um objeto"),
+            (None, "list_stations.3 deve ser um objeto"),
+        ):
+            for more in ({}, {"1": "x"}, {"9": {"distance_origin_position": "x"}}):
+                listed = {"3": first, **more}
+                reply = to.request("SELECTION_STATION", user_id=user, list_stations=listed)
+                self.assertEqual(outcome(reply), (400, "invalid_field"), listed)
+                self.assertIn(words, reply["data"]["message"])
+                self.assertIsNone(reply["data"]["id_station"])
+        long = to.request("SELECTION_STATION", user_id=user, list_stations={"x" * 9999: 1})
+        self.assertLess(len(long["data"]["message"]), 200)
+
+    def test_both(self) -> None:
+        """Where both are given the distances count, and the place is not looked at."""
+        to = server(station(1), station(2))
+        listed = {"2": {"distance_origin_position": 1}}
+        for place in ({"latitude": -12.25, "longitude": -38.94}, "nowhere"):
+            reply = to.request(
+                "SELECTION_STATION", user_id=login(to), list_stations=listed, position=place
+            )
+            self.assertEqual(reply["data"]["id_station"], "2")
+            self.assertEqual(reply["data"]["alternatives"], [])
+
+    def test_message(self) -> None:
+        """The message has the station and its figures, and the wait where there is one."""
+        for language, free, full in (
+            (
+                "pt",
+                "Posto indicado: Posto 1, a 7 km: viagem de 6 min, recarga de 30 min por R$ 39,80",
+                "Posto indicado: Posto 1, a 7 km: viagem de 6 min, espera de 24 min, "
+                "recarga de 30 min por R$ 39,80",
+            ),
+            (
+                "en",
+                "Suggested station: Posto 1, 7 km away: 6 min of travel, 30 min of charging "
+                "for R$ 39.80",
+                "Suggested station: Posto 1, 7 km away: 6 min of travel, 24 min of waiting, "
+                "30 min of charging for R$ 39.80",
+            ),
+        ):
+            to = server(station(1, power_kw=40.0, price_kwh=Decimal("1.99")), language=language)
+            other, user = login(to), login(to)
+            self.assertEqual(self.select(to, user, {"1": 7})["message"], free)
+            to.request("PAYMENT", user_id=other, id_station=1, confirmation=True)
+            self.assertEqual(self.select(to, user, {"1": 7})["message"], full)
+
+    def test_wait_in_fast_time(self) -> None:
+        """The wait is in simulated minutes, however fast time goes."""
+        to = server(station(1, power_kw=40.0), time_scale=60)
+        to.request("PAYMENT", user_id=login(to), id_station=1, confirmation=True)
+        data = self.select(to, login(to), {"1": 7})
+        self.assertEqual((data["travel_minutes"], data["wait_minutes"]), (6, 24))
+        to.advance(4.9)
+        data = self.select(to, login(to), {"1": 35})
+        self.assertEqual((data["travel_minutes"], data["wait_minutes"]), (30, 0))
+
     def test_position(self) -> None:
         """From a position the server works the distances out; four alternatives at the most."""
         to = MemoryServer()
@@ -385,6 +550,8 @@ class SelectionTests(SynchronousTestCase):
             ({"user_id": user, "list_stations": []}, (400, "invalid_field")),
             ({"user_id": user, "list_stations": {}, "criterion": "fun"}, (400, "invalid_field")),
             ({"user_id": user, "list_stations": {}, "criterion": []}, (400, "invalid_field")),
+            ({"user_id": user, "list_stations": {}, "criterion": 1}, (400, "invalid_field")),
+            ({"user_id": user, "list_stations": {}, "criterion": None}, (400, "invalid_field")),
             (
                 {"user_id": user, "position": {"latitude": "x", "longitude": 1}},
                 (400, "invalid_field"),
@@ -395,6 +562,11 @@ class SelectionTests(SynchronousTestCase):
             self.assertEqual(outcome(reply), expected, data)
             self.assertIsNone(reply["data"]["id_station"])
             self.assertEqual(reply["data"]["price_loading"], 0)
+            self.assertEqual(reply["data"]["user_id"], data.get("user_id"))
+        for user in (5, "x" * 201, "\n", None, ["x"]):
+            reply = to.request("SELECTION_STATION", user_id=user, list_stations={})
+            self.assertEqual(outcome(reply), (400, "invalid_field"))
+            self.assertIsNone(reply["data"]["user_id"])
 
 
 class PaymentTests(SynchronousTestCase):
@@ -419,6 +591,26 @@ class PaymentTests(SynchronousTestCase):
         to.advance(10)
         self.assertEqual(self.pay(to, user, "1")["data"], first["data"])
         self.assertEqual(self.free(to), 1)
+
+    def test_message(self) -> None:
+        """The message has the station, the amount and how long it takes, and does not change."""
+        for language, message in (
+            (
+                "pt",
+                "Pagamento confirmado, vaga reservada no posto 7: R$ 40,00, "
+                "30 min até o fim da recarga",
+            ),
+            (
+                "en",
+                "Payment confirmed, slot reserved at station 7: R$ 40.00, "
+                "30 min to the end of charging",
+            ),
+        ):
+            to = server(station(7, power_kw=40.0), language=language)
+            user = login(to)
+            for _ in range(3):
+                self.assertEqual(self.pay(to, user, 7)["data"]["message"], message)
+                to.advance(500)
 
     def test_full(self) -> None:
         """At a full station nothing is taken."""
@@ -446,6 +638,8 @@ class PaymentTests(SynchronousTestCase):
         self.pay(to, user)
         reply = self.pay(to, user, 2, False)
         self.assertEqual((outcome(reply), reply["data"]["confirmation"]), ((200, None), False))
+        self.assertEqual((reply["data"]["user_id"], reply["data"]["id_station"]), (user, "2"))
+        self.assertEqual(reply["data"]["message"], "Viagem encerrada")
         self.assertEqual(self.free(to), 1)
         self.assertEqual(outcome(self.pay(to, user, 2, False)), (404, "user_not_found"))
 
@@ -458,6 +652,8 @@ class PaymentTests(SynchronousTestCase):
             ((user, "../1"), (404, "station_not_found")),
             ((user, "01"), (404, "station_not_found")),
             ((user, 10**50), (404, "station_not_found")),
+            ((user, 10**300), (404, "station_not_found")),
+            ((user, 10**4200), (400, "invalid_field")),
             ((user, 1.0), (400, "invalid_field")),
             ((user, True), (400, "invalid_field")),
             ((user, None), (400, "invalid_field")),
@@ -466,7 +662,12 @@ class PaymentTests(SynchronousTestCase):
             (("../../etc/passwd", 1), (404, "user_not_found")),
             (("nobody", 1, False), (404, "user_not_found")),
         ):
-            self.assertEqual(outcome(self.pay(to, *data)), expected, data)
+            reply = self.pay(to, *data)
+            self.assertEqual(outcome(reply), expected, data)
+            who, at, *_ = data
+            self.assertEqual(reply["data"]["user_id"], who)
+            known = isinstance(at, str) or (type(at) is int and at < 10**20)
+            self.assertEqual(reply["data"]["id_station"], str(at) if known else None)
         self.assertEqual(self.free(to), 1)
 
     def test_sweep(self) -> None:
@@ -577,6 +778,16 @@ class FailureTests(SynchronousTestCase):
         self.assertNotIn("secret", json.dumps(reply))
         self.assertTrue(self.flushLoggedErrors(ZeroDivisionError))
 
+    def test_new_catalogue(self) -> None:
+        """A model of a new catalogue is as that one says, and not as it was remembered."""
+        storage = MemoryStorage({"Small": CARS["Small"]}, [station(1)])
+        to = MemoryServer(storage)
+        login(to, 100)
+        storage._car_models = {"Small": {**CARS["Small"], "battery_capacity": 80}}
+        login(to, 100)
+        levels = [user.car.battery_level_kwh for user in storage.users()]
+        self.assertEqual(sorted(levels), [50, 80])
+
     def test_unwritable_reply(self) -> None:
         """A reply that cannot be written is an incident, not a silence."""
         to = MemoryServer(MemoryStorage({"A": {"note": "\ud800"}}))
@@ -641,6 +852,15 @@ class GarbageTests(SynchronousTestCase):
             b'{"type":1}',
             b"1" * 5000,
             b"",
+            b'{"type":"START","data":{"x":"'
+            + b"x" * 60000
+            + b'\\ud800"},"status":{},"timestamp":""}',
+            b'{"type":"START","data":{"x":' + b"1" * 5000 + b'},"status":{},"timestamp":""}',
+            b'{"type":"START","data":{"x":[' + b'"",' * 9000 + b'NaN]},"status":{},"timestamp":""}',
+            b'{"type":"START","data":{"x":' + b"[" * 20000 + b"1" * 5000,
+            "{“type”: “START”}".encode(),
+            b'{"type": "LOGIN",',
+            line("SELECTION_STATION", user_id=user, list_stations={"1": "x" * 1000}),
         ]
         self.addCleanup(gc.enable)
         gc.disable()

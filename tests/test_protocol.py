@@ -1,12 +1,14 @@
 """Lines in, replies out: order, limits, half-closing, draining."""
 
 import json
+import socket
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from twisted.internet import reactor
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.task import Clock
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from evcharge.protocol import LINES_PER_TURN, LINGER_S, TURN_S, DriverFactory, Standing
 from evcharge.testing import MemoryServer, MemoryTransport
@@ -368,3 +370,27 @@ class ShutDownTests(SynchronousTestCase):
         self.assertEqual([reply["status"]["code"] for reply in replies], [503, 503])
         self.assertEqual([reply["id"] for reply in replies], [1, 1])
         self.assertTrue(transport.write_closed)
+
+
+class SocketTests(TestCase):
+    """A connection over a real socket."""
+
+    async def test_options(self) -> None:
+        """Replies do not wait for one another, and a client that has vanished is noticed."""
+        asked: Deferred[None] = Deferred()
+
+        def dispatch(line: bytes, visitor: object) -> bytes:
+            reactor.callLater(0, asked.callback, None)
+            return b"."
+
+        factory = DriverFactory(dispatch, lambda: b"", reactor)
+        port = reactor.listenTCP(0, factory, interface="127.0.0.1")
+        self.addCleanup(port.stopListening)
+        with socket.create_connection(("127.0.0.1", port.getHost().port), 20) as client:
+            client.sendall(b"a\n")
+            await asked
+            (connection,) = factory.connections
+            self.assertTrue(connection.transport.getTcpNoDelay())
+            self.assertTrue(connection.transport.getTcpKeepAlive())
+            drained = factory.drain()
+        await drained

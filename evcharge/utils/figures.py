@@ -38,6 +38,6 @@ def reais(amount: float, language: str) -> str:
 
 def minutes(value: float, language: str) -> str:
     """Write a time in whole minutes: ``24 min``; what is some, but not half of one, is under 1."""
-    if 0 < value < 0.5:
+    if 0 < value <= 0.5:
         return "menos de 1 min" if language == "pt" else "under 1 min"
     return decimal(value, language, 0) + " min"
