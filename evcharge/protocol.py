@@ -154,7 +154,7 @@ class DriverProtocol(LineReceiver):
         if not line or line.isspace():
             return b""
         self._begun = True
-        goodbye = self.factory.stranger(line, self.visitor, self.transport.getHost())
+        goodbye = self.factory.stranger(line, self.visitor, self.transport.getHost)
         if goodbye is None:
             return line
         self.factory.sent_bytes += len(goodbye)
@@ -363,8 +363,8 @@ class DriverFactory(Factory):
     :param too_large: makes the reply to a line over the limit.
     :param max_line: the most bytes of a line, without its end.
     :param welcome: makes the visitor out of the address of one who has been let in.
-    :param stranger: a connection's first line, who sent it, and where it came to -> None, or, where
-        that is another protocol than ours, all that is said to it before it is hung up on.
+    :param stranger: a connection's first line, who sent it, and what gives the address that it came
+        to -> None, or, where that is another protocol than ours, all that is said before the end.
     :param last_resort: makes the reply where `dispatch` has failed, which it ought not to.
     """
 
@@ -377,7 +377,7 @@ class DriverFactory(Factory):
         clock: IReactorTime,
         max_line: int = 65536,
         welcome: Callable[[IAddress | None], Visitor | None] = lambda address: None,
-        stranger: Callable[[bytes, Any, Any], bytes | None] = lambda line, visitor, host: None,
+        stranger: Callable[[bytes, Any, Callable[[], Any]], bytes | None] = lambda *_: None,
         last_resort: Callable[[Failure], bytes] | None = None,
     ) -> None:
         self.dispatch = dispatch

@@ -196,6 +196,30 @@ class PoisonTests(SynchronousTestCase):
             behind = poisoned.replace(b'"data":{', f'"data":{{"y":{LONG},'.encode())
             self.assertRefused(behind, "invalid_json")
 
+    def test_pairs(self) -> None:
+        """Whole pairs are text, and so is what only looks like half of one, however it is read."""
+        for written, good in (
+            (r"\ud83d\ude00", True),
+            (r"\uD83D\uDE00\ud83d\ude00", True),
+            (r"\\ud800", True),
+            (r"\\\\udfff", True),
+            (r"\\\ud83d\ude00", True),
+            (r"\ue000\ud7ff", True),
+            (r"\\\ud800", False),
+            (r"\\ud83d\ude00", False),
+            (r"\ud83d\\ude00", False),
+            (r"\ud83d\ude00\ude00", False),
+            (r"\ud83dx\ude00", False),
+        ):
+            for more in ({}, {"y": "0"}, {"y": f'"{"0" * 400}"'}):
+                for sent in (
+                    line("START", {"x": f'"{written}"', **more}),
+                    line("START", {}, data=f'{{"{written}":0}}', **more),
+                ):
+                    (reply,) = self.send(sent)
+                    expected = (200, None) if good else (400, "invalid_json")
+                    self.assertEqual(outcome(reply), expected, (written, more))
+
     def test_nested(self) -> None:
         """A poison that is nested where nobody looks is found there, and the place named."""
         for kind, field, value in (

@@ -60,18 +60,18 @@ class Strangers:
         self._language = language
         self._on_refused = on_refused
 
-    def __call__(self, first_line: bytes, visitor: Any, host: Any) -> bytes | None:
+    def __call__(self, first_line: bytes, visitor: Any, host: Callable[[], Any]) -> bytes | None:
         """
         What is said before the connection ends; None where it may go on.
 
         :param first_line: of the connection; blank ones do not count.
         :param visitor: who sent it.
-        :param host: the address that it came to.
+        :param host: gives the address that it came to.
         """
         if first_line.startswith(_TLS):
             goodbye: bytes = self._dispatch(first_line, visitor) + b"\n"
         elif _HTTP.match(first_line):
-            goodbye = self._in_http(getattr(host, "port", None), first_line.startswith(b"HEAD "))
+            goodbye = self._in_http(getattr(host(), "port", None), first_line.startswith(b"HEAD "))
         else:
             return None
         self._on_refused(OTHER_PROTOCOL, visitor.name)
