@@ -10,6 +10,7 @@ import attrs
 from evcharge.envelope import encode_part
 from evcharge.fields import Data, integer, position
 from evcharge.handlers import Reply, then
+from evcharge.models.connectors import shown_connectors
 from evcharge.models.station import StationState
 from evcharge.storage import Eventual, ListStations, Perform
 from evcharge.utils.geo_utils import distance_km
@@ -92,5 +93,5 @@ def _describe(state: StationState) -> dict[str, Any]:
         "available_slots": state.available_slots,
         "power_kw": station.power_kw,
         "price_kwh": float(station.price_kwh),
-        "connectors": station.connectors,
+        "connectors": shown_connectors(station.connectors),
     }

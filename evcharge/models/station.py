@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from decimal import ROUND_HALF_UP, Decimal
 
 import attrs
 
+from evcharge.models.connectors import connector_kind
 from evcharge.models.electric_car import ElectricCar
 from evcharge.models.user import User
 
 DEFAULT_PRICE_KWH = Decimal("2.00")
 """Tariff of a station that has none of its own, BRL per kWh."""
-
-AC_CONNECTORS = frozenset({"type 1", "type 2", "schuko", "nbr 14136"})
-"""Connectors that carry alternating current, in lower case."""
 
 _CENT = Decimal("0.01")
 
@@ -37,12 +35,12 @@ class Station:
     price_kwh: Decimal = DEFAULT_PRICE_KWH
     """BRL per kWh."""
     connectors: tuple[str, ...] = ()
-    """Kinds of connector (`Type 2`, `CCS2`, …); empty where unknown."""
+    """Kinds of connector, as they were written (`Tipo 2`, `CCS2`, …); empty where unknown."""
     key: str = attrs.field(init=False, eq=False, repr=False)
     """The id as text, as messages have it."""
 
     ac_only: bool = attrs.field(init=False, eq=False, repr=False)
-    """Whether every connector is known to be an AC one."""
+    """Whether it has connectors, and none that is known to be a DC one."""
 
     @key.default
     def _key(self) -> str:
@@ -50,7 +48,9 @@ class Station:
 
     @ac_only.default
     def _ac_only(self) -> bool:
-        return bool(self.connectors) and all(c.lower() in AC_CONNECTORS for c in self.connectors)
+        # One that is not known is not taken for DC: its driver would be told too short a time.
+        kinds = map(connector_kind, self.connectors)
+        return bool(self.connectors) and not any(kind and kind.is_dc for kind in kinds)
 
     def price(self, energy_kwh: float) -> Decimal:
         """What `energy_kwh` costs here, BRL with two places, halves rounded up."""
@@ -76,18 +76,6 @@ class ChargingSession:
     paid_timestamp: float | None
     """When the payment was taken, seconds since the epoch; None for a vehicle that an earlier
     installation let in, whose payment this one has not seen."""
-    clock: int = attrs.field(default=0, eq=False)
-    """By which of its clocks the storage has the instants: its own business."""
-
-    def moved(self, by_s: float, clock: int) -> ChargingSession:
-        """The same session, `by_s` later, by another `clock`."""
-        paid = self.paid_timestamp
-        return attrs.evolve(
-            self,
-            estimated_timestamp=self.estimated_timestamp + by_s,
-            paid_timestamp=None if paid is None else paid + by_s,
-            clock=clock,
-        )
 
 
 def plan_session(
@@ -135,13 +123,6 @@ class SlotTable:
     def with_session(self, session: ChargingSession) -> SlotTable:
         """The table once `session` has taken a slot of it."""
         return attrs.evolve(self, sessions={**self.sessions, session.user_id: session})
-
-    def each(self, change: Callable[[ChargingSession], ChargingSession]) -> SlotTable:
-        """The table with each session changed."""
-        changed = {user_id: change(session) for user_id, session in self.sessions.items()}
-        if all(changed[user_id] is session for user_id, session in self.sessions.items()):
-            return self
-        return attrs.evolve(self, sessions=changed)
 
     def without(self, user_id: str) -> SlotTable:
         """The table once `user_id` has left."""
