@@ -19,6 +19,7 @@ from evcharge.storage import (
     NoFreeSlot,
     Operation,
     Storage,
+    StorageError,
     TakeSlot,
     UnknownStation,
     carry_out,
@@ -57,10 +58,13 @@ def make_users(
         the same station.
     :param now: seconds since the epoch.
     :param progress: is given the numbers of the users to make, and gives them on.
+    :raise StorageError: there is no car for them.
     """
     there = {user.user_name for user in storage.users()}
     missing = [number for number in range(1, count + 1) if f"Cliente_{number}" not in there]
     models = sorted(storage.car_models().items())
+    if missing and not models:
+        raise StorageError("no users can be made: the catalogue has no car model that can be used")
     states = carry_out(storage, ListStations())
     free = {state.station.station_id: state.available_slots for state in states}
     base = random.SystemRandom().getrandbits(64) if seed is None else seed

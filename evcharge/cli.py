@@ -16,7 +16,14 @@ from twisted.internet.defer import Deferred, inlineCallbacks
 
 from evcharge import __version__
 from evcharge.bootstrap import make_users
-from evcharge.datasets import DatasetError, StationRows, parse_car_models, parse_stations
+from evcharge.datasets import (
+    DatasetError,
+    StationRows,
+    listed,
+    parse_car_models,
+    parse_stations,
+)
+from evcharge.logs import warnings_shown
 from evcharge.storage import ListStations, StorageError, carry_out
 from evcharge.storage.contents import Copyable
 from evcharge.storage.group_commit import TryAgain, Unavailable
@@ -184,8 +191,13 @@ def _bootstrap(options: argparse.Namespace) -> None:
     contents = _read_sources([s for s in (options.cars, options.stations) if s is not None])
     cars, stations = _parse(options, contents)
     storage = location.storage(cars, stations)
-    storage.open(time.time())
+    with warnings_shown(_say):
+        storage.open(time.time())
     try:
+        states = carry_out(storage, ListStations())
+        if stations is not None:
+            doubts = stations.out_of_place(state.station for state in states)
+            _warn(listed([*stations.doubts, *doubts]))
         made = make_users(storage, options.users, options.seed, time.time(), _progress)
         states = carry_out(storage, ListStations())
     finally:
@@ -220,8 +232,10 @@ def _copy(source: Location, target: Location) -> None:
     reader: Copyable = source.storage()
     writer: Copyable = target.storage()
     with reader.read_contents(time.time()) as contents:
-        for remark in contents.remarks:
-            print(f"evcharge: {remark}", file=sys.stderr)
+        _warn(contents.remarks)
+        if contents.loose_rows and target.kind != "files":
+            _warn([f"{len(contents.loose_rows)} of the wrong rows name no station of their own: a "
+                   "database cannot keep them, and they are not copied"])  # fmt: skip
         counts = Counter(users=0, sessions=0, payments=0)
         with tqdm(total=contents.count, unit="record", disable=None) as bar:
 
@@ -260,8 +274,18 @@ def _parse(
         except DatasetError as error:
             problems += error.problems
     if problems:
-        raise Exit(["nothing was written:", *(f"  {problem}" for problem in problems)])
+        lines = [f"  {problem}" for problem in listed(problems)]
+        raise Exit(["nothing was written:", *lines])
     return cars, stations
+
+
+def _warn(lines: Iterable[str]) -> None:
+    for line in lines:
+        _say(f"evcharge: {line}")
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)
 
 
 def _progress(numbers: Iterable[int]) -> Iterable[int]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import signal
 import sys
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -18,6 +19,7 @@ from twisted.logger import (
     LogLevel,
     eventAsText,
     formatEvent,
+    globalLogPublisher,
     jsonFileLogObserver,
     textFileLogObserver,
 )
@@ -46,6 +48,9 @@ Write = Callable[[LogEvent], Any]
 _chosen: list[Callable[[], Throttle]] = []
 """What :func:`observer` is to make."""
 
+_seen = [True]
+"""Whether what it makes writes to the standard output."""
+
 
 def choose(form: str, path: str | None, in_foreground: bool) -> Throttle:
     """
@@ -54,6 +59,7 @@ def choose(form: str, path: str | None, in_foreground: bool) -> Throttle:
     :return: what keeps that log small.
     """
     throttle = Throttle()
+    _seen[:] = [in_foreground and path in (None, "", "-")]
     make = json_observer if form == "json" else text_observer
     _chosen[:] = [lambda: throttle.before(for_people(make(log_file(path, in_foreground))))]
     return throttle
@@ -62,6 +68,34 @@ def choose(form: str, path: str | None, in_foreground: bool) -> Throttle:
 def observer() -> Throttle:
     """The observer that was chosen."""
     return _chosen[0]()
+
+
+@implementer(ILogObserver)
+class _Aloud:
+    """Says what is a warning, or worse."""
+
+    def __init__(self, say: Callable[[str], object]) -> None:
+        self._say = say
+
+    def __call__(self, event: LogEvent) -> None:
+        if event["log_level"] >= LogLevel.warn:
+            self._say(f"evcharge: {formatEvent(event)}")
+
+
+@contextlib.contextmanager
+def warnings_shown(say: Callable[[str], object]) -> Iterator[None]:
+    """Meanwhile, what is logged as a warning, or as worse, is a line that `say` is given too."""
+    aloud = _Aloud(say)
+    globalLogPublisher.addObserver(aloud)
+    try:
+        yield
+    finally:
+        globalLogPublisher.removeObserver(aloud)
+
+
+def is_seen() -> bool:
+    """Whether the log goes where a person would see it: to the standard output."""
+    return _seen[-1]
 
 
 def log_file(path: str | None, in_foreground: bool) -> TextIO:

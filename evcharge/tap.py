@@ -19,12 +19,12 @@ from twisted.internet.interfaces import (
 from twisted.logger import Logger
 
 from evcharge import __version__
-from evcharge.clock import SteadyClock, keep_steady
+from evcharge.clock import SteadyClock
 from evcharge.controller import Controller, journey
 from evcharge.errors import TOO_LARGE
 from evcharge.guards import REASONS
 from evcharge.guards.gatehouse import Gatehouse
-from evcharge.logs import ThrottleService
+from evcharge.logs import ThrottleService, is_seen, warnings_shown
 from evcharge.metrics import Metrics
 from evcharge.options import Options
 from evcharge.ports import CannotListen, Door, PortService, endpoint, listening_at
@@ -35,7 +35,6 @@ from evcharge.storage.group_commit import GroupCommit
 from evcharge.storage.threads import StorageThread
 from evcharge.storage.urls import without_password
 from evcharge.terminal import Terminal
-from evcharge.timekeeper import Timekeeper
 from evcharge.utils.process_title import hide_passwords
 
 if TYPE_CHECKING:
@@ -99,11 +98,7 @@ class DriverService(PortService):
 
 
 class StorageService(Service):
-    """
-    Opens the storage when the server starts, and closes it when all else has ended.
-
-    :param timekeeper: learns from the storage what time it is; None: that is known.
-    """
+    """Opens the storage when the server starts, and closes it when all else has ended."""
 
     name = "storage"
 
@@ -113,19 +108,15 @@ class StorageService(Service):
         group_commit: GroupCommit[Operation[Any]],
         thread: StorageThread,
         now: Callable[[], float],
-        timekeeper: Timekeeper | None,
     ) -> None:
         self._storage = storage
         self._group_commit = group_commit
         self._thread = thread
         self._now = now
-        self._timekeeper = timekeeper
 
     def startService(self) -> None:
         super().startService()
         self.summary = self._storage.open(self._now())
-        if self._timekeeper is not None:
-            self._timekeeper.begin(self._storage)
 
     def stopService(self) -> None:
         super().stopService()
@@ -146,7 +137,6 @@ class Server(MultiService):
     :param storage: not open yet.
     :param reactor: its timers go by steady seconds.
     :param clock: says what time it is.
-    :param keeps_time: whether it is to keep that right; else somebody else does.
     :param endpoints: where drivers come: one for each of :func:`evcharge.ports.listening_at`.
     """
 
@@ -159,9 +149,9 @@ class Server(MultiService):
         endpoints: Sequence[IStreamServerEndpoint],
         reactor: Any,
         clock: SteadyClock,
-        keeps_time: bool = True,
     ) -> None:
         super().__init__()
+        clock.setServiceParent(self)
         now = clock.seconds
         metrics = Metrics(REASONS)
         self._options = options
@@ -177,8 +167,7 @@ class Server(MultiService):
             storage.interrupt,
             metrics.carried_out,
         )
-        perform = performer(storage, group_commit.submit, lambda: clock.number)
-        timekeeper = Timekeeper(clock, reactor, perform) if keeps_time else None
+        perform = performer(storage, group_commit.submit)
         gatehouse = Gatehouse(options, reactor, metrics.refused)
         controller = Controller(
             journey(perform, storage.car_models, now, options["time-scale"]),
@@ -201,7 +190,7 @@ class Server(MultiService):
             controller.last_resort,
         )
         gatehouse.watch(factory.connections, storage.patience_s)
-        self._storage_service = StorageService(storage, group_commit, thread, now, timekeeper)
+        self._storage_service = StorageService(storage, group_commit, thread, now)
 
         def layers(inner: IProtocolFactory, told: Controller | None) -> IProtocolFactory:
             """What a connection goes through before it comes to `inner`, which may be TLS."""
@@ -237,7 +226,6 @@ class Server(MultiService):
         for part in (
             self._storage_service,
             thread,
-            *([] if timekeeper is None else [timekeeper]),
             StationMonitor(
                 perform,
                 reactor,
@@ -293,25 +281,32 @@ class Server(MultiService):
 
 @contextlib.contextmanager
 def or_exit() -> Iterator[None]:
-    """Start something, or end the process with one line that says why it cannot be."""
-    try:
-        yield
-    except (StorageError, CannotListen) as error:
-        _exit(str(error))
-    except OSError as error:
-        _exit(f"cannot start: {error}")
+    """
+    Start something, or end the process with one line that says why it cannot be.
+
+    That, and each warning, is said where a person looks.
+    """
+    with warnings_shown(_say):
+        try:
+            yield
+        except (StorageError, CannotListen) as error:
+            _exit(str(error))
+        except OSError as error:
+            _exit(f"cannot start: {error}")
 
 
 def _exit(problem: str) -> NoReturn:
     _log.critical("{problem}", problem=problem)
-    if _terminal.say(f"evcharge: {problem}"):
-        raise Exit(problem)
-    # twistd's log goes to the standard output, or to a file: say it where a person looks,
-    # unless that is one place.
-    if sys.__stderr__ is not None and not _same_file(1, 2):
-        sys.__stderr__.write(f"evcharge: {problem}\n")
-        sys.__stderr__.flush()
     raise Exit(problem)
+
+
+def _say(line: str) -> None:
+    """Say a line where a person looks, unless the log is seen there."""
+    if _terminal.say(line):
+        return
+    if sys.__stderr__ is not None and not (is_seen() and _same_file(1, 2)):
+        sys.__stderr__.write(f"{line}\n")
+        sys.__stderr__.flush()
 
 
 class Exit(SystemExit, Exception):
@@ -349,7 +344,7 @@ def makeService(options: Options) -> Service:
         _terminal.keep()
         reactor.callWhenRunning(_terminal.let_go)
     clock = SteadyClock()
-    keep_steady(reactor, clock.steady)
+    clock.keep_steady(reactor)
     endpoints = [endpoint(reactor, port) for port in listening_at(options).values()]
     server: Server | Workers
     if options["workers"] > 1:

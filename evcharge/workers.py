@@ -13,8 +13,6 @@ Several processes that serve one port: what `twistd evcharge --workers N` does.
       | <- stdout: the answer ----------- |
       | <- stderr: what went wrong ------ |
       | -- stdin: what has to be done --> |  reads the TLS certificate again
-      | -- stdin: the time, when it ----> |  goes by that: the parent alone looks at the
-      |           is another one          |  system's clock, or at the database's
       | -- SIGTERM ---------------------> |  drains and ends
 
 As the socket is the parent's, drivers are let in while a worker is started again: they wait.
@@ -61,13 +59,11 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from evcharge import __version__
-from evcharge.clock import SteadyClock, keep_steady
+from evcharge.clock import SteadyClock
 from evcharge.logs import Throttle, ThrottleService, as_json_event
 from evcharge.ports import Door, PortService, Sockets, listening_at
-from evcharge.shared_time import SharedTime
 from evcharge.storage.urls import STORAGE_VARIABLE, Location
 from evcharge.tap import ANSWER_S, FLUSH_S, Server, or_exit
-from evcharge.timekeeper import Follower
 
 if TYPE_CHECKING:
     from evcharge.health import Watched
@@ -88,16 +84,10 @@ ACCEPT_PAUSE_S = 0.5
 """After a connection could not be accepted, seconds."""
 
 ASK, ANSWER = b"?", b"!"
-"""The line that the parent asks a worker by, and what the line that answers it begins with."""
+"""What the parent asks a worker by, and what the line that answers it begins with."""
 
 READ_AGAIN = b"r"
-"""The line that the parent tells a worker to read the TLS certificate again by."""
-
-TIME = b"t"
-"""What the line begins with by which the parent tells a worker the time."""
-
-TOLD_S = 0.001
-"""By how much the time has to have become another one before the workers are told, seconds."""
+"""What the parent tells a worker to read the TLS certificate again by."""
 
 ASK_S = 3.0
 """How long a worker may take to answer, seconds."""
@@ -129,6 +119,7 @@ class Workers(MultiService):
         clock: SteadyClock,
     ) -> None:
         super().__init__()
+        clock.setServiceParent(self)
         nobody = Factory()
         nobody.noisy = False
         self._doors = [
@@ -152,10 +143,7 @@ class Workers(MultiService):
         self._reactor = reactor
         self._clock = clock
         self._location: Location = options["storage"]
-        self._time = SharedTime(
-            self._location.storage(shared=True), clock, reactor, self._tell_time
-        )
-        self._time_told = clock.lead_s, clock.number
+        self._held: Any = None
         # A worker finds the modules where we do, wherever twistd goes. The options tell it all.
         self._environment = {
             **os.environ,
@@ -178,12 +166,8 @@ class Workers(MultiService):
             # Alone, for once: mistakes are told here, and the workers find everything made.
             storage = self._location.storage()
             summary = storage.open(self._clock.seconds())
-            try:
-                self._time.begin(storage)
-            finally:
-                storage.close()
-            # From now on it keeps other servers out of the file, also while no worker runs.
-            self._time.setServiceParent(self)
+            storage.close()
+            self._hold()
         self.log.info(
             "evcharge {version} listens on {addresses}; {workers} workers; data in {storage}: "
             "{stations} stations, {users} users",
@@ -202,15 +186,16 @@ class Workers(MultiService):
     def _beginning(self) -> bytes:
         # A worker that is started again may find that the system's clock has been set meanwhile.
         sockets = [len(door.sockets) for door in self._doors]
-        return beginning_to_line(self._options, self._clock.lead_s, self._clock.number, sockets)
+        return beginning_to_line(self._options, self._clock.lead_s, sockets)
 
-    def _tell_time(self) -> None:
-        lead_s, number = time = self._clock.lead_s, self._clock.number
-        if number == self._time_told[1] and abs(lead_s - self._time_told[0]) < TOLD_S:
-            return
-        self._time_told = time
-        for worker in self.workers:
-            worker.tell_time(lead_s, number)
+    def _hold(self) -> None:
+        """Keep other servers out of the file, also while no worker runs."""
+        if self._location.kind == "sqlite":
+            from evcharge.storage.databases import Sqlite
+
+            held = Sqlite(self._location.path, shared=True)
+            held.acquire()
+            self._held = held
 
     def _read_again(self) -> None:
         if not self.running:
@@ -237,6 +222,8 @@ class Workers(MultiService):
         # Only now, as a SIGHUP would else end us before the workers.
         if self._certificate is not None:
             self._certificate.stopService()
+        if self._held is not None:
+            self._held.release()
 
 
 class WorkersWatch:
@@ -348,7 +335,7 @@ class Worker(ProcessProtocol):
             return asking
         self._asking.append(asking)
         transport: Any = self.transport
-        transport.write(ASK + b"\n")
+        transport.write(ASK)
         asking.addTimeout(ASK_S, self._clock)
         return asking.addErrback(self._gave_up, asking)
 
@@ -383,17 +370,10 @@ class Worker(ProcessProtocol):
 
     def read_again(self) -> None:
         """Have the process, if there is one, read the TLS certificate again."""
-        # Not by a signal: one that has only begun would end by it.
-        self._tell(READ_AGAIN)
-
-    def tell_time(self, lead_s: float, number: int) -> None:
-        """Tell the process, if there is one, the present: see :class:`SteadyClock`."""
-        self._tell(TIME + json.dumps([lead_s, number]).encode())
-
-    def _tell(self, line: bytes) -> None:
         if self._again is None and self.transport is not None:
+            # Not by a signal: one that has only begun would end by it.
             transport: Any = self.transport
-            transport.write(line + b"\n")
+            transport.write(READ_AGAIN)
 
     def _kill(self) -> None:
         self.log.error(
@@ -494,26 +474,23 @@ class Lines:
 # Between the two
 
 
-def beginning_to_line(
-    options: Mapping[str, Any], lead_s: float, number: int, sockets: Sequence[int]
-) -> bytes:
+def beginning_to_line(options: Mapping[str, Any], lead_s: float, sockets: Sequence[int]) -> bytes:
     """
     What a worker is told first, as one line of JSON: the options, the parent's
-    :attr:`SteadyClock.lead_s` and :attr:`SteadyClock.number`, and how many sockets each of the
-    drivers' ports has.
+    :attr:`SteadyClock.lead_s`, and how many sockets each of the drivers' ports has.
     """
     everything = {**options, "storage": attrs.asdict(options["storage"])}
-    beginning = {"options": everything, "time": [lead_s, number], "sockets": sockets}
+    beginning = {"options": everything, "lead_s": lead_s, "sockets": sockets}
     return json.dumps(beginning, default=str).encode() + b"\n"
 
 
-def beginning_from_line(line: bytes) -> tuple[dict[str, Any], tuple[float, int], list[int]]:
+def beginning_from_line(line: bytes) -> tuple[dict[str, Any], float, list[int]]:
     """What :func:`beginning_to_line` wrote."""
     beginning = json.loads(line)
     options: dict[str, Any] = beginning["options"]
     location = options["storage"]
     options["storage"] = Location(**{**location, "path": Path(location["path"])})
-    return options, tuple(beginning["time"]), beginning["sockets"]
+    return options, beginning["lead_s"], beginning["sockets"]
 
 
 # A worker
@@ -535,17 +512,14 @@ def main() -> None:
     pipe = _pipe_to_parent()
     throttle = Throttle().before(_log_to(pipe))
     globalLogBeginner.beginLoggingTo([throttle])
-    options, (lead_s, clock_number), sockets = beginning_from_line(line)
-    clock = SteadyClock(lead_s=lead_s, number=clock_number)
-    keep_steady(reactor, clock.steady)
+    options, lead_s, sockets = beginning_from_line(line)
+    clock = SteadyClock(lead_s=lead_s)
+    clock.keep_steady(reactor)
     descriptors = count(SOCKET)
     endpoints = [
         InheritedEndpoint(reactor, list(islice(descriptors, number))) for number in sockets
     ]
-    storage = options["storage"].storage(shared=True)
-    server = Server(options, storage, endpoints, reactor, clock, keeps_time=False)
-    follower = Follower(clock, reactor)
-    follower.setServiceParent(server)
+    server = Server(options, options["storage"].storage(shared=True), endpoints, reactor, clock)
     server.startService()
     reactor.addSystemEventTrigger("before", "shutdown", server.stopService)
 
@@ -572,7 +546,7 @@ def main() -> None:
         pipe.flush()
 
     ThrottleService(throttle, reactor).setServiceParent(server)
-    ParentWatch(reactor, asked, server.read_again, follower.tell, end).startReading()
+    ParentWatch(reactor, asked, server.read_again, end).startReading()
     reactor.run()
 
 
@@ -597,7 +571,6 @@ class ParentWatch(FileDescriptor):
 
     :param asked: called when the parent asks something.
     :param read_again: called when the TLS certificate is to be read again.
-    :param tell_time: called with the parent's time, as :class:`Follower` has it.
     :param gone: called when the parent is no more.
     """
 
@@ -608,29 +581,24 @@ class ParentWatch(FileDescriptor):
         reactor: Any,
         asked: Callable[[], None],
         read_again: Callable[[], None],
-        tell_time: Callable[[float, int], None],
         gone: Callable[[], None],
     ) -> None:
         super().__init__(reactor)
-        self._lines = Lines(self._told)
         self._asked = asked
         self._read_again = read_again
-        self._tell_time = tell_time
         self._gone = gone
 
     def fileno(self) -> int:
         return STDIN
 
     def doRead(self) -> Any:
-        return readFromFD(STDIN, self._lines.add)
+        return readFromFD(STDIN, self._told)
 
-    def _told(self, line: bytes) -> None:
-        if line == ASK:
+    def _told(self, what: bytes) -> None:
+        if ASK in what:
             self._asked()
-        elif line == READ_AGAIN:
+        if READ_AGAIN in what:
             self._read_again()
-        elif line.startswith(TIME):
-            self._tell_time(*json.loads(line[len(TIME) :]))
 
     def connectionLost(self, reason: Failure) -> None:
         super().connectionLost(reason)

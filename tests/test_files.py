@@ -210,22 +210,6 @@ class FileStorageTests(SynchronousTestCase):
         self.assertNotIn(99, [s.station.station_id for s in stations(storage)])
         self.assertEqual(sweep(storage, NOON, 0).freed, 1)
 
-    def test_broken_data_sets(self) -> None:
-        """A catalogue or CSV with mistakes stops the start, each mistake named."""
-        for name, content, words in (
-            (CARS, "{", ["car_models.json", "not JSON"]),
-            (CARS, "[]", ["object"]),
-            (CARS, "{}", ["no car model"]),
-            (CARS, '{"A":5,"B":{"battery_capacity":-1}}', ["'A'", "'B'", "battery_capacity"]),
-            (STATIONS, "", ["column 'id' is missing"]),
-            (STATIONS, "\ufeffid;nomeDoPosto\n", ["latitude"]),
-        ):
-            self.data = Path(self.mktemp())
-            self.write(name, content)
-            error = self.assertRaises(StorageError, self.make)
-            for word in words:
-                self.assertIn(word, str(error))
-
     def test_not_ours(self) -> None:
         """A folder of other things, a file, and a place that cannot be made are refused."""
         self.write("thesis.txt", "x")

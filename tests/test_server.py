@@ -297,13 +297,6 @@ class EndTests(ServerTestCase):
         self.refused("is in use by another evcharge process", data=data)
         self.refused("/proc/", data=Path("/proc/nothing/here"))
 
-    def test_broken_file(self) -> None:
-        """A broken catalogue is one line that names it, and status 1."""
-        data = Path(self.mktemp())
-        data.mkdir()
-        (data / "car_models.json").write_text("{")
-        self.refused("car_models.json", "not JSON", data=data)
-
     def test_options(self) -> None:
         """A wrong option is named."""
         for option, value in (

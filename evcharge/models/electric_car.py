@@ -21,6 +21,12 @@ TRAVEL_SPEED_SHARE = 0.7
 LEAST_FIGURE, MOST_FIGURE = 1e-6, 1e6
 """Bounds of a car's figures, in whatever unit: within them every result stays finite."""
 
+LEAST_CONSUMPTION, MOST_CONSUMPTION = 0.02, 3.0
+"""Bounds of what a vehicle of any kind consumes, kWh/km: what is beyond has another unit."""
+
+LEAST_BATTERY, MOST_BATTERY = 0.5, 2000.0
+"""Bounds of a vehicle's battery, kWh, likewise."""
+
 
 @attrs.frozen
 class CarModel:
@@ -44,23 +50,26 @@ class CarModel:
 
         :param facts: `brand`, `model`, `battery_capacity` (kWh), `energy_consumption` (kWh/km),
             `max_speed` (km/h); optionally `ac_power_kw`, `dc_power_kw` (kW).
-        :raise ValueError: names the field that is missing or wrong.
+        :raise ValueError: names each field that is missing or wrong.
         """
+        wrong: list[str] = []
 
         def positive(name: str) -> float:
+            number = finite_number(facts.get(name))
             if name not in facts:
-                raise ValueError(f"{name} is missing")
-            number = finite_number(facts[name])
-            if number is None or not LEAST_FIGURE <= number <= MOST_FIGURE:
-                raise ValueError(
-                    f"{name} must be a number over 0, up to {MOST_FIGURE:g}, not {facts[name]!r}"
-                )
-            return number
+                wrong.append(f"{name} is missing")
+            elif number is None or not LEAST_FIGURE <= number <= MOST_FIGURE:
+                # Of a number that is too long not even its digits could be shown.
+                shown = f"{facts[name]!r:.60}"
+                wrong.append(f"{name} must be a number over 0, up to {MOST_FIGURE:g}, not {shown}")
+            else:
+                return number
+            return 0.0
 
         for name in ("brand", "model"):
             if not isinstance(facts.get(name, ""), str):
-                raise ValueError(f"{name} must be text, not {facts[name]!r}")
-        return cls(
+                wrong.append(f"{name} must be text, not {facts[name]!r:.60}")
+        model = cls(
             brand=facts.get("brand", ""),
             model=facts.get("model", ""),
             battery_capacity_kwh=positive("battery_capacity"),
@@ -69,6 +78,39 @@ class CarModel:
             ac_limit_kw=positive("ac_power_kw") if facts.get("ac_power_kw") is not None else None,
             dc_limit_kw=positive("dc_power_kw") if facts.get("dc_power_kw") is not None else None,
         )
+        if wrong:
+            raise ValueError("; ".join(wrong))
+        return model
+
+    def implausible(self) -> list[str]:
+        """
+        Which figures no vehicle has, and in which units they might be: for a person, who puts them
+        right. A car that a driver has already is computed with as it is.
+        """
+        wrong = []
+        consumption, battery = self.consumption_kwh_per_km, self.battery_capacity_kwh
+        if not LEAST_CONSUMPTION <= consumption <= MOST_CONSUMPTION:
+            meant = [
+                f"{consumption:g} {unit} would be {value:.3g}"
+                for unit, value in (
+                    ("Wh/km", consumption / 1000),
+                    ("kWh/100 km", consumption / 100),
+                    ("km/kWh", 1 / consumption),
+                )
+                if LEAST_CONSUMPTION <= value <= MOST_CONSUMPTION
+            ]
+            wrong.append(
+                f"energy_consumption must be {LEAST_CONSUMPTION:g} to {MOST_CONSUMPTION:g} kWh/km, "
+                f"not {consumption:g} "
+                f"({'; '.join(meant) or 'is it in Wh/km, kWh/100 km or km/kWh?'})"
+            )
+        if not LEAST_BATTERY <= battery <= MOST_BATTERY:
+            in_wh = f"{battery:g} Wh would be {battery / 1000:.3g}"
+            wrong.append(
+                f"battery_capacity must be {LEAST_BATTERY:g} to {MOST_BATTERY:g} kWh, "
+                f"not {battery:g}" + (f" ({in_wh})" if battery > MOST_BATTERY else "")
+            )
+        return wrong
 
     def facts(self) -> dict[str, Any]:
         """The JSON form that :meth:`from_facts` reads; limits that are not known are left out."""

@@ -11,7 +11,6 @@ import attrs
 
 from evcharge.models.station import ChargingSession, Station
 from evcharge.models.user import User
-from evcharge.storage.clocks import Clocks
 from evcharge.utils.ids import ending
 
 T = TypeVar("T")
@@ -22,10 +21,17 @@ class StationRecord:
     """A station as it is kept."""
 
     station: Station
-    """With the slots that it has in truth, whatever its row of the CSV says."""
+    """With the slots that it has in truth, whatever its row of the CSV says; -1, where that is not
+    known."""
     in_service: bool
     other_columns: Mapping[str, str]
-    """The cells of its CSV row that evcharge has no use for, by column."""
+    """The cells of its CSV row that evcharge has no use for, by column; all of them, where the row
+    is wrong."""
+
+    @property
+    def is_unread(self) -> bool:
+        """Whether its row is wrong: the station is then known as far as that can be read."""
+        return not self.in_service and "id" in self.other_columns
 
 
 @attrs.frozen
@@ -40,8 +46,6 @@ class Payment:
     """BRL."""
     user_end: str
     """The last characters of the user's id; the first ones, where an earlier version took it."""
-    clock: int = attrs.field(default=0, eq=False)
-    """By which of its clocks a storage has the time: see :mod:`evcharge.storage.clocks`."""
 
     @classmethod
     def of(cls, session: ChargingSession) -> Payment:
@@ -52,18 +56,7 @@ class Payment:
             session.station_id,
             session.amount,
             ending(session.user_id),
-            session.clock,
         )
-
-    def right(self, clocks: Clocks) -> Payment:
-        """The same as it is to be by `clocks`: the list is history, but for what is marked."""
-        return clocks.copy(self) if self.clock else self
-
-    def moved(self, by_s: float, clock: int) -> Payment:
-        """The same payment, `by_s` later, by another `clock`."""
-        paid = self.paid_timestamp
-        later = None if paid is None else paid + by_s
-        return attrs.evolve(self, paid_timestamp=later, clock=clock)
 
 
 @attrs.frozen
@@ -76,8 +69,8 @@ class Contents:
     on to the end of the payments, to name all of it.
     """
 
-    car_models: Mapping[str, Mapping[str, Any]]
-    """In the catalogue's order, with all their facts."""
+    car_models: Mapping[str, Any]
+    """In the catalogue's order, with all their facts; those that cannot be used, as they are."""
     stations: Sequence[StationRecord]
     """In id order; every session stands at one of them."""
     users: Iterable[User]
@@ -87,10 +80,11 @@ class Contents:
     """Those of the sessions too."""
     count: int
     """How many users, sessions and payments there are, or a few more."""
-    clocks: Clocks = attrs.field(factory=Clocks)
-    """Where one was suspect: what is to be known of the records that name it."""
     remarks: Sequence[str] = ()
-    """For people: what was found beside the network, and is not part of it."""
+    """For people: what was found beside the network, and is not part of it; what is wrong in it."""
+    loose_rows: Sequence[Mapping[str, str]] = ()
+    """Cells of wrong rows that name no station, or one that another row names: only files can keep
+    them."""
 
     def counted(self, tick: Callable[[str], object]) -> Contents:
         """The same; for each of the `users`, `sessions` and `payments`, `tick` is told its kind."""

@@ -5,19 +5,19 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
 
 import attrs
 
-from evcharge.datasets import COLUMNS, OPTIONAL_COLUMNS, parse_car_models
-from evcharge.models.station import SlotTable
+from evcharge.datasets import listed, other_columns, read_car_models
+from evcharge.models.station import SlotTable, Station
 from evcharge.models.user import User
 from evcharge.storage import StorageError
 from evcharge.storage.contents import Contents, Payment, StationRecord
-from evcharge.storage.directory import CLOCK, LOCK, PAYMENTS, DataDirectory, names
+from evcharge.storage.directory import LOCK, PAYMENTS, DataDirectory, names
 from evcharge.storage.durable import TEMPORARY, flush_folder
 from evcharge.storage.network_files import CARS, OUT_OF_SERVICE, STATIONS, copied, read_rows
 from evcharge.storage.payment_list import read_payments
@@ -28,6 +28,7 @@ from evcharge.storage.records import (
     payment_line,
     read_payment,
     read_table,
+    read_user,
     table_record,
     to_json,
     unnamed,
@@ -35,6 +36,7 @@ from evcharge.storage.records import (
     user_record,
 )
 from evcharge.utils.ids import ending
+from evcharge.utils.texts import is_unicode
 
 HALF_COPY = ".copying"
 
@@ -62,75 +64,75 @@ def read_directory(directory: DataDirectory, now: float) -> Iterator[Contents]:
 
 
 def _contents(directory: DataDirectory, now: float) -> Contents:
-    directory.read_clocks()
-    clocks = directory.clocks
-
     def look_up(user_id: str) -> User | None:
         """A user whose id stands in a station's file; None where there is none to be read."""
         with contextlib.suppress(OSError, ValueError):
             # Only a plain name is looked for.
             if "/" not in user_id:
-                return directory.read_user(user_id)
+                return read_user(directory.user_path(user_id))
         return None
 
-    cars, payments = directory.path / CARS, directory.path / PAYMENTS
+    path, payments = directory.path / CARS, directory.path / PAYMENTS
+    cars = read_car_models(path.read_bytes(), str(path))
     rows = read_rows(directory.path / STATIONS)
     resting = read_rows(directory.path / OUT_OF_SERVICE)
-    tables, broken, _ = directory.read_tables(rows.stations, now, look_up)
+    tables, broken, _ = directory.read_tables(rows.known, now, look_up)
     unlisted = paid_sessions(tables.values())
     remarks = [remark for _, remark in one_station_each(tables)]
     remarks += [f"{path}: is not copied" for path in _foreign(directory)]
+    wrong = [*resting.wrong, *rows.wrong]
+    mistakes = listed([*cars.problems, *resting.problems, *rows.problems])
+    if mistakes:
+        remarks += [*mistakes, "what is wrong is copied as it is"]
+    remarks += listed([*resting.doubts, *rows.doubts])
+    # No database, and no client, could name such a model.
+    nameless = [name for name in cars.everything if not is_unicode(name)]
+    remarks += [f"{path}: model {name!r}: is not copied" for name in nameless]
     stations = {
         **{station_id: unnamed(table) for station_id, table in tables.items()},
-        **resting.stations,
-        **rows.stations,
+        **resting.known,
+        **rows.known,
     }
-    cells = {**resting.rows, **rows.rows}
-    # As they were read they are right already, but for the clock that they name.
-    sessions = [
-        clocks.named(session)
-        for _, table in sorted(tables.items())
-        for session in table.sessions.values()
-    ]
+    cells: dict[int, Mapping[str, str]] = {
+        station_id: other_columns(row) for station_id, row in {**resting.rows, **rows.rows}.items()
+    }
+    cells.update({row.station.station_id: row.cells for row in wrong if row.station})
+    sessions = [s for _, table in sorted(tables.items()) for s in table.sessions.values()]
     users = [name for name in names(directory.users.path) if name.endswith(".json")]
     problems = [problem for _, problem in sorted(broken.items())]
 
-    def listed() -> Iterator[Payment]:
-        yield from read_payments(payments, unlisted, problems, clocks)
+    def slots(station: Station) -> int:
+        table = tables.get(station.station_id)
+        # A row that is wrong may not say how many there are.
+        return table.max_slots if table is not None else station.max_slots or -1
+
+    def all_payments() -> Iterator[Payment]:
+        yield from read_payments(payments, unlisted, problems)
         if problems:
             raise StorageError("\n  ".join(["damaged, so that nothing is copied:", *problems]))
 
     return Contents(
-        car_models=parse_car_models(cars.read_bytes(), str(cars)),
+        car_models={n: facts for n, facts in cars.everything.items() if n not in nameless},
         stations=[
             StationRecord(
-                attrs.evolve(station, max_slots=tables[station_id].max_slots)
-                if station_id in tables
-                else station,
+                attrs.evolve(station, max_slots=slots(station)),
                 station_id in rows.stations,
-                {
-                    name: cell
-                    for name, cell in cells.get(station_id, {}).items()
-                    if name not in (*COLUMNS, *OPTIONAL_COLUMNS)
-                },
+                cells.get(station_id, {}),
             )
             for station_id, station in sorted(stations.items())
         ],
         users=_read_users(directory, users, problems),
         sessions=sessions,
-        payments=listed(),
+        payments=all_payments(),
         count=len(users) + len(sessions) + _lines(payments),
-        clocks=clocks.copied(),
         remarks=remarks,
+        loose_rows=[row.cells for row in wrong if row.station is None],
     )
 
 
 def _foreign(directory: DataDirectory) -> list[Path]:
     """Files that a storage has no use for."""
-    ours = {
-        *(CARS, STATIONS, OUT_OF_SERVICE, PAYMENTS, CLOCK, LOCK),
-        *("stations", "users", "lost+found"),
-    }
+    ours = {CARS, STATIONS, OUT_OF_SERVICE, PAYMENTS, LOCK, "stations", "users", "lost+found"}
     paths = [
         *(directory.path / name for name in names(directory.path) if name not in ours),
         *(
@@ -153,7 +155,7 @@ def _read_users(
     for name in files:
         path = directory.users.path / name
         try:
-            user = directory.clocks.named(directory.read_user(name.removesuffix(".json")))
+            user = read_user(path)
             # Text that is not Unicode is kept nowhere else.
             to_json(user_record(user))
         except (ValueError, OSError) as error:
@@ -212,8 +214,6 @@ def _write(directory: DataDirectory, contents: Contents) -> None:
         folder.path.mkdir(FOLDER_MODE)
     for name, content in copied(contents).items():
         (directory.path / name).write_bytes(content)
-    if contents.clocks.suspect:
-        (directory.path / CLOCK).write_bytes(to_json(contents.clocks.record()))
     for user in contents.users:
         # It names a file: as a key of the users in memory does, which is our own.
         if not user.user_id or "/" in user.user_id or "\0" in user.user_id:
@@ -230,6 +230,9 @@ def _write(directory: DataDirectory, contents: Contents) -> None:
             read_table(table_record(table), station_id, None, 0, lambda _: None)
         directory.station_path(station_id).write_bytes(to_json(table_record(table)))
     for station_id, number in slots.items():
+        if number < 0:
+            # Its row will say when it has been put right.
+            continue
         table = SlotTable(station_id, number)
         directory.station_path(station_id).write_bytes(to_json(table_record(table)))
     with open(directory.path / PAYMENTS, "wb", opener=private) as file:

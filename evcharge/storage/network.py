@@ -9,13 +9,22 @@ from typing import Any
 import attrs
 from sqlalchemy import Connection, bindparam, func, insert, select, update
 from sqlalchemy.sql.elements import BindParameter
+from twisted.logger import Logger
 
-from evcharge.datasets import StationRows, parse_car_models, parse_stations
+from evcharge.datasets import (
+    StationRows,
+    check_car_models,
+    listed,
+    other_columns,
+    parse_car_models,
+    parse_stations,
+)
 from evcharge.models.station import Station, StationState
 from evcharge.storage import schema
 from evcharge.storage.network_files import CARS, STATIONS, shipped
 from evcharge.storage.rows import car_row, station_of, station_row
 
+_log = Logger()
 _ids: BindParameter[Any] = bindparam("ids", expanding=True)
 _sessions, _stations = schema.sessions.c, schema.stations.c
 
@@ -63,7 +72,7 @@ def fill(
     if stations is None and not ids:
         stations = parse_stations(shipped(STATIONS), STATIONS)
     new_stations = [
-        station_row(stations.stations[station_id], cells)
+        station_row(stations.stations[station_id], other_columns(cells))
         for station_id, cells in (stations.rows.items() if stations is not None else ())
         if stations is not None and station_id not in ids
     ]
@@ -84,9 +93,14 @@ def read(connection: Connection, known: int) -> Network | None:
     rows = connection.execute(
         select(schema.stations).where(_stations.in_service).order_by(_stations.station_id)
     )
+    catalogue = check_car_models(
+        {row.name: json.loads(row.facts) for row in cars}, "table car_models"
+    )
+    for problem in listed(catalogue.problems):
+        _log.warn("{problem}; no driver can log in with it", problem=problem)
     return Network(
         version,
-        {row.name: json.loads(row.facts) for row in cars},
+        catalogue.models,
         {row.station_id: station_of(row) for row in rows},
     )
 

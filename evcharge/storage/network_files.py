@@ -8,12 +8,17 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from twisted.logger import Logger
+
 from evcharge.datasets import (
+    DatasetError,
     StationRows,
+    listed,
     merge_car_models,
     merge_stations,
-    parse_car_models,
     parse_stations,
+    read_car_models,
+    read_stations,
 )
 from evcharge.storage.contents import Contents
 from evcharge.storage.records import stations_csv
@@ -35,7 +40,8 @@ def to_write(
     """
     The files to write so that a directory has what it is to have, each with its content.
 
-    What is there is read for that, so that a mistake in it stops all of it.
+    What is there is read for that: where it cannot be read at all, nothing is written. Single
+    models and rows that are wrong stay as they are.
 
     :param cars: models that there shall be, and
     :param stations: stations, likewise; in place of None a directory that has none gets the
@@ -47,8 +53,8 @@ def to_write(
     if not os.path.lexists(path):
         files.append((path, shipped(CARS) if cars is None else merge_car_models({}, cars)))
     elif cars is not None:
-        there = parse_car_models(path.read_bytes(), str(path))
-        files.append((path, merge_car_models(there, cars)))
+        there = read_car_models(path.read_bytes(), str(path))
+        files.append((path, merge_car_models(there.everything, cars)))
     path = directory / STATIONS
     if not os.path.lexists(path):
         content = shipped(STATIONS) if stations is None else merge_stations(None, stations)
@@ -59,24 +65,85 @@ def to_write(
 
 
 def read_rows(path: Path) -> StationRows:
-    """The rows of a file that may be missing. DatasetError."""
+    """The rows of a file that may be missing. DatasetError: it is no table of stations."""
     if not os.path.lexists(path):
         return StationRows([], {}, {})
-    return parse_stations(path.read_bytes(), str(path))
+    return read_stations(path.read_bytes(), str(path))
+
+
+def usable_cars(path: Path, log: Logger) -> dict[str, dict[str, Any]]:
+    """The models of a catalogue that can be used; the log has what is wrong with the others."""
+    try:
+        catalogue = read_car_models(path.read_bytes(), str(path))
+    except (DatasetError, OSError) as error:
+        _unreadable(log, path, error, "no driver can log in")
+        return {}
+    for problem in listed(catalogue.problems):
+        log.warn("{problem}", problem=problem)
+    if catalogue.problems:
+        log.warn(
+            "{path}: no driver can log in with the models that are wrong, until they are put right "
+            "and the server is started again",
+            path=str(path),
+        )
+    return catalogue.models
+
+
+def usable_rows(path: Path, log: Logger, with_doubts: bool) -> StationRows | None:
+    """
+    The rows of the stations; None where there are none to be read. The log has what is wrong.
+
+    :param with_doubts: whether it is to have what may be wrong, too.
+    """
+    try:
+        rows = read_rows(path)
+    except (DatasetError, OSError) as error:
+        _unreadable(log, path, error, "no station is in service")
+        return None
+    doubts = [*rows.doubts, *rows.out_of_place()] if with_doubts else []
+    for problem in listed([*rows.problems, *doubts]):
+        log.warn("{problem}", problem=problem)
+    if rows.wrong:
+        log.warn(
+            "{path}: wrong rows: {count}; their stations are out of service until they are put "
+            "right and the server is started again",
+            path=str(path),
+            count=len(rows.wrong),
+        )
+    return rows
+
+
+def _unreadable(log: Logger, path: Path, error: Exception, so: str) -> None:
+    problems = error.problems if isinstance(error, DatasetError) else [f"{path}: {error}"]
+    for problem in listed(problems):
+        log.error("{problem}", problem=problem)
+    log.error(
+        "{path}: cannot be read, so that {so} until it is put right and the server is started "
+        "again; who is charging goes on",
+        path=str(path),
+        so=so,
+    )
 
 
 def copied(contents: Contents) -> dict[str, bytes]:
     """
     The catalogue and the rows of a copy, by the name of the file.
 
-    :raise DatasetError: they could not be read again.
+    :raise DatasetError: rows of stations could not be read again.
     """
     files = {CARS: merge_car_models({}, contents.car_models)}
-    parse_car_models(files[CARS], CARS)
     for name, in_service in ((STATIONS, True), (OUT_OF_SERVICE, False)):
         # A station without a name had no row.
-        records = [r for r in contents.stations if r.in_service is in_service and r.station.name]
+        records = [
+            r
+            for r in contents.stations
+            if r.in_service is in_service and r.station.name and not r.is_unread
+        ]
+        # Those whose rows cannot be read are put right where people look for them.
+        unread = [r.other_columns for r in contents.stations if r.is_unread] if in_service else []
+        loose = contents.loose_rows if in_service else []
+        if records:
+            parse_stations(stations_csv(records), name)
         if records or in_service:
-            files[name] = stations_csv(records)
-            parse_stations(files[name], name)
+            files[name] = stations_csv(records, [*unread, *loose])
     return files

@@ -67,13 +67,7 @@ def user_of(user_id: str, record: Mapping[str, Any], otherwise_created: float) -
         user_name=str(record.get("user_name", "")),
         car=ElectricCar(model, level),
         created_timestamp=otherwise_created if created is None else created,
-        clock=_clock(record),
     )
-
-
-def _clock(record: Mapping[str, Any]) -> int:
-    """The clock that a record names; 0 where it names none."""
-    return max(0, whole_number(record.get("clock")) or 0)
 
 
 def read_table(
@@ -135,7 +129,6 @@ def _read_session(
         amount=Decimal(f"{number('amount', float(amount)):.2f}"),
         charge_minutes=number("charge_minutes", charge_s / 60),
         paid_timestamp=None if paid is None else number("paid_timestamp", 0),
-        clock=_clock(facts),
     )
 
 
@@ -182,12 +175,7 @@ def user_record(user: User) -> dict[str, Any]:
         "user_name": user.user_name,
         "user_car": {**user.car.model.facts(), "current_battery": user.car.battery_level_kwh},
         "created_timestamp": user.created_timestamp,
-        **_named(user.clock),
     }
-
-
-def _named(clock: int) -> dict[str, int]:
-    return {"clock": clock} if clock else {}
 
 
 def table_record(table: SlotTable) -> dict[str, Any]:
@@ -203,9 +191,8 @@ def table_record(table: SlotTable) -> dict[str, Any]:
 
 def _session_record(session: ChargingSession) -> dict[str, Any]:
     return {
-        **attrs.asdict(session, filter=attrs.filters.exclude("user_id", "station_id", "clock")),
+        **attrs.asdict(session, filter=attrs.filters.exclude("user_id", "station_id")),
         "amount": float(session.amount),
-        **_named(session.clock),
     }
 
 
@@ -227,7 +214,6 @@ def payment_line(payment: Payment) -> bytes:
         "station": payment.station_id,
         "amount_brl": float(payment.amount),
         "user": payment.user_end,
-        **_named(payment.clock),
     }
     return json.dumps(line).encode() + b"\n"
 
@@ -248,11 +234,6 @@ def read_payment(line: bytes) -> Payment:
         raise ValueError("nested too deeply") from None
     except ValueError as error:
         raise ValueError(f"not JSON: {error}") from None
-    return payment_of(facts)
-
-
-def payment_of(facts: Any) -> Payment:
-    """The payment that a line of the list holds, once it is decoded. ValueError: it holds none."""
     if not isinstance(facts, dict):
         raise ValueError("must be a JSON object")
     for name in ("receipt_id", "user"):
@@ -273,7 +254,6 @@ def payment_of(facts: Any) -> Payment:
         station_id=station_id,
         amount=Decimal(cents if float(cents) == amount else repr(amount)),
         user_end=facts["user"],
-        clock=_clock(facts),
     )
 
 
@@ -295,10 +275,18 @@ def unnamed(table: SlotTable) -> Station:
     return Station(table.station_id, "", "", 0.0, 0.0, table.max_slots)
 
 
-def stations_csv(records: Sequence[StationRecord]) -> bytes:
-    """The rows of `records`, with each column that one of them has."""
+def stations_csv(
+    records: Sequence[StationRecord], wrong: Sequence[Mapping[str, str]] = ()
+) -> bytes:
+    """
+    The rows of `records`, with each column that one of them has.
+
+    :param wrong: the cells of rows that are wrong, to be kept as they are.
+    """
+    known = dict.fromkeys((*COLUMNS, *OPTIONAL_COLUMNS))
     others = dict.fromkeys(name for record in records for name in record.other_columns)
-    return station_csv([*COLUMNS, *OPTIONAL_COLUMNS, *others], map(_cells, records))
+    more = dict.fromkeys(name for cells in wrong for name in cells if name)
+    return station_csv([*{**known, **others, **more}], map(_cells, records), wrong)
 
 
 def _cells(record: StationRecord) -> dict[str, Any]:

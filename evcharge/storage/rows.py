@@ -6,11 +6,11 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from evcharge.datasets import COLUMNS, OPTIONAL_COLUMNS
 from evcharge.models.electric_car import CarModel, ElectricCar
 from evcharge.models.station import ChargingSession, Station
 from evcharge.models.user import User
 from evcharge.storage.contents import Payment
+from evcharge.utils.texts import is_unicode
 
 
 def user_row(user: User) -> dict[str, Any]:
@@ -27,13 +27,12 @@ def user_row(user: User) -> dict[str, Any]:
         "dc_limit_kw": model.dc_limit_kw,
         "battery_level_kwh": user.car.battery_level_kwh,
         "created_timestamp": user.created_timestamp,
-        "clock": user.clock,
     }
 
 
 def user_of(row: Any) -> User:
-    user_id, name, *figures, level, created, clock = row
-    return User(user_id, name, ElectricCar(CarModel(*figures), level), created, clock)
+    user_id, name, *figures, level, created = row
+    return User(user_id, name, ElectricCar(CarModel(*figures), level), created)
 
 
 def session_row(session: ChargingSession) -> dict[str, Any]:
@@ -45,7 +44,6 @@ def session_row(session: ChargingSession) -> dict[str, Any]:
         "amount": session.amount,
         "charge_minutes": session.charge_minutes,
         "paid_timestamp": session.paid_timestamp,
-        "clock": session.clock,
     }
 
 
@@ -60,18 +58,16 @@ def payment_row(payment: Payment) -> dict[str, Any]:
         "station_id": payment.station_id,
         "amount": payment.amount,
         "user_end": payment.user_end,
-        "clock": payment.clock,
     }
 
 
-def car_row(place: int, name: str, facts: Mapping[str, Any]) -> dict[str, Any]:
+def car_row(place: int, name: str, facts: object) -> dict[str, Any]:
     """A model's row; `place` is its place in the catalogue."""
-    return {"name": name, "place": place, "facts": json.dumps(facts, ensure_ascii=False)}
+    return {"name": name, "place": place, "facts": _json(facts)}
 
 
-def station_row(station: Station, cells: Mapping[str, str]) -> dict[str, Any]:
-    """A station's row; `cells` are those of its CSV row, in which other programs have columns."""
-    known = (*COLUMNS, *OPTIONAL_COLUMNS)
+def station_row(station: Station, other_columns: Mapping[str, str]) -> dict[str, Any]:
+    """A station's row; `other_columns` are cells of its CSV row, in which others have columns."""
     return {
         "station_id": station.station_id,
         "in_service": True,
@@ -82,11 +78,15 @@ def station_row(station: Station, cells: Mapping[str, str]) -> dict[str, Any]:
         "max_slots": station.max_slots,
         "power_kw": station.power_kw,
         "price_kwh": station.price_kwh,
-        "connectors": json.dumps(station.connectors, ensure_ascii=False),
-        "other_columns": json.dumps(
-            {name: cell for name, cell in cells.items() if name not in known}, ensure_ascii=False
-        ),
+        "connectors": _json(station.connectors),
+        "other_columns": _json(other_columns),
     }
+
+
+def _json(value: object) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    # Bytes that were no text have no other way into a database.
+    return text if is_unicode(text) else json.dumps(value)
 
 
 def station_of(row: Any) -> Station:

@@ -1,0 +1,12 @@
+"""Text, and what only looks like it."""
+
+from __future__ import annotations
+
+
+def is_unicode(text: str) -> bool:
+    """Whether `text` can be written in UTF-8: half of a surrogate pair cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
