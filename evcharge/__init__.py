@@ -1,3 +1,9 @@
 """A charging-network server for electric vehicles: the driver's journey over JSON lines."""
 
 __version__ = "0.1.0.dev0"
+
+MADE = "2026-11-24"
+"""
+When this version was made, or a little before, UTC: a clock that shows an earlier day is wrong. It
+is brought up to date before a release.
+"""

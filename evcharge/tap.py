@@ -19,7 +19,7 @@ from twisted.internet.interfaces import (
 from twisted.logger import Logger
 
 from evcharge import __version__
-from evcharge.clock import SteadyClock
+from evcharge.clock import SteadyClock, keep_steady
 from evcharge.controller import Controller, journey
 from evcharge.errors import TOO_LARGE
 from evcharge.guards import REASONS
@@ -35,6 +35,7 @@ from evcharge.storage.group_commit import GroupCommit
 from evcharge.storage.threads import StorageThread
 from evcharge.storage.urls import without_password
 from evcharge.terminal import Terminal
+from evcharge.timekeeper import Timekeeper
 from evcharge.utils.process_title import hide_passwords
 
 if TYPE_CHECKING:
@@ -98,7 +99,11 @@ class DriverService(PortService):
 
 
 class StorageService(Service):
-    """Opens the storage when the server starts, and closes it when all else has ended."""
+    """
+    Opens the storage when the server starts, and closes it when all else has ended.
+
+    :param timekeeper: learns from the storage what time it is; None: that is known.
+    """
 
     name = "storage"
 
@@ -108,15 +113,19 @@ class StorageService(Service):
         group_commit: GroupCommit[Operation[Any]],
         thread: StorageThread,
         now: Callable[[], float],
+        timekeeper: Timekeeper | None,
     ) -> None:
         self._storage = storage
         self._group_commit = group_commit
         self._thread = thread
         self._now = now
+        self._timekeeper = timekeeper
 
     def startService(self) -> None:
         super().startService()
         self.summary = self._storage.open(self._now())
+        if self._timekeeper is not None:
+            self._timekeeper.begin(self._storage)
 
     def stopService(self) -> None:
         super().stopService()
@@ -137,6 +146,7 @@ class Server(MultiService):
     :param storage: not open yet.
     :param reactor: its timers go by steady seconds.
     :param clock: says what time it is.
+    :param keeps_time: whether it is to keep that right; else somebody else does.
     :param endpoints: where drivers come: one for each of :func:`evcharge.ports.listening_at`.
     """
 
@@ -149,9 +159,9 @@ class Server(MultiService):
         endpoints: Sequence[IStreamServerEndpoint],
         reactor: Any,
         clock: SteadyClock,
+        keeps_time: bool = True,
     ) -> None:
         super().__init__()
-        clock.setServiceParent(self)
         now = clock.seconds
         metrics = Metrics(REASONS)
         self._options = options
@@ -167,7 +177,8 @@ class Server(MultiService):
             storage.interrupt,
             metrics.carried_out,
         )
-        perform = performer(storage, group_commit.submit)
+        perform = performer(storage, group_commit.submit, lambda: clock.number)
+        timekeeper = Timekeeper(clock, reactor, perform) if keeps_time else None
         gatehouse = Gatehouse(options, reactor, metrics.refused)
         controller = Controller(
             journey(perform, storage.car_models, now, options["time-scale"]),
@@ -190,7 +201,7 @@ class Server(MultiService):
             controller.last_resort,
         )
         gatehouse.watch(factory.connections, storage.patience_s)
-        self._storage_service = StorageService(storage, group_commit, thread, now)
+        self._storage_service = StorageService(storage, group_commit, thread, now, timekeeper)
 
         def layers(inner: IProtocolFactory, told: Controller | None) -> IProtocolFactory:
             """What a connection goes through before it comes to `inner`, which may be TLS."""
@@ -226,6 +237,7 @@ class Server(MultiService):
         for part in (
             self._storage_service,
             thread,
+            *([] if timekeeper is None else [timekeeper]),
             StationMonitor(
                 perform,
                 reactor,
@@ -344,7 +356,7 @@ def makeService(options: Options) -> Service:
         _terminal.keep()
         reactor.callWhenRunning(_terminal.let_go)
     clock = SteadyClock()
-    clock.keep_steady(reactor)
+    keep_steady(reactor, clock.steady)
     endpoints = [endpoint(reactor, port) for port in listening_at(options).values()]
     server: Server | Workers
     if options["workers"] > 1:

@@ -13,6 +13,8 @@ Several processes that serve one port: what `twistd evcharge --workers N` does.
       | <- stdout: the answer ----------- |
       | <- stderr: what went wrong ------ |
       | -- stdin: what has to be done --> |  reads the TLS certificate again
+      | -- stdin: the time, when it ----> |  goes by that: the parent alone looks at the
+      |           is another one          |  system's clock, or at the database's
       | -- SIGTERM ---------------------> |  drains and ends
 
 As the socket is the parent's, drivers are let in while a worker is started again: they wait.
@@ -59,11 +61,13 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from evcharge import __version__
-from evcharge.clock import SteadyClock
+from evcharge.clock import SteadyClock, keep_steady
 from evcharge.logs import Throttle, ThrottleService, as_json_event
 from evcharge.ports import Door, PortService, Sockets, listening_at
+from evcharge.shared_time import SharedTime
 from evcharge.storage.urls import STORAGE_VARIABLE, Location
 from evcharge.tap import ANSWER_S, FLUSH_S, Server, or_exit
+from evcharge.timekeeper import Follower
 
 if TYPE_CHECKING:
     from evcharge.health import Watched
@@ -84,10 +88,16 @@ ACCEPT_PAUSE_S = 0.5
 """After a connection could not be accepted, seconds."""
 
 ASK, ANSWER = b"?", b"!"
-"""What the parent asks a worker by, and what the line that answers it begins with."""
+"""The line that the parent asks a worker by, and what the line that answers it begins with."""
 
 READ_AGAIN = b"r"
-"""What the parent tells a worker to read the TLS certificate again by."""
+"""The line that the parent tells a worker to read the TLS certificate again by."""
+
+TIME = b"t"
+"""What the line begins with by which the parent tells a worker the time."""
+
+TOLD_S = 0.001
+"""By how much the time has to have become another one before the workers are told, seconds."""
 
 ASK_S = 3.0
 """How long a worker may take to answer, seconds."""
@@ -119,7 +129,6 @@ class Workers(MultiService):
         clock: SteadyClock,
     ) -> None:
         super().__init__()
-        clock.setServiceParent(self)
         nobody = Factory()
         nobody.noisy = False
         self._doors = [
@@ -143,7 +152,10 @@ class Workers(MultiService):
         self._reactor = reactor
         self._clock = clock
         self._location: Location = options["storage"]
-        self._held: Any = None
+        self._time = SharedTime(
+            self._location.storage(shared=True), clock, reactor, self._tell_time
+        )
+        self._time_told = clock.lead_s, clock.number
         # A worker finds the modules where we do, wherever twistd goes. The options tell it all.
         self._environment = {
             **os.environ,
@@ -166,8 +178,12 @@ class Workers(MultiService):
             # Alone, for once: mistakes are told here, and the workers find everything made.
             storage = self._location.storage()
             summary = storage.open(self._clock.seconds())
-            storage.close()
-            self._hold()
+            try:
+                self._time.begin(storage)
+            finally:
+                storage.close()
+            # From now on it keeps other servers out of the file, also while no worker runs.
+            self._time.setServiceParent(self)
         self.log.info(
             "evcharge {version} listens on {addresses}; {workers} workers; data in {storage}: "
             "{stations} stations, {users} users",
@@ -186,16 +202,15 @@ class Workers(MultiService):
     def _beginning(self) -> bytes:
         # A worker that is started again may find that the system's clock has been set meanwhile.
         sockets = [len(door.sockets) for door in self._doors]
-        return beginning_to_line(self._options, self._clock.lead_s, sockets)
+        return beginning_to_line(self._options, self._clock.lead_s, self._clock.number, sockets)
 
-    def _hold(self) -> None:
-        """Keep other servers out of the file, also while no worker runs."""
-        if self._location.kind == "sqlite":
-            from evcharge.storage.databases import Sqlite
-
-            held = Sqlite(self._location.path, shared=True)
-            held.acquire()
-            self._held = held
+    def _tell_time(self) -> None:
+        lead_s, number = time = self._clock.lead_s, self._clock.number
+        if number == self._time_told[1] and abs(lead_s - self._time_told[0]) < TOLD_S:
+            return
+        self._time_told = time
+        for worker in self.workers:
+            worker.tell_time(lead_s, number)
 
     def _read_again(self) -> None:
         if not self.running:
@@ -222,8 +237,6 @@ class Workers(MultiService):
         # Only now, as a SIGHUP would else end us before the workers.
         if self._certificate is not None:
             self._certificate.stopService()
-        if self._held is not None:
-            self._held.release()
 
 
 class WorkersWatch:
@@ -335,7 +348,7 @@ class Worker(ProcessProtocol):
             return asking
         self._asking.append(asking)
         transport: Any = self.transport
-        transport.write(ASK)
+        transport.write(ASK + b"\n")
         asking.addTimeout(ASK_S, self._clock)
         return asking.addErrback(self._gave_up, asking)
 
@@ -370,10 +383,17 @@ class Worker(ProcessProtocol):
 
     def read_again(self) -> None:
         """Have the process, if there is one, read the TLS certificate again."""
+        # Not by a signal: one that has only begun would end by it.
+        self._tell(READ_AGAIN)
+
+    def tell_time(self, lead_s: float, number: int) -> None:
+        """Tell the process, if there is one, the present: see :class:`SteadyClock`."""
+        self._tell(TIME + json.dumps([lead_s, number]).encode())
+
+    def _tell(self, line: bytes) -> None:
         if self._again is None and self.transport is not None:
-            # Not by a signal: one that has only begun would end by it.
             transport: Any = self.transport
-            transport.write(READ_AGAIN)
+            transport.write(line + b"\n")
 
     def _kill(self) -> None:
         self.log.error(
@@ -474,23 +494,26 @@ class Lines:
 # Between the two
 
 
-def beginning_to_line(options: Mapping[str, Any], lead_s: float, sockets: Sequence[int]) -> bytes:
+def beginning_to_line(
+    options: Mapping[str, Any], lead_s: float, number: int, sockets: Sequence[int]
+) -> bytes:
     """
     What a worker is told first, as one line of JSON: the options, the parent's
-    :attr:`SteadyClock.lead_s`, and how many sockets each of the drivers' ports has.
+    :attr:`SteadyClock.lead_s` and :attr:`SteadyClock.number`, and how many sockets each of the
+    drivers' ports has.
     """
     everything = {**options, "storage": attrs.asdict(options["storage"])}
-    beginning = {"options": everything, "lead_s": lead_s, "sockets": sockets}
+    beginning = {"options": everything, "time": [lead_s, number], "sockets": sockets}
     return json.dumps(beginning, default=str).encode() + b"\n"
 
 
-def beginning_from_line(line: bytes) -> tuple[dict[str, Any], float, list[int]]:
+def beginning_from_line(line: bytes) -> tuple[dict[str, Any], tuple[float, int], list[int]]:
     """What :func:`beginning_to_line` wrote."""
     beginning = json.loads(line)
     options: dict[str, Any] = beginning["options"]
     location = options["storage"]
     options["storage"] = Location(**{**location, "path": Path(location["path"])})
-    return options, beginning["lead_s"], beginning["sockets"]
+    return options, tuple(beginning["time"]), beginning["sockets"]
 
 
 # A worker
@@ -512,14 +535,17 @@ def main() -> None:
     pipe = _pipe_to_parent()
     throttle = Throttle().before(_log_to(pipe))
     globalLogBeginner.beginLoggingTo([throttle])
-    options, lead_s, sockets = beginning_from_line(line)
-    clock = SteadyClock(lead_s=lead_s)
-    clock.keep_steady(reactor)
+    options, (lead_s, clock_number), sockets = beginning_from_line(line)
+    clock = SteadyClock(lead_s=lead_s, number=clock_number)
+    keep_steady(reactor, clock.steady)
     descriptors = count(SOCKET)
     endpoints = [
         InheritedEndpoint(reactor, list(islice(descriptors, number))) for number in sockets
     ]
-    server = Server(options, options["storage"].storage(shared=True), endpoints, reactor, clock)
+    storage = options["storage"].storage(shared=True)
+    server = Server(options, storage, endpoints, reactor, clock, keeps_time=False)
+    follower = Follower(clock, reactor)
+    follower.setServiceParent(server)
     server.startService()
     reactor.addSystemEventTrigger("before", "shutdown", server.stopService)
 
@@ -546,7 +572,7 @@ def main() -> None:
         pipe.flush()
 
     ThrottleService(throttle, reactor).setServiceParent(server)
-    ParentWatch(reactor, asked, server.read_again, end).startReading()
+    ParentWatch(reactor, asked, server.read_again, follower.tell, end).startReading()
     reactor.run()
 
 
@@ -571,6 +597,7 @@ class ParentWatch(FileDescriptor):
 
     :param asked: called when the parent asks something.
     :param read_again: called when the TLS certificate is to be read again.
+    :param tell_time: called with the parent's time, as :class:`Follower` has it.
     :param gone: called when the parent is no more.
     """
 
@@ -581,24 +608,29 @@ class ParentWatch(FileDescriptor):
         reactor: Any,
         asked: Callable[[], None],
         read_again: Callable[[], None],
+        tell_time: Callable[[float, int], None],
         gone: Callable[[], None],
     ) -> None:
         super().__init__(reactor)
+        self._lines = Lines(self._told)
         self._asked = asked
         self._read_again = read_again
+        self._tell_time = tell_time
         self._gone = gone
 
     def fileno(self) -> int:
         return STDIN
 
     def doRead(self) -> Any:
-        return readFromFD(STDIN, self._told)
+        return readFromFD(STDIN, self._lines.add)
 
-    def _told(self, what: bytes) -> None:
-        if ASK in what:
+    def _told(self, line: bytes) -> None:
+        if line == ASK:
             self._asked()
-        if READ_AGAIN in what:
+        elif line == READ_AGAIN:
             self._read_again()
+        elif line.startswith(TIME):
+            self._tell_time(*json.loads(line[len(TIME) :]))
 
     def connectionLost(self, reason: Failure) -> None:
         super().connectionLost(reason)

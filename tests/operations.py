@@ -30,9 +30,11 @@ def a_user(user_id: str = "u1", created: float = NOON) -> User:
     return User(user_id, "Ana", ElectricCar(MODEL, 20.0), created)
 
 
-def a_session(user_id: str = "u1", station: int = 7, end: float = NOON + 60) -> ChargingSession:
+def a_session(
+    user_id: str = "u1", station: int = 7, end: float = NOON + 60, paid: float = NOON
+) -> ChargingSession:
     return ChargingSession(
-        user_id, station, end, f"r-{user_id}-{station}", Decimal("12.30"), 1.0, NOON
+        user_id, station, end, f"r-{user_id}-{station}", Decimal("12.30"), 1.0, paid
     )
 
 

@@ -1,261 +1,499 @@
-"""The server's time, where the system's clock is set, by itself and in a real server."""
+"""The server's time, where the system's clock is set; all of it in virtual time."""
 
-import os
-import re
-import signal
 import time
-from pathlib import Path
+from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.logger import formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
-from evcharge.clock import MOST_STEERING, SteadyClock, steady_source
-from tests.test_health import HealthTestCase
-from tests.test_server import Server
+from evcharge.clock import LOOK_S, MOST_STEERING, SteadyClock, keep_steady, steady_source
+from evcharge.storage import (
+    AddUser,
+    Perform,
+    SetClock,
+    StorageError,
+    StorageUnavailable,
+    carry_out,
+)
+from evcharge.storage.memory import MemoryStorage
+from evcharge.testing import shipped_network
+from evcharge.timekeeper import LOOKS, MADE_AT, Timekeeper
+from tests.operations import a_session, a_user, add_user, find_user, station, take_slot
 
-HOUR_S = 3600.0
+MINUTE_S, HOUR_S, DAY_S = 60.0, 3600.0, 86400.0
+
+NOW = MADE_AT + 100 * DAY_S
+"""A time that may be."""
 
 
 class SteadyClockTests(SynchronousTestCase):
-    """The clock on sources of the tests' own."""
+    """The clock on a source of the tests' own."""
 
     def setUp(self) -> None:
         self.true = 0.0
         """Seconds that have passed."""
+        self.clock = SteadyClock(lambda: self.true, 1e9)
+
+    def test_steered(self) -> None:
+        """It is moved by a twentieth of what passes at most, bit by bit, and no further."""
+        self.clock.steer(HOUR_S)
+        self.true = 0.5
+        self.assertAlmostEqual(self.clock.seconds(), 1e9 + 0.525)
+        # The next look is late.
+        self.true = 100.0
+        self.assertAlmostEqual(self.clock.seconds(), 1e9 + 100.05)
+        self.clock.steer(-0.01)
+        self.true = 101.0
+        self.assertAlmostEqual(self.clock.seconds(), 1e9 + 101.04)
+        self.assertAlmostEqual(self.clock.lead_s, 1e9 + 0.04)
+        self.assertEqual((MOST_STEERING, LOOK_S), (0.05, 1.0))
+
+    def test_jump(self) -> None:
+        """It jumps as far as it is told, and is steered no more."""
+        self.clock.steer(1.0)
+        self.true = 0.5
+        self.clock.jump(-HOUR_S)
+        self.assertAlmostEqual(self.clock.seconds(), 1e9 + 0.525 - HOUR_S)
+        self.true = 1.5
+        self.assertAlmostEqual(self.clock.seconds(), 1e9 + 1.525 - HOUR_S)
+
+    @given(st.lists(st.tuples(st.floats(0.001, 100), st.floats(-1e5, 1e5)), max_size=50))
+    def test_any(self, steps: list[tuple[float, float]]) -> None:
+        """However it is steered, its seconds are a twentieth longer or shorter at most."""
+        self.setUp()
+        for passed, off_s in steps:
+            before = self.clock.seconds()
+            self.clock.steer(off_s)
+            # Nothing is made up in no time.
+            self.assertAlmostEqual(self.clock.seconds(), before, 5)
+            self.true += passed
+            went = self.clock.seconds() - before
+            self.assertLessEqual(abs(went - passed), min(passed, 1) * MOST_STEERING + 1e-5)
+
+    def test_beginning(self) -> None:
+        """It begins at the system's time, or as far ahead as it is told."""
+        self.assertApproximates(SteadyClock(lambda: 7.0).seconds(), time.time(), 5)
+        self.assertEqual(SteadyClock(lambda: 7.0, 100.0).seconds(), 107.0)
+
+    def test_timers(self) -> None:
+        """A reactor's timers begin at the system's time, and go by the steady source alone."""
+        reactor = Clock()
+        keep_steady(reactor, lambda: self.true)
+        began = reactor.seconds()
+        self.assertApproximates(began, time.time(), 5)
+        self.true = 20.0
+        self.assertEqual(reactor.seconds(), began + 20)
+
+    def test_source(self) -> None:
+        """The source of this machine goes on, during a suspend too where it can be told."""
+        source = steady_source()
+        self.assertLessEqual(source(), source())
+        if hasattr(time, "CLOCK_BOOTTIME"):
+            self.assertApproximates(source(), time.clock_gettime(time.CLOCK_BOOTTIME), 1)
+            asked: list[int] = []
+            self.patch(time, "clock_gettime", lambda which: asked.append(which) or 1.0)
+            self.assertEqual((source(), asked), (1.0, [time.CLOCK_BOOTTIME]))
+
+
+class TimekeeperTestCase(SynchronousTestCase):
+    """A timekeeper over a storage in memory; time passes by :meth:`go`."""
+
+    def setUp(self) -> None:
+        self.timers = Clock()
         self.set_by = 0.0
-        """By how much the system's clock has been set."""
-        self.clock = SteadyClock(lambda: 1e9 + self.true + self.set_by, lambda: self.true)
+        """By how much the system's clock is wrong."""
+        self.clock = SteadyClock(self.timers.seconds, 0.0)
+        self.storage: MemoryStorage = shipped_network()
+        self.refused = 0
+        """How often the storage is still to refuse."""
         self.events: list[dict] = []
         globalLogPublisher.addObserver(self.events.append)
         self.addCleanup(globalLogPublisher.removeObserver, self.events.append)
 
+    def wall(self) -> float:
+        return NOW + self.timers.seconds() + self.set_by
+
+    def perform(self, operation: Any) -> Any:
+        operation.clock = self.clock.number
+        if self.refused:
+            self.refused -= 1
+            raise StorageUnavailable("no space left")
+        return carry_out(self.storage, operation)
+
+    def begin(self, set_by: float = 0.0, boot: str = "boot 1") -> Timekeeper:
+        """Start a server, by a clock that is wrong."""
+        self.set_by = set_by
+        perform: Perform = self.perform
+        keeper = Timekeeper(self.clock, self.timers, perform, wall=self.wall, boot=boot)
+        keeper.begin(self.storage)
+        keeper.startService()
+        self.addCleanup(lambda: keeper.running and keeper.stopService())
+        return keeper
+
     def go(self, seconds: int) -> None:
         for _ in range(seconds):
-            self.true += 1
-            self.clock.steer()
+            self.timers.advance(1)
 
     def off(self) -> float:
-        """By how much the server's time differs from what it was to be without any setting."""
-        return self.clock.seconds() - 1e9 - self.true
+        """By how much the present differs from the true time."""
+        return self.clock.seconds() - NOW - self.timers.seconds()
 
     def told(self) -> list[str]:
         return [formatEvent(e) for e in self.events if "clock" in e["log_format"]]
 
-    def test_ahead_and_back(self) -> None:
-        """An hour ahead for a minute moves the server by three seconds, which it makes up again."""
-        self.go(10)
-        self.set_by = HOUR_S
-        self.go(61)
-        self.assertAlmostEqual(self.off(), 60 * MOST_STEERING, 3)
-        self.set_by = 0
-        self.go(62)
-        self.assertAlmostEqual(self.off(), 0, 3)
-        first, second, third = self.told()
-        self.assertIn("has been set by +3600 s", first)
-        self.assertIn("has been set by -3600 s", second)
-        self.assertIn("agree again", third)
+    def pay(self, user_id: str, minutes: float = 60, station: int = 7) -> float:
+        """Have a driver log in and pay, for so long; the end."""
+        now = self.clock.seconds()
+        add_user(self.storage, a_user(user_id, now))
+        return take_slot(
+            self.storage, a_session(user_id, station, end=now + minutes * 60, paid=now)
+        ).estimated_timestamp
 
-    def test_back(self) -> None:
-        """An hour back never takes the server's time back, whenever it is looked at."""
-        self.set_by = -HOUR_S
-        before = self.clock.seconds()
-        for tenth in range(1000):
-            self.true += 0.1
-            if tenth % 10 == 9:
-                self.clock.steer()
-            now = self.clock.seconds()
-            self.assertGreater(now, before + 0.1 * (1 - MOST_STEERING) - 1e-6)
-            before = now
-
-    def test_agrees_again(self) -> None:
-        """A clock that stays where it was set is followed until both agree, which is told once."""
-        self.set_by = HOUR_S
-        self.go(int(HOUR_S / MOST_STEERING) + 2)
-        self.assertAlmostEqual(self.off(), HOUR_S, 3)
-        first, second = self.told()
-        self.assertIn("has been set by +3600 s", first)
-        self.assertIn("agree again", second)
-
-    def test_pause(self) -> None:
-        """A process that was stopped for a while makes up no more than it was to, and is silent."""
-        self.set_by = HOUR_S
-        self.go(10)
-        off_s = self.off()
-        self.true += HOUR_S
-        self.assertAlmostEqual(self.off(), off_s + MOST_STEERING, 3)
-        self.go(10)
-        self.assertAlmostEqual(self.off(), off_s + 10 * MOST_STEERING, 3)
-        self.assertEqual(len(self.told()), 1)
-
-    def test_lead(self) -> None:
-        """Another process goes on with the time of the first, whatever its system's clock says."""
-        self.go(10)
-        self.set_by = HOUR_S
-        another = SteadyClock(
-            lambda: 1e9 + self.true + self.set_by, lambda: self.true, self.clock.lead_s
+    def end(self, user_id: str) -> float:
+        return (
+            self.storage._slots[self.storage._held[user_id]].sessions[user_id].estimated_timestamp
         )
-        self.assertEqual(another.seconds(), self.clock.seconds())
-        self.true += 100
-        self.assertEqual(another.seconds(), self.clock.seconds())
+
+
+class TimekeeperTests(TimekeeperTestCase):
+    """A clock that was right at the start."""
+
+    def test_small(self) -> None:
+        """A minute is followed smoothly, and what stands is left where it is."""
+        self.begin()
+        end = self.pay("u1")
+        self.set_by = MINUTE_S - 1
+        self.go(101)
+        self.assertAlmostEqual(self.off(), 100 * MOST_STEERING, 3)
+        self.go(1200)
+        self.assertAlmostEqual(self.off(), MINUTE_S - 1, 3)
+        self.assertEqual(self.end("u1"), end)
+        first, second = self.told()
+        self.assertIn("The system's clock has been set by +59 s; the server's time follows", first)
+        self.assertIn("agree again", second)
 
     def test_drift(self) -> None:
         """A clock that is a little fast is followed, without a word."""
+        self.begin()
         for _ in range(1000):
             self.set_by += 0.001
             self.go(1)
         self.assertAlmostEqual(self.off(), self.set_by, 2)
         self.assertEqual(self.told(), [])
 
-    @given(st.lists(st.tuples(st.floats(0.001, 100), st.floats(-1e5, 1e5)), max_size=50))
-    def test_any(self, steps: list[tuple[float, float]]) -> None:
-        """However it is set, the server's seconds are a twentieth longer or shorter at most."""
-        self.setUp()
-        for passed, by in steps:
-            before = self.clock.seconds()
+    def test_jump(self) -> None:
+        """More than a minute is followed within five seconds, and all that stands moves with it."""
+        self.begin()
+        end = self.pay("u1")
+        for by in (HOUR_S, -30 * DAY_S, 61.0):
+            before = self.set_by
             self.set_by = by
-            self.true += passed
-            went = self.clock.seconds() - before
-            self.assertLessEqual(abs(went - passed), min(passed, 1) * MOST_STEERING + 1e-5)
-            self.clock.steer()
-            # Nothing is made up in no time.
-            self.assertAlmostEqual(self.clock.seconds() - before, went, 5)
+            self.go(5)
+            self.assertAlmostEqual(self.off(), by, 3)
+            self.assertEqual(self.end("u1"), end + by)
+            self.assertEqual(find_user(self.storage, "u1").created_timestamp, NOW + by)
+            state = station(self.storage, 7)
+            self.assertEqual(state.next_free_timestamp, end + by)
+            self.assertIn(f"has been set by {by - before:+.0f} s", self.told()[-1])
+        self.set_by = 0.0
+        self.go(5)
+        self.assertEqual(self.end("u1"), end)
 
-    def test_timers(self) -> None:
-        """A reactor's timers begin at the system's time and are not steered, as the clock is."""
-        reactor = Clock()
-        clock = SteadyClock(lambda: 1e9 + self.true + self.set_by, lambda: self.true)
-        clock.keep_steady(reactor)
-        self.assertEqual(reactor.seconds(), 1e9)
-        clock.startService()
+    def test_stays(self) -> None:
+        """What does not stay for three looks is no jump, nor is a clock that is never the same."""
+        self.begin()
+        end = self.pay("u1")
+        for by in (HOUR_S, 0.0, -HOUR_S, HOUR_S):
+            self.set_by = by
+            self.go(LOOKS - 1)
+            self.assertAlmostEqual(self.off(), 0, 3)
+        self.set_by = 0.0
+        self.go(10)
+        self.assertEqual((self.end("u1"), self.told()), (end, []))
+
+    def test_spans(self) -> None:
+        """An hour ahead, and back, ends nothing sooner or later than was promised."""
+        self.begin()
+        began = self.timers.seconds()
+        self.pay("u1", 10)
+        self.go(60)
         self.set_by = HOUR_S
-        self.true = 10.0
-        reactor.advance(0)
-        self.true = 20.0
-        self.assertEqual(reactor.seconds(), 1e9 + 20)
-        self.assertAlmostEqual(clock.seconds(), 1e9 + 20 + MOST_STEERING)
-        clock.stopService()
-        self.assertEqual(reactor.getDelayedCalls(), [])
+        self.go(60)
+        self.pay("u2", 10)
+        self.go(60)
+        self.set_by = 0.0
+        self.go(60)
+        for user_id, minutes in (("u1", 10), ("u2", 12)):
+            left_s = self.end(user_id) - self.clock.seconds()
+            passed_s = self.timers.seconds() - began
+            self.assertAlmostEqual(left_s, minutes * 60 - passed_s, 3)
 
-    def test_source(self) -> None:
-        """The source of this machine goes on."""
-        source = steady_source()
-        self.assertLessEqual(source(), source())
+    def test_cannot_follow(self) -> None:
+        """Where the storage cannot be written the present waits for it, and all goes on by that."""
+        self.begin()
+        end = self.pay("u1")
+        self.set_by = HOUR_S
+        self.refused = 10
+        self.go(11)
+        self.assertAlmostEqual(self.off(), 0, 3)
+        self.assertEqual(self.end("u1"), end)
+        self.pay("u2")
+        (told,) = self.told()
+        self.assertIn("no space left", told)
+        self.go(2)
+        self.assertAlmostEqual(self.off(), HOUR_S, 3)
+        self.assertEqual(self.end("u1"), end + HOUR_S)
+        self.assertEqual(self.end("u2"), end + HOUR_S + 11)
+
+    def test_waits(self) -> None:
+        """Until the storage has answered it is asked once; what comes meanwhile is moved too."""
+        self.begin().stopService()
+        end = self.pay("u1")
+        waiting: list[tuple[SetClock, Deferred[Any]]] = []
+
+        def submit(operation: Any) -> Deferred[Any]:
+            operation.clock = self.clock.number
+            waiting.append((operation, Deferred()))
+            return waiting[-1][1]
+
+        keeper = Timekeeper(self.clock, self.timers, submit, wall=self.wall, boot="boot 1")
+        keeper.startService()
+        self.addCleanup(keeper.stopService)
+        self.set_by = HOUR_S
+        self.go(20)
+        ((operation, answer),) = waiting
+        clocks = carry_out(self.storage, operation)
+        # By the present as it still is.
+        late = AddUser(a_user("u2", self.clock.seconds()))
+        late.clock = self.clock.number
+        carry_out(self.storage, late)
+        answer.callback(clocks)
+        self.assertAlmostEqual(self.off(), HOUR_S, 3)
+        self.assertEqual(self.end("u1"), end + HOUR_S)
+        self.assertEqual(find_user(self.storage, "u2").created_timestamp, NOW + 20 + HOUR_S)
+
+    def test_stopped(self) -> None:
+        """When it has stopped no timer is left."""
+        self.begin().stopService()
+        self.assertEqual(self.timers.getDelayedCalls(), [])
 
 
-LIE = """
-import pathlib, time
-true = time.time
-path = pathlib.Path(__file__).with_name("set_by")
-time.time = lambda: true() + float(path.read_text())
-"""
+class SuspectTests(TimekeeperTestCase):
+    """A clock that is wrong at the start."""
 
-LAUNCH = """
-import sys
-sys.path.insert(0, sys.argv.pop(1))
-import lie
-from twisted.scripts.twistd import run
-run()
-"""
+    def stood(self) -> float:
+        """A driver who paid while the clock was right, in an earlier start of the machine."""
+        self.begin(boot="boot 0").stopService()
+        return self.pay("old", 600)
+
+    def test_put_right(self) -> None:
+        """What began by the wrong clock moves with it, what stood before stays; it is told."""
+        end = self.stood()
+        self.begin(-20 * DAY_S)
+        (warning,) = self.told()
+        self.assertIn("The system's clock is wrong: it says 20", warning)
+        self.assertIn("when somebody last logged in or paid here", warning)
+        wrong_end = self.pay("new")
+        self.go(3)
+        self.set_by = 0.0
+        self.go(5)
+        self.assertAlmostEqual(self.off(), 0, 3)
+        self.assertEqual(self.end("old"), end)
+        self.assertEqual(self.end("new"), wrong_end + 20 * DAY_S)
+        self.assertIn("has been set by +1728000 s", self.told()[-1])
+        self.assertIn("what began by the wrong one is moved with it", self.told()[-1])
+        # From now on it is trusted.
+        self.set_by = HOUR_S
+        self.go(5)
+        self.assertEqual(self.end("old"), end + HOUR_S)
+        self.assertEqual(self.end("new"), wrong_end + 20 * DAY_S + HOUR_S)
+
+    def test_before_it_was_made(self) -> None:
+        """With nothing in the storage, the day on which the version was made tells."""
+        self.begin(-101 * DAY_S)
+        self.assertIn("when this version of evcharge was made", self.told()[0])
+        self.begin(-99 * DAY_S)
+        self.assertEqual(len(self.told()), 2)
+        self.assertIn("is right again", self.told()[1])
+
+    def test_a_little_behind(self) -> None:
+        """A clock that is a minute behind what stands is followed like any such difference."""
+        self.stood()
+        self.begin(-MINUTE_S)
+        self.assertEqual(self.told(), [])
+
+    def test_still_wrong(self) -> None:
+        """A wrong clock that is set to another wrong time stays suspect, and all ends well."""
+        end = self.stood()
+        self.begin(-20 * DAY_S)
+        left_s = self.pay("new") - self.clock.seconds()
+        self.set_by = -10 * DAY_S
+        self.go(5)
+        self.assertIn("and is still wrong", self.told()[-1])
+        self.assertAlmostEqual(self.end("new") - self.clock.seconds(), left_s - 5, 3)
+        self.pay("newer", station=8)
+        self.set_by = 0.0
+        self.go(5)
+        self.assertEqual(self.end("old"), end)
+        for user_id, passed_s in (("new", 10), ("newer", 5)):
+            self.assertAlmostEqual(self.end(user_id) - self.clock.seconds(), 3600 - passed_s, 3)
+
+    def test_restart_before(self) -> None:
+        """A restart by the same wrong clock changes nothing."""
+        end = self.stood()
+        self.begin(-20 * DAY_S).stopService()
+        self.pay("new")
+        self.go(10)
+        self.begin(-20 * DAY_S)
+        self.assertIn("clock is wrong", self.told()[-1])
+        self.pay("newer", station=8)
+        self.set_by = 0.0
+        self.go(5)
+        self.assertEqual(self.end("old"), end)
+        for user_id, passed_s in (("new", 15), ("newer", 5)):
+            self.assertAlmostEqual(self.end(user_id) - self.clock.seconds(), 3600 - passed_s, 3)
+
+    def test_put_right_meanwhile(self) -> None:
+        """Where the clock is put right while no server runs, the next one knows by how much."""
+        end = self.stood()
+        self.begin(-20 * DAY_S).stopService()
+        self.pay("new")
+        self.go(10)
+        self.begin(0.0)
+        self.assertIn("is right again", self.told()[-1])
+        self.assertIn("moved by +1728000 s", self.told()[-1])
+        self.assertEqual(self.end("old"), end)
+        self.assertAlmostEqual(self.end("new") - self.clock.seconds(), 3590, 3)
+
+    def test_restart_after(self) -> None:
+        """So does one after it was put right; and the clock that was trusted by then still is."""
+        end = self.stood()
+        keeper = self.begin(-20 * DAY_S)
+        self.pay("new")
+        self.set_by = 0.0
+        self.go(5)
+        keeper.stopService()
+        self.begin(0.0)
+        self.assertEqual(self.end("old"), end)
+        self.set_by = HOUR_S
+        self.go(5)
+        self.assertEqual(self.end("old"), end + HOUR_S)
+        self.assertAlmostEqual(self.end("new") - self.clock.seconds(), 3590, 3)
+
+    def test_another_start_of_the_machine(self) -> None:
+        """Where it is not known how much time has passed it is taken for none: nobody loses any."""
+        end = self.stood()
+        self.begin(-20 * DAY_S, "boot 1").stopService()
+        self.pay("new")
+        for by, boot in ((-20 * DAY_S, "boot 2"), (-21 * DAY_S, "boot 3"), (0.0, "boot 4")):
+            self.go(1000)
+            self.begin(by, boot).stopService()
+            self.assertAlmostEqual(self.end("new") - self.clock.seconds(), 3600, 0)
+        self.assertIn("is right again", self.told()[-1])
+        self.assertEqual(self.end("old"), end)
+
+    def test_set_while_no_server_ran(self) -> None:
+        """A clock that had been set, and was set back while no server ran, is seen through."""
+        self.begin().stopService()
+        keeper = self.begin()
+        end = self.pay("u1")
+        self.set_by = HOUR_S
+        self.go(5)
+        keeper.stopService()
+        self.begin(0.0).stopService()
+        self.assertIn("was set by -3600 s while no server ran", self.told()[-1])
+        self.assertEqual(self.end("u1"), end)
+        self.begin(2 * HOUR_S)
+        self.assertEqual(self.end("u1"), end + 2 * HOUR_S)
+
+    def test_cannot_be_noted(self) -> None:
+        """A start that cannot note a wrong clock is none: what began by it would end too soon."""
+        self.patch(self.storage, "_save_clocks", self.fail_to_save)
+        error = self.assertRaises(StorageError, self.begin, -101 * DAY_S)
+        self.assertIn("no space left", str(error))
+        # Where there is nothing to note it does not matter.
+        self.begin(0.0)
+
+    def fail_to_save(self, *clocks: object) -> None:
+        raise StorageUnavailable("no space left")
 
 
-class ServerTests(HealthTestCase):
-    """A real server whose system clock is set while it runs."""
+STEPS = (
+    st.tuples(st.just("go"), st.integers(1, 20)),
+    st.tuples(st.just("pay"), st.integers(0, 5)),
+    st.tuples(st.just("restart"), st.just(0)),
+)
+"""What happens at all times, but for the clock that is set."""
 
-    def serve(self, *options: str, **more: object) -> Server:
-        # What asks for the system's time asks Python, which tells it what a set clock would. The
-        # workers look for modules where their parent does.
-        folder = Path(self.mktemp()).absolute()
-        folder.mkdir()
-        (folder / "lie.py").write_text(LIE)
-        (folder / "sitecustomize.py").write_text("import lie")
-        self.set_by = folder / "set_by"
-        self.set_by.write_text("0")
-        return super().serve(*options, launch=("-c", LAUNCH, str(folder)), **more)
 
-    def replace(self, by: float) -> None:
-        # At once: it may be read just now.
-        self.set_by.with_suffix(".new").write_text(str(by))
-        self.set_by.with_suffix(".new").rename(self.set_by)
+class AnyClockTests(TimekeeperTestCase):
+    """However clocks are set, and servers and machines started again."""
 
-    def set(self, server: Server, by: float) -> None:
-        """Set the clock, and wait until the server has seen it."""
-        said = "".join(server.log).count("The system's clock")
-        self.replace(by)
-        limit = time.monotonic() + 30
-        while "".join(server.log).count("The system's clock") == said:
-            self.assertIsNone(server.process.poll())
-            self.assertLess(time.monotonic(), limit)
-            time.sleep(0.01)
+    def run_steps(self, steps: list[tuple[str, Any]]) -> dict[str, tuple[float, float]]:
+        """By user, how much time is left until the end when all is right, and what was promised."""
+        self.setUp()
+        keeper = self.begin()
+        # So that an hour back is told from the right time.
+        self.pay("first", 60, 9)
+        ends = {"first": HOUR_S}
+        boots = 1
+        for kind, what in steps:
+            if kind == "set":
+                self.set_by = what
+            elif kind == "go":
+                self.go(what)
+            elif kind == "pay" and f"u{what}" not in ends:
+                self.pay(f"u{what}", 60, 1 + what)
+                ends[f"u{what}"] = self.timers.seconds() + 3600
+            elif kind in ("restart", "boot"):
+                # What is set within the last seconds is not seen.
+                self.go(5)
+                keeper.stopService()
+                boots += kind == "boot"
+                if kind == "boot":
+                    self.set_by = what
+                keeper = self.begin(self.set_by, f"boot {boots}")
+        self.set_by = 0.0
+        self.go(5)
+        keeper.stopService()
+        self.assertApproximates(self.off(), 0, MINUTE_S)
+        now = self.wall()
+        return {u: (self.end(u) - now, end - self.timers.seconds()) for u, end in ends.items()}
 
-    def test_set(self) -> None:
-        """
-        An hour ahead nobody's slot is freed, and an hour back the slots that end are: timers and
-        charging go on as if nothing had been, and both are logged.
-        """
-        server = self.serve("--sweep-interval", "0.05", "--time-scale", "300")
-        client = self.client(server)
-
-        def pay(battery: int) -> str:
-            user = client.request(
-                "LOGIN", user_name="Ana", selected_car="Tesla Model 3", battery_car=battery
-            )["data"]["user_id"]
-            paid = client.request("PAYMENT", user_id=user, id_station=1, confirmation=True)
-            self.assertTrue(paid["data"]["confirmation"])
-            self.lasts_s = paid["data"]["charge_minutes"] * 60 / 300
-            return user
-
-        def is_there(user: str) -> bool:
-            reply = client.request("NAVIGATION", user_id=user, route_distance=1)
-            return reply["status"]["code"] == 200
-
-        began = time.monotonic()
-        user = pay(10)
-        self.assertGreater(self.lasts_s, 2)
-        self.set(server, HOUR_S)
-        # A sweep has come in between.
-        time.sleep(0.2)
-        self.assertTrue(is_there(user))
-        self.assertLess(time.monotonic() - began, self.lasts_s)
-        for by in (HOUR_S, -HOUR_S):
-            self.replace(by)
-            began = time.monotonic()
-            user = pay(70)
-            while is_there(user):
-                self.assertLess(time.monotonic() - began, self.lasts_s * 1.1 + 2)
-                time.sleep(0.01)
-        self.set(server, 0)
-        self.assertEqual(client.request("START")["status"]["code"], 200)
-
-    def test_worker_restarted(self) -> None:
-        """A worker that is started again goes on with the server's time, and frees no paid slot."""
-        data = Path(self.mktemp()).absolute()
-        server = self.serve(
-            *("--workers", "2", "--storage", f"sqlite:///{data}.db"),
-            *("--sweep-interval", "0.1", "--time-scale", "10"),
+    @settings(deadline=None, database=None)
+    @given(
+        st.lists(
+            st.one_of(
+                *STEPS,
+                st.tuples(st.just("set"), st.sampled_from([0.0, 20.0, HOUR_S, -HOUR_S, -2e6, 9e6])),
+            ),
+            max_size=25,
         )
-        client = self.client(server)
-        user = client.request(
-            "LOGIN", user_name="Ana", selected_car="Tesla Model 3", battery_car=10
-        )["data"]["user_id"]
-        paid = client.request("PAYMENT", user_id=user, id_station=1, confirmation=True)["data"]
-        self.assertTrue(paid["confirmation"])
-        self.assertGreater(paid["charge_minutes"] * 60 / 10, 60)
-        self.set(server, HOUR_S)
-        # The first ones' too, which would else never come.
-        self.wait_for(server, " listens on ", times=3)
-        for line in list(server.log):
-            if match := re.search(r"Worker \d is process (\d+)", line):
-                os.kill(int(match[1]), signal.SIGKILL)
-        # The new ones sweep when they start.
-        self.wait_for(server, " listens on ", times=5)
-        for number in "12":
-            key = "evcharge_sweep_duration_seconds_count", number
-            while not self.samples().get(key):
-                self.assertIsNone(server.process.poll())
-        again = self.client(server).request(
-            "PAYMENT", user_id=user, id_station=1, confirmation=True
+    )
+    def test_one_start_of_the_machine(self, steps: list[tuple[str, Any]]) -> None:
+        """In one start of the machine, whoever paid has as much time as was promised."""
+        for left_s, promised_s in self.run_steps(steps).values():
+            # A minute is followed, and not moved.
+            self.assertApproximates(left_s, promised_s, MINUTE_S)
+
+    @settings(deadline=None, database=None)
+    @given(
+        st.lists(
+            st.one_of(
+                *STEPS,
+                st.tuples(st.just("set"), st.sampled_from([0.0, 20.0])),
+                st.tuples(
+                    st.just("boot"), st.sampled_from([0.0, -20.0, -HOUR_S, -2e6, -9e6, -1e9])
+                ),
+            ),
+            max_size=25,
         )
-        self.assertEqual(again["data"], paid)
+    )
+    def test_wrong_at_boot(self, steps: list[tuple[str, Any]]) -> None:
+        """Machines that start behind their time, or at it, take no time from anybody."""
+        for left_s, promised_s in self.run_steps(steps).values():
+            self.assertGreater(left_s, promised_s - 2 * MINUTE_S)

@@ -13,6 +13,7 @@ from twisted.internet.task import Clock
 from twisted.logger import Logger, LogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
+from evcharge.healthcheck import healthy
 from evcharge.logs import (
     MOST_KINDS,
     MOST_OF_A_KIND,
@@ -168,7 +169,8 @@ class ServerTests(ServerTestCase):
     def test_sentences(self) -> None:
         """A person reads where it listens, and not by which of its parts."""
         process, log = self.run_to_file("--http-port", "0")
-        self.wait(process, log)
+        # Until it answers, the reactor may not run yet, and a signal is not its own.
+        self.assertTrue(healthy("127.0.0.1", self.wait(process, log)))
         process.send_signal(signal.SIGTERM)
         process.wait(20)
         lines = [line.partition("] ")[2] for line in log.read_text().splitlines()]

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from evcharge.healthcheck import healthy
 from tests.test_ports import families
 from tests.test_server import ROOT
 
@@ -231,6 +232,9 @@ class RunTests(MakeTestCase):
         """It says in sentences what it does and where it is, until Ctrl-C."""
         make = self.run_at(0)
         make.wait(" users\n")
+        port = re.search(r" listens on \S+:(\d+)", make.shown)[1]
+        # Until it answers, the reactor may not run yet, and Ctrl-C is not its own.
+        self.assertTrue(healthy("127.0.0.1", int(port)))
         make.press_ctrl_c()
         self.assertEqual(make.end(), -signal.SIGINT)
         first, *log, end = make.shown.replace("^C", "").splitlines()

@@ -6,7 +6,7 @@ from typing import Any
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, create_engine
+from sqlalchemy import Connection, create_engine, inspect
 from twisted.trial.unittest import SynchronousTestCase
 
 from evcharge.storage import schema
@@ -105,8 +105,12 @@ class SchemaTests(SynchronousTestCase):
                 engine = create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
                 with engine.begin() as connection:
                     schema.upgrade(connection, revision)
+                    names = [
+                        column["name"] for column in inspect(connection).get_columns("payments")
+                    ]
                     connection.exec_driver_sql(
-                        f"INSERT INTO payments VALUES ('r1', {NOON}, 7, '12.30', '01900000')"
+                        f"INSERT INTO payments ({', '.join(names[:5])}) "
+                        f"VALUES ('r1', {NOON}, 7, '12.30', '01900000')"
                     )
                 engine.dispose()
                 storage = parse(url, "").storage()

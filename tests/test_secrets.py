@@ -138,6 +138,8 @@ class LogTests(ServerTestCase):
 
     def end(self, server: Server) -> str:
         """All that the server has said."""
+        # Until it answers, the reactor may not run yet, and a signal is not its own.
+        self.client(server).request("NAVIGATION", user_id="x", route_distance=1)
         server.process.terminate()
         server.process.wait(20)
         self.until(lambda: any("Server Shut Down" in line for line in server.log))

@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
 from pathlib import Path
 
 from twisted.internet import reactor
@@ -37,6 +38,7 @@ from evcharge.workers import (
     END_S,
     LONGEST_LINE,
     SOCKET,
+    TIME,
     Lines,
     SharedPort,
     Worker,
@@ -717,15 +719,15 @@ class OptionsLineTests(SynchronousTestCase):
         ):
             options = Options()
             options.parseOptions(["--storage", url, "--workers", "2", "--verbose", "-l", "en"])
-            line = beginning_to_line(options, 1e9 + 0.1, [2, 1])
-            self.assertEqual(beginning_from_line(line), (dict(options), 1e9 + 0.1, [2, 1]))
+            line = beginning_to_line(options, 1e9 + 0.1, 3, [2, 1])
+            self.assertEqual(beginning_from_line(line), (dict(options), (1e9 + 0.1, 3), [2, 1]))
 
 
 class BeginningTests(SynchronousTestCase):
     """A worker by itself, with the test as its parent."""
 
-    def test_asked_early(self) -> None:
-        """What the parent says right behind the options is heard too."""
+    def begin(self, *said: bytes) -> subprocess.Popen:
+        """A worker that is told this right behind the options; `port` is where it listens."""
         file = Path(self.mktemp()).absolute()
         options = Options()
         options.parseOptions(
@@ -734,13 +736,14 @@ class BeginningTests(SynchronousTestCase):
         storage = options["storage"].storage()
         storage.open(time.time())
         storage.close()
-        lead_s = SteadyClock().lead_s
+        self.clock = SteadyClock()
 
         def give_socket() -> None:
             os.dup2(listening.fileno(), SOCKET)
             os.set_inheritable(SOCKET, True)
 
         with socket.create_server(("127.0.0.1", 0)) as listening:
+            self.port = listening.getsockname()[1]
             worker = subprocess.Popen(
                 [sys.executable, "-m", "evcharge.workers"],
                 stdin=subprocess.PIPE,
@@ -752,8 +755,14 @@ class BeginningTests(SynchronousTestCase):
             )
         self.addCleanup(worker.communicate)
         self.addCleanup(worker.kill)
-        worker.stdin.write(beginning_to_line(options, lead_s, [1]) + ASK)
+        worker.stdin.write(beginning_to_line(options, self.clock.lead_s, 0, [1]))
+        worker.stdin.writelines(line + b"\n" for line in said)
         worker.stdin.flush()
+        return worker
+
+    def test_asked_early(self) -> None:
+        """What the parent says right behind the options is heard too."""
+        worker = self.begin(ASK)
         answers: list[bytes] = []
 
         def read() -> None:
@@ -769,6 +778,29 @@ class BeginningTests(SynchronousTestCase):
         reader.join()
         self.assertEqual(len(answers), 1)
         self.assertIsNone(json.loads(answers[0][1:])["trouble"])
+
+    def test_told_the_time(self) -> None:
+        """It goes by the parent's time: smoothly, but at once by another clock."""
+        worker = self.begin()
+
+        def told(lead_s: float, number: int) -> None:
+            worker.stdin.write(TIME + json.dumps([lead_s, number]).encode() + b"\n")
+            worker.stdin.flush()
+
+        client = Client(self.port)
+        self.addCleanup(client.close)
+
+        def ahead_s() -> float:
+            shown = client.request("START")["timestamp"].replace("Z", "+00:00")
+            return datetime.fromisoformat(shown).timestamp() - self.clock.seconds()
+
+        self.assertApproximates(ahead_s(), 0, 1)
+        told(self.clock.lead_s + 30, 0)
+        time.sleep(2.5)
+        self.assertTrue(0.02 < ahead_s() < 0.5, ahead_s())
+        told(self.clock.lead_s + 86400, 1)
+        until(lambda: ahead_s() > 10, "it has jumped")
+        self.assertApproximates(ahead_s(), 86400, 1)
 
 
 class TitleTests(SynchronousTestCase):

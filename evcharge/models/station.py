@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import ROUND_HALF_UP, Decimal
 
 import attrs
@@ -76,6 +76,18 @@ class ChargingSession:
     paid_timestamp: float | None
     """When the payment was taken, seconds since the epoch; None for a vehicle that an earlier
     installation let in, whose payment this one has not seen."""
+    clock: int = attrs.field(default=0, eq=False)
+    """By which of its clocks the storage has the instants: its own business."""
+
+    def moved(self, by_s: float, clock: int) -> ChargingSession:
+        """The same session, `by_s` later, by another `clock`."""
+        paid = self.paid_timestamp
+        return attrs.evolve(
+            self,
+            estimated_timestamp=self.estimated_timestamp + by_s,
+            paid_timestamp=None if paid is None else paid + by_s,
+            clock=clock,
+        )
 
 
 def plan_session(
@@ -123,6 +135,13 @@ class SlotTable:
     def with_session(self, session: ChargingSession) -> SlotTable:
         """The table once `session` has taken a slot of it."""
         return attrs.evolve(self, sessions={**self.sessions, session.user_id: session})
+
+    def each(self, change: Callable[[ChargingSession], ChargingSession]) -> SlotTable:
+        """The table with each session changed."""
+        changed = {user_id: change(session) for user_id, session in self.sessions.items()}
+        if all(changed[user_id] is session for user_id, session in self.sessions.items()):
+            return self
+        return attrs.evolve(self, sessions=changed)
 
     def without(self, user_id: str) -> SlotTable:
         """The table once `user_id` has left."""

@@ -17,3 +17,9 @@ class User:
     car: ElectricCar
     created_timestamp: float
     """When the user logged in, seconds since the epoch."""
+    clock: int = attrs.field(default=0, eq=False)
+    """By which of its clocks the storage has that: its own business."""
+
+    def moved(self, by_s: float, clock: int) -> User:
+        """The same user, whose login was `by_s` later; that is by another `clock`."""
+        return attrs.evolve(self, created_timestamp=self.created_timestamp + by_s, clock=clock)

@@ -16,6 +16,7 @@ from twisted.internet.defer import Deferred
 
 from evcharge.models.station import ChargingSession, Station, StationState
 from evcharge.models.user import User
+from evcharge.storage.clocks import Clocks, Decide
 from evcharge.storage.group_commit import Unavailable
 
 R = TypeVar("R")
@@ -56,10 +57,12 @@ class SlotHeldElsewhere(Refused):
         self.station_id = station_id
 
 
+@attrs.define
 class Operation(Generic[R]):
     """Something that a storage does as a whole or not at all, and that results in an `R`."""
 
-    __slots__ = ()
+    clock: int | None = attrs.field(default=None, init=False, eq=False, repr=False)
+    """By which of the storage's clocks its instants are; None: by the newest."""
 
 
 @attrs.define
@@ -136,6 +139,38 @@ class Sweep(Operation[SweepResult]):
 
 
 @attrs.frozen
+class TimeTold:
+    """What a storage knows of the time."""
+
+    clocks: Clocks
+    lead_s: float | None = None
+    """How far its own time is ahead of the steady seconds; None: it goes by the machine's."""
+    error_s: float = 0.0
+    """By how much that may be wrong."""
+
+
+@attrs.define
+class ReadClock(Operation[TimeTold]):
+    """What time it is, where the storage has a time of its own, by which all who share it go."""
+
+    steady: Callable[[], float]
+    """Seconds since anything; nobody sets them."""
+
+
+@attrs.define
+class SetClock(Operation[Clocks]):
+    """
+    Have another clock, and the instants that stand moved as far as it says, in one step.
+
+    Results in the clocks that there are then. Sessions and users, of which the latter may be
+    written anew later, are moved; of the payments those that are marked by a suspect clock, and,
+    where the clock was set back, those that would now be in the future.
+    """
+
+    decide: Decide
+
+
+@attrs.frozen
 class Summary:
     """What the storage holds."""
 
@@ -193,13 +228,24 @@ class Perform(Protocol):
         """The result of `operation`, which may also raise, or fail with, what it names."""
 
 
-def performer(storage: Storage, submit: Callable[[Operation[Any]], Deferred[Any]]) -> Perform:
-    """What answers from the memory of `storage` where it can, and submits what is left."""
+def performer(
+    storage: Storage,
+    submit: Callable[[Operation[Any]], Deferred[Any]],
+    clock: Callable[[], int | None] = lambda: None,
+) -> Perform:
+    """
+    What answers from the memory of `storage` where it can, and submits what is left.
+
+    :param clock: the storage's clock by which the instants of an operation are.
+    """
     recall = storage.recall
 
     def perform(operation: Operation[R], /) -> Eventual[R]:
         known = recall(operation)
-        return submit(operation) if known is None else known
+        if known is not None:
+            return known
+        operation.clock = clock()
+        return submit(operation)
 
     return perform
 

@@ -11,6 +11,7 @@ import attrs
 
 from evcharge.models.station import ChargingSession, Station
 from evcharge.models.user import User
+from evcharge.storage.clocks import Clocks
 from evcharge.utils.ids import ending
 
 T = TypeVar("T")
@@ -46,6 +47,8 @@ class Payment:
     """BRL."""
     user_end: str
     """The last characters of the user's id; the first ones, where an earlier version took it."""
+    clock: int = attrs.field(default=0, eq=False)
+    """By which of its clocks a storage has the time: see :mod:`evcharge.storage.clocks`."""
 
     @classmethod
     def of(cls, session: ChargingSession) -> Payment:
@@ -56,7 +59,18 @@ class Payment:
             session.station_id,
             session.amount,
             ending(session.user_id),
+            session.clock,
         )
+
+    def right(self, clocks: Clocks) -> Payment:
+        """The same as it is to be by `clocks`: the list is history, but for what is marked."""
+        return clocks.copy(self) if self.clock else self
+
+    def moved(self, by_s: float, clock: int) -> Payment:
+        """The same payment, `by_s` later, by another `clock`."""
+        paid = self.paid_timestamp
+        later = None if paid is None else paid + by_s
+        return attrs.evolve(self, paid_timestamp=later, clock=clock)
 
 
 @attrs.frozen
@@ -80,6 +94,8 @@ class Contents:
     """Those of the sessions too."""
     count: int
     """How many users, sessions and payments there are, or a few more."""
+    clocks: Clocks = attrs.field(factory=Clocks)
+    """Where one was suspect: what is to be known of the records that name it."""
     remarks: Sequence[str] = ()
     """For people: what was found beside the network, and is not part of it; what is wrong in it."""
     loose_rows: Sequence[Mapping[str, str]] = ()

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, Table, delete, func, insert, literal, select
 from sqlalchemy.exc import DBAPIError
 
-from evcharge.storage import StorageError, schema
+from evcharge.storage import StorageError, schema, sql_clocks
 from evcharge.storage.contents import Contents, Payment, StationRecord
 from evcharge.storage.databases import Database, first_line
 from evcharge.storage.group_commit import TryAgain
@@ -91,6 +91,7 @@ def _contents(database: Database, connection: Connection) -> Contents:
             f"{database.name}: has tables of version {version}, not {schema.HEAD}; "
             "start the server of this evcharge on it first, or use a newer one"
         )
+    clocks = sql_clocks.read(connection)
     sessions, stations = schema.sessions.c, schema.stations.c
     known = select(stations.station_id)
     lost = connection.execute(
@@ -113,14 +114,23 @@ def _contents(database: Database, connection: Connection) -> Contents:
             StationRecord(station_of(row), row.in_service, json.loads(row.other_columns))
             for row in rows
         ],
-        users=_rows(database, connection, select(schema.users), user_of),
+        users=_rows(
+            database, connection, select(schema.users), lambda row: clocks.copy(user_of(row))
+        ),
         sessions=_rows(
-            database, connection, select(schema.sessions).order_by(sessions.station_id), session_of
+            database,
+            connection,
+            select(schema.sessions).order_by(sessions.station_id),
+            lambda row: clocks.copy(session_of(row)),
         ),
         payments=_rows(
-            database, connection, select(schema.payments), lambda row: Payment(**row._mapping)
+            database,
+            connection,
+            select(schema.payments),
+            lambda row: Payment(**row._mapping).right(clocks),
         ),
         count=sum(counts),
+        clocks=clocks.copied(),
     )
 
 
@@ -156,7 +166,10 @@ def _write(database: Database, connection: Connection, contents: Contents) -> No
     version = connection.execute(select(func.max(schema.network.c.version))).scalar()
     connection.execute(delete(schema.network))
     connection.execute(insert(schema.network).values(id=1, version=(version or 0) + 1))
-    for table in (t for t in schema.metadata.sorted_tables if t is not schema.network):
+    sql_clocks.fill(connection, contents.clocks)
+    for table in schema.metadata.sorted_tables:
+        if table in (schema.network, schema.clock):
+            continue
         if connection.execute(select(literal(1)).select_from(table).limit(1)).scalar():
             raise StorageError(
                 f"{database.name}: is not empty: the table {table.name} has rows (a "

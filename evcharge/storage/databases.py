@@ -7,11 +7,11 @@ import errno
 import os
 import shlex
 import socket
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from sqlalchemy import Connection, Dialect, create_engine, event
+from sqlalchemy import Connection, Dialect, Double, cast, create_engine, event, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.schema import Table
@@ -60,6 +60,14 @@ class Database(Protocol):
 
     def check(self, connection: Connection) -> None:
         """StorageError: the database cannot keep every text that a driver may send."""
+
+    def lead_s(
+        self, connection: Connection, steady: Callable[[], float]
+    ) -> tuple[float | None, float]:
+        """
+        How far the database's own time is ahead of steady seconds, None where it is this machine's;
+        and by how much that may be wrong.
+        """
 
     def insert_new(self, table: Table) -> Insert:
         """An INSERT that passes over rows whose key is there."""
@@ -213,6 +221,11 @@ class Sqlite:
     def check(self, connection: Connection) -> None:
         """Each of its encodings is one of Unicode's."""
 
+    def lead_s(
+        self, connection: Connection, steady: Callable[[], float]
+    ) -> tuple[float | None, float]:
+        return None, 0.0
+
     def insert_new(self, table: Table) -> Insert:
         return sqlite.insert(table).on_conflict_do_nothing()
 
@@ -243,6 +256,8 @@ _SERIALIZATION = ("40001", "40P01", "55P03")
 _CANCELLED = ("57014",)
 _GONE = ("08", "57P", "25006")
 _NO_ROOM = ("53", "58")
+
+_NOW = select(cast(func.extract("epoch", func.clock_timestamp()), Double))
 
 
 class Postgres:
@@ -342,6 +357,15 @@ class Postgres:
             f"{self.name}: its encoding {encoding} cannot hold every name that a driver may have; "
             f"make a database that can: {command}"
         )
+
+    def lead_s(
+        self, connection: Connection, steady: Callable[[], float]
+    ) -> tuple[float | None, float]:
+        asked = steady()
+        # Not the transaction's time, which stands still.
+        now = connection.execute(_NOW).scalar_one()
+        answered = steady()
+        return now - (asked + answered) / 2, (answered - asked) / 2
 
     def insert_new(self, table: Table) -> Insert:
         return postgresql.insert(table).on_conflict_do_nothing()

@@ -6,19 +6,32 @@ import contextlib
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from evcharge.datasets import DatasetError
 from evcharge.models.station import SlotTable, Station
+from evcharge.models.user import User
 from evcharge.storage import StorageError, StorageUnavailable
+from evcharge.storage.clocks import Clocks, D
 from evcharge.storage.durable import Folder, make_folder
 from evcharge.storage.lock import Lock
 from evcharge.storage.network_files import CARS, STATIONS
 from evcharge.storage.private import shown
-from evcharge.storage.records import LookUp, read_object, read_table, table_record
+from evcharge.storage.records import (
+    LookUp,
+    read_object,
+    read_table,
+    read_user,
+    table_record,
+    to_json,
+    user_record,
+)
 from evcharge.utils.numbers import whole_number
 from evcharge.utils.permissions import remedy
 
 PAYMENTS = "payments.jsonl"
+CLOCK = "clock.json"
+"""What is known of the clocks by which instants are: :meth:`Clocks.record`. Often missing."""
 LOCK = ".lock"
 DAMAGED = ".damaged"
 
@@ -35,6 +48,8 @@ class DataDirectory:
         self.root = Folder(path)
         self.stations = Folder(path / "stations")
         self.users = Folder(path / "users")
+        self.clocks = Clocks()
+        """Those by which the instants in its files are, once they have been read."""
         self._lock = Lock(path / LOCK, str(path))
 
     # Owning
@@ -110,7 +125,61 @@ class DataDirectory:
         number = whole_number(name.removeprefix("station_").removesuffix(".json"))
         return number if number is not None and name == station_file(number) else None
 
-    # Reading
+    # Clocks
+
+    def read_clocks(self) -> None:
+        """
+        Read what is known of the clocks: before any record, which would not be right.
+
+        :raise StorageError: it cannot be known.
+        :raise OSError: it cannot be read.
+        """
+        path = self.path / CLOCK
+        try:
+            self.clocks = Clocks.of_record(read_object(path))
+        except FileNotFoundError:
+            self.clocks = Clocks()
+        except ValueError as error:
+            raise StorageError(
+                f"{path}: {error}; it says how far the times in the other files are to be moved: "
+                "put it right, or remove it if they are right as they stand"
+            ) from None
+
+    def write_clocks(self, clocks: Clocks) -> None:
+        """Have other clocks, and all that they say was moved with them, at once. OSError."""
+        self.root.write(CLOCK, to_json(clocks.record()))
+        self.clocks = clocks
+
+    def _true(self, record: D) -> D:
+        """A record that was read, as it is in truth."""
+        if record.clock > self.clocks.number:
+            # Of a clock that nothing is known of any more.
+            return record.moved(0.0, 0)
+        return self.clocks.true(record)
+
+    def _written(self, record: D) -> D:
+        """A record as it is written."""
+        return self.clocks.kept(record, None, self.clocks.plainly(record.clock))
+
+    def is_right(self, record: D) -> bool:
+        """Whether what was written of a record, when it was read or made, is right as it stands."""
+        return not self.clocks.moved(record.clock)
+
+    # Users
+
+    def read_user(self, user_id: str) -> User:
+        """A user. ValueError: the file is damaged; OSError: it cannot be read."""
+        return self._true(read_user(self.user_path(user_id)))
+
+    def user_content(self, user: User) -> bytes:
+        """What is written in a user's file."""
+        return to_json(user_record(self._written(user)))
+
+    # Stations
+
+    def table_record(self, table: SlotTable) -> dict[str, Any]:
+        """What is written in a station's file."""
+        return table_record(table.each(self._written))
 
     def read_tables(
         self, stations: Mapping[int, Station], now: float, look_up: LookUp
@@ -156,7 +225,8 @@ class DataDirectory:
             table = read_table(record, station_id, station, now, look_up)
         except (ValueError, ArithmeticError, OSError) as error:
             raise ValueError(f"{path}: cannot be used: {self.reason(error, path)}") from error
-        return table, table_record(table) == record
+        table = table.each(self._true)
+        return table, self.table_record(table) == record
 
     def strange_stations(self) -> list[Path]:
         """What has the name of a station's file, nearly."""
@@ -192,3 +262,12 @@ def unavailable(what: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise StorageUnavailable(f"{shown(what)}: {error.strerror or error}") from error
+
+
+def free_name(path: Path) -> Path:
+    """A name beside `path` for a damaged file, under which none is kept yet."""
+    aside, number = path.with_name(path.name + DAMAGED), 1
+    while aside.exists():
+        number += 1
+        aside = path.with_name(f"{path.name}{DAMAGED}-{number}")
+    return aside

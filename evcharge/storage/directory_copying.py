@@ -17,7 +17,7 @@ from evcharge.models.station import SlotTable, Station
 from evcharge.models.user import User
 from evcharge.storage import StorageError
 from evcharge.storage.contents import Contents, Payment, StationRecord
-from evcharge.storage.directory import LOCK, PAYMENTS, DataDirectory, names
+from evcharge.storage.directory import CLOCK, LOCK, PAYMENTS, DataDirectory, names
 from evcharge.storage.durable import TEMPORARY, flush_folder
 from evcharge.storage.network_files import CARS, OUT_OF_SERVICE, STATIONS, copied, read_rows
 from evcharge.storage.payment_list import read_payments
@@ -28,7 +28,6 @@ from evcharge.storage.records import (
     payment_line,
     read_payment,
     read_table,
-    read_user,
     table_record,
     to_json,
     unnamed,
@@ -64,12 +63,15 @@ def read_directory(directory: DataDirectory, now: float) -> Iterator[Contents]:
 
 
 def _contents(directory: DataDirectory, now: float) -> Contents:
+    directory.read_clocks()
+    clocks = directory.clocks
+
     def look_up(user_id: str) -> User | None:
         """A user whose id stands in a station's file; None where there is none to be read."""
         with contextlib.suppress(OSError, ValueError):
             # Only a plain name is looked for.
             if "/" not in user_id:
-                return read_user(directory.user_path(user_id))
+                return directory.read_user(user_id)
         return None
 
     path, payments = directory.path / CARS, directory.path / PAYMENTS
@@ -97,7 +99,12 @@ def _contents(directory: DataDirectory, now: float) -> Contents:
         station_id: other_columns(row) for station_id, row in {**resting.rows, **rows.rows}.items()
     }
     cells.update({row.station.station_id: row.cells for row in wrong if row.station})
-    sessions = [s for _, table in sorted(tables.items()) for s in table.sessions.values()]
+    # As they were read they are right already, but for the clock that they name.
+    sessions = [
+        clocks.named(session)
+        for _, table in sorted(tables.items())
+        for session in table.sessions.values()
+    ]
     users = [name for name in names(directory.users.path) if name.endswith(".json")]
     problems = [problem for _, problem in sorted(broken.items())]
 
@@ -107,7 +114,7 @@ def _contents(directory: DataDirectory, now: float) -> Contents:
         return table.max_slots if table is not None else station.max_slots or -1
 
     def all_payments() -> Iterator[Payment]:
-        yield from read_payments(payments, unlisted, problems)
+        yield from read_payments(payments, unlisted, problems, clocks)
         if problems:
             raise StorageError("\n  ".join(["damaged, so that nothing is copied:", *problems]))
 
@@ -125,6 +132,7 @@ def _contents(directory: DataDirectory, now: float) -> Contents:
         sessions=sessions,
         payments=all_payments(),
         count=len(users) + len(sessions) + _lines(payments),
+        clocks=clocks.copied(),
         remarks=remarks,
         loose_rows=[row.cells for row in wrong if row.station is None],
     )
@@ -132,7 +140,10 @@ def _contents(directory: DataDirectory, now: float) -> Contents:
 
 def _foreign(directory: DataDirectory) -> list[Path]:
     """Files that a storage has no use for."""
-    ours = {CARS, STATIONS, OUT_OF_SERVICE, PAYMENTS, LOCK, "stations", "users", "lost+found"}
+    ours = {
+        *(CARS, STATIONS, OUT_OF_SERVICE, PAYMENTS, CLOCK, LOCK),
+        *("stations", "users", "lost+found"),
+    }
     paths = [
         *(directory.path / name for name in names(directory.path) if name not in ours),
         *(
@@ -155,7 +166,7 @@ def _read_users(
     for name in files:
         path = directory.users.path / name
         try:
-            user = read_user(path)
+            user = directory.clocks.named(directory.read_user(name.removesuffix(".json")))
             # Text that is not Unicode is kept nowhere else.
             to_json(user_record(user))
         except (ValueError, OSError) as error:
@@ -214,6 +225,8 @@ def _write(directory: DataDirectory, contents: Contents) -> None:
         folder.path.mkdir(FOLDER_MODE)
     for name, content in copied(contents).items():
         (directory.path / name).write_bytes(content)
+    if contents.clocks.suspect:
+        (directory.path / CLOCK).write_bytes(to_json(contents.clocks.record()))
     for user in contents.users:
         # It names a file: as a key of the users in memory does, which is our own.
         if not user.user_id or "/" in user.user_id or "\0" in user.user_id:

@@ -64,14 +64,27 @@ class Folder:
 
     def replace(self, name: str, content: bytes) -> None:
         """The same, but for good only when :meth:`flush` has come back."""
+        with self.rewriting(name) as descriptor:
+            write_all(descriptor, content)
+
+    @contextlib.contextmanager
+    def rewriting(self, name: str, mode: int | None = None) -> Iterator[int]:
+        """
+        A descriptor for what replaces the file `name` when the block ends; where that raises,
+        nothing does. It is for good when :meth:`flush` has come back.
+
+        :param mode: of the new file; by default as new files have it.
+        """
         beside = name + TEMPORARY
         with self._named(name):
             self._look()
             try:
                 with self._new(beside) as descriptor:
-                    write_all(descriptor, content)
+                    if mode is not None:
+                        os.fchmod(descriptor, mode)
+                    yield descriptor
                     os.fsync(descriptor)
-            except OSError:
+            except BaseException:
                 self._clear(beside)
                 raise
             try:

@@ -9,23 +9,25 @@ follows from the stations' files and is completed from them after a crash.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import attrs
 from twisted.logger import Logger
 
 from evcharge.datasets import StationRows
 from evcharge.models.station import ChargingSession, SlotTable, Station
 from evcharge.models.user import User
 from evcharge.storage import Operation, StorageUnavailable, Summary, Sweep, SweepResult
+from evcharge.storage.clocks import Clocks
 from evcharge.storage.contents import Contents
 from evcharge.storage.directory import (
-    DAMAGED,
     PAYMENTS,
     DataDirectory,
+    free_name,
     station_file,
     unavailable,
     user_file,
@@ -33,16 +35,14 @@ from evcharge.storage.directory import (
 from evcharge.storage.directory_copying import read_directory, write_directory
 from evcharge.storage.durable import TEMPORARY, Unsettled
 from evcharge.storage.memory import MemoryStorage
+from evcharge.storage.moved_files import MovedFiles
 from evcharge.storage.network_files import CARS, STATIONS, to_write, usable_cars, usable_rows
 from evcharge.storage.payment_list import PaymentList
 from evcharge.storage.private import shown, warn_of_readers
 from evcharge.storage.records import (
     one_station_each,
     paid_sessions,
-    read_user,
-    table_record,
     to_json,
-    user_record,
 )
 from evcharge.storage.unread import Unread, Waiting, ids_in
 
@@ -70,6 +70,12 @@ class FileStorage(MemoryStorage):
         self._more_stations = more_stations
         self._directory = DataDirectory(directory)
         self._payments = PaymentList(self._directory.root, PAYMENTS)
+        self._moved = MovedFiles(
+            self._directory,
+            self._payments,
+            lambda station_id: self._write_slots(self._slots[station_id]),
+            self._write_users,
+        )
         self._doubted_users: set[str] = set()
         """Those whose file may be there or not, whatever memory says: a step ended half-way. Before
         it is acted upon, the file is made to say what memory does."""
@@ -114,6 +120,7 @@ class FileStorage(MemoryStorage):
                     folder.remove(name)
 
     def _load(self, now: float) -> None:
+        self._clocks = self._moved.read()
         self._car_models = usable_cars(self._directory.path / CARS, self.log)
         # Of rows that were taken in just now, whoever took them in has been told.
         with_doubts = self._more_stations is None
@@ -178,7 +185,7 @@ class FileStorage(MemoryStorage):
     def _load_user(self, path: Path) -> None:
         user_id = path.name.removesuffix(".json")
         try:
-            user = read_user(path)
+            user = self._directory.read_user(user_id)
         except FileNotFoundError:
             # Taken away since its name was seen.
             self._unread_users.discard(user_id)
@@ -190,7 +197,7 @@ class FileStorage(MemoryStorage):
             self._unread_users.add(user_id)
         except ValueError as error:
             self._unread_users.discard(user_id)
-            aside = _free_name(path)
+            aside = free_name(path)
             self._directory.users.rename(path.name, aside.name)
             self._directory.users.flush()
             self.log.error(
@@ -202,6 +209,8 @@ class FileStorage(MemoryStorage):
         else:
             self._unread_users.discard(user_id)
             self._put_user(user)
+            if not self._directory.is_right(user):
+                self._moved.add([user.user_id])
 
     def _say_unread(self, path: Path, error: OSError, so: str) -> None:
         self.log.error(
@@ -297,6 +306,7 @@ class FileStorage(MemoryStorage):
                 partial(self._read_station_again, station_id, unread, operation.now)
                 for station_id, unread in self._waiting.stations.items()
             ),
+            partial(self._follow, operation),
         ):
             try:
                 chore()
@@ -305,7 +315,7 @@ class FileStorage(MemoryStorage):
         result = super()._sweep(operation)
         if failure is not None:
             raise failure
-        return result
+        return attrs.evolve(result, more=result.more or bool(self._moved))
 
     def _settle(self, user_id: str) -> None:
         unread = self._waiting.waited_for(user_id, user_id in self._held)
@@ -335,7 +345,9 @@ class FileStorage(MemoryStorage):
 
     def _write_slots(self, slots: SlotTable) -> None:
         station_id = slots.station_id
-        self._directory.stations.write(station_file(station_id), to_json(table_record(slots)))
+        content = to_json(self._directory.table_record(slots))
+        self._directory.stations.write(station_file(station_id), content)
+        self._moved.written(stations=[station_id])
         if self._doubted_slots:
             self._doubted_slots = {
                 user_id: doubted
@@ -349,7 +361,7 @@ class FileStorage(MemoryStorage):
         with unavailable(folder.path / user_file(ids[0]) if len(ids) == 1 else folder.path):
             try:
                 for user in users:
-                    folder.replace(user_file(user.user_id), to_json(user_record(user)))
+                    folder.replace(user_file(user.user_id), self._directory.user_content(user))
                 folder.flush()
             except OSError:
                 # All of them or none.
@@ -380,9 +392,32 @@ class FileStorage(MemoryStorage):
             if user is None:
                 folder.remove(user_file(user_id))
             else:
-                folder.replace(user_file(user_id), to_json(user_record(user)))
+                folder.replace(user_file(user_id), self._directory.user_content(user))
         folder.flush()
         self._doubted_users.difference_update(ids)
+        self._moved.written(users=ids)
+
+    # Clocks
+
+    def _instants(self) -> Iterator[tuple[int, float | None]]:
+        yield from super()._instants()
+        with unavailable(self._payments.path):
+            yield from self._payments.newest()
+
+    def _save_clocks(self, before: Clocks, after: Clocks) -> None:
+        self._moved.save(before, after)
+
+    def _move(self, before: Clocks, after: Clocks) -> tuple[list[str], list[int]]:
+        users, stations = super()._move(before, after)
+        self._moved.add(users, stations)
+        self._list_payments()
+        return users, stations
+
+    def _follow(self, sweep: Sweep) -> None:
+        # What cannot be read now is still by the clock that it was by.
+        all_read = not (self._unread_users or self._waiting.stations)
+        now = sweep.now + self._clocks.moved(sweep.clock)
+        self._clocks = self._moved.follow(self._clocks, now, all_read)
 
     # The list of payments
 
@@ -416,12 +451,3 @@ class FileStorage(MemoryStorage):
     def write_contents(self, contents: Contents) -> None:
         """See :func:`evcharge.storage.directory_copying.write_directory`."""
         write_directory(self._directory, contents)
-
-
-def _free_name(path: Path) -> Path:
-    """A name beside `path` for a damaged file, under which none is kept yet."""
-    aside, number = path.with_name(path.name + DAMAGED), 1
-    while aside.exists():
-        number += 1
-        aside = path.with_name(f"{path.name}{DAMAGED}-{number}")
-    return aside

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
 from evcharge.models.station import ChargingSession, SlotTable, Station, StationState
@@ -16,16 +16,20 @@ from evcharge.storage import (
     ListStations,
     NoFreeSlot,
     Operation,
+    ReadClock,
     Refused,
+    SetClock,
     SlotHeldElsewhere,
     StorageUnavailable,
     Summary,
     Sweep,
     SweepResult,
     TakeSlot,
+    TimeTold,
     UnknownStation,
     UnknownUser,
 )
+from evcharge.storage.clocks import Clocks, D, Newest, newest
 
 R = TypeVar("R")
 
@@ -65,6 +69,9 @@ class MemoryStorage:
         dropped when they are most of them."""
         self._logins: list[tuple[float, str]] = []
         """A heap of (login, user id), likewise."""
+        self._clocks = Clocks()
+        """What users and sessions in memory have is right; which clock they name is where they are
+        kept: there, it may still be as that has it."""
         self._lock = threading.Lock()
         self._methods: dict[type, Callable[[Any], Any]] = {
             FindUser: self._find_user,
@@ -72,6 +79,8 @@ class MemoryStorage:
             TakeSlot: self._take_slot,
             EndJourney: self._end_journey,
             Sweep: self._sweep,
+            ReadClock: lambda _: TimeTold(self._clocks),
+            SetClock: self._set_clock,
         }
         for station in stations:
             self._put_station(station, SlotTable(station.station_id, station.max_slots))
@@ -156,7 +165,11 @@ class MemoryStorage:
     def execute(self, operations: Sequence[Operation[Any]]) -> Sequence[Any]:
         with self._lock:
             # Logins first, as saving many users at once costs much less than one by one.
-            new = [operation.user for operation in operations if isinstance(operation, AddUser)]
+            new = [
+                self._kept(operation.user, operation.clock)
+                for operation in operations
+                if isinstance(operation, AddUser)
+            ]
             added = iter(self._add_users(new) if new else ())
             results = [
                 next(added) if type(operation) is AddUser else self._outcome(operation)
@@ -207,7 +220,7 @@ class MemoryStorage:
         slots = self._slots[station.station_id]
         if slots.available_slots <= 0:
             raise NoFreeSlot(operation.station_id)
-        session = operation.plan(user, station)
+        session = self._kept(operation.plan(user, station), operation.clock)
         self._replace_slots(slots.with_session(session))
         self._held[user_id] = station.station_id
         heapq.heappush(self._ends, (session.estimated_timestamp, user_id, station.station_id))
@@ -226,12 +239,15 @@ class MemoryStorage:
         self._remove_user(user_id)
 
     def _sweep(self, operation: Sweep) -> SweepResult:
-        now = operation.now
+        by_s = self._clocks.moved(operation.clock)
+        now = operation.now + by_s
         freed = self._for_all_due(
             self._ends, now, lambda entry: self._end_session(entry[1], entry[2], now)
         )
         removed = self._for_all_due(
-            self._logins, operation.logged_in_before, lambda entry: self._remove_unpaid(entry[1])
+            self._logins,
+            operation.logged_in_before + by_s,
+            lambda entry: self._remove_unpaid(entry[1]),
         )
         return SweepResult(freed, removed)
 
@@ -291,11 +307,66 @@ class MemoryStorage:
     def _replace_slots(self, slots: SlotTable) -> None:
         """Make `slots` durable, then visible."""
         self._save_slots(slots)
+        if self._show(slots):
+            self._list()
+
+    def _show(self, slots: SlotTable) -> bool:
+        """Have memory say what `slots` are; whether they are in service."""
         self._slots[slots.station_id] = slots
         state = self._states.get(slots.station_id)
         if state is not None:
             self._states[slots.station_id] = StationState.of(state.station, slots)
-            self._list()
+        return state is not None
+
+    # Clocks
+
+    def _kept(self, record: D, clock: int | None) -> D:
+        """A record that was made by a clock, as it is kept."""
+        return self._clocks.kept(record, clock, self._clocks.plainly(clock))
+
+    def _set_clock(self, operation: SetClock) -> Clocks:
+        before = self._clocks
+        after = operation.decide(before, self._newest)
+        if after is not before:
+            self._save_clocks(before, after)
+            self._clocks = after
+            self._move(before, after)
+        return after
+
+    def _newest(self) -> Newest:
+        """The latest of what was the present once."""
+        return newest(self._clocks, self._instants())
+
+    def _instants(self) -> Iterator[tuple[int, float | None]]:
+        """What was the present once, each with the clock that it is by."""
+        for user in self._users.values():
+            yield user.clock, user.created_timestamp
+        for slots in self._slots.values():
+            for session in slots.sessions.values():
+                yield session.clock, session.paid_timestamp
+
+    def _move(self, before: Clocks, after: Clocks) -> tuple[list[str], list[int]]:
+        """
+        Move what stands, in memory, as far as the clocks were.
+
+        :return: the users that were moved, and the stations where sessions were.
+        """
+
+        def moved(record: D) -> D:
+            by_s = after.moved(record.clock) - before.moved(record.clock)
+            return record.moved(by_s, record.clock) if by_s else record
+
+        users = {user_id: moved(user) for user_id, user in self._users.items()}
+        users = {u: user for u, user in users.items() if user is not self._users[u]}
+        self._users.update(users)
+        stations = [slots.each(moved) for slots in self._slots.values()]
+        stations = [slots for slots in stations if slots is not self._slots[slots.station_id]]
+        for slots in stations:
+            self._show(slots)
+        self._list()
+        self._order_ends()
+        self._order_logins()
+        return list(users), [slots.station_id for slots in stations]
 
     # What a subclass knows better; each may raise StorageUnavailable
 
@@ -319,6 +390,9 @@ class MemoryStorage:
 
     def _delete_user(self, user_id: str) -> None:
         pass
+
+    def _save_clocks(self, before: Clocks, after: Clocks) -> None:
+        """In one step, with everything that they say was moved."""
 
     def _record_payment(self, session: ChargingSession) -> None:
         pass

@@ -10,13 +10,15 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+import stat
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from evcharge.models.station import ChargingSession
+from evcharge.storage.clocks import Clocks
 from evcharge.storage.contents import Payment
 from evcharge.storage.durable import Folder, write_all
-from evcharge.storage.records import may_begin, payment_line, read_payment
+from evcharge.storage.records import may_begin, payment_line, payment_of, read_payment
 
 
 class PaymentList:
@@ -34,6 +36,23 @@ class PaymentList:
         """Payments that are to be listed, by receipt."""
         self._read = False
         """Whether it is known to end with a whole line, and to have none of what is owed."""
+        self.clocks = Clocks()
+        """Those by which the times in it are, which are written by the newest."""
+        self._named: set[int] = set()
+        """The clocks that lines of it name: those that were suspect when they were written."""
+        self._newest: dict[int, float] = {}
+        """The last of its times, by the clock that it is by."""
+
+    @property
+    def is_right(self) -> bool:
+        """Whether its times are right as they stand, as far as is known."""
+        return all(self.clocks.is_right(number) for number in self._named)
+
+    def newest(self) -> Iterator[tuple[int, float]]:
+        """The last time in it that is by a clock, with that, for each of them. OSError."""
+        if not self._read:
+            self._look()
+        yield from self._newest.items()
 
     def owe(self, payments: Mapping[str, ChargingSession]) -> None:
         """Have payments listed that are new."""
@@ -52,16 +71,44 @@ class PaymentList:
         """
         List what is owed, for good.
 
-        :raise OSError: it is owed still.
+        :raise OSError: it is owed still, or a time in it is still the one of a wrong clock.
         """
         if not self._read:
             self._look()
         if self._owed:
             self._append()
+        if not self.is_right:
+            self._rewrite(lambda payment: payment.right(self.clocks))
+
+    def move(self, before: Clocks, after: Clocks) -> None:
+        """Have other clocks; what is to be listed moves with those that were suspect."""
+        self.clocks = after
+        self._owed = {
+            receipt_id: session.moved(by_s, session.clock)
+            if before.is_marked(session.clock)
+            and (by_s := after.moved(session.clock) - before.moved(session.clock))
+            else session
+            for receipt_id, session in self._owed.items()
+        }
+
+    def move_from(self, since: float, by_s: float) -> None:
+        """Move the payments that are later than `since`, which none can be. OSError."""
+        if not any(newest > since for clock, newest in self.newest() if not clock):
+            return
+
+        def move(payment: Payment) -> Payment:
+            paid = payment.paid_timestamp
+            if payment.clock or paid is None or paid <= since:
+                return payment
+            return payment.moved(by_s, 0)
+
+        self._rewrite(move)
 
     def _look(self) -> None:
         """See what is listed; cut off a last line that was not written whole."""
         whole = size = 0
+        self._named.clear()
+        self._newest.clear()
         with (
             contextlib.suppress(FileNotFoundError),
             self._folder.opened(self._name, os.O_RDONLY) as descriptor,
@@ -73,7 +120,9 @@ class PaymentList:
                     break
                 whole += len(line)
                 with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):
-                    self._owed.pop(json.loads(line)["receipt_id"], None)
+                    facts = json.loads(line)
+                    self._owed.pop(facts["receipt_id"], None)
+                    self._seen(payment_of(facts))
             # Whoever wrote it may have ended, or failed, before it was on the disk.
             os.fsync(descriptor)
         if whole < size:
@@ -82,7 +131,8 @@ class PaymentList:
         self._read = True
 
     def _append(self) -> None:
-        lines = b"".join(payment_line(Payment.of(session)) for session in self._owed.values())
+        payments = [self.clocks.named(Payment.of(session)) for session in self._owed.values()]
+        lines = b"".join(map(payment_line, payments))
         self._read = False
         with self._folder.opened(self._name, os.O_WRONLY | os.O_APPEND | os.O_CREAT) as descriptor:
             start = os.fstat(descriptor).st_size
@@ -99,15 +149,44 @@ class PaymentList:
                 raise
         self._read = True
         self._owed.clear()
+        for payment in payments:
+            self._seen(payment)
+
+    def _seen(self, payment: Payment) -> None:
+        """Take note of a payment that is listed."""
+        if payment.clock:
+            self._named.add(payment.clock)
+        if payment.paid_timestamp is not None:
+            newest = self._newest.get(payment.clock, payment.paid_timestamp)
+            self._newest[payment.clock] = max(newest, payment.paid_timestamp)
+
+    def _rewrite(self, change: Callable[[Payment], Payment]) -> None:
+        """Write the list anew, for good, with payments changed: all of it, or nothing. OSError."""
+        self._read = False
+        with (
+            self._folder.opened(self._name, os.O_RDONLY) as old,
+            os.fdopen(old, "rb", closefd=False) as lines,
+            self._folder.rewriting(self._name, stat.S_IMODE(os.fstat(old).st_mode)) as new,
+        ):
+            for line in lines:
+                with contextlib.suppress(ValueError):
+                    payment = read_payment(line)
+                    changed = change(payment)
+                    if changed is not payment:
+                        line = payment_line(changed)
+                write_all(new, line)
+        self._folder.flush()
+        self._look()
 
 
 def read_payments(
-    path: Path, unlisted: dict[str, ChargingSession], problems: list[str]
+    path: Path, unlisted: dict[str, ChargingSession], problems: list[str], clocks: Clocks
 ) -> Iterator[Payment]:
     """
     The list of payments in `path`, completed by those of `unlisted`.
 
     :param problems: what is wrong with a line is added to it.
+    :param clocks: those by which its times are.
     """
     if path.exists():
         with path.open("rb") as file:
@@ -125,5 +204,6 @@ def read_payments(
                     problems.append(f"{path}: line {number}: {error}")
                 else:
                     unlisted.pop(payment.receipt_id, None)
-                    yield payment
-    yield from map(Payment.of, unlisted.values())
+                    yield payment.right(clocks)
+    for session in unlisted.values():
+        yield clocks.named(Payment.of(session))

@@ -67,7 +67,13 @@ def user_of(user_id: str, record: Mapping[str, Any], otherwise_created: float) -
         user_name=str(record.get("user_name", "")),
         car=ElectricCar(model, level),
         created_timestamp=otherwise_created if created is None else created,
+        clock=_clock(record),
     )
+
+
+def _clock(record: Mapping[str, Any]) -> int:
+    """The clock that a record names; 0 where it names none."""
+    return max(0, whole_number(record.get("clock")) or 0)
 
 
 def read_table(
@@ -129,6 +135,7 @@ def _read_session(
         amount=Decimal(f"{number('amount', float(amount)):.2f}"),
         charge_minutes=number("charge_minutes", charge_s / 60),
         paid_timestamp=None if paid is None else number("paid_timestamp", 0),
+        clock=_clock(facts),
     )
 
 
@@ -175,7 +182,12 @@ def user_record(user: User) -> dict[str, Any]:
         "user_name": user.user_name,
         "user_car": {**user.car.model.facts(), "current_battery": user.car.battery_level_kwh},
         "created_timestamp": user.created_timestamp,
+        **_named(user.clock),
     }
+
+
+def _named(clock: int) -> dict[str, int]:
+    return {"clock": clock} if clock else {}
 
 
 def table_record(table: SlotTable) -> dict[str, Any]:
@@ -191,8 +203,9 @@ def table_record(table: SlotTable) -> dict[str, Any]:
 
 def _session_record(session: ChargingSession) -> dict[str, Any]:
     return {
-        **attrs.asdict(session, filter=attrs.filters.exclude("user_id", "station_id")),
+        **attrs.asdict(session, filter=attrs.filters.exclude("user_id", "station_id", "clock")),
         "amount": float(session.amount),
+        **_named(session.clock),
     }
 
 
@@ -214,6 +227,7 @@ def payment_line(payment: Payment) -> bytes:
         "station": payment.station_id,
         "amount_brl": float(payment.amount),
         "user": payment.user_end,
+        **_named(payment.clock),
     }
     return json.dumps(line).encode() + b"\n"
 
@@ -234,6 +248,11 @@ def read_payment(line: bytes) -> Payment:
         raise ValueError("nested too deeply") from None
     except ValueError as error:
         raise ValueError(f"not JSON: {error}") from None
+    return payment_of(facts)
+
+
+def payment_of(facts: Any) -> Payment:
+    """The payment that a line of the list holds, once it is decoded. ValueError: it holds none."""
     if not isinstance(facts, dict):
         raise ValueError("must be a JSON object")
     for name in ("receipt_id", "user"):
@@ -254,6 +273,7 @@ def read_payment(line: bytes) -> Payment:
         station_id=station_id,
         amount=Decimal(cents if float(cents) == amount else repr(amount)),
         user_end=facts["user"],
+        clock=_clock(facts),
     )
 
 

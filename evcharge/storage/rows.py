@@ -27,12 +27,13 @@ def user_row(user: User) -> dict[str, Any]:
         "dc_limit_kw": model.dc_limit_kw,
         "battery_level_kwh": user.car.battery_level_kwh,
         "created_timestamp": user.created_timestamp,
+        "clock": user.clock,
     }
 
 
 def user_of(row: Any) -> User:
-    user_id, name, *figures, level, created = row
-    return User(user_id, name, ElectricCar(CarModel(*figures), level), created)
+    user_id, name, *figures, level, created, clock = row
+    return User(user_id, name, ElectricCar(CarModel(*figures), level), created, clock)
 
 
 def session_row(session: ChargingSession) -> dict[str, Any]:
@@ -44,6 +45,7 @@ def session_row(session: ChargingSession) -> dict[str, Any]:
         "amount": session.amount,
         "charge_minutes": session.charge_minutes,
         "paid_timestamp": session.paid_timestamp,
+        "clock": session.clock,
     }
 
 
@@ -58,6 +60,7 @@ def payment_row(payment: Payment) -> dict[str, Any]:
         "station_id": payment.station_id,
         "amount": payment.amount,
         "user_end": payment.user_end,
+        "clock": payment.clock,
     }
 
 

@@ -23,10 +23,11 @@ from sqlalchemy import (
     Text,
     inspect,
     select,
+    text,
 )
 from sqlalchemy.types import TypeDecorator
 
-HEAD = "0002"
+HEAD = "0003"
 """The version that this evcharge works with: the last of the scripts."""
 
 
@@ -45,6 +46,16 @@ class DecimalText(TypeDecorator[Decimal]):
 
 def _money() -> Numeric[Decimal]:
     return Numeric().with_variant(DecimalText(), "sqlite")
+
+
+def _clock() -> Column[int]:
+    return Column(
+        "clock",
+        Integer,
+        nullable=False,
+        server_default=text("0"),
+        comment="by which clock its instants are",
+    )
 
 
 metadata = MetaData()
@@ -95,6 +106,7 @@ users = Table(
     Column("dc_limit_kw", Double),
     Column("battery_level_kwh", Double, nullable=False),
     Column("created_timestamp", Double, nullable=False, comment="seconds since the epoch"),
+    _clock(),
     Index("users_created_timestamp", "created_timestamp"),
     # Ids made one after another are neighbours: kept in their own order, many rows go to one page.
     sqlite_with_rowid=False,
@@ -111,6 +123,7 @@ sessions = Table(
     Column("amount", _money(), nullable=False, comment="BRL"),
     Column("charge_minutes", Double, nullable=False),
     Column("paid_timestamp", Double, comment="seconds since the epoch"),
+    _clock(),
     Index("sessions_station_id", "station_id", "estimated_timestamp"),
     Index("sessions_estimated_timestamp", "estimated_timestamp"),
     sqlite_with_rowid=False,
@@ -124,7 +137,40 @@ payments = Table(
     Column("station_id", Integer, nullable=False),
     Column("amount", _money(), nullable=False, comment="BRL"),
     Column("user_end", Text, nullable=False, comment="the last characters of the user's id"),
+    _clock(),
+    # Of those few that a wrong clock has marked.
+    Index(
+        "payments_clock",
+        "clock",
+        postgresql_where=text("clock <> 0"),
+        sqlite_where=text("clock <> 0"),
+    ),
     sqlite_with_rowid=False,
+)
+
+clock = Table(
+    "clock",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("number", Integer, nullable=False, comment="of the newest clock"),
+    Column(
+        "marked_from", Integer, comment="what is by this clock or a later one is by a wrong one"
+    ),
+    Column("boot_id", Text, nullable=False, comment="of the machine where it began"),
+    Column(
+        "lead_s",
+        Double,
+        nullable=False,
+        comment="how far it is ahead of that machine's steady seconds",
+    ),
+    Column("since", Double, nullable=False, comment="when it began, by itself"),
+    Column(
+        "moved_s",
+        Text,
+        nullable=False,
+        comment="JSON object: how far what is by an earlier clock was moved, seconds",
+    ),
+    comment="One row: what is known of the clocks that instants are by",
 )
 
 _alembic_version = Table("alembic_version", MetaData(), Column("version_num", Text))

@@ -11,6 +11,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, TypeVar, cast
 
 import attrs
@@ -28,18 +29,23 @@ from evcharge.storage import (
     ListStations,
     NoFreeSlot,
     Operation,
+    ReadClock,
     Refused,
+    SetClock,
     SlotHeldElsewhere,
     Summary,
     Sweep,
     SweepResult,
     TakeSlot,
+    TimeTold,
     UnknownStation,
     UnknownUser,
     copying,
     network,
     schema,
+    sql_clocks,
 )
+from evcharge.storage.clocks import Clocks, D
 from evcharge.storage.contents import Contents, Payment
 from evcharge.storage.databases import Database, ManyRows
 from evcharge.storage.group_commit import TryAgain
@@ -85,6 +91,8 @@ class _Batch:
 
     began: float
     operations: Sequence[Operation[Any]]
+    clocks: Clocks
+    """By which the rows are."""
     results: list[Any] = attrs.field(
         default=attrs.Factory(lambda self: [None] * len(self.operations), takes_self=True)
     )
@@ -104,10 +112,16 @@ class _Batch:
     states: dict[int, StationState] = attrs.field(factory=dict)
     all_states: bool = False
     """Whether `states` are all there are; else they are those that changed."""
+    all_begun: bool = False
+    """Whether `begun` are all sessions, read anew, and no user in memory is right any more."""
 
     def of(self, kind: type[T]) -> list[tuple[int, T]]:
         """The operations of a kind, each with its place."""
         return [(n, op) for n, op in enumerate(self.operations) if isinstance(op, kind)]
+
+    def true(self, of: Callable[[Any], D]) -> Callable[[Any], D]:
+        """What reads records of rows by `of`, as they are in truth."""
+        return (lambda row: self.clocks.true(of(row))) if self.clocks.moved_s else of
 
 
 class SqlStorage:
@@ -135,6 +149,8 @@ class SqlStorage:
         self._more_stations = more_stations
         self._monotonic = monotonic
         self._lock = threading.Lock()
+        self._clocks = Clocks()
+        self._rewriting = sql_clocks.Rewriting(monotonic)
         self._network = Network(version=-1)
         self._states: dict[int, StationState] = {}
         self._listed: tuple[StationState, ...] = ()
@@ -174,11 +190,12 @@ class SqlStorage:
         with self._database.begin(write=True) as connection:
             copying.prepare(self._database, connection)
             network.fill(connection, self._more_cars, self._more_stations)
-            batch = _Batch(self._monotonic(), [], all_states=True)
+            sql_clocks.fill(connection)
+            clocks = sql_clocks.read(connection)
+            batch = _Batch(self._monotonic(), [], clocks, all_states=True)
             batch.network = network.read(connection, self._network.version)
             if self._alone:
-                standing = connection.execute(select(schema.sessions))
-                batch.begun = [session_of(row) for row in standing]
+                self._read_sessions(batch, connection)
             else:
                 batch.states = network.states(connection, batch.network or self._network, None)
             users = connection.execute(select(func.count()).select_from(schema.users)).scalar_one()
@@ -207,15 +224,16 @@ class SqlStorage:
     def users(self) -> Iterator[User]:
         with self._database.begin(write=False) as connection:
             rows = connection.execution_options(yield_per=1000).execute(select(schema.users))
+            clocks = sql_clocks.read(connection)
             for row in rows:
-                yield user_of(row)
+                yield clocks.true(user_of(row))
 
     # Carrying out
 
     def execute(self, operations: Sequence[Operation[Any]]) -> Sequence[Any]:
         with self._lock:
-            batch = _Batch(self._monotonic(), operations)
-            write = any(type(op) not in (FindUser, ListStations) for op in operations)
+            batch = _Batch(self._monotonic(), operations, self._clocks)
+            write = any(type(op) not in (FindUser, ListStations, ReadClock) for op in operations)
             try:
                 with self._database.begin(write) as connection:
                     self._carry_out(batch, connection)
@@ -231,15 +249,17 @@ class SqlStorage:
     def _carry_out(self, batch: _Batch, connection: Connection) -> None:
         added, found = batch.of(AddUser), batch.of(FindUser)
         taken, ended, swept = batch.of(TakeSlot), batch.of(EndJourney), batch.of(Sweep)
+        # First, as it says by which clock all else is.
+        self._see_to_clocks(batch, connection)
         if added:
-            self._add_users(batch, connection, [operation.user for _, operation in added])
+            self._add_users(batch, connection, [operation for _, operation in added])
         if found:
             self._find_users(batch, connection, found)
         if taken or ended:
             # All of them before any station: see the head of this module.
             ids = {op.user_id for _, op in taken} | {op.user_id for _, op in ended}
             users = self._users_to_change(batch, connection, ids)
-            held = self._sessions_of(connection, ids)
+            held = self._sessions_of(batch, connection, ids)
             if taken:
                 self._take_slots(batch, connection, taken, users, held)
             if ended:
@@ -253,15 +273,45 @@ class SqlStorage:
             # of a transaction that has nothing to write would not wait for it.
             connection.execute(LOCK_NETWORK)
         if self._alone:
+            if batch.clocks is not self._clocks:
+                self._read_sessions(batch, connection)
             return
-        if batch.of(ListStations):
+        if batch.of(ListStations) or batch.clocks.number != self._clocks.number:
             batch.network = network.read(connection, self._network.version)
             batch.states = network.states(connection, batch.network or self._network, None)
             batch.all_states = True
         elif batch.changed:
             batch.states = network.states(connection, self._network, batch.changed)
 
-    def _add_users(self, batch: _Batch, connection: Connection, users: Sequence[User]) -> None:
+    def _see_to_clocks(self, batch: _Batch, connection: Connection) -> None:
+        """Set and read the clocks, where that is asked for or has to be known."""
+        for place, operation in batch.of(SetClock):
+            before = sql_clocks.read(connection, lock=True)
+            after = operation.decide(before, partial(sql_clocks.newest, connection, before))
+            if after is not before:
+                sql_clocks.fill(connection, after)
+                sql_clocks.move(connection, before, after)
+            batch.clocks = batch.results[place] = after
+            batch.written = True
+        told = batch.of(ReadClock)
+        if batch.clocks is self._clocks and not self._alone:
+            newest = batch.clocks.number
+            if told or any(op.clock is not None and op.clock > newest for op in batch.operations):
+                batch.clocks = sql_clocks.read(connection)
+        for place, asked in told:
+            lead_s, error_s = self._database.lead_s(connection, asked.steady)
+            batch.results[place] = TimeTold(batch.clocks, lead_s, error_s)
+
+    def _read_sessions(self, batch: _Batch, connection: Connection) -> None:
+        """Read all sessions, for memory."""
+        rows = connection.execute(select(schema.sessions))
+        batch.begun = list(map(batch.true(session_of), rows))
+        batch.users.clear()
+        batch.all_begun = batch.all_states = True
+
+    def _add_users(self, batch: _Batch, connection: Connection, added: Sequence[AddUser]) -> None:
+        clocks = batch.clocks
+        users = [clocks.kept(op.user, op.clock, clocks.anew(op.clock)) for op in added]
         batch.written |= self._insert_users.execute(connection, map(user_row, users)) > 0
         for user in users:
             batch.users[user.user_id] = user
@@ -270,7 +320,8 @@ class SqlStorage:
         self, batch: _Batch, connection: Connection, found: list[tuple[int, FindUser]]
     ) -> None:
         wanted = {operation.user_id for _, operation in found}
-        users = _by_id(user_of, connection.execute(FIND_USERS, {"ids": list(wanted)}))
+        rows = connection.execute(FIND_USERS, {"ids": list(wanted)})
+        users = _by_id(batch.true(user_of), rows)
         batch.users.update(users)
         for place, operation in found:
             batch.results[place] = users.get(operation.user_id) or UnknownUser()
@@ -285,6 +336,7 @@ class SqlStorage:
     ) -> None:
         wanted = {operation.station_id for _, operation in taken}
         stations, free = self._stations_locked(batch, connection, wanted)
+        clocks = batch.clocks
         for place, operation in taken:
             try:
                 session = _decide(operation, users, held, stations, free)
@@ -295,16 +347,25 @@ class SqlStorage:
             except Exception as error:
                 batch.results[place] = error
                 continue
-            batch.results[place] = session
             if operation.user_id not in held:
+                session = clocks.kept(session, operation.clock, clocks.anew(operation.clock))
                 held[session.user_id] = session
                 free[session.station_id] -= 1
                 batch.begun.append(session)
                 batch.changed.add(session.station_id)
+            batch.results[place] = session
         if batch.begun:
             self._insert_sessions.execute(connection, map(session_row, batch.begun))
             self._insert_payments.execute(
-                connection, (payment_row(Payment.of(session)) for session in batch.begun)
+                connection,
+                (
+                    {
+                        **payment_row(Payment.of(session)),
+                        # They are history, but for those that a wrong clock has marked.
+                        "clock": session.clock if clocks.is_marked(session.clock) else 0,
+                    }
+                    for session in batch.begun
+                ),
             )
 
     def _stations_locked(
@@ -335,18 +396,22 @@ class SqlStorage:
         missing = ids - known.keys()
         if not missing:
             return known
-        found = _by_id(user_of, connection.execute(LOCK_USERS, {"ids": list(missing)}))
+        rows = connection.execute(LOCK_USERS, {"ids": list(missing)})
+        found = _by_id(batch.true(user_of), rows)
         batch.written |= bool(found)
         return known | found
 
-    def _sessions_of(self, connection: Connection, ids: set[str]) -> dict[str, ChargingSession]:
+    def _sessions_of(
+        self, batch: _Batch, connection: Connection, ids: set[str]
+    ) -> dict[str, ChargingSession]:
         """The sessions of users."""
         if self._alone:
             return {
                 user_id: self._slots[self._held[user_id]].sessions[user_id]
                 for user_id in ids & self._held.keys()
             }
-        return _by_id(session_of, connection.execute(FIND_SESSIONS, {"ids": list(ids)}))
+        rows = connection.execute(FIND_SESSIONS, {"ids": list(ids)})
+        return _by_id(batch.true(session_of), rows)
 
     def _end_journeys(
         self,
@@ -371,9 +436,17 @@ class SqlStorage:
 
     def _sweep(self, batch: _Batch, connection: Connection, operation: Sweep) -> SweepResult:
         sessions, users = schema.sessions.c, schema.users.c
+        if not self._alone:
+            batch.clocks = sql_clocks.read(connection)
+        clocks = batch.clocks
+        more = self._rewriting.go_on(connection, clocks)
+        by_s = clocks.moved(operation.clock)
         due = connection.execute(
             select(sessions.user_id, sessions.station_id)
-            .where(sessions.estimated_timestamp <= operation.now)
+            .where(
+                sessions.estimated_timestamp <= operation.now + by_s,
+                sql_clocks.is_right(sessions.clock, clocks),
+            )
             .order_by(sessions.estimated_timestamp)
             .limit(MOST_SWEPT)
             .with_for_update(skip_locked=True)
@@ -401,7 +474,11 @@ class SqlStorage:
         unpaid = list(
             connection.execute(
                 select(users.user_id)
-                .where(users.created_timestamp < operation.logged_in_before, ~holds_slot)
+                .where(
+                    users.created_timestamp < operation.logged_in_before + by_s,
+                    sql_clocks.is_right(users.clock, clocks),
+                    ~holds_slot,
+                )
                 .order_by(users.created_timestamp)
                 .limit(MOST_SWEPT)
                 .with_for_update(skip_locked=True)
@@ -410,12 +487,12 @@ class SqlStorage:
         removed = 0
         if unpaid:
             # Looked at again now that they are locked: one may have paid in between.
-            unpaid_now = set(unpaid) - self._sessions_of(connection, set(unpaid)).keys()
+            unpaid_now = set(unpaid) - self._sessions_of(batch, connection, set(unpaid)).keys()
             if unpaid_now:
                 self._remove(connection, unpaid_now)
             batch.gone |= unpaid_now
             removed = len(unpaid_now)
-        more = max(len(ids), len(unpaid)) == MOST_SWEPT and (len(due) > 0 or removed > 0)
+        more |= max(len(ids), len(unpaid)) == MOST_SWEPT and (len(due) > 0 or removed > 0)
         return SweepResult(len(due), removed, more)
 
     def _remove(self, connection: Connection, ids: Iterable[str]) -> None:
@@ -436,6 +513,7 @@ class SqlStorage:
 
     def _remember(self, batch: _Batch) -> None:
         """What became true with the commit of `batch`."""
+        self._clocks = batch.clocks
         if batch.network is not None:
             self._network = batch.network
         if self._alone:
@@ -450,6 +528,9 @@ class SqlStorage:
 
     def _remember_alone(self, batch: _Batch) -> None:
         """Where memory is true it follows what was done, and the states follow from it."""
+        if batch.all_begun:
+            for kept in (self._users, self._slots, self._held):
+                kept.clear()
         for user_id, user in batch.users.items():
             if len(self._users) >= MOST_USERS_KEPT:
                 del self._users[next(iter(self._users))]

@@ -1,0 +1,390 @@
+"""One contract for every storage: the clock that is set, and the instants that move with it."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from evcharge.models.station import ChargingSession
+from evcharge.models.user import User
+from evcharge.storage import (
+    AddUser,
+    EndJourney,
+    FindUser,
+    Operation,
+    ReadClock,
+    SetClock,
+    Storage,
+    Sweep,
+    TakeSlot,
+    carry_out,
+)
+from evcharge.storage.clocks import Clocks, Newest, Reading
+from evcharge.testing import NOON
+from tests import test_storage
+from tests.operations import (
+    a_session,
+    a_user,
+    add_user,
+    available,
+    find_user,
+    station,
+    sweep,
+    take,
+    take_slot,
+    user_ids,
+)
+
+HOUR_S, DAY_S = 3600.0, 86400.0
+
+
+def reading(now: float) -> Reading:
+    return Reading(now, now - 1000.0, "a start of the machine")
+
+
+def set_clock(
+    storage: Storage, change: Callable[[Clocks], Clocks], newest: list[Newest] | None = None
+) -> Clocks:
+    """Have the clocks changed; they, and, where it is asked for, what stood by them."""
+
+    def decide(before: Clocks, look: Callable[[], Newest]) -> Clocks:
+        if newest is not None:
+            newest.append(look())
+        return change(before)
+
+    return carry_out(storage, SetClock(decide))
+
+
+def move_all(storage: Storage, by_s: float, now: float = NOON) -> Clocks:
+    """Have all that stands moved, where it is `now` by the clock then."""
+    return set_clock(storage, lambda before: before.all_moved(before.number, by_s, reading(now)))
+
+
+def suspect(storage: Storage, now: float) -> Clocks:
+    return set_clock(storage, lambda before: before.suspected(reading(now)))
+
+
+def put_right(storage: Storage, by_s: float, still_suspect: bool = False) -> Clocks:
+    return set_clock(
+        storage, lambda before: before.marked_moved(by_s, reading(NOON), still_suspect)
+    )
+
+
+def by(operation: Operation[Any], number: int) -> Operation[Any]:
+    operation.clock = number
+    return operation
+
+
+def session_of(storage: Storage, user_id: str, station_id: int = 7) -> ChargingSession:
+    """The session of a user who holds a slot there."""
+
+    def plan(user: User, station: Any) -> ChargingSession:
+        raise AssertionError("it is held")
+
+    return carry_out(storage, TakeSlot(user_id, str(station_id), plan))
+
+
+class ClockContract:
+    """What every storage does; the kinds are those of :class:`test_storage.StorageContract`."""
+
+    kind: Any
+    shared = False
+    keeps_payments = True
+
+    def setUp(self) -> None:
+        self.kind.setUp(self)
+
+    def make(self) -> Storage:
+        return self.kind.make(self)
+
+    def again(self, storage: Storage) -> Storage:
+        return self.kind.again(self, storage)
+
+    def pay(self, storage: Storage, user_id: str, now: float, station_id: int = 7) -> None:
+        """Have a driver log in and pay for an hour."""
+        add_user(storage, a_user(user_id, now))
+        take_slot(storage, a_session(user_id, station_id, end=now + HOUR_S, paid=now))
+
+    def both(self, storage: Storage, check: Callable[[Storage], None]) -> Storage:
+        """Check something in the open storage, and in one that was opened anew."""
+        check(storage)
+        storage = self.again(storage)
+        check(storage)
+        return storage
+
+    def payments(self, storage: Any) -> dict[str, float | None]:
+        """The list of payments, by the user's receipt; the storage is closed."""
+        storage.close()
+        with storage.read_contents(NOON) as contents:
+            list(contents.users)
+            list(contents.sessions)
+            return {payment.receipt_id: payment.paid_timestamp for payment in contents.payments}
+
+    def test_all(self) -> None:
+        """All that stands moves, as far as was asked, and is found there from then on."""
+        storage = self.make()
+        self.pay(storage, "u1", NOON)
+        add_user(storage, a_user("u2", NOON + 5))
+        state = move_all(storage, DAY_S)
+
+        def check(storage: Storage) -> None:
+            self.assertEqual(find_user(storage, "u1"), a_user("u1", NOON + DAY_S))
+            self.assertEqual(find_user(storage, "u2"), a_user("u2", NOON + DAY_S + 5))
+            self.assertEqual({u.created_timestamp for u in storage.users()},
+                             {NOON + DAY_S, NOON + DAY_S + 5})  # fmt: skip
+            session = session_of(storage, "u1")
+            self.assertEqual(session.estimated_timestamp, NOON + DAY_S + HOUR_S)
+            self.assertEqual(session.paid_timestamp, NOON + DAY_S)
+            self.assertEqual(station(storage, 7).next_free_timestamp, NOON + DAY_S + HOUR_S)
+            self.assertEqual(carry_out(storage, ReadClock(lambda: 0.0)).clocks.number, state.number)
+
+        storage = self.both(storage, check)
+        # The sweeps that come write what is written later, and end nothing.
+        for _ in range(3):
+            self.assertEqual(sweep(storage, NOON + DAY_S, NOON + DAY_S - 1).freed, 0)
+        storage = self.both(storage, check)
+        before = available(storage)
+        result = sweep(storage, NOON + DAY_S + HOUR_S - 1, NOON + DAY_S - 1)
+        self.assertEqual((result.freed, result.removed), (0, 0))
+        result = sweep(storage, NOON + DAY_S + HOUR_S, NOON + DAY_S + 6)
+        self.assertEqual((result.freed, result.removed), (1, 1))
+        self.assertEqual(available(storage), before + 1)
+        self.assertEqual(user_ids(self.again(storage)), [])
+
+    def test_and_back(self) -> None:
+        """What is moved and moved back is exactly where it was."""
+        storage = self.make()
+        self.pay(storage, "u1", NOON + 1 / 3)
+        for by_s in (HOUR_S, -30 * DAY_S, -HOUR_S, 30 * DAY_S):
+            move_all(storage, by_s)
+
+        def check(storage: Storage) -> None:
+            self.assertEqual(
+                session_of(storage, "u1"), a_session(end=NOON + 1 / 3 + HOUR_S, paid=NOON + 1 / 3)
+            )
+            self.assertEqual(find_user(storage, "u1"), a_user(created=NOON + 1 / 3))
+
+        self.both(storage, check)
+
+    def test_marked(self) -> None:
+        """What began by a suspect clock moves when that is put right, and nothing else does."""
+        storage = self.make()
+        self.pay(storage, "old", NOON)
+        suspect(storage, NOON - 20 * DAY_S)
+        storage = self.again(storage)
+        self.pay(storage, "new", NOON - 20 * DAY_S, 8)
+        add_user(storage, a_user("newer", NOON - 20 * DAY_S))
+        # A change at the station where somebody stands changes nothing of who stood there.
+        self.pay(storage, "neighbour", NOON - 20 * DAY_S, 7)
+        carry_out(storage, EndJourney("neighbour"))
+        storage = self.again(storage)
+        found: list[Newest] = []
+        set_clock(storage, lambda before: before, found)
+        self.assertEqual(found, [Newest(NOON, NOON - 20 * DAY_S)])
+        state = put_right(storage, 20 * DAY_S)
+        self.assertFalse(state.suspect)
+        self.pay(storage, "last", NOON, 9)
+
+        def check(storage: Storage) -> None:
+            for user_id, station_id in (("old", 7), ("new", 8), ("last", 9)):
+                session = session_of(storage, user_id, station_id)
+                self.assertEqual(session.estimated_timestamp, NOON + HOUR_S, user_id)
+                self.assertEqual(session.paid_timestamp, NOON)
+                self.assertEqual(station(storage, station_id).next_free_timestamp, NOON + HOUR_S)
+            for user_id in ("old", "new", "newer", "last"):
+                self.assertEqual(find_user(storage, user_id).created_timestamp, NOON)
+            # Nothing is marked any more.
+            found.clear()
+            set_clock(storage, lambda before: before, found)
+            self.assertEqual(found, [Newest(NOON, None)])
+
+        storage = self.both(storage, check)
+        sweep(storage, NOON, 0)
+        storage = self.both(storage, check)
+        if self.keeps_payments:
+            self.assertEqual(set(self.payments(storage).values()), {NOON})
+
+    def test_still_suspect(self) -> None:
+        """What is marked stays so where the clock is set to another wrong time."""
+        storage = self.make()
+        self.pay(storage, "old", NOON)
+        suspect(storage, NOON - 20 * DAY_S)
+        self.pay(storage, "new", NOON - 20 * DAY_S, 8)
+        put_right(storage, 10 * DAY_S, still_suspect=True)
+        storage = self.again(storage)
+        self.pay(storage, "newer", NOON - 10 * DAY_S, 9)
+        found: list[Newest] = []
+        set_clock(storage, lambda before: before, found)
+        self.assertEqual(found, [Newest(NOON, NOON - 10 * DAY_S)])
+        put_right(storage, 10 * DAY_S)
+        for user_id, station_id in (("old", 7), ("new", 8), ("newer", 9)):
+            session = session_of(storage, user_id, station_id)
+            self.assertEqual(session.estimated_timestamp, NOON + HOUR_S)
+
+    def test_by_an_earlier_clock(self) -> None:
+        """An operation that was made before its clock was set is carried out by the new one."""
+        storage = self.make()
+        self.pay(storage, "u1", NOON)
+        before = carry_out(storage, ReadClock(lambda: 0.0)).clocks.number
+        move_all(storage, -DAY_S)
+        operations = [
+            AddUser(a_user("u2")),
+            # By the new one, nothing has ended and nobody is over time.
+            Sweep(NOON + HOUR_S - 1, NOON - 1),
+        ]
+        _, result = storage.execute([by(operation, before) for operation in operations])
+        self.assertEqual((result.freed, result.removed), (0, 0))
+        session = a_session("u2", 8, end=NOON + HOUR_S)
+        (taken,) = storage.execute([by(take(session), before)])
+        self.assertEqual(taken.estimated_timestamp, NOON + HOUR_S - DAY_S)
+
+        def check(storage: Storage) -> None:
+            self.assertEqual(find_user(storage, "u2").created_timestamp, NOON - DAY_S)
+            self.assertEqual(session_of(storage, "u2", 8), taken)
+
+        storage = self.both(storage, check)
+        (result,) = storage.execute([by(Sweep(NOON + HOUR_S, 0), before)])
+        self.assertEqual(result.freed, 2)
+
+    def test_one_batch(self) -> None:
+        """Among other operations of a batch it does not matter where the setting stands."""
+        for place in range(4):
+            storage = self.make()
+            number = carry_out(storage, ReadClock(lambda: 0.0)).clocks.number
+            users = [f"{place}-{name}" for name in ("u1", "u2", "u3")]
+            add_user(storage, a_user(users[0]))
+            add_user(storage, a_user(users[2]))
+            operations: list[Operation[Any]] = [
+                by(AddUser(a_user(users[1])), number),
+                by(take(a_session(users[0], 1 + 2 * place, end=NOON + HOUR_S)), number),
+                by(Sweep(NOON + HOUR_S - 1, NOON - 1), number),
+                FindUser(users[2]),
+            ]
+            setting = SetClock(
+                lambda before, newest: before.all_moved(before.number, DAY_S, reading(NOON))
+            )
+            operations.insert(place, setting)
+            results = storage.execute(operations)
+            self.assertEqual([r for r in results if isinstance(r, Exception)], [])
+            self.assertEqual(results[place].moved(number), DAY_S)
+            for user_id in users:
+                self.assertEqual(find_user(storage, user_id).created_timestamp, NOON + DAY_S)
+            session = session_of(storage, users[0], 1 + 2 * place)
+            self.assertEqual(session.estimated_timestamp, NOON + HOUR_S + DAY_S)
+            for user_id in users:
+                carry_out(storage, EndJourney(user_id))
+            storage.close()
+
+    def test_nothing(self) -> None:
+        """Where nothing is to change, nothing does."""
+        storage = self.make()
+        self.pay(storage, "u1", NOON)
+        state = set_clock(storage, lambda before: before)
+        self.assertEqual(state, Clocks())
+        self.assertEqual(session_of(storage, "u1"), a_session(end=NOON + HOUR_S))
+
+    def test_newest(self) -> None:
+        """The newest instant is the last login or payment; ends lie ahead, and do not count."""
+        storage = self.make()
+        found: list[Newest] = []
+
+        def look(storage: Storage) -> Newest:
+            set_clock(storage, lambda before: before, found)
+            return found[-1]
+
+        self.assertEqual(look(storage), Newest(None, None))
+        add_user(storage, a_user("u1", NOON))
+        self.assertEqual(look(storage), Newest(NOON, None))
+        take_slot(storage, a_session(end=NOON + DAY_S, paid=NOON + 7))
+        self.assertEqual(look(storage), Newest(NOON + 7, None))
+        add_user(storage, a_user("u2", NOON + 8))
+        storage = self.again(storage)
+        self.assertEqual(look(storage), Newest(NOON + 8, None))
+        for user_id in ("u1", "u2"):
+            carry_out(storage, EndJourney(user_id))
+        if self.keeps_payments:
+            # The list of payments remembers.
+            self.assertEqual(look(storage), Newest(NOON + 7, None))
+            self.assertEqual(look(self.again(storage)), Newest(NOON + 7, None))
+
+    def test_history(self) -> None:
+        """The list of payments stays as it is, but for what would be in the future."""
+        if not self.keeps_payments:
+            return
+        storage = self.make()
+        self.pay(storage, "u1", NOON - HOUR_S)
+        move_all(storage, DAY_S)
+        self.pay(storage, "u2", NOON + DAY_S, 8)
+        move_all(storage, -DAY_S)
+        paid = self.payments(storage)
+        self.assertEqual(paid, {"r-u1-7": NOON - HOUR_S, "r-u2-8": NOON})
+
+    def test_copied(self) -> None:
+        """A copy has the instants as they are in truth, and the marks of a clock that is wrong."""
+        if not self.keeps_payments:
+            return
+        storage: Any = self.make()
+        self.pay(storage, "old", NOON)
+        move_all(storage, HOUR_S)
+        suspect(storage, NOON - 20 * DAY_S)
+        self.pay(storage, "new", NOON - 20 * DAY_S, 8)
+        storage.close()
+        for kind in (test_storage.FileStorageTests, test_storage.SqliteStorageTests):
+            kind.setUp(self)
+            folder = Path(self.mktemp())
+            self.data, self.path = folder, folder.absolute() / "evcharge.db"
+            target: Any = self.target(kind)
+            with storage.read_contents(NOON) as contents:
+                target.write_contents(contents)
+            copy = kind.make(self)
+            found: list[Newest] = []
+            set_clock(copy, lambda before: before, found)
+            self.assertEqual(found, [Newest(NOON + HOUR_S, NOON - 20 * DAY_S)])
+            put_right(copy, 20 * DAY_S)
+            self.assertEqual(session_of(copy, "old").estimated_timestamp, NOON + 2 * HOUR_S)
+            self.assertEqual(session_of(copy, "new", 8).estimated_timestamp, NOON + HOUR_S)
+            self.assertEqual(self.payments(copy), {"r-old-7": NOON, "r-new-8": NOON})
+
+    def target(self, kind: Any) -> Any:
+        from evcharge.storage.databases import Sqlite
+        from evcharge.storage.files import FileStorage
+        from evcharge.storage.sql import SqlStorage
+
+        if kind is test_storage.FileStorageTests:
+            return FileStorage(self.data)
+        return SqlStorage(Sqlite(self.path))
+
+
+class MemoryClockTests(ClockContract, SynchronousTestCase):
+    """The contract, in memory."""
+
+    kind = test_storage.MemoryStorageTests
+    keeps_payments = False
+
+    def setUp(self) -> None:
+        pass
+
+
+class FileClockTests(ClockContract, SynchronousTestCase):
+    """The contract, in a data directory."""
+
+    kind = test_storage.FileStorageTests
+
+
+class SqliteClockTests(ClockContract, SynchronousTestCase):
+    """The contract, in an SQLite file that one process owns."""
+
+    kind = test_storage.SqliteStorageTests
+
+
+class SharedSqliteClockTests(ClockContract, SynchronousTestCase):
+    """The contract, in an SQLite file that several processes share."""
+
+    kind = test_storage.SharedSqliteStorageTests
+
+
+class PostgresClockTests(ClockContract, SynchronousTestCase):
+    """The contract, in a PostgreSQL database."""
+
+    kind = test_storage.PostgresStorageTests
