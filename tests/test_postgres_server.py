@@ -14,7 +14,14 @@ from evcharge.storage.group_commit import TryAgain
 from evcharge.storage.urls import parse
 from evcharge.testing import NOON
 from tests import postgres
-from tests.operations import a_session, a_user, find_user, take, until_done
+from tests.operations import (
+    a_session,
+    a_user,
+    find_user,
+    take,
+    until_done,
+    user_ids,
+)
 from tests.test_server import Client, Server, ServerTestCase
 
 ANSWERED_S = 2.0
@@ -259,6 +266,24 @@ class StandbyTests(PostgresServerTestCase):
                 finally:
                     self.primary.wait_for_standby("")
                 self.assertIsInstance(done.result(20), outcome)
+
+    def test_away_for_long(self) -> None:
+        """While it is away nothing is left behind in the database by those who gave up."""
+        storage = self.opened()
+        self.primary.wait_for_standby("nowhere")
+        count = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'evcharge'"
+        try:
+            with ThreadPoolExecutor(1) as thread:
+                for number in range(5):
+                    done = thread.submit(storage.execute, [AddUser(a_user(f"u{number}"))])
+                    self.waits(done, but=set())
+                    storage.interrupt()
+                    self.assertRaises(TryAgain, done.result, 20)
+                    self.until(20, lambda: self.primary._ask(count) == 0)
+        finally:
+            self.primary.wait_for_standby("")
+        until_done(storage, AddUser(a_user("u9")))
+        self.assertIn("u9", user_ids(storage))
 
     def test_stopped(self) -> None:
         """A LOGIN is not answered while the standby is down, and is there when it takes over."""

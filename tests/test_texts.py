@@ -52,6 +52,8 @@ def good(text: str, longest: int) -> bool:
 class TextContract:
     """Whatever a client sends for a text is kept, not found, or refused by name."""
 
+    long = False
+
     def storage(self) -> Storage:
         raise NotImplementedError
 
@@ -62,8 +64,11 @@ class TextContract:
         return storage
 
     def ask(self, server: MemoryServer, kind: str, raw: bool, **data: Any) -> dict[str, Any]:
-        request = {"type": kind, "data": data, "status": {}, "timestamp": ""}
+        # Another parser has to make sense of a line with such a number.
+        more = {"more": 12345} if self.long else {}
+        request = {"type": kind, "data": {**data, **more}, "status": {}, "timestamp": ""}
         line = json.dumps(request, ensure_ascii=not raw).encode("utf-8", "surrogatepass")
+        line = line.replace(b'"more": 12345', b'"more": ' + b"1" * 300)
         (reply,) = server.send(line + b"\n")
         return reply
 
@@ -147,6 +152,12 @@ class PostgresTextTests(TextContract, SynchronousTestCase):
     def storage(self) -> Storage:
         running = postgres.shared()
         return self.opened(running.url(running.create_database()) + self.parameters)
+
+
+class LongNumberTests(PostgresTextTests):
+    """In PostgreSQL, beside a number of very many digits."""
+
+    long = True
 
 
 class OtherClientEncodingTests(PostgresTextTests):

@@ -7,8 +7,11 @@ import errno
 import os
 import shlex
 import socket
+import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from select import POLLIN, POLLOUT, poll
 from typing import Any, Protocol
 
 from sqlalchemy import Connection, Dialect, Double, cast, create_engine, event, func, select
@@ -257,6 +260,9 @@ _CANCELLED = ("57014",)
 _GONE = ("08", "57P", "25006")
 _NO_ROOM = ("53", "58")
 
+CANCEL_S = 2.0
+"""How long a request to cancel a statement may take."""
+
 _NOW = select(cast(func.extract("epoch", func.clock_timestamp()), Double))
 
 
@@ -389,9 +395,29 @@ class Postgres:
         # Closing belongs to the thread that uses the connection; ending the stream under it makes
         # it do so.
         with contextlib.suppress(Exception):
+            # What waits in the database, for a standby that is away, would not see that: until no
+            # connection is left for anybody, with one more for each batch.
+            if self._psycopg.capabilities.has_cancel_safe():
+                request = connection.pgconn.cancel_conn()
+                threading.Thread(target=_cancel, args=(request,), daemon=True).start()
             stream = socket.socket(fileno=os.dup(connection.fileno()))
             with stream:
                 stream.shutdown(socket.SHUT_RDWR)
+
+
+def _cancel(request: Any) -> None:
+    """Send libpq's request to cancel a statement; where it cannot be, it is given up."""
+    from psycopg.pq import PollingStatus
+
+    events = {PollingStatus.READING: POLLIN, PollingStatus.WRITING: POLLOUT}
+    ends = time.monotonic() + CANCEL_S
+    with contextlib.suppress(Exception):
+        request.start()
+        while (event := events.get(request.poll())) and time.monotonic() < ends:
+            waiting = poll()
+            waiting.register(request.socket, event)
+            waiting.poll(CANCEL_S * 1000)
+        request.finish()
 
 
 def first_line(error: object) -> str:
