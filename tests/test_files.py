@@ -292,6 +292,33 @@ class FileStorageTests(SynchronousTestCase):
         storage = self.again(storage)
         self.assertEqual((available(storage), storage.users()), (before, ()))
 
+    def test_nothing_left(self) -> None:
+        """A write that fails leaves no file beside."""
+        storage = self.make()
+        calls = Calls(self, self.data)
+        for number in range(4):
+            for how in ("before", "after", "half"):
+                calls.fail(number, how)
+                self.assertRaises(StorageUnavailable, add_user, storage, a_user())
+                calls.clear()
+                self.assertEqual(list((self.data / "users").glob("*.tmp")), [])
+
+    def test_twice_and_unlisted(self) -> None:
+        """A slot is not freed at the start before its payment is in the list."""
+        self.earlier()
+        session = {"estimated_timestamp": NOON + 9, "amount": 1, "charge_minutes": 1}
+        for station in (7, 8):
+            paid = {**session, "receipt_id": f"r{station}", "paid_timestamp": NOON + station}
+            record = {"id": station, "max_slots": 2, "vehicles": {"charging": paid}}
+            self.write(f"stations/station_{station}.json", record)
+        (self.data / PAYMENTS).mkdir()
+        error = self.assertRaises(StorageError, self.make)
+        self.assertIn(f"{PAYMENTS}: Is a directory", str(error))
+        self.assertIn("r7", (self.data / "stations" / "station_7.json").read_text())
+        (self.data / PAYMENTS).rmdir()
+        self.make()
+        self.assertEqual(sorted(self.listed()), ["r7", "r8"])
+
     def test_batch_of_some(self) -> None:
         """Of a batch in which one file cannot be written all else is done, and stays done."""
         storage = self.make()
@@ -323,19 +350,68 @@ class FileStorageTests(SynchronousTestCase):
     def test_delete_fails(self) -> None:
         """A user whose file cannot be removed is there until it is."""
         storage = self.make()
-        add_user(storage, a_user())
         calls = Calls(self, self.data)
-        for number, how in ((0, "before"), (1, "before"), (1, "on"), (0, "after")):
+        for number, how in ((0, "before"), (0, "after"), (1, "before"), (1, "after"), (1, "on")):
+            add_user(storage, a_user())
             calls.fail(number, how)
             self.assertRaises(StorageUnavailable, end_journey, storage, "u1")
             self.assertEqual(find_user(storage, "u1"), a_user())
+            # It may be on the disk or not, and nothing is done for this user before it is.
+            calls.fail_where(lambda call: call.path.startswith("users"))
+            self.assertRaises(StorageUnavailable, take_slot, storage, a_session())
+            calls.clear()
+            take_slot(storage, a_session())
+            self.assertTrue((self.data / "users" / "u1.json").exists())
+            calls.clear()
+            take_slot(storage, a_session())
+            self.assertEqual(calls.made, [])
+            end_journey(storage, "u1")
+
+    def test_settled(self) -> None:
+        """What was in doubt is settled once: by the next request, by a sweep, or at the close."""
+        storage = self.make()
+        calls = Calls(self, self.data)
+
+        def doubt() -> None:
+            """Have a new user, a payment, and another user's end fail in the flush."""
+            end_journey(storage, "u1")
+            add_user(storage, a_user("u1"))
+            add_user(storage, a_user("u2"))
+            calls.fail_where(lambda call: str(call) in ("fsync users", "fsync stations"))
+            self.assertRaises(StorageUnavailable, add_user, storage, a_user("u3"))
+            self.assertRaises(StorageUnavailable, take_slot, storage, a_session("u1"))
+            self.assertRaises(StorageUnavailable, end_journey, storage, "u2")
+            calls.clear()
+
+        def settled() -> None:
+            users = sorted(path.name for path in (self.data / "users").iterdir())
+            self.assertEqual(users, ["u1.json", "u2.json"])
+            self.assertEqual(self.read("stations/station_7.json")["vehicles"], {})
+
+        add_user(storage, a_user("u1"))
+        doubt()
+        self.assertRaises(UnknownUser, end_journey, storage, "u3")
+        sweep(storage, NOON, 0)
+        settled()
         calls.clear()
-        # It may be on the disk or not, and nothing is done for this user before it is.
-        calls.fail_where(lambda call: call.path.startswith("users"))
-        self.assertRaises(StorageUnavailable, take_slot, storage, a_session())
+        sweep(storage, NOON, 0)
+        self.assertEqual(calls.made, [])
+        doubt()
+        calls.fail_where(lambda call: call.path.startswith("stations"))
+        self.assertRaises(StorageUnavailable, sweep, storage, NOON, 0)
         calls.clear()
-        take_slot(storage, a_session())
-        self.assertTrue((self.data / "users" / "u1.json").exists())
+        storage.close()
+        settled()
+        storage = self.make()
+        doubt()
+        add_user(storage, a_user("u3"))
+        end_journey(storage, "u2")
+        take_slot(storage, a_session("u1"))
+        self.assertEqual(user_ids(storage), ["u1", "u3"])
+        calls.clear()
+        sweep(storage, NOON, 0)
+        self.assertEqual(calls.made, [])
+        self.assertEqual(user_ids(self.again(storage)), ["u1", "u3"])
 
     def test_user_deleted_by_hand(self) -> None:
         """A user whose file somebody deleted goes at the end like any other."""
@@ -387,12 +463,16 @@ class FileStorageTests(SynchronousTestCase):
             folder = (self.data / name).resolve()
             away = folder.with_name("away")
             for change in changes:
+                there = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
                 folder.rename(away)
                 self.assertRaises(StorageUnavailable, change)
                 folder.mkdir()
                 self.assertRaises(StorageUnavailable, change)
                 self.assertEqual(list(folder.iterdir()), [])
                 folder.rmdir()
+                found = {folder / p.relative_to(away): p.stat() for p in away.rglob("*")}
+                found = {path: stat.st_mtime_ns for path, stat in found.items()}
+                self.assertEqual(found, there)
                 away.rename(folder)
                 change()
                 end_journey(storage, "u2" if change is login else "u1")
@@ -403,7 +483,11 @@ class FileStorageTests(SynchronousTestCase):
         for replace in (lambda path: None, lambda path: path.write_text("1\n")):
             self.data = Path(self.mktemp())
             storage = self.make()
-            add_user(storage, a_user())
+            for user_id in ("u1", "u0"):
+                add_user(storage, a_user(user_id))
+            (self.data / PAYMENTS).mkdir()
+            take_slot(storage, a_session("u0", 8))
+            (self.data / PAYMENTS).rmdir()
             (self.data / ".lock").unlink()
             replace(self.data / ".lock")
             calls = Calls(self, self.data)
@@ -418,7 +502,10 @@ class FileStorageTests(SynchronousTestCase):
             add_user(other, a_user("u2"))
             take_slot(other, a_session("u2"))
             self.assertRaises(StorageUnavailable, take_slot, storage, a_session())
+            calls.clear()
             storage.close()
+            # The list is the other one's as well.
+            self.assertEqual(calls.made, [])
             self.assertEqual(available(other), slots - 1)
             self.assertRaises(StorageError, FileStorage(self.data).open, NOON)
 
@@ -560,9 +647,11 @@ class FileStorageTests(SynchronousTestCase):
         self.assertEqual(self.listed(), ["r-u1-7", "r-u2-7"])
 
     def test_owed_at_sweep(self) -> None:
-        """Or by a sweep, before its session ends."""
-        sweep(self.owing(), NOON + 60, 0)
-        self.assertEqual(self.listed(), ["r-u1-7"])
+        """Or by a sweep, before its session ends, and also where it goes on."""
+        for now in (NOON, NOON + 60):
+            self.data = Path(self.mktemp())
+            sweep(self.owing(), now, 0)
+            self.assertEqual(self.listed(), ["r-u1-7"])
 
     def test_owed_at_close(self) -> None:
         """Or when the storage is closed."""

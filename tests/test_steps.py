@@ -1,12 +1,13 @@
 """Every step of every operation fails once, or is the last: what was answered is there."""
 
+import contextlib
 import itertools
 import json
 import os
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from evcharge.storage import (
     Operation,
     SlotHeldElsewhere,
     Storage,
+    StorageError,
     StorageUnavailable,
     Sweep,
     TakeSlot,
@@ -42,6 +44,7 @@ from tests.operations import (
     a_session,
     a_user,
     add_user,
+    available,
     end_journey,
     stations,
     sweep,
@@ -435,7 +438,8 @@ class OrderTests(SynchronousTestCase):
         made = self.made()
         self.assertEqual(made[0], "mkdir .")
         for folder in ("stations", "users"):
-            self.assertIn("fsync .", made[made.index(f"mkdir {folder}") :])
+            at = made.index(f"mkdir {folder}")
+            self.assertEqual(made[at : at + 3], [f"mkdir {folder}", "open .", "fsync ."])
         for name in (CARS, STATIONS):
             written = [*self.replaced(name), "fsync ."]
             at = made.index(written[0])
@@ -456,6 +460,40 @@ class OrderTests(SynchronousTestCase):
         at = made.index(written[0])
         self.assertEqual(made[at : at + len(written)], written)
         self.assertEqual(path.read_bytes(), right)
+        # What an earlier process has listed may not have been flushed.
+        (self.data / PAYMENTS).write_text('{"receipt_id": "r"}\n')
+        self.open()
+        self.assertIn(f"fsync {PAYMENTS}", self.made())
+
+    def test_short_writes(self) -> None:
+        """A file of which the kernel takes a part at a time is written whole."""
+        write = os.write
+        storage = self.open()
+        self.patch(os, "write", lambda to, content: write(to, content[:10]))
+        add_user(storage, a_user())
+        take_slot(storage, a_session())
+        storage._directory.release()
+        storage = self.open()
+        self.assertEqual(take_slot(storage, a_session(end=NOON + 99)), a_session())
+        self.assertEqual((self.data / PAYMENTS).read_text().count("r-u1-7"), 1)
+
+    def test_moved_meanwhile(self) -> None:
+        """A folder that is moved before what was written in it is flushed has not kept it."""
+        storage = self.open()
+        fsync, away = os.fsync, self.data / "away"
+
+        def late(descriptor: int) -> None:
+            if os.readlink(f"/proc/self/fd/{descriptor}").endswith("users"):
+                (self.data / "users").rename(away)
+            fsync(descriptor)
+
+        self.patch(os, "fsync", late)
+        self.assertRaises(StorageUnavailable, add_user, storage, a_user())
+        self.patch(os, "fsync", fsync)
+        self.assertRaises(UnknownUser, end_journey, storage, "u1")
+        away.rename(self.data / "users")
+        sweep(storage, NOON, 0)
+        self.assertEqual(list((self.data / "users").iterdir()), [])
 
     def test_list_is_completed_first(self) -> None:
         """Of a user who stands at two stations both payments are listed before a slot is freed."""
@@ -499,6 +537,142 @@ class OrderTests(SynchronousTestCase):
                 self.assertIn(flushed, made[:place])
         self.assertIn("fsync .copy.copying", made[:place])
         self.assertIn("fsync .", made[place:])
+
+
+class OpeningTests(SynchronousTestCase):
+    """An opening that fails, or is killed, at each of its steps; and a file that is put right."""
+
+    def setUp(self) -> None:
+        folder = new_folder(self)
+        self.data, self.template = folder / "data", folder / "template"
+        self.data.mkdir()
+        self.calls = Calls(self, self.data)
+
+    def opened(self, storage: FileStorage) -> bool:
+        """Open a storage, and let go of it as if it were killed; whether it came about."""
+        try:
+            storage.open(NOON)
+            return True
+        except (StorageError, Killed):
+            return False
+        finally:
+            self.calls.clear()
+            storage._directory.release()
+
+    def break_each(self, prepare: Callable[[], None], check: Callable[[], None]) -> None:
+        prepare()
+        self.calls.clear()
+        storage = FileStorage(self.data)
+        storage.open(NOON)
+        steps = [str(call) for call in self.calls.made]
+        storage._directory.release()
+        check()
+        for number, how in itertools.product(
+            range(len(steps)), ("before", "after", "half", "on", "killed")
+        ):
+            prepare()
+            self.calls.fail(number, how)
+            self.opened(FileStorage(self.data))
+            self.assertTrue(self.opened(FileStorage(self.data)), (steps[number], how))
+            check()
+
+    def test_new(self) -> None:
+        """A directory that is being made is made by the next one."""
+
+        def prepare() -> None:
+            shutil.rmtree(self.data)
+            self.data.mkdir()
+
+        def check() -> None:
+            self.assertEqual((self.data / CARS).read_bytes(), shipped(CARS))
+            self.assertEqual((self.data / STATIONS).read_bytes(), shipped(STATIONS))
+            self.assertEqual(len(list((self.data / "stations").iterdir())), 36)
+            self.assertEqual(list((self.data / "users").iterdir()), [])
+
+        self.break_each(prepare, check)
+
+    def wrong(self) -> None:
+        """A directory with much to put right."""
+        shutil.rmtree(self.data)
+        self.data.mkdir()
+        (self.data / CARS).write_bytes(shipped(CARS))
+        (self.data / STATIONS).write_bytes(NETWORK)
+        storage = FileStorage(self.data)
+        storage.open(NOON)
+        for user_id in ("twice", "once"):
+            add_user(storage, a_user(user_id))
+            take_slot(storage, a_session(user_id, 7))
+        storage._directory.release()
+        one = self.data / "stations" / "station_7.json"
+        other = self.data / "stations" / "station_8.json"
+        record = json.loads(one.read_bytes())
+        later = {**record["vehicles"]["twice"], "receipt_id": "later", "paid_timestamp": NOON + 9}
+        table = {"id": 8, "max_slots": 3, "available_slots": 3, "vehicles": {"twice": later}}
+        other.write_text(json.dumps(table))
+        listed = (self.data / PAYMENTS).read_bytes()
+        (self.data / PAYMENTS).write_bytes(listed[:-20])
+        (self.data / "users" / "damaged.json").write_text("{")
+        (self.data / "users" / "x.json.tmp").write_text("{")
+
+    def test_wrong(self) -> None:
+        """What is wrong in one is put right in the end, once, and no payment is lost on the way."""
+
+        def check() -> None:
+            stand: list[tuple[str, str, str]] = []
+            for path in sorted((self.data / "stations").iterdir()):
+                record = json.loads(path.read_bytes())
+                for user_id, session in record["vehicles"].items():
+                    stand.append((path.stem, user_id, session["receipt_id"]))
+                self.assertEqual(
+                    record["available_slots"], record["max_slots"] - len(record["vehicles"])
+                )
+            self.assertEqual(
+                stand,
+                [("station_7", "once", "r-once-7"), ("station_8", "twice", "later")],
+            )
+            lines = (self.data / PAYMENTS).read_text().splitlines()
+            listed = sorted(json.loads(line)["receipt_id"] for line in lines)
+            self.assertEqual(listed, ["later", "r-once-7", "r-twice-7"])
+            names = sorted(path.name for path in (self.data / "users").iterdir())
+            self.assertEqual(names, ["damaged.json.damaged", "once.json", "twice.json"])
+
+        self.break_each(self.wrong, check)
+
+    def test_mended(self) -> None:
+        """A station's file that is put right is taken in whole, or with a later sweep."""
+        # Far more than there are.
+        for number, how in itertools.product(range(40), ("before", "after", "half", "on")):
+            self.wrong()
+            path = self.data / "stations" / "station_8.json"
+            whole = path.read_bytes()
+            path.write_bytes(whole[:-9])
+            storage = FileStorage(self.data)
+            storage.open(NOON)
+            path.write_bytes(whole)
+            self.calls.fail(number, how)
+            with contextlib.suppress(StorageUnavailable):
+                sweep(storage, NOON, 0)
+            made = len(self.calls.made)
+            self.calls.clear()
+            pay_again = storage.execute([pay("twice", 7), pay("twice", 8)])
+            sweep(storage, NOON, 0)
+            told = [
+                result.receipt_id for result in pay_again if isinstance(result, ChargingSession)
+            ]
+            self.assertIn(told, ([], ["later"]), (number, how))
+            for again in (False, True):
+                if again:
+                    storage._directory.release()
+                    storage = FileStorage(self.data)
+                    storage.open(NOON)
+                self.assertEqual(storage.execute([pay("twice", 8)])[0].receipt_id, "later")
+                self.assertEqual(available(storage, 7), 2)
+                self.assertEqual(available(storage, 8), 2)
+            lines = (self.data / PAYMENTS).read_text().splitlines()
+            listed = sorted(json.loads(line)["receipt_id"] for line in lines)
+            self.assertEqual(listed, ["later", "r-once-7", "r-twice-7"])
+            storage._directory.release()
+        self.assertLess(made, 40)
 
 
 class SqlSteps(StepsContract):

@@ -160,6 +160,15 @@ class StationTests(UnreadCase):
         self.waits(storage, "e")
         self.mended(storage)
 
+    def test_taken_away(self) -> None:
+        """A file that is taken away to be put right leaves waiting who stood there."""
+        storage = self.broken(self.whole[:-5])
+        self.path.unlink()
+        sweep(storage, NOON, 0)
+        self.waits(storage, "a")
+        self.goes_on(storage, "e")
+        self.mended(storage)
+
     def test_who_left(self) -> None:
         """One who stood elsewhere and has left is not kept waiting."""
         storage = self.broken(b"")
@@ -173,6 +182,19 @@ class StationTests(UnreadCase):
         result = sweep(storage, NOON, NOON + 1)
         self.assertEqual((result.freed, result.removed), (0, 0))
         self.assertEqual(user_ids(storage), sorted(IDS.values()))
+        # Half mended it says who stands there.
+        self.path.write_bytes(self.whole[:-5])
+        self.assertEqual(sweep(storage, NOON, NOON + 1).removed, 2)
+        self.assertEqual(user_ids(storage), sorted(IDS[name] for name in "abcd"))
+        add_user(storage, a_user(IDS["e"]))
+        self.assertEqual(sweep(storage, NOON, NOON + 1).removed, 1)
+        storage.close()
+        for name in "ef":
+            (self.data / "users" / f"{IDS[name]}.json").write_bytes(
+                (self.data / "users" / f"{IDS['a']}.json").read_bytes()
+            )
+        storage = self.broken(b"")
+        self.assertEqual(sweep(storage, NOON, NOON + 1).removed, 0)
         self.path.write_bytes(self.whole)
         self.assertEqual(sweep(storage, NOON, NOON + 1).removed, 2)
         self.is_as_before(storage)
@@ -393,6 +415,15 @@ class UserTests(UnreadCase):
             mend()
             sweep(storage, NOON, 0)
             self.assertNotIn(IDS["a"], user_ids(storage))
+
+    def test_with_station(self) -> None:
+        """One who may stand at a station that cannot be read waits for that as well."""
+        with self.unreadable("a") as mend:
+            storage = self.broken(b"")
+            mend()
+            sweep(storage, NOON, 0)
+            self.waits(storage, "a")
+            self.mended(storage)
 
     def test_gone(self) -> None:
         """One whose file was taken away is unknown."""

@@ -102,10 +102,13 @@ class FileStorage(MemoryStorage):
         return self._summary()
 
     def close(self) -> None:
-        # Where another server may have the directory, the list is that one's.
+        # Where another server may have the directory, all in it is that one's.
         with contextlib.suppress(StorageUnavailable):
             self._directory.check()
             self._list_payments()
+            for user_id in self._doubted:
+                with contextlib.suppress(StorageUnavailable):
+                    self._write_again(user_id)
         self._directory.release()
 
     def _fill(self) -> None:
@@ -299,8 +302,7 @@ class FileStorage(MemoryStorage):
         self._list_payments()
         failure: StorageUnavailable | None = None
         for chore in (
-            *(partial(self._settle, user_id) for user_id in self._doubted_slots),
-            *(partial(self._settle, user_id) for user_id in self._doubted_users),
+            *(partial(self._write_again, user_id) for user_id in self._doubted),
             *(partial(self._read_user_again, user_id) for user_id in self._unread_users),
             *(
                 partial(self._read_station_again, station_id, unread, operation.now)
@@ -321,6 +323,15 @@ class FileStorage(MemoryStorage):
         unread = self._waiting.waited_for(user_id, user_id in self._held)
         if unread is not None:
             raise StorageUnavailable(unread.problem)
+        self._write_again(user_id)
+
+    @property
+    def _doubted(self) -> list[str]:
+        """Users of whom the disk may not say what memory does."""
+        return [*self._doubted_slots, *self._doubted_users]
+
+    def _write_again(self, user_id: str) -> None:
+        """Have the files that are in doubt about a user say what memory does."""
         station_id = self._doubted_slots.get(user_id)
         if station_id is not None:
             with unavailable(self._directory.station_path(station_id)):
@@ -339,8 +350,6 @@ class FileStorage(MemoryStorage):
             except Unsettled:
                 changed = dict(slots.sessions.items() ^ before.sessions.items())
                 self._doubted_slots.update(dict.fromkeys(changed, slots.station_id))
-                with contextlib.suppress(OSError):
-                    self._write_slots(before)
                 raise
 
     def _write_slots(self, slots: SlotTable) -> None:
@@ -348,12 +357,8 @@ class FileStorage(MemoryStorage):
         content = to_json(self._directory.table_record(slots))
         self._directory.stations.write(station_file(station_id), content)
         self._moved.written(stations=[station_id])
-        if self._doubted_slots:
-            self._doubted_slots = {
-                user_id: doubted
-                for user_id, doubted in self._doubted_slots.items()
-                if doubted != station_id
-            }
+        for user_id in [u for u, at in self._doubted_slots.items() if at == station_id]:
+            del self._doubted_slots[user_id]
 
     def _save_users(self, users: Sequence[User]) -> None:
         folder = self._directory.users
@@ -364,26 +369,19 @@ class FileStorage(MemoryStorage):
                     folder.replace(user_file(user.user_id), self._directory.user_content(user))
                 folder.flush()
             except OSError:
-                # All of them or none.
-                self._doubt(ids)
+                # Some may be there, and none shall be.
+                self._doubted_users.update(ids)
                 raise
         self._doubted_users.difference_update(ids)
 
     def _delete_user(self, user_id: str) -> None:
-        folder = self._directory.users
         with unavailable(self._directory.user_path(user_id)):
             try:
-                folder.remove(user_file(user_id))
-                folder.flush()
+                self._directory.users.remove(user_file(user_id))
+                self._directory.users.flush()
             except Unsettled:
-                self._doubt([user_id])
+                self._doubted_users.add(user_id)
                 raise
-
-    def _doubt(self, ids: Sequence[str]) -> None:
-        """Have the files of users say again what memory does: now, or before it matters."""
-        self._doubted_users.update(ids)
-        with contextlib.suppress(OSError):
-            self._write_users(ids)
 
     def _write_users(self, ids: Sequence[str]) -> None:
         folder = self._directory.users
