@@ -39,11 +39,7 @@ from evcharge.storage.moved_files import MovedFiles
 from evcharge.storage.network_files import CARS, STATIONS, to_write, usable_cars, usable_rows
 from evcharge.storage.payment_list import PaymentList
 from evcharge.storage.private import shown, warn_of_readers
-from evcharge.storage.records import (
-    one_station_each,
-    paid_sessions,
-    to_json,
-)
+from evcharge.storage.records import one_station_each, paid_sessions, to_json
 from evcharge.storage.unread import Unread, Waiting, ids_in
 
 
