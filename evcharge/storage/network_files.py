@@ -72,10 +72,14 @@ def read_rows(path: Path) -> StationRows:
 
 
 def usable_cars(path: Path, log: Logger) -> dict[str, dict[str, Any]]:
-    """The models of a catalogue that can be used; the log has what is wrong with the others."""
+    """
+    The models of a catalogue that can be used; the log has what is wrong with the others.
+
+    :raise OSError: the file is not to be had, just now.
+    """
     try:
         catalogue = read_car_models(path.read_bytes(), str(path))
-    except (DatasetError, OSError) as error:
+    except DatasetError as error:
         _unreadable(log, path, error, "no driver can log in")
         return {}
     for problem in listed(catalogue.problems):
@@ -94,10 +98,11 @@ def usable_rows(path: Path, log: Logger, with_doubts: bool) -> StationRows | Non
     The rows of the stations; None where there are none to be read. The log has what is wrong.
 
     :param with_doubts: whether it is to have what may be wrong, too.
+    :raise OSError: the file is not to be had, just now.
     """
     try:
         rows = read_rows(path)
-    except (DatasetError, OSError) as error:
+    except DatasetError as error:
         _unreadable(log, path, error, "no station is in service")
         return None
     doubts = [*rows.doubts, *rows.out_of_place()] if with_doubts else []
@@ -113,9 +118,8 @@ def usable_rows(path: Path, log: Logger, with_doubts: bool) -> StationRows | Non
     return rows
 
 
-def _unreadable(log: Logger, path: Path, error: Exception, so: str) -> None:
-    problems = error.problems if isinstance(error, DatasetError) else [f"{path}: {error}"]
-    for problem in listed(problems):
+def _unreadable(log: Logger, path: Path, error: DatasetError, so: str) -> None:
+    for problem in listed(error.problems):
         log.error("{problem}", problem=problem)
     log.error(
         "{path}: cannot be read, so that {so} until it is put right and the server is started "
