@@ -137,6 +137,19 @@ class RowTests(Directory, SynchronousTestCase):
         self.assertEqual(session.amount, 60)
         self.assertAlmostEqual(session.charge_minutes, 20 / 22 * 60)
 
+    def test_owed_elsewhere(self) -> None:
+        """Where no row can be read at all, that is worked out when one can; nobody has to go."""
+        self.write("stations/station_8.json", {"max_slots": 2, "vehicles": {"u1": {}}})
+        car = {**FACTS, "current_battery": 20}
+        self.write("users/u1.json", {"user_name": "Ana", "user_car": car})
+        self.write(STATIONS, b"?")
+        storage = self.open()
+        # 20 kWh at 50 kW.
+        self.assertEqual(sweep(storage, NOON + 20 / 50 * 3600 - 1, 0).freed, 0)
+        storage.close()
+        self.rows(*ROWS)
+        self.assertEqual(take_slot(self.open(), a_session("u1", 8)).amount, 40)
+
     def test_no_file(self) -> None:
         """A row that says not how many slots there are makes no file that would."""
         self.rows(ROWS[0], "8;Sul;Rua B;-12.26;-38.96;many;22;2.00;CCS2")

@@ -134,6 +134,9 @@ class FileStorage(MemoryStorage):
         # Before any session ends whose payment only its station's file may have.
         self._payments.compare(paid_sessions(tables.values()))
         self._list_payments()
+        if rows is None:
+            # What a session costs is worked out, and kept, when the stations are known again.
+            changed.clear()
         freed = one_station_each(tables)
         if freed:
             self._payments.settle()

@@ -114,6 +114,9 @@ def _read_session(
     if user is not None and station is not None:
         charge_s = station.charge_time_s(user.car)
         amount = station.price(user.car.energy_to_target_kwh())
+    elif user is not None:
+        # At a station that is not known it takes as long as anywhere, not no time at all.
+        charge_s = user.car.charge_time_s(user.car.energy_to_target_kwh(), None, ac=False)
 
     def number(name: str, default: float) -> float:
         value = finite_number(facts.get(name, default))
