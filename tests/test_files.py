@@ -413,6 +413,18 @@ class FileStorageTests(SynchronousTestCase):
         self.assertEqual(calls.made, [])
         self.assertEqual(user_ids(self.again(storage)), ["u1", "u3"])
 
+    def test_doubted_not_swept(self) -> None:
+        """A user who may stand somewhere, as far as the disk knows, is not one who never paid."""
+        storage = self.make()
+        add_user(storage, a_user())
+        calls = Calls(self, self.data)
+        calls.fail_where(lambda call: str(call) == "fsync stations")
+        self.assertRaises(StorageUnavailable, take_slot, storage, a_session())
+        self.assertRaises(StorageUnavailable, sweep, storage, NOON, NOON + 1)
+        self.assertEqual(find_user(storage, "u1"), a_user())
+        calls.clear()
+        self.assertEqual(sweep(storage, NOON, NOON + 1).removed, 1)
+
     def test_user_deleted_by_hand(self) -> None:
         """A user whose file somebody deleted goes at the end like any other."""
         storage = self.make()
