@@ -193,8 +193,13 @@ class RowTests(Directory, SynchronousTestCase):
             (b"", "is empty"),
             (b"PK\3\4", "is an Excel workbook: save it as CSV"),
             (b"id;nome\n7;A\n", "line 1: column 'latitude' is missing"),
+            (None, f"{STATIONS}: Is a directory"),
         ):
-            self.write(STATIONS, content)
+            if content is None:
+                (self.data / STATIONS).unlink()
+                (self.data / STATIONS).mkdir()
+            else:
+                self.write(STATIONS, content)
             storage = self.open()
             said = self.warnings()
             self.assertIn(words, "".join(said))

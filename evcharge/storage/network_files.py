@@ -75,11 +75,13 @@ def usable_cars(path: Path, log: Logger) -> dict[str, dict[str, Any]]:
     """
     The models of a catalogue that can be used; the log has what is wrong with the others.
 
-    :raise OSError: the file is not to be had, just now.
+    :raise PermissionError: the file must not be read: who may put that right has to.
     """
     try:
         catalogue = read_car_models(path.read_bytes(), str(path))
-    except DatasetError as error:
+    except PermissionError:
+        raise
+    except (DatasetError, OSError) as error:
         _unreadable(log, path, error, "no driver can log in")
         return {}
     for problem in listed(catalogue.problems):
@@ -98,11 +100,13 @@ def usable_rows(path: Path, log: Logger, with_doubts: bool) -> StationRows | Non
     The rows of the stations; None where there are none to be read. The log has what is wrong.
 
     :param with_doubts: whether it is to have what may be wrong, too.
-    :raise OSError: the file is not to be had, just now.
+    :raise PermissionError: the file must not be read: who may put that right has to.
     """
     try:
         rows = read_rows(path)
-    except DatasetError as error:
+    except PermissionError:
+        raise
+    except (DatasetError, OSError) as error:
         _unreadable(log, path, error, "no station is in service")
         return None
     doubts = [*rows.doubts, *rows.out_of_place()] if with_doubts else []
@@ -118,8 +122,11 @@ def usable_rows(path: Path, log: Logger, with_doubts: bool) -> StationRows | Non
     return rows
 
 
-def _unreadable(log: Logger, path: Path, error: DatasetError, so: str) -> None:
-    for problem in listed(error.problems):
+def _unreadable(log: Logger, path: Path, error: DatasetError | OSError, so: str) -> None:
+    problems = (
+        [f"{path}: {error.strerror or error}"] if isinstance(error, OSError) else error.problems
+    )
+    for problem in listed(problems):
         log.error("{problem}", problem=problem)
     log.error(
         "{path}: cannot be read, so that {so} until it is put right and the server is started "
