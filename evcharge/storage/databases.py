@@ -8,7 +8,6 @@ import os
 import shlex
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from select import POLLIN, POLLOUT, poll
@@ -261,7 +260,7 @@ _GONE = ("08", "57P", "25006")
 _NO_ROOM = ("53", "58")
 
 CANCEL_S = 2.0
-"""How long a request to cancel a statement may take."""
+"""How long the answer to a request to cancel a statement is waited for."""
 
 _NOW = select(cast(func.extract("epoch", func.clock_timestamp()), Double))
 
@@ -410,13 +409,13 @@ def _cancel(request: Any) -> None:
     from psycopg.pq import PollingStatus
 
     events = {PollingStatus.READING: POLLIN, PollingStatus.WRITING: POLLOUT}
-    ends = time.monotonic() + CANCEL_S
     with contextlib.suppress(Exception):
         request.start()
-        while (event := events.get(request.poll())) and time.monotonic() < ends:
+        while event := events.get(request.poll()):
             waiting = poll()
             waiting.register(request.socket, event)
-            waiting.poll(CANCEL_S * 1000)
+            if not waiting.poll(CANCEL_S * 1000):
+                break
         request.finish()
 
 

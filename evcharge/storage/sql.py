@@ -10,14 +10,12 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar, cast
 
-import attrs
-from sqlalchemy import Connection, bindparam, delete, func, insert, select
+from sqlalchemy import Connection, func, select
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.sql.elements import BindParameter
 
 from evcharge.datasets import StationRows
 from evcharge.models.station import ChargingSession, SlotTable, Station, StationState
@@ -27,101 +25,46 @@ from evcharge.storage import (
     EndJourney,
     FindUser,
     ListStations,
-    NoFreeSlot,
     Operation,
     ReadClock,
     Refused,
     SetClock,
-    SlotHeldElsewhere,
     Summary,
     Sweep,
     SweepResult,
     TakeSlot,
     TimeTold,
-    UnknownStation,
     UnknownUser,
     copying,
     network,
     schema,
     sql_clocks,
+    sql_sweep,
 )
-from evcharge.storage.clocks import Clocks, D
-from evcharge.storage.contents import Contents, Payment
-from evcharge.storage.databases import Database, ManyRows
+from evcharge.storage.clocks import Clocks
+from evcharge.storage.contents import Contents
+from evcharge.storage.databases import Database
 from evcharge.storage.group_commit import TryAgain
 from evcharge.storage.network import COUNT_SOME_SESSIONS, LOCK_NETWORK, Network
-from evcharge.storage.rows import (
-    payment_row,
-    session_of,
-    session_row,
-    station_of,
-    user_of,
-    user_row,
+from evcharge.storage.rows import session_of, station_of, user_of
+from evcharge.storage.sql_batch import (
+    FIND_SESSIONS,
+    FIND_USERS,
+    LOCK_STATIONS,
+    LOCK_USERS,
+    Batch,
+    Changes,
+    by_id,
+    decide,
 )
 
 R = TypeVar("R")
-T = TypeVar("T")
 
 MOST_USERS_KEPT = 100_000
 """Users that memory holds at most, 0.35 KiB each."""
 
 MOST_SWEPT = 1000
 """Sessions, and users, that one sweep ends at most: drivers' requests wait for it."""
-
-_ids: BindParameter[Any] = bindparam("ids", expanding=True)
-_users, _sessions, _stations = schema.users.c, schema.sessions.c, schema.stations.c
-
-# Made once: to make a statement costs more than to carry it out for one row.
-FIND_USERS = select(schema.users).where(_users.user_id.in_(_ids))
-LOCK_USERS = FIND_USERS.order_by(_users.user_id).with_for_update()
-FIND_SESSIONS = select(schema.sessions).where(_sessions.user_id.in_(_ids))
-LOCK_STATIONS = (
-    select(schema.stations)
-    .where(_stations.station_id.in_(_ids), _stations.in_service)
-    .order_by(_stations.station_id)
-    .with_for_update()
-)
-DELETE_SESSION = delete(schema.sessions).where(_sessions.user_id == bindparam("id"))
-DELETE_USER = delete(schema.users).where(_users.user_id == bindparam("id"))
-
-
-@attrs.define
-class _Batch:
-    """What is done while a batch is carried out, and becomes true with its commit."""
-
-    began: float
-    operations: Sequence[Operation[Any]]
-    clocks: Clocks
-    """By which the rows are."""
-    results: list[Any] = attrs.field(
-        default=attrs.Factory(lambda self: [None] * len(self.operations), takes_self=True)
-    )
-    users: dict[str, User] = attrs.field(factory=dict)
-    """Users that were read or added."""
-    begun: list[ChargingSession] = attrs.field(factory=list)
-    """Sessions that took a slot."""
-    gone: set[str] = attrs.field(factory=set)
-    """Users who were removed, from the slots that they held too."""
-    written: bool = False
-    """Whether a row was changed or locked: then its commit is, in the end, durable with all that
-    was committed before it."""
-    changed: set[int] = attrs.field(factory=set)
-    """Stations whose slots have changed."""
-    network: Network | None = None
-    """Read anew, where it has changed."""
-    states: dict[int, StationState] = attrs.field(factory=dict)
-    all_states: bool = False
-    """Whether `states` are all there are; else they are those that changed."""
-    all_begun: bool = False
-    """Whether `begun` are all sessions, read anew, and no user in memory is right any more."""
-
-    def of(self, kind: type[T]) -> list[tuple[int, T]]:
-        """The operations of a kind, each with its place."""
-        return [(n, op) for n, op in enumerate(self.operations) if isinstance(op, kind)]
-
-    def true(self, of: Callable[[Any], D]) -> Callable[[Any], D]:
-        """What reads records of rows by `of`, as they are in truth."""
-        return (lambda row: self.clocks.true(of(row))) if self.clocks.moved_s else of
 
 
 class SqlStorage:
@@ -163,12 +106,7 @@ class SqlStorage:
         """Where we are alone: every slot table, those of stations out of service too."""
         self._held: dict[str, int] = {}
         """User id -> the station where the user stands: derived from `_slots`."""
-        dialect = database.dialect
-        self._insert_users = ManyRows(database.insert_new(schema.users), dialect)
-        self._insert_sessions = ManyRows(insert(schema.sessions), dialect)
-        self._insert_payments = ManyRows(insert(schema.payments), dialect)
-        self._delete_sessions = ManyRows(DELETE_SESSION, dialect)
-        self._delete_users = ManyRows(DELETE_USER, dialect)
+        self._changes = Changes(database)
         self._in_doubt: set[str] = set()
         """Users whose removal was to be committed when the connection was lost."""
 
@@ -192,7 +130,7 @@ class SqlStorage:
             network.fill(connection, self._more_cars, self._more_stations)
             sql_clocks.fill(connection)
             clocks = sql_clocks.read(connection)
-            batch = _Batch(self._monotonic(), [], clocks, all_states=True)
+            batch = Batch(self._monotonic(), [], clocks, all_states=True)
             batch.network = network.read(connection, self._network.version)
             if self._alone:
                 self._read_sessions(batch, connection)
@@ -232,7 +170,7 @@ class SqlStorage:
 
     def execute(self, operations: Sequence[Operation[Any]]) -> Sequence[Any]:
         with self._lock:
-            batch = _Batch(self._monotonic(), operations, self._clocks)
+            batch = Batch(self._monotonic(), operations, self._clocks)
             write = any(type(op) not in (FindUser, ListStations, ReadClock) for op in operations)
             try:
                 with self._database.begin(write) as connection:
@@ -246,7 +184,7 @@ class SqlStorage:
                 batch.results[place] = self._listed
             return batch.results
 
-    def _carry_out(self, batch: _Batch, connection: Connection) -> None:
+    def _carry_out(self, batch: Batch, connection: Connection) -> None:
         added, found = batch.of(AddUser), batch.of(FindUser)
         taken, ended, swept = batch.of(TakeSlot), batch.of(EndJourney), batch.of(Sweep)
         # First, as it says by which clock all else is.
@@ -283,7 +221,7 @@ class SqlStorage:
         elif batch.changed:
             batch.states = network.states(connection, self._network, batch.changed)
 
-    def _see_to_clocks(self, batch: _Batch, connection: Connection) -> None:
+    def _see_to_clocks(self, batch: Batch, connection: Connection) -> None:
         """Set and read the clocks, where that is asked for or has to be known."""
         for place, operation in batch.of(SetClock):
             before = sql_clocks.read(connection, lock=True)
@@ -302,33 +240,33 @@ class SqlStorage:
             lead_s, error_s = self._database.lead_s(connection, asked.steady)
             batch.results[place] = TimeTold(batch.clocks, lead_s, error_s)
 
-    def _read_sessions(self, batch: _Batch, connection: Connection) -> None:
+    def _read_sessions(self, batch: Batch, connection: Connection) -> None:
         """Read all sessions, for memory."""
         rows = connection.execute(select(schema.sessions))
         batch.begun = list(map(batch.true(session_of), rows))
         batch.users.clear()
         batch.all_begun = batch.all_states = True
 
-    def _add_users(self, batch: _Batch, connection: Connection, added: Sequence[AddUser]) -> None:
+    def _add_users(self, batch: Batch, connection: Connection, added: Sequence[AddUser]) -> None:
         clocks = batch.clocks
         users = [clocks.kept(op.user, op.clock, clocks.anew(op.clock)) for op in added]
-        batch.written |= self._insert_users.execute(connection, map(user_row, users)) > 0
+        batch.written |= self._changes.add_users(connection, users) > 0
         for user in users:
             batch.users[user.user_id] = user
 
     def _find_users(
-        self, batch: _Batch, connection: Connection, found: list[tuple[int, FindUser]]
+        self, batch: Batch, connection: Connection, found: list[tuple[int, FindUser]]
     ) -> None:
         wanted = {operation.user_id for _, operation in found}
         rows = connection.execute(FIND_USERS, {"ids": list(wanted)})
-        users = _by_id(batch.true(user_of), rows)
+        users = by_id(batch.true(user_of), rows)
         batch.users.update(users)
         for place, operation in found:
             batch.results[place] = users.get(operation.user_id) or UnknownUser()
 
     def _take_slots(
         self,
-        batch: _Batch,
+        batch: Batch,
         connection: Connection,
         taken: list[tuple[int, TakeSlot]],
         users: dict[str, User],
@@ -339,7 +277,7 @@ class SqlStorage:
         clocks = batch.clocks
         for place, operation in taken:
             try:
-                session = _decide(operation, users, held, stations, free)
+                session = decide(operation, users, held, stations, free)
             except Refused as error:
                 # As in memory: its traceback would make garbage of all that it came through.
                 batch.results[place] = error.with_traceback(None)
@@ -355,21 +293,10 @@ class SqlStorage:
                 batch.changed.add(session.station_id)
             batch.results[place] = session
         if batch.begun:
-            self._insert_sessions.execute(connection, map(session_row, batch.begun))
-            self._insert_payments.execute(
-                connection,
-                (
-                    {
-                        **payment_row(Payment.of(session)),
-                        # They are history, but for those that a wrong clock has marked.
-                        "clock": session.clock if clocks.is_marked(session.clock) else 0,
-                    }
-                    for session in batch.begun
-                ),
-            )
+            self._changes.begin_sessions(connection, batch.begun, clocks)
 
     def _stations_locked(
-        self, batch: _Batch, connection: Connection, wanted: set[str]
+        self, batch: Batch, connection: Connection, wanted: set[str]
     ) -> tuple[dict[str, Station], dict[int, int]]:
         """Those of the stations that are in service, by id as text; their free slots, by id."""
         ids = [int(text) for text in wanted if len(text) < 10 and text.isascii() and text.isdigit()]
@@ -389,7 +316,7 @@ class SqlStorage:
         )
 
     def _users_to_change(
-        self, batch: _Batch, connection: Connection, ids: set[str]
+        self, batch: Batch, connection: Connection, ids: set[str]
     ) -> dict[str, User]:
         """Those of the users who are there, locked."""
         known = {user_id: self._users[user_id] for user_id in ids & self._users.keys()}
@@ -397,12 +324,12 @@ class SqlStorage:
         if not missing:
             return known
         rows = connection.execute(LOCK_USERS, {"ids": list(missing)})
-        found = _by_id(batch.true(user_of), rows)
+        found = by_id(batch.true(user_of), rows)
         batch.written |= bool(found)
         return known | found
 
     def _sessions_of(
-        self, batch: _Batch, connection: Connection, ids: set[str]
+        self, batch: Batch, connection: Connection, ids: set[str]
     ) -> dict[str, ChargingSession]:
         """The sessions of users."""
         if self._alone:
@@ -411,11 +338,11 @@ class SqlStorage:
                 for user_id in ids & self._held.keys()
             }
         rows = connection.execute(FIND_SESSIONS, {"ids": list(ids)})
-        return _by_id(batch.true(session_of), rows)
+        return by_id(batch.true(session_of), rows)
 
     def _end_journeys(
         self,
-        batch: _Batch,
+        batch: Batch,
         connection: Connection,
         ended: list[tuple[int, EndJourney]],
         users: dict[str, User],
@@ -430,76 +357,33 @@ class SqlStorage:
                 # Else it was removed by the attempt before this one, whose end was not seen.
                 batch.results[place] = UnknownUser()
         if gone:
-            self._remove(connection, gone)
+            self._changes.remove(connection, gone)
             batch.gone |= gone
             batch.changed.update(held[user_id].station_id for user_id in gone & held.keys())
 
-    def _sweep(self, batch: _Batch, connection: Connection, operation: Sweep) -> SweepResult:
-        sessions, users = schema.sessions.c, schema.users.c
+    def _sweep(self, batch: Batch, connection: Connection, operation: Sweep) -> SweepResult:
         if not self._alone:
             batch.clocks = sql_clocks.read(connection)
         clocks = batch.clocks
         more = self._rewriting.go_on(connection, clocks)
         by_s = clocks.moved(operation.clock)
-        due = connection.execute(
-            select(sessions.user_id, sessions.station_id)
-            .where(
-                sessions.estimated_timestamp <= operation.now + by_s,
-                sql_clocks.is_right(sessions.clock, clocks),
-            )
-            .order_by(sessions.estimated_timestamp)
-            .limit(MOST_SWEPT)
-            .with_for_update(skip_locked=True)
-        ).all()
-        ids = [row.user_id for row in due]
-        if due:
-            # Of the users only those whom no request has locked; the next sweep comes to the rest.
-            present = set(
-                connection.execute(select(users.user_id).where(users.user_id.in_(ids))).scalars()
-            )
-            locked = set(
-                connection.execute(
-                    select(users.user_id)
-                    .where(users.user_id.in_(ids))
-                    .with_for_update(skip_locked=True)
-                ).scalars()
-            )
-            due = [row for row in due if row.user_id in locked or row.user_id not in present]
-            ended = {row.user_id for row in due}
-            if ended:
-                self._remove(connection, ended)
-                batch.gone |= ended
-                batch.changed.update(row.station_id for row in due)
-        holds_slot = select(sessions.user_id).where(sessions.user_id == users.user_id).exists()
-        unpaid = list(
-            connection.execute(
-                select(users.user_id)
-                .where(
-                    users.created_timestamp < operation.logged_in_before + by_s,
-                    sql_clocks.is_right(users.clock, clocks),
-                    ~holds_slot,
-                )
-                .order_by(users.created_timestamp)
-                .limit(MOST_SWEPT)
-                .with_for_update(skip_locked=True)
-            ).scalars()
-        )
-        removed = 0
+        due = sql_sweep.due(connection, clocks, operation.now + by_s, MOST_SWEPT)
+        # Those that a request has locked are left to the next sweep.
+        ended = sql_sweep.free(connection, due.keys())
+        if ended:
+            self._changes.remove(connection, ended)
+            batch.gone |= ended
+            batch.changed.update(due[user_id] for user_id in ended)
+        unpaid = sql_sweep.unpaid(connection, clocks, operation.logged_in_before + by_s, MOST_SWEPT)
+        removed = set()
         if unpaid:
             # Looked at again now that they are locked: one may have paid in between.
-            unpaid_now = set(unpaid) - self._sessions_of(batch, connection, set(unpaid)).keys()
-            if unpaid_now:
-                self._remove(connection, unpaid_now)
-            batch.gone |= unpaid_now
-            removed = len(unpaid_now)
-        more |= max(len(ids), len(unpaid)) == MOST_SWEPT and (len(due) > 0 or removed > 0)
-        return SweepResult(len(due), removed, more)
-
-    def _remove(self, connection: Connection, ids: Iterable[str]) -> None:
-        """Remove users, and free the slots that they hold."""
-        keys = [{"id": user_id} for user_id in ids]
-        self._delete_sessions.execute(connection, keys)
-        self._delete_users.execute(connection, keys)
+            removed = unpaid - self._sessions_of(batch, connection, unpaid).keys()
+            if removed:
+                self._changes.remove(connection, removed)
+            batch.gone |= removed
+        more |= max(len(due), len(unpaid)) == MOST_SWEPT and bool(ended or removed)
+        return SweepResult(len(ended), len(removed), more)
 
     # Copying
 
@@ -511,7 +395,7 @@ class SqlStorage:
 
     # What memory keeps
 
-    def _remember(self, batch: _Batch) -> None:
+    def _remember(self, batch: Batch) -> None:
         """What became true with the commit of `batch`."""
         self._clocks = batch.clocks
         if batch.network is not None:
@@ -526,7 +410,7 @@ class SqlStorage:
         if batch.states:
             self._listed = tuple(self._states.values())
 
-    def _remember_alone(self, batch: _Batch) -> None:
+    def _remember_alone(self, batch: Batch) -> None:
         """Where memory is true it follows what was done, and the states follow from it."""
         if batch.all_begun:
             for kept in (self._users, self._slots, self._held):
@@ -556,31 +440,3 @@ class SqlStorage:
             return slots
         station = self._network.stations.get(station_id)
         return SlotTable(station_id, station.max_slots if station is not None else 0)
-
-
-def _decide(
-    operation: TakeSlot,
-    users: Mapping[str, User],
-    held: Mapping[str, ChargingSession],
-    stations: Mapping[str, Station],
-    free: Mapping[int, int],
-) -> ChargingSession:
-    """The session that holds the user's slot, or would; raises why there is none."""
-    user = users.get(operation.user_id)
-    if user is None:
-        raise UnknownUser()
-    session = held.get(operation.user_id)
-    if session is not None and str(session.station_id) == operation.station_id:
-        return session
-    station = stations.get(operation.station_id)
-    if station is None:
-        raise UnknownStation(operation.station_id)
-    if session is not None:
-        raise SlotHeldElsewhere(session.station_id)
-    if free[station.station_id] <= 0:
-        raise NoFreeSlot(operation.station_id)
-    return operation.plan(user, station)
-
-
-def _by_id(read: Callable[[Any], T], rows: Iterable[Any]) -> dict[str, T]:
-    return {row[0]: read(row) for row in rows}
