@@ -603,7 +603,7 @@ class FileStorageTests(SynchronousTestCase):
             content = path.read_bytes()
             path.unlink()
             path.symlink_to("/nowhere/at/all")
-            self.make().close()
+            self.assertIn(name, str(self.assertRaises(StorageError, self.make)))
             self.assertTrue(path.is_symlink())
             path.unlink()
             path.write_bytes(content)
