@@ -3,10 +3,12 @@
 import io
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
+import textwrap
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,15 @@ from twisted.logger import LogLevel, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from evcharge.cli import main
-from evcharge.datasets import COLUMNS, OPTIONAL_COLUMNS, DatasetError, parse_car_models
+from evcharge.datasets import (
+    COLUMNS,
+    OPTIONAL_COLUMNS,
+    DatasetError,
+    parse_car_models,
+    parse_stations,
+)
+from evcharge.datasets.columns import meaning
+from evcharge.models.connectors import connector_kind
 from evcharge.storage import SlotHeldElsewhere, UnknownStation
 from evcharge.storage.files import FileStorage
 from evcharge.storage.network_files import CARS, STATIONS, shipped
@@ -494,3 +504,62 @@ class InputTests(SynchronousTestCase):
         shown = server.request("START")["data"]["station_models"]
         self.assertEqual([shown[str(number)]["connectors"] for number in (4, 9, 11, 13)],
                          [["Type 2"], ["Type 1"], ["NBR 14136"], ["Plugue do Zé"]])  # fmt: skip
+
+
+class PageTests(SynchronousTestCase):
+    """The page for those who bring stations of their own."""
+
+    def setUp(self) -> None:
+        self.page = (ROOT / "docs" / "operation" / "stations.md").read_text()
+
+    def table(self, title: str) -> list[list[str]]:
+        """The rows of the first table of a section, each as its cells."""
+        section = self.page.partition(f"## {title}\n")[2].partition("\n## ")[0]
+        lines = [line for line in section.splitlines() if line.startswith("|")]
+        return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
+
+    def test_mistakes(self) -> None:
+        """The mistakes that it shows are said like that."""
+        lines = (
+            "Código;Nome;Endereço;Latitude;Longitude;Vagas",
+            "1;Praça da Matriz;R;-12.266.400;-38,9663;4",
+            "2;Terminal Rodoviário;R. A;-12,2590;-38,9;",
+        )
+        file = Path(self.mktemp())
+        file.write_text("\n".join(lines))
+        status, _, err = command("bootstrap", "--data", self.mktemp(), "--stations", str(file))
+        self.assertEqual(status, 1)
+        self.assertIn(err.replace(str(file), "my-stations.csv"), self.page)
+
+    def test_columns(self) -> None:
+        """Columns are called what it says."""
+        rows = self.table("The table")
+        self.assertEqual(len(rows), 8)
+        for names, others, _ in rows:
+            columns = re.findall("`(.*?)`", names)
+            for column, aliases in zip(columns, others.split(";") if others else [], strict=True):
+                for alias in aliases.split(","):
+                    self.assertEqual(meaning(alias), column, alias)
+
+    def test_connectors(self) -> None:
+        """So are connectors, with the current that it says."""
+        rows = self.table("Connectors")
+        for shown, currents, others in rows[:-1]:
+            names = shown.split(", ")
+            for number, name in enumerate(names):
+                kind = connector_kind(name)
+                self.assertEqual(kind.name, name)
+                self.assertTrue(
+                    currents.split(", ")[number].startswith("DC" if kind.is_dc else "AC")
+                )
+            for other in re.split(", ", others.replace("`", "")) if others else ():
+                self.assertIn(connector_kind(other).name, names, other)
+        self.assertEqual(connector_kind("NEMA 14-50").name, None)
+
+    def test_facts(self) -> None:
+        """Its smallest table and its catalogue can be taken in."""
+        table = "".join(re.findall(r"(?:^    (?:id|\d+);.*\n)", self.page, re.M))
+        stations = parse_stations(textwrap.dedent(table).encode(), "t").stations
+        self.assertEqual(list(stations), [3])
+        (catalogue,) = re.findall(r"```json\n(.*?)```", self.page, re.S)
+        self.assertEqual(list(parse_car_models(catalogue.encode(), "c")), ["Nissan Leaf"])
