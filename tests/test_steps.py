@@ -431,6 +431,21 @@ class OrderTests(SynchronousTestCase):
         sweep(storage, NOON, NOON + 1)
         self.assertEqual(self.made(), [f"unlink {one}", "fsync users"], "a user never pays")
 
+    def test_settling(self) -> None:
+        """What was in doubt is flushed when it is settled."""
+        storage = self.open()
+        add_user(storage, a_user())
+        for end, made in (
+            (end_journey, [*self.replaced("users/u1.json"), "fsync users"]),
+            (take_slot, [*self.replaced("stations/station_7.json"), "fsync stations"]),
+        ):
+            self.calls.fail_where(lambda call: str(call) in ("fsync users", "fsync stations"))
+            about = a_session() if end is take_slot else "u1"
+            self.assertRaises(StorageUnavailable, end, storage, about)
+            self.calls.clear()
+            sweep(storage, NOON, 0)
+            self.assertEqual(self.made(), made)
+
     def test_opening(self) -> None:
         """What an opening makes, puts right or sets aside is flushed too."""
         shutil.rmtree(self.data)
