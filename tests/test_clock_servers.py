@@ -1,14 +1,17 @@
 """Real servers, whose clock is wrong, and set while they run."""
 
 import contextlib
+import json
 import os
 import re
 import signal
 import time
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
 import psycopg
+from twisted.trial.unittest import SkipTest
 
 from tests import postgres
 from tests.test_health import HealthTestCase
@@ -178,6 +181,169 @@ class SetClockTests(LyingTestCase):
                 self.driver(server).pay(user),
                 {**paid, "estimated_timestamp": paid["estimated_timestamp"] - HOUR_S},
             )
+
+
+class WrongAtTheStartTests(LyingTestCase):
+    """A clock that is wrong when the server starts, and is put right later, with each storage."""
+
+    def storages(self) -> Iterator[tuple[str, ...]]:
+        """The options of a storage of each kind that a machine has for itself."""
+        for name in ("files", "sqlite", "workers"):
+            folder = Path(self.mktemp()).absolute()
+            self.data = folder
+            yield {
+                "files": ("--data", str(folder)),
+                "sqlite": ("--storage", f"sqlite:///{folder}.db"),
+                "workers": ("--storage", f"sqlite:///{folder}.db", "--workers", "2"),
+            }[name]
+
+    def begin(self, by_s: float, options: tuple[str, ...]) -> Server:
+        self.lie(by_s)
+        server = self.serve(*options, "--sweep-interval", "0.1")
+        if "--workers" in options:
+            self.wait_for(server, " listens on ", times=3)
+        return server
+
+    def end(self, server: Server, options: tuple[str, ...]) -> None:
+        """End it as a power failure does, as far as that can be told from a process that ends."""
+        if "--workers" in options:
+            server.end()
+        else:
+            server.end(signal.SIGKILL)
+
+    def right_end(self, paid: dict, began: float) -> float:
+        """When charging that began then has to end, in true seconds since the epoch."""
+        return began + paid["charge_minutes"] * 60
+
+    def test_put_right(self) -> None:
+        """What began by it lasts as long as was promised, whenever the server is started again."""
+        wrong_s = -20 * DAY_S
+        for options in self.storages():
+            # All is right.
+            server = self.begin(0, options)
+            old = self.driver(server).login()
+            old_paid = self.driver(server).pay(old)
+            self.end(server, options)
+            # The machine starts, and does not know the time.
+            server = self.begin(wrong_s, options)
+            self.assertIn("The system's clock is wrong: it says", "".join(server.log))
+            driver = self.driver(server)
+            self.assertApproximates(driver.ahead_s(), wrong_s, 1)
+            first, began = driver.login(), time.time()
+            first_paid = driver.pay(first, 2)
+            self.assertApproximates(
+                first_paid["estimated_timestamp"], self.right_end(first_paid, began) + wrong_s, 2
+            )
+            self.assertEqual(driver.pay(old), old_paid)
+            # Before it is put right the server ends, and starts.
+            self.end(server, options)
+            server = self.begin(wrong_s, options)
+            driver = self.driver(server)
+            self.assertEqual(driver.pay(old), old_paid)
+            self.assertEqual(driver.pay(first, 2), first_paid)
+            second = driver.login()
+            second_paid = driver.pay(second, 3)
+            self.lie(0)
+            self.follows(server, 0)
+            for again in range(3):
+                driver = self.driver(server)
+                self.assertEqual(driver.pay(old), old_paid)
+                for user, station, paid in ((first, 2, first_paid), (second, 3, second_paid)):
+                    self.assertApproximates(
+                        driver.pay(user, station)["estimated_timestamp"],
+                        paid["estimated_timestamp"] - wrong_s,
+                        1,
+                    )
+                # And afterwards.
+                self.end(server, options)
+                if again < 2:
+                    server = self.begin(0, options)
+                    self.assertNotIn("wrong", "".join(server.log))
+
+    def test_put_right_meanwhile(self) -> None:
+        """So it does where no server runs when the clock is put right."""
+        for options in self.storages():
+            server = self.begin(-20 * DAY_S, options)
+            driver = self.driver(server)
+            user = driver.login()
+            paid = driver.pay(user)
+            self.end(server, options)
+            time.sleep(1)
+            server = self.begin(0, options)
+            self.assertIn("clock is right again", "".join(server.log))
+            again = self.driver(server).pay(user)
+            self.assertApproximates(
+                again["estimated_timestamp"], paid["estimated_timestamp"] + 20 * DAY_S, 1
+            )
+            self.assertEqual({**again, "estimated_timestamp": paid["estimated_timestamp"]}, paid)
+            server.end()
+
+    def test_files(self) -> None:
+        """The files soon say so, and the list of payments at once."""
+        folder = Path(self.mktemp()).absolute()
+        server = self.begin(-20 * DAY_S, ("--data", str(folder)))
+        driver = self.driver(server)
+        user = driver.login()
+        driver.pay(user)
+        self.assertIn('"clock": ', (folder / "payments.jsonl").read_text())
+        self.lie(0)
+        self.follows(server, 0)
+        (line,) = (folder / "payments.jsonl").read_text().splitlines()
+        listed = json.loads(line)
+        paid = datetime.fromisoformat(listed["paid"].replace("Z", "+00:00")).timestamp()
+        self.assertApproximates(paid, time.time(), 15)
+        self.assertNotIn("clock", listed)
+        limit = time.monotonic() + 5
+        station = folder / "stations" / "station_1.json"
+        files = (station, folder / "users" / f"{user}.json")
+        while any('"clock"' in file.read_text() for file in files):
+            self.assertLess(time.monotonic(), limit)
+            time.sleep(0.05)
+        (vehicle,) = json.loads(station.read_text())["vehicles"].values()
+        self.assertApproximates(vehicle["paid_timestamp"], paid, 0.01)
+
+    def test_in_advance(self) -> None:
+        """A machine that starts at the beginning of time, or an hour late, is followed likewise."""
+        for by_s in (-time.time() + 100, -HOUR_S, 90.0):
+            folder = Path(self.mktemp()).absolute()
+            server = self.begin(by_s, ("--data", str(folder)))
+            driver = self.driver(server)
+            user = driver.login()
+            paid = driver.pay(user)
+            self.lie(0)
+            self.follows(server, 0)
+            self.assertApproximates(
+                driver.pay(user)["estimated_timestamp"], paid["estimated_timestamp"] - by_s, 1
+            )
+            server.end()
+
+    def test_fake_time(self) -> None:
+        """The kernel's clock, as a program of any language sees it: 20 days behind at boot."""
+        libraries = sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
+        if not libraries:
+            raise SkipTest("libfaketime is not installed (Debian's package faketime)")
+        said = self.folder / "faketime"
+        said.write_text("-20d\n")
+        fake = (
+            "env",
+            f"LD_PRELOAD={libraries[0]}",
+            f"FAKETIME_TIMESTAMP_FILE={said}",
+            "FAKETIME_NO_CACHE=1",
+            "FAKETIME_DONT_FAKE_MONOTONIC=1",
+        )
+        data = Path(self.mktemp()).absolute()
+        server = self.start(data, before=fake).wait()
+        self.assertIn("clock is wrong", "".join(server.log))
+        time.sleep(1)
+        said.write_text("+0\n")
+        self.follows(server, 0)
+        driver = self.driver(server)
+        user, began = driver.login(), time.time()
+        paid = driver.pay(user, 9)
+        self.assertApproximates(paid["estimated_timestamp"], self.right_end(paid, began), 2)
+        server.end()
+        server = self.start(data, before=fake).wait()
+        self.assertEqual(self.driver(server).pay(user, 9), paid)
 
 
 class DatabaseTimeTests(LyingTestCase):
