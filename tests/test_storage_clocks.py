@@ -1,9 +1,14 @@
 """One contract for every storage: the clock that is set, and the instants that move with it."""
 
+import contextlib
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import psycopg
+from sqlalchemy import Connection
 from twisted.trial.unittest import SynchronousTestCase
 
 from evcharge.models.station import ChargingSession
@@ -19,10 +24,16 @@ from evcharge.storage import (
     Sweep,
     TakeSlot,
     carry_out,
+    sql_clocks,
 )
-from evcharge.storage.clocks import Clocks, Newest, Reading
+from evcharge.storage.clocks import Clocks, Newest, Reading, at_jump
+from evcharge.storage.databases import Sqlite
+from evcharge.storage.files import FileStorage
+from evcharge.storage.group_commit import TryAgain
+from evcharge.storage.sql import SqlStorage
+from evcharge.storage.urls import parse
 from evcharge.testing import NOON
-from tests import test_storage
+from tests import postgres, test_storage
 from tests.operations import (
     a_session,
     a_user,
@@ -347,10 +358,6 @@ class ClockContract:
             self.assertEqual(self.payments(copy), {"r-old-7": NOON, "r-new-8": NOON})
 
     def target(self, kind: Any) -> Any:
-        from evcharge.storage.databases import Sqlite
-        from evcharge.storage.files import FileStorage
-        from evcharge.storage.sql import SqlStorage
-
         if kind is test_storage.FileStorageTests:
             return FileStorage(self.data)
         return SqlStorage(Sqlite(self.path))
@@ -388,3 +395,192 @@ class PostgresClockTests(ClockContract, SynchronousTestCase):
     """The contract, in a PostgreSQL database."""
 
     kind = test_storage.PostgresStorageTests
+
+
+class SharedClocksContract:
+    """Servers that share a database, of which one hears of a clock before the others do."""
+
+    def one_more(self) -> SqlStorage:
+        raise NotImplementedError
+
+    def setUp(self) -> None:
+        self.begin()
+        self.one, self.other = self.one_more(), self.one_more()
+        add_user(self.one, a_user("u1", NOON))
+        take_slot(self.one, a_session("u1", end=NOON + HOUR_S))
+
+    def begin(self) -> None:
+        raise NotImplementedError
+
+    def rows(self, statement: str) -> list[Any]:
+        with self.one._database.begin(write=True) as connection:
+            return list(connection.exec_driver_sql(statement))
+
+    def late(self, user_id: str, station_id: int) -> None:
+        """Have a driver log in and pay at a server that goes by the first clock as yet."""
+        session = a_session(user_id, station_id, end=NOON + HOUR_S)
+        for operation in (AddUser(a_user(user_id, NOON)), take(session)):
+            (result,) = self.other.execute([by(operation, 0)])
+            self.assertNotIsInstance(result, Exception)
+
+    def test_unheard(self) -> None:
+        """What a server writes that has not heard of it is moved too; nobody ends it before."""
+        for number, by_s in enumerate((DAY_S, -HOUR_S), 1):
+            total_s = DAY_S if number == 1 else DAY_S - HOUR_S
+            move_all(self.one, by_s, NOON + total_s)
+            user_id = f"late {number}"
+            self.late(user_id, 7 + number)
+            for storage, now, clock in (
+                (self.other, NOON + HOUR_S - 1, 0),
+                (self.one, NOON + total_s + HOUR_S - 1, number),
+            ):
+                (result,) = storage.execute([by(Sweep(now, NOON - 1), clock)])
+                self.assertEqual((result.freed, result.removed), (0, 0))
+            for storage in (self.one, self.other):
+                for user, station_id in (("u1", 7), (user_id, 7 + number)):
+                    self.assertEqual(
+                        session_of(storage, user, station_id).estimated_timestamp,
+                        NOON + total_s + HOUR_S,
+                    )
+                    self.assertEqual(find_user(storage, user).created_timestamp, NOON + total_s)
+            # They are written as they are in truth: indexes need it.
+            self.assertEqual(
+                {row[:2] for row in self.rows("SELECT estimated_timestamp, clock FROM sessions")},
+                {(NOON + total_s + HOUR_S, number)},
+            )
+            self.assertEqual(
+                {row[:2] for row in self.rows("SELECT created_timestamp, clock FROM users")},
+                {(NOON + total_s, number)},
+            )
+        result = sweep(self.other, NOON + total_s + HOUR_S, 0)
+        self.assertEqual(result.freed, 3)
+
+    def test_between(self) -> None:
+        """A sweep between whose statements the clock is set back ends nothing too soon."""
+        read = sql_clocks.read
+        asked: list[Connection] = []
+
+        def read_and_set(connection: Connection, lock: bool = False) -> Clocks:
+            found = read(connection, lock)
+            if not asked:
+                asked.append(connection)
+                self.set_meanwhile(connection, found)
+            return found
+
+        self.patch(sql_clocks, "read", read_and_set)
+        (result,) = self.other.execute([by(Sweep(NOON + HOUR_S - 1, NOON - 1), 0)])
+        self.assertEqual(len(asked), 1)
+        self.assertEqual((result.freed, result.removed), (0, 0))
+        self.assertEqual(session_of(self.one, "u1").estimated_timestamp, NOON + HOUR_S - DAY_S)
+
+    def set_meanwhile(self, connection: Connection, found: Clocks) -> None:
+        """Have the clock set back, by another server where that can be in a transaction of ours."""
+        after = found.all_moved(0, -DAY_S, reading(NOON - DAY_S))
+        sql_clocks.fill(connection, after)
+        sql_clocks.move(connection, found, after)
+
+    def test_parts(self) -> None:
+        """Of many users each sweep writes some."""
+        self.patch(sql_clocks, "MOST_WRITTEN", 2)
+        self.one.execute([AddUser(a_user(f"u{n}", NOON)) for n in range(2, 6)])
+        move_all(self.one, HOUR_S)
+        results = [sweep(self.other, NOON, 0) for _ in range(3)]
+        self.assertEqual([result.more for result in results], [True, True, False])
+        self.assertEqual(
+            {row[0] for row in self.rows("SELECT created_timestamp FROM users")}, {NOON + HOUR_S}
+        )
+
+    def test_once(self) -> None:
+        """Of several servers that see that the clock was set, one moves what stands."""
+        barrier = threading.Barrier(2)
+
+        def jump(storage: SqlStorage) -> Clocks:
+            def decide(before: Clocks, newest: Callable[[], Newest]) -> Clocks:
+                return at_jump(before, newest, 0, DAY_S, reading(NOON + DAY_S), 0.0)
+
+            barrier.wait(20)
+            while True:
+                with contextlib.suppress(TryAgain):
+                    return carry_out(storage, SetClock(decide))
+
+        with ThreadPoolExecutor(2) as threads:
+            found = list(threads.map(jump, (self.one, self.other)))
+        self.assertEqual([clocks.moved_s for clocks in found], [{0: DAY_S}] * 2)
+        for storage in (self.one, self.other):
+            self.assertEqual(session_of(storage, "u1").estimated_timestamp, NOON + DAY_S + HOUR_S)
+
+    def test_suspect_for_one(self) -> None:
+        """A server to whom the clock seems wrong does not take others' drivers for marked ones."""
+        suspect(self.other, NOON)
+        told = carry_out(self.one, ReadClock(lambda: 0.0)).clocks
+        self.assertEqual((told.number, told.joined_from(0)), (1, 0))
+        (_,) = self.one.execute([by(AddUser(a_user("u2", NOON)), 0)])
+        (_,) = self.other.execute([by(AddUser(a_user("u3", NOON)), 1)])
+        put_right(self.other, DAY_S)
+        for user_id, by_s in (("u1", 0.0), ("u2", 0.0), ("u3", DAY_S)):
+            self.assertEqual(find_user(self.other, user_id).created_timestamp, NOON + by_s)
+        # And then the one that trusts the clock, which all went by, moves the rest.
+        decided = carry_out(
+            self.one,
+            SetClock(
+                lambda before, newest: at_jump(
+                    before, newest, 0, DAY_S, reading(NOON + DAY_S), NOON
+                )
+            ),
+        )
+        self.assertEqual(decided.moved_s, {0: DAY_S, 1: DAY_S})
+        for storage in (self.one, self.other):
+            # As each does every second.
+            carry_out(storage, ReadClock(lambda: 0.0))
+            for user_id in ("u1", "u2", "u3"):
+                self.assertEqual(find_user(storage, user_id).created_timestamp, NOON + DAY_S)
+
+
+class SqliteSharedClocksTests(SharedClocksContract, SynchronousTestCase):
+    """Workers on an SQLite file."""
+
+    def begin(self) -> None:
+        self.path = Path(self.mktemp()).absolute() / "evcharge.db"
+
+    def one_more(self) -> SqlStorage:
+        storage = SqlStorage(Sqlite(self.path, shared=True))
+        storage.open(NOON)
+        self.addCleanup(storage.close)
+        return storage
+
+
+class PostgresSharedClocksTests(SharedClocksContract, SynchronousTestCase):
+    """Servers on a PostgreSQL database."""
+
+    def begin(self) -> None:
+        self.url = postgres.shared().url(postgres.shared().create_database())
+
+    def one_more(self) -> SqlStorage:
+        storage = parse(self.url, "").storage()
+        storage.open(NOON)
+        self.addCleanup(storage.close)
+        return storage
+
+    def set_meanwhile(self, connection: Connection, found: Clocks) -> None:
+        move_all(self.one, -DAY_S, NOON - DAY_S)
+
+    def test_locked(self) -> None:
+        """It waits for no row that a request has locked; a sweep comes to that later."""
+        add_user(self.one, a_user("u2", NOON))
+        take_slot(self.one, a_session("u2", 8, end=NOON + HOUR_S))
+        with psycopg.connect(self.url) as connection:
+            connection.execute("SELECT * FROM users WHERE user_id = 'u1' FOR UPDATE")
+            connection.execute("SELECT * FROM sessions WHERE user_id = 'u1' FOR UPDATE")
+            move_all(self.one, DAY_S, NOON + DAY_S)
+            for _ in range(2):
+                result = sweep(self.one, NOON + DAY_S + HOUR_S - 1, 0)
+                self.assertEqual(result.freed, 0)
+            for user_id in ("u1", "u2"):
+                self.assertEqual(find_user(self.one, user_id).created_timestamp, NOON + DAY_S)
+        self.assertEqual(sweep(self.one, NOON + DAY_S + HOUR_S - 1, 0).freed, 0)
+        self.assertEqual(
+            {row[0] for row in self.rows("SELECT clock FROM sessions")}
+            | {row[0] for row in self.rows("SELECT clock FROM users")},
+            {1},
+        )
+        self.assertEqual(sweep(self.one, NOON + DAY_S + HOUR_S, 0).freed, 2)
