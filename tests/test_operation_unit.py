@@ -98,6 +98,15 @@ class UnitTests(SynchronousTestCase):
                 used = {word for word in arguments[3:] if word.startswith("--")}
                 self.assertLessEqual(used, known)
 
+    def test_order(self) -> None:
+        """It comes after the network, the time and a database."""
+        unit = UNIT.read_text().partition("[Service]")[0].splitlines()
+        (after,) = [line.partition("=")[2].split() for line in unit if line.startswith("After=")]
+        for target in ("network-online.target", "time-sync.target", "postgresql.service"):
+            self.assertIn(target, after)
+        # The time is not to be asked for: who keeps it does that (systemd.special(7)).
+        self.assertIn("Wants=network-online.target", unit)
+
     def test_limits(self) -> None:
         """It has the time to drain, the descriptors for its connections, and its own restart."""
         said = {name: values[-1] for name, values in settings(UNIT).items()}

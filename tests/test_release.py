@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tarfile
 import zipfile
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -42,9 +43,14 @@ class ReleaseTests(SynchronousTestCase):
         self.git("commit", "--quiet", "--message", "all")
         self.git("tag", TAG)
 
-    def git(self, *arguments: str) -> None:
+    def git(self, *arguments: str, **more: str) -> None:
+        environment = {**os.environ, **WHO, **more}
         subprocess.run(
-            ["git", *arguments], cwd=self.repository, env={**os.environ, **WHO}, check=True
+            ["git", *arguments],
+            cwd=self.repository,
+            env=environment,
+            check=True,
+            stdout=subprocess.DEVNULL,
         )
 
     def release(self, repository: Path, tag: str = TAG, **environment: str) -> Path:
@@ -105,3 +111,20 @@ class ReleaseTests(SynchronousTestCase):
             refused = self.assertRaises(SystemExit, self.release, self.repository, tag)
             self.assertIn(problem, str(refused))
             self.assertNotIn("Traceback", str(refused))
+
+    def test_made(self) -> None:
+        """One that says of itself that it is older than it is is refused: see the clock."""
+        made = datetime.fromisoformat(f"{evcharge.MADE}T12:00:00+00:00")
+        # No clock that is right may be before it.
+        self.assertLess(made.date(), datetime.now(timezone.utc).date() + timedelta(days=1))
+        for days, refused in ((30, False), (31, True)):
+            when = f"{int((made + timedelta(days=days)).timestamp())} +0000"
+            dates = {"GIT_AUTHOR_DATE": when, "GIT_COMMITTER_DATE": when}
+            self.git("commit", "--quiet", "--amend", "--no-edit", f"--date={when}", **dates)
+            self.git("tag", "--force", TAG)
+            if refused:
+                error = str(self.assertRaises(SystemExit, self.release, self.repository))
+                self.assertIn(f"was made on {evcharge.MADE}, it says, and the tag's commit", error)
+                self.assertNotIn("Traceback", error)
+            else:
+                self.release(self.repository)

@@ -15,12 +15,17 @@ import gzip
 import hashlib
 import io
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tarfile
 import tempfile
+from datetime import date, datetime, timezone
 from pathlib import Path
+
+MOST_DAYS = 30
+"""How much older than the tag's commit what the version says of its own age may be."""
 
 
 def git(*arguments: str) -> bytes:
@@ -30,6 +35,20 @@ def git(*arguments: str) -> bytes:
         problem = done.stderr.decode().strip()
         sys.exit(f"release: git {' '.join(arguments)}: {problem}")
     return done.stdout
+
+
+def see_made(source: Path, committed: int) -> None:
+    """End where the folder `source` says that it was made long before it was committed."""
+    found = re.search(r'^MADE = "([-0-9]+)"$', (source / "evcharge/__init__.py").read_text(), re.M)
+    if found is None:
+        sys.exit("release: evcharge/__init__.py says no MADE")
+    day = datetime.fromtimestamp(committed, timezone.utc).date()
+    if (day - date.fromisoformat(found[1])).days > MOST_DAYS:
+        # By it a server tells that a machine's clock is wrong.
+        sys.exit(
+            f"release: evcharge/__init__.py was made on {found[1]}, it says, and the tag's commit "
+            f"is of {day}: bring MADE up to date"
+        )
 
 
 def build(kind: str, source: Path, out: Path, made: int) -> Path:
@@ -95,6 +114,7 @@ def main() -> None:
             place.mkdir()
         tag, sdists, unpacked, wheels = places
         unpack(git("-c", "tar.umask=0022", "archive", "--format=tar", commit), tag)
+        see_made(tag, made)
         sdist = build("sdist", tag, sdists, made)
         version = sdist.name.removesuffix(".tar.gz").partition("-")[2]
         if arguments.tag != f"v{version}":
