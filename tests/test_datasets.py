@@ -83,6 +83,12 @@ class TableTests(SynchronousTestCase):
         self.assertIn("Paço ".encode() + b"\xe7", merged)
         self.assertEqual(len(read_stations(merged, "x.csv").wrong), 1)
         self.assertEqual(len(refused(content)), 1)
+        # So it is where the header has nothing that would tell the encoding.
+        content = content.replace("endereço".encode(), b"endereco")
+        self.assertEqual(read_stations(content, "x.csv").stations[7].name, "Praça")
+        content = content.decode("utf-8", "surrogateescape").encode("cp1252", "surrogateescape")
+        read = read_stations(content, "x.csv")
+        self.assertEqual([s.name for s in read.stations.values()], ["Praça", "Paço ç"])
 
     def test_separators(self) -> None:
         """The separator is the one that the header is written with, or that a first line names."""
@@ -90,7 +96,7 @@ class TableTests(SynchronousTestCase):
             lines = [HEADER, GOOD, "8;B;R;-12.2;-38.9;1;;;"]
             content = "\n".join(line.replace(";", separator) for line in lines)
             self.assertEqual(len(parse_stations(content.encode(), "x").stations), 2, separator)
-        for first in ("sep=;", '"sep=;"', "SEP=;"):
+        for first in ("sep=;", '"sep=;"', "SEP=;", "\ufeffsep=;"):
             self.assertEqual(self.the(f"{first}\r\n{HEADER}\r\n{GOOD}".encode()).name, "Praça")
         self.assertEqual(refused(f"sep=,\n{HEADER}\n{GOOD}")[0],
                          "x.csv: line 2: column 'id' is missing")  # fmt: skip
@@ -161,6 +167,8 @@ class TableTests(SynchronousTestCase):
         self.assertEqual(read.doubts, ["x.csv: line 2: its quotes go on to line 3"])
         read = rows('8;B;"R;-12.2;-38.9;1;;;', '9;C";R;-12.2;-38.9', GOOD)
         self.assertEqual(list(read.stations), [7])
+        self.assertIn("x.csv: line 2: its quotes go on to line 3", read.problems)
+        read = rows('8;"B', 'C";R', GOOD)
         self.assertIn("x.csv: line 2: its quotes go on to line 3", read.problems)
         # Where they do not begin a cell they are part of it.
         self.assertEqual(rows('8;Bar "X";R;-12.2;-38.9;1;;;').stations[8].name, 'Bar "X"')
@@ -489,7 +497,7 @@ class ConnectorTests(SynchronousTestCase):
     def test_unknown(self) -> None:
         """What is not known, or says two things, is not known."""
         for text in ("", "Plugue X", "DC", "GB/T", "Type 2 DC", "CCS1 Type 2", "Type 5", "Unknown",
-                     "Type 22", "x" * 81, "Tesla Battery Swap"):  # fmt: skip
+                     "Type 22", "Type 2" + " socket" * 11, "Tesla Battery Swap"):  # fmt: skip
             self.assertIsNone(connector_kind(text), text)
 
     def test_lists(self) -> None:

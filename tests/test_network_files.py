@@ -6,10 +6,12 @@ import os
 import re
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import textwrap
-from contextlib import redirect_stderr, redirect_stdout
+import time
+from contextlib import closing, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -388,6 +390,26 @@ class CommandTests(Directory, SynchronousTestCase):
             self.assertEqual(list(storage.car_models()), ["Z"])
             self.assertEqual(take_slot(storage, a_session("u1", 8)), a_session("u1", 8))
 
+    def test_put_right_in_database(self) -> None:
+        """A row that is put right where it went is a row like any other."""
+        self.rows(*ROWS[:2], ROWS[2].replace("-38.97", "x"))
+        path = self.data.with_name(f"{self.data.name}.db")
+        self.assertEqual(
+            command("migrate", "--from", str(self.data), "--to", f"sqlite:///{path}")[0], 0
+        )
+        with closing(sqlite3.connect(path)) as database:
+            database.execute(
+                "update stations set in_service = 1, longitude = -38.97 where station_id = 9"
+            )
+            database.commit()
+        end = f"{self.data}.end"
+        status, _, err = command("export", "--storage", f"sqlite:///{path}", "--data", end)
+        self.assertEqual((status, err), (0, ""))
+        storage = FileStorage(Path(end))
+        storage.open(NOON)
+        self.addCleanup(storage.close)
+        self.assertEqual(self.in_service(storage), [7, 8, 9])
+
     def test_loose_rows(self) -> None:
         """Rows that name no station of their own go where they can be kept, or are said not to."""
         loose = ["x;A;R;1;1;1;;;", "7;B;R;-12;-38;1;;;"]
@@ -447,14 +469,18 @@ class ServerTests(Directory, ServerTestCase):
         """So it does where the log goes to a file."""
         self.rows(*ROWS, "10;B;R;-12;x;1;;;")
         log = Path(self.mktemp()).absolute()
-        run = "import sys; from twisted.scripts.twistd import run; "
+        # As on a terminal, the standard output and the standard error are one.
+        run = "import os, sys; os.dup2(2, 1); from twisted.scripts.twistd import run; "
         launch = f"sys.argv[1:1] = ['--logfile', {str(log)!r}]; run()"
         server = self.start(self.data, launch=("-c", run + launch))
-        for line in server.process.stderr:
-            if "line 5, column longitude: 'x' is not a number" in line:
-                break
-        else:
-            self.fail("it was not told")
+        limit = time.monotonic() + 60
+        while not log.exists() or " listens on " not in log.read_text():
+            self.assertIsNone(server.process.poll())
+            self.assertLess(time.monotonic(), limit)
+            time.sleep(0.01)
+        server.process.terminate()
+        _, told = server.process.communicate(timeout=60)
+        self.assertIn("line 5, column longitude: 'x' is not a number", told)
 
     def test_daemon(self) -> None:
         """And where it goes on in the background."""
