@@ -204,7 +204,7 @@ class Controller:
         if outcome is SUCCESS:
             message = self._success
             if reply.say is not None:
-                data["message"] = reply.say(self._language, *reply.figures)
+                data["message"] = reply.say(self._language)
         else:
             message = data["message"] = outcome.phrase.say(self._language)
             data["reason"] = outcome.reason

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 
 from evcharge.errors import Phrase
+from evcharge.utils.texts import beginning
 
 NOT_JSON = Phrase(
     "isto não é JSON; uma mensagem é um objeto: começa com { e termina com }",
@@ -317,8 +318,8 @@ def not_unicode(text: str) -> Phrase | None:
 
 def too_large(field: str) -> Phrase:
     """Why a request is refused that has a number for `field` which is too large to be finite."""
-    field = field if len(field) <= LONGEST_NAME else field[:LONGEST_NAME] + "…"
-    return Phrase(*(TOO_LARGE.say(language, {"field": field}) for language in ("pt", "en")))
+    values = {"field": beginning(field, LONGEST_NAME)}
+    return Phrase(TOO_LARGE.say("pt", values), TOO_LARGE.say("en", values))
 
 
 def no_object(value: object) -> Phrase:

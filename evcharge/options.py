@@ -248,7 +248,7 @@ class Options(UsageOptions):
             "Connections come through a proxy that says for whom, by a PROXY header (HAProxy, "
             "version 1 or 2); without one they are not let in.",
         ],
-        ["verbose", "v", "Log a line for each request, with the start of the user's id only."],
+        ["verbose", "v", "Log a line for each request, with the end of the user's id only."],
     ]
 
     def opt_version(self) -> NoReturn:

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from evcharge.utils.texts import beginning
+
 MOST_LISTED = 20
 """How many lines one list of mistakes has at most, before it only counts."""
+
+
+MOST_SHOWN = 60
+"""How much of a cell or a name is repeated, characters."""
 
 
 class DatasetError(Exception):
@@ -24,5 +30,5 @@ def listed(problems: Sequence[str]) -> list[str]:
 
 def shown(text: str) -> str:
     """Text of a data set as a message has it: not all of it, and nothing that moves a cursor."""
-    start = text if len(text) <= 60 else text[:60] + "…"
+    start = beginning(text, MOST_SHOWN)
     return start if start.isprintable() else repr(start)

@@ -99,7 +99,7 @@ class PendingLogins:
         :return: whether there may be others, for another turn of the reactor.
         """
         latest = self._seconds() - self._user_ttl_s
-        # All in one pass: a dict is asked for its first entry the longer, the more before it went.
+        # In one pass: to find its first entry, a dict passes over all that were removed before.
         gone = [
             user_id
             for user_id, (_, since) in islice(self._pending.items(), FORGOTTEN_PER_TURN)

@@ -23,9 +23,8 @@ class Reply:
 
     data: dict[str, Any]
     outcome: Outcome = SUCCESS
-    say: Callable[..., str] | None = None
-    """What makes the data's `message`, if there is one, of the language and the `figures`."""
-    figures: tuple[Any, ...] = ()
+    say: Callable[[str], str] | None = None
+    """What makes the data's `message`, if there is one: it is given the language."""
 
 
 class Handler(Protocol):

@@ -35,6 +35,7 @@ from evcharge.storage import (
 from evcharge.utils.figures import kilometres, minutes, reais
 from evcharge.utils.geo_utils import distance_km
 from evcharge.utils.numbers import finite_number
+from evcharge.utils.texts import beginning
 
 MOST_ALTERNATIVES = 4
 
@@ -170,8 +171,7 @@ class SelectionStation:
                         **_figures(best),
                         "alternatives": [_figures(candidate) for candidate in others],
                     },
-                    say=sent_to,
-                    figures=(best,),
+                    say=partial(sent_to, best=best),
                 )
             else:
                 reply = Reply(self.on_failure({"user_id": user_id}), NO_STATION)
@@ -206,7 +206,7 @@ def _given(data: Data) -> Distances:
 
 def _not_understood(key: str, entry: object) -> RequestFailed:
     """Why the entry `key` of a `list_stations` is no distance."""
-    key = key if len(key) <= LONGEST_KEY else key[:LONGEST_KEY] + "…"
+    key = beginning(key, LONGEST_KEY)
     if not isinstance(entry, dict):
         return invalid(
             f"list_stations.{key}",
@@ -299,8 +299,7 @@ class Payment:
                 "estimated_timestamp": session.estimated_timestamp,
                 "charge_minutes": round(session.charge_minutes, 6),
             },
-            say=paid,
-            figures=(session,),
+            say=partial(paid, session=session),
         )
 
     def _ended(self, _: None, user_id: str, station: str) -> Reply:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import attrs
 
-from evcharge.errors import SUCCESS
 from evcharge.fields import Data, number, require, text
 from evcharge.handlers import Reply, then
 from evcharge.models.user import User
@@ -48,9 +48,8 @@ class Navigation:
     def _reply(self, user: User, distance_km: float) -> Reply:
         range_km = user.car.range_km()
         can_complete = distance_km < range_km
+        told = within_range if can_complete else out_of_range
         return Reply(
             {"can_complete": can_complete, "autonomy": range_km},
-            SUCCESS,
-            within_range if can_complete else out_of_range,
-            (range_km, distance_km),
+            say=partial(told, range_km=range_km, trip_km=distance_km),
         )

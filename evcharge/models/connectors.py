@@ -125,7 +125,7 @@ def connector_kind(name: str) -> ConnectorKind | None:
         return None
     currents = meanings & {"ac", "dc"}
     kinds = meanings - currents
-    if "gbt" in kinds and kinds == {"gbt"} and len(currents) == 1:
+    if kinds == {"gbt"} and len(currents) == 1:
         return GBT_AC if "ac" in currents else GBT_DC
     if kinds != {"socket"}:
         # "Tomada Tipo 2" is a socket of Type 2.

@@ -184,12 +184,6 @@ class Clocks:
         """The same where the newest clock has come to be `lead_s` ahead, little by little."""
         return attrs.evolve(self, lead_s=lead_s)
 
-    def forgotten(self, number: int) -> Clocks:
-        """The same once nothing is by a clock any more."""
-        return attrs.evolve(
-            self, moved_s={n: by_s for n, by_s in self.moved_s.items() if n != number}
-        )
-
     def record(self) -> dict[str, Any]:
         """As an object of JSON."""
         return {

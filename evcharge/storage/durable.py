@@ -35,10 +35,9 @@ class Folder:
         self._descriptor = -1
         self._identity: os.stat_result | None = None
 
-    def open(self, follow: bool = True) -> None:
-        """Hold it open; where it is a symbolic link, only if that may be followed. OSError."""
-        flags = os.O_RDONLY | os.O_DIRECTORY | (0 if follow else os.O_NOFOLLOW)
-        self._descriptor = os.open(self.path, flags)
+    def open(self) -> None:
+        """Hold it open. OSError."""
+        self._descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
         self._identity = os.fstat(self._descriptor)
 
     def close(self) -> None:

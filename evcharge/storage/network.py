@@ -71,11 +71,13 @@ def fill(
     ids = set(connection.execute(select(_stations.station_id)).scalars())
     if stations is None and not ids:
         stations = parse_stations(shipped(STATIONS), STATIONS)
-    new_stations = [
-        station_row(stations.stations[station_id], other_columns(cells))
-        for station_id, cells in (stations.rows.items() if stations is not None else ())
-        if stations is not None and station_id not in ids
-    ]
+    new_stations = []
+    if stations is not None:
+        new_stations = [
+            station_row(stations.stations[station_id], other_columns(cells))
+            for station_id, cells in stations.rows.items()
+            if station_id not in ids
+        ]
     if new_cars:
         connection.execute(insert(schema.car_models), new_cars)
     if new_stations:

@@ -93,6 +93,7 @@ def move(connection: Connection, before: Clocks, after: Clocks) -> None:
         if number:
             connection.execute(
                 update(schema.payments)
+                # The second condition is the index's own: without it all payments were looked at.
                 .where(_payments.clock == number, _payments.clock != 0)
                 .values(
                     paid_timestamp=_payments.paid_timestamp + by_s,

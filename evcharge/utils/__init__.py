@@ -1,1 +1,1 @@
-"""Small pure helpers: numbers, time and places on the globe."""
+"""Small helpers: numbers, texts, time, places on the globe, permissions."""

@@ -10,3 +10,8 @@ def is_unicode(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def beginning(text: str, longest: int) -> str:
+    """The first `longest` characters of `text`, and a sign where it goes on."""
+    return text if len(text) <= longest else text[:longest] + "…"
