@@ -201,6 +201,19 @@ class LockTests(PostgresCase):
         self.assertIsInstance(ended, UnknownUser)
         self.assertEqual(self.counted(self.other), before + 1)
 
+    def test_all_locked(self) -> None:
+        """A sweep that can end nothing now does not ask to be repeated at once."""
+        from evcharge.storage import sql
+
+        self.patch(sql, "MOST_SWEPT", 3)
+        for number in range(1, 4):
+            take_slot(self.one, a_session(f"u{number}", number))
+        with self.one._database.begin(write=True) as connection:
+            connection.exec_driver_sql("SELECT 1 FROM users FOR UPDATE")
+            swept = sweep(self.other, NOON + 60, 0)
+            self.assertEqual((swept.freed, swept.removed, swept.more), (0, 0, False))
+        self.assertEqual(sweep(self.other, NOON + 60, 0).freed, 3)
+
     def test_paid_while_looked_for(self) -> None:
         """A payment that is committed while a sweep looks for who never paid is left alone."""
         with self.one._database.begin(write=True) as connection:
