@@ -134,7 +134,8 @@ class SlotTable:
 
     def with_session(self, session: ChargingSession) -> SlotTable:
         """The table once `session` has taken a slot of it."""
-        return attrs.evolve(self, sessions={**self.sessions, session.user_id: session})
+        sessions = {**self.sessions, session.user_id: session}
+        return SlotTable(self.station_id, self.max_slots, sessions)
 
     def each(self, change: Callable[[ChargingSession], ChargingSession]) -> SlotTable:
         """The table with each session changed."""
@@ -146,7 +147,7 @@ class SlotTable:
     def without(self, user_id: str) -> SlotTable:
         """The table once `user_id` has left."""
         left = {key: value for key, value in self.sessions.items() if key != user_id}
-        return attrs.evolve(self, sessions=left)
+        return SlotTable(self.station_id, self.max_slots, left)
 
 
 @attrs.frozen
@@ -162,14 +163,16 @@ class StationState:
     @classmethod
     def of(cls, station: Station, slots: SlotTable) -> StationState:
         """The state of `station`, whose slots are `slots`."""
+        if station.max_slots != slots.max_slots:
+            station = attrs.evolve(station, max_slots=slots.max_slots)
         ends = [session.estimated_timestamp for session in slots.sessions.values()]
         # Of one that is over-full more than one has to leave before a slot is free.
-        first = max(0, len(ends) - slots.max_slots)
-        return cls.counted(
-            attrs.evolve(station, max_slots=slots.max_slots),
-            len(ends),
-            heapq.nsmallest(first + 1, ends)[first] if first < len(ends) else None,
-        )
+        first = len(ends) - slots.max_slots
+        if first <= 0:
+            next_free = min(ends, default=None)
+        else:
+            next_free = heapq.nsmallest(first + 1, ends)[first] if slots.max_slots else None
+        return cls.counted(station, len(ends), next_free)
 
     @classmethod
     def counted(

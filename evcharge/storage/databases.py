@@ -9,6 +9,7 @@ import shlex
 import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from operator import itemgetter
 from pathlib import Path
 from select import POLLIN, POLLOUT, poll
 from typing import Any, Protocol
@@ -95,7 +96,12 @@ class ManyRows:
     def __init__(self, statement: Insert | Delete, dialect: Dialect) -> None:
         compiled: Any = statement.compile(dialect=dialect)
         self._sql = str(compiled)
-        self._order: Sequence[str] | None = compiled.positiontup
+        order: Sequence[str] | None = compiled.positiontup
+        self._in_order: Callable[[dict[str, Any]], Any] | None = None
+        """The values of a row as the driver wants them, where that is not by name."""
+        if order is not None:
+            # Of one name it would be a value, and no tuple.
+            self._in_order = itemgetter(*order) if len(order) > 1 else lambda row: (row[order[0]],)
         columns = statement.table.columns
         self._converters = [
             (name, convert)
@@ -112,9 +118,8 @@ class ManyRows:
             for row in rows:
                 row[name] = convert(row[name])
         parameters: list[Any] = rows
-        if self._order is not None:
-            order = self._order
-            parameters = [tuple([row[name] for name in order]) for row in rows]
+        if self._in_order is not None:
+            parameters = list(map(self._in_order, rows))
         return connection.exec_driver_sql(self._sql, parameters).rowcount
 
 
@@ -136,6 +141,7 @@ class Sqlite:
         self._path = path
         self._shared = shared
         self._owned = Lock(path.with_name(path.name + "-lock"), self.name)
+        self._file, self._wal, self._folder = str(path), f"{path}-wal", str(path.parent)
         self._identity: tuple[int, int] | None = None
         """Of the file that is open."""
         self._engine = create_engine(
@@ -166,7 +172,7 @@ class Sqlite:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._make()
             self._owned.acquire(self._shared)
-            self._identity = _identity(self._path)
+            self._identity = _identity(_stat(self._file))
         except OSError as error:
             raise StorageError(
                 f"{error.filename}: {error.strerror or error}"
@@ -207,18 +213,28 @@ class Sqlite:
 
     def _look(self, connection: Connection) -> None:
         """StorageUnavailable: the files that are open may not be those at their paths any more."""
+        info = connection.info
+        folder = _stat(self._folder)
+        seen = folder and (folder.st_dev, folder.st_ino, folder.st_mtime_ns)
+        # Whatever is removed or replaced changes its folder. This is looked at twice in a batch.
+        if seen is not None and seen == info.get("folder"):
+            return
         self._owned.check()
-        wal = self._path.with_name(self._path.name + "-wal")
-        for path, opened in (
-            (self._path, self._identity),
-            (wal, connection.info.setdefault("wal", _identity(wal))),
+        wal = _stat(self._wal)
+        for path, found, opened in (
+            (self._file, _identity(_stat(self._file)), self._identity),
+            (self._wal, _identity(wal), info.setdefault("wal", _identity(wal))),
         ):
             # SQLite goes on with files that were removed, in which nobody will find a thing.
-            if _identity(path) != opened:
+            if found != opened:
                 raise StorageUnavailable(
                     f"{path}: was removed or replaced under the server; put it back, or start the "
                     "server again"
                 )
+        # A folder's time is no finer than some milliseconds. That of the next change is another one
+        # for sure where something was written since the last. And a link has its file elsewhere.
+        settled = folder and wal and wal.st_mtime_ns > folder.st_mtime_ns
+        info["folder"] = seen if settled and not os.path.islink(self._file) else None
 
     def check(self, connection: Connection) -> None:
         """Each of its encodings is one of Unicode's."""
@@ -244,13 +260,17 @@ class Sqlite:
         """Nothing here waits for another machine."""
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
-    """What tells the file at `path` from others; None where there is none."""
+def _stat(path: str) -> os.stat_result | None:
+    """What there is at `path`; None where there is nothing."""
     try:
-        found = os.stat(path)
+        return os.stat(path)
     except OSError:
         return None
-    return found.st_dev, found.st_ino
+
+
+def _identity(found: os.stat_result | None) -> tuple[int, int] | None:
+    """What tells a file from others."""
+    return found and (found.st_dev, found.st_ino)
 
 
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
