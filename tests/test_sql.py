@@ -19,6 +19,7 @@ from evcharge.storage import (
     Operation,
     SlotHeldElsewhere,
     Storage,
+    StorageUnavailable,
     Sweep,
     UnknownUser,
 )
@@ -451,6 +452,21 @@ class SqliteTests(SqlContract, SynchronousTestCase):
         storage.open(NOON)
         self.addCleanup(storage.close)
         return storage
+
+    def test_linked(self) -> None:
+        """A file that is removed behind a link is written no more either."""
+        folder = self.path.with_name("elsewhere")
+        folder.mkdir()
+        (folder / "evcharge.db").touch()
+        self.path.symlink_to(folder / "evcharge.db")
+        storage = self.make()
+        add_user(storage, a_user("u1"))
+        add_user(storage, a_user("u2"))
+        (folder / "evcharge.db").rename(folder / "away")
+        self.assertRaises(StorageUnavailable, add_user, storage, a_user("u3"))
+        (folder / "away").rename(folder / "evcharge.db")
+        add_user(storage, a_user("u3"))
+        self.assertEqual(user_ids(storage), ["u1", "u2", "u3"])
 
 
 class SharedSqliteTests(SqliteTests):

@@ -232,9 +232,9 @@ class Sqlite:
                     "server again"
                 )
         # A folder's time is no finer than some milliseconds. That of the next change is another one
-        # for sure where something was written since the last. And a link has its file elsewhere.
+        # for sure where something was written since the last. A link has the WAL elsewhere.
         settled = folder and wal and wal.st_mtime_ns > folder.st_mtime_ns
-        info["folder"] = seen if settled and not os.path.islink(self._file) else None
+        info["folder"] = seen if settled else None
 
     def check(self, connection: Connection) -> None:
         """Each of its encodings is one of Unicode's."""
