@@ -35,7 +35,7 @@ def watch() -> None:
         return
     os.environ[WATCHED] = "1"
     _, most = resource.getrlimit(resource.RLIMIT_MSGQUEUE)
-    mark = secrets.randbelow(2**20 if most == resource.RLIM_INFINITY else most)
+    mark = secrets.randbelow(2**20 if most == resource.RLIM_INFINITY else max(1, most))
     theirs, _pipe = os.pipe()
     # Apart from the terminal, as Ctrl+C there is meant for the tests.
     process = subprocess.Popen(
