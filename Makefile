@@ -5,6 +5,8 @@ PORT ?= 8888
 DATA ?= evcharge-data
 STORAGE ?=
 TESTS ?= tests
+# Processes that share the tests; each may have a PostgreSQL of its own.
+JOBS ?= $(shell n=$$(nproc 2>&-); if [ "$${n:-1}" -lt 4 ]; then echo "$${n:-1}"; else echo 4; fi)
 TAG ?=
 AUDIT ?=
 
@@ -74,10 +76,10 @@ run: $(VENV)/.run
 	    $(if $(STORAGE),--storage '$(STORAGE)')
 
 test: $(VENV)/.test
-	$(BIN)/python -Wall -m twisted.trial $(TESTS)
+	$(BIN)/python -Wall -m twisted.trial --jobs $(JOBS) $(TESTS)
 
 fast: $(VENV)/.test
-	$(BIN)/python -Wall -m twisted.trial $(FAST)
+	$(BIN)/python -Wall -m twisted.trial --jobs $(JOBS) $(FAST)
 
 # An environment of its own.
 $(VENV)/lowest/.test: $(PACKAGING) tools/lowest.py
@@ -90,7 +92,7 @@ $(VENV)/lowest/.test: $(PACKAGING) tools/lowest.py
 	@touch $@
 
 lowest: $(VENV)/lowest/.test
-	$(VENV)/lowest/bin/python -m twisted.trial $(FAST)
+	$(VENV)/lowest/bin/python -m twisted.trial --jobs $(JOBS) $(FAST)
 
 coverage: $(VENV)/.test
 	$(BIN)/coverage erase
