@@ -44,11 +44,18 @@ def have_descriptors(number: int) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (number + 100, hard))
 
 
+def p99_of(waits: list[float]) -> float:
+    """The longest but for one in a hundred."""
+    return statistics.quantiles(waits, n=100)[98]
+
+
 class HostileTests(ServerTestCase):
     """One hostile client takes next to nothing from the others, whatever it does."""
 
     MOST_KIB = 10 * 1024
-    MOST_S = 0.05
+    MOST_S, MOST_TIMES = 0.05, 20
+    """How long the other one may wait: so many seconds, or so many times what it waits with nobody
+    else there, on a machine that has other things to do."""
 
     ATTEMPTS = 3
     """What else runs on a machine only ever makes a client wait longer."""
@@ -56,23 +63,27 @@ class HostileTests(ServerTestCase):
     def suffer(self, kind: str, *options: str) -> int:
         """Have a hostile client go on while another one is served; what the first has done."""
         for _ in range(self.ATTEMPTS):
-            done, grown_kib, waits = self.try_once(kind, *options)
+            done, grown_kib, calm, waits = self.try_once(kind, *options)
             self.assertGreater(len(waits), 100)
             self.assertLess(grown_kib, self.MOST_KIB)
-            p99 = statistics.quantiles(waits, n=100)[98]
-            if p99 < self.MOST_S:
+            most = max(self.MOST_S, self.MOST_TIMES * p99_of(calm))
+            if p99_of(waits) < most:
                 break
-        self.assertLess(p99, self.MOST_S)
+        self.assertLess(p99_of(waits), most)
         return done
 
-    def try_once(self, kind: str, *options: str) -> tuple[int, int, list[float]]:
-        """What the hostile client did, the memory it cost (KiB), and the other one's waits."""
+    def try_once(self, kind: str, *options: str) -> tuple[int, int, list[float], list[float]]:
+        """
+        What the hostile client did, the memory it cost (KiB), and how long the other one waited
+        before it came, and while it was there.
+        """
         server = self.start(Path(self.mktemp()), *options).wait()
         client = self.client(server)
+        calm = []
         # What the first requests make is not to be counted.
         for _ in range(200):
             client.request("START")
-            client.request("NAVIGATION", user_id="nobody", route_distance=10)
+            calm.append(self.wait_of(client))
         before = most = memory_kib(server)
         port = server.tls_port if "--tls-port" in options else server.port
         hostile = subprocess.Popen(
@@ -83,11 +94,7 @@ class HostileTests(ServerTestCase):
         )
         waits = []
         while hostile.poll() is None:
-            began = time.perf_counter()
-            # Of somebody who is not there, so that the thread of the storage is asked too.
-            reply = client.request("NAVIGATION", user_id="nobody", route_distance=10)
-            waits.append(time.perf_counter() - began)
-            self.assertEqual(reply["status"]["code"], 404)
+            waits.append(self.wait_of(client))
             if len(waits) % 20 == 0:
                 most = max(most, memory_kib(server))
             # A driver, not another flood.
@@ -95,7 +102,17 @@ class HostileTests(ServerTestCase):
         done = json.loads(hostile.communicate()[0])["done"]
         self.assertEqual(hostile.returncode, 0)
         self.assertEqual(self.client(server).request("START")["status"]["code"], 200)
-        return done, most - before, waits
+        # The next attempt may want its storage.
+        self.stop(server)
+        return done, most - before, calm, waits
+
+    def wait_of(self, client: Client) -> float:
+        """How long a client waits for an answer, seconds."""
+        began = time.perf_counter()
+        # Of somebody who is not there, so that the thread of the storage is asked too.
+        reply = client.request("NAVIGATION", user_id="nobody", route_distance=10)
+        self.assertEqual(reply["status"]["code"], 404)
+        return time.perf_counter() - began
 
     def test_never_reads(self) -> None:
         """One who never reads."""
@@ -120,7 +137,7 @@ class HostileTests(ServerTestCase):
                 except TimeoutError:
                     pass
         self.assertLess(time.monotonic() - began, 10)
-        self.assertIn("a line that took too long", "".join(server.log))
+        self.wait_for(server, "a line that took too long")
 
     def test_long_lines(self) -> None:
         """Lines of 64 KiB."""
@@ -229,7 +246,7 @@ class LimitTests(ServerTestCase):
         """
         few = ["sh", "-c", 'ulimit -n 220; exec "$@"', "sh"]
         server = self.start(Path(self.mktemp()), before=few).wait()
-        self.assertIn("for 20 connections, not for the 16384 of", "".join(server.log))
+        self.wait_for(server, "for 20 connections, not for the 16384 of")
         clients = [self.client(server) for _ in range(20)]
         for client in clients:
             self.assertEqual(client.request("START")["status"]["code"], 200)
@@ -300,4 +317,4 @@ class LimitTests(ServerTestCase):
             if reply["status"]["code"] == 200:
                 break
             self.assertEqual(reply["status"]["code"], 429)
-        self.assertIn("Refused 127.0.0.1: too many connections from there", "".join(server.log))
+        self.wait_for(server, "Refused 127.0.0.1: too many connections from there")

@@ -213,7 +213,7 @@ class ServerTests(ServerTestCase):
         for more in ((), self.shared()):
             port = free_port()
             server = self.start(Path(self.mktemp()), "--http-port", str(port), *more).wait()
-            self.assertIn(f"health at http://127.0.0.1:{port}\n", "".join(server.log))
+            self.wait_for(server, f"health at http://127.0.0.1:{port}\n")
             for host in families().values():
                 with socket.create_connection((host, port), 20) as client:
                     client.sendall(b"GET /health/live HTTP/1.0\r\n\r\n")

@@ -218,7 +218,7 @@ class SharingTests(WorkersTestCase):
         file = Path(self.mktemp()).absolute().with_name("told-to-nobody.db")
         self.patch(os, "environ", {**os.environ, STORAGE_VARIABLE: f"sqlite:///{file}"})
         server = self.ready(self.start(file.parent, "--workers", "2"))
-        self.assertIn(f"data in {file}:", "".join(server.log))
+        self.wait_for(server, f"data in {file}:")
         for pid in self.pids(server).values():
             for told in ("environ", "cmdline"):
                 self.assertNotIn(file.name, Path(f"/proc/{pid}/{told}").read_text())
@@ -355,7 +355,7 @@ class EndTests(WorkersTestCase):
         client.close()
         until(gone(self.pids(server).values()), "the workers end")
         server = self.serve(file=self.file).wait()
-        self.assertIn("36 stations, 200 users", "".join(server.log))
+        self.wait_for(server, "36 stations, 200 users")
 
     def test_interrupt(self) -> None:
         """Ctrl-C, which reaches every process, ends the parent and lets the workers drain."""
