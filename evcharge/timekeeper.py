@@ -15,11 +15,12 @@ everything stays right by the old time until it can.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -31,6 +32,7 @@ from twisted.python.failure import Failure
 from evcharge import MADE
 from evcharge.clock import LOOK_S, SteadyClock, boot_id
 from evcharge.storage import (
+    Operation,
     Perform,
     ReadClock,
     SetClock,
@@ -42,6 +44,7 @@ from evcharge.storage import (
 from evcharge.storage.clocks import (
     MOST_STEERED_S,
     Clocks,
+    Decide,
     Newest,
     Reading,
     at_jump,
@@ -50,6 +53,8 @@ from evcharge.storage.clocks import (
     in_words,
 )
 from evcharge.storage.group_commit import TryAgain, Unavailable
+
+R = TypeVar("R")
 
 LOOKS = 3
 """At how many looks in turn the clock has to be off by the same before that is a jump."""
@@ -139,15 +144,15 @@ class Timekeeper(Service):
         self._clock.number = self._clocks.number
         self._tell_of_start(before, reading.now, found)
 
-    def _now(self, storage: Storage, operation: Any) -> Any:
-        for tries in range(1, MOST_TRIES + 1):
-            try:
+    def _now(self, storage: Storage, operation: Operation[R]) -> R:
+        for _ in range(MOST_TRIES - 1):
+            with contextlib.suppress(Unavailable, TryAgain):
                 return carry_out(storage, operation)
-            except (Unavailable, TryAgain) as error:
-                # It would not be known what is by a wrong clock, and slots would be freed too soon.
-                if tries == MOST_TRIES:
-                    raise StorageError(f"it cannot be noted what time it is: {error}") from error
-        raise AssertionError
+        try:
+            return carry_out(storage, operation)
+        except (Unavailable, TryAgain) as error:
+            # It would not be known what is by a wrong clock, and slots would be freed too soon.
+            raise StorageError(f"it cannot be noted what time it is: {error}") from error
 
     def _tell_of_start(self, before: Clocks, now: float, found: Newest) -> None:
         after = self._clocks
@@ -242,11 +247,7 @@ class Timekeeper(Service):
         def decide(clocks: Clocks, newest: object) -> Clocks:
             return clocks if clocks.boot_id != self._boot else clocks.drifted(lead_s)
 
-        self._setting = True
-        done: Deferred[Any] = maybeDeferred(self._perform, SetClock(decide))
-        done.addCallbacks(self._learn, lambda failure: failure.trap(Unavailable, TryAgain))
-        done.addErrback(lambda failure: self.log.failure("No drift is noted", failure))
-        done.addBoth(self._was_set)
+        self._set(decide, lambda failure: failure.trap(Unavailable, TryAgain))
 
     def _tell_of_difference(self, off_s: float) -> None:
         if abs(off_s) > TOLD_S:
@@ -275,9 +276,13 @@ class Timekeeper(Service):
             reading=self._reading(lead_s),
             made=MADE_AT,
         )
+        self._set(decide, partial(self._failed, by_s=by_s))
+
+    def _set(self, decide: Decide, failed: Callable[[Failure], object]) -> None:
+        """Have the storage set its clock; `failed` is told where it cannot."""
         self._setting = True
         done: Deferred[Any] = maybeDeferred(self._perform, SetClock(decide))
-        done.addCallbacks(self._learn, self._failed, errbackArgs=(by_s,))
+        done.addCallbacks(self._learn, failed)
         done.addErrback(lambda failure: self.log.failure("The clock was set in vain", failure))
         done.addBoth(self._was_set)
 

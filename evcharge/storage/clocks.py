@@ -150,18 +150,20 @@ class Clocks:
             return number
         return self.number
 
-    def _next(self, reading: Reading, numbers: Iterable[int], by_s: float, **more: Any) -> Clocks:
+    def _next(
+        self, reading: Reading, numbers: Iterable[int], by_s: float, marked_from: int | None = None
+    ) -> Clocks:
         moved = dict(self.moved_s)
         for number in numbers:
             moved[number] = moved.get(number, 0.0) + by_s
         return Clocks(
             number=self.number + 1,
+            marked_from=marked_from,
             boot_id=reading.boot_id,
             lead_s=reading.lead_s,
             since=reading.now,
             # What is back at its place need not be spoken of.
             moved_s={number: by_s for number, by_s in sorted(moved.items()) if by_s},
-            **more,
         )
 
     def suspected(self, reading: Reading) -> Clocks:

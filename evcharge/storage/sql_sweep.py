@@ -25,7 +25,7 @@ def due(connection: Connection, clocks: Clocks, now: float, most: int) -> dict[s
 
 
 def free(connection: Connection, ids: Collection[str]) -> set[str]:
-    """Those of some users whom no request has locked; we have then. Some may not be there."""
+    """Those of some users whom no request has locked: now we have, or they are not there."""
     if not ids:
         return set()
     among = select(_users.user_id).where(_users.user_id.in_(ids))
