@@ -16,6 +16,7 @@ from twisted.trial.unittest import SkipTest
 from tests import postgres
 from tests.test_health import HealthTestCase
 from tests.test_server import Client, Server
+from tests.waiting import until
 
 HOUR_S, DAY_S = 3600.0, 86400.0
 
@@ -92,10 +93,12 @@ class LyingTestCase(HealthTestCase):
     def follows(self, server: Server, by_s: float) -> None:
         """Wait until the server goes by a clock that is wrong by so much, as it soon has to."""
         driver = self.driver(server)
-        limit = time.monotonic() + FOLLOWS_S
-        while abs(driver.ahead_s() - by_s) > 2:
-            self.assertLess(time.monotonic(), limit, (driver.ahead_s(), by_s, server.log))
-            time.sleep(0.05)
+        until(
+            lambda: abs(driver.ahead_s() - by_s) <= 2,
+            f"a clock that is {by_s:+.0f} s wrong",
+            FOLLOWS_S,
+            log=server.log,
+        )
 
 
 class SetClockTests(LyingTestCase):
@@ -147,8 +150,7 @@ class SetClockTests(LyingTestCase):
         self.wait_for(server, " listens on ", times=5)
         for number in "12":
             key = "evcharge_sweep_duration_seconds_count", number
-            while not self.samples().get(key):
-                self.assertIsNone(server.process.poll())
+            until(lambda key=key: self.samples().get(key), "it has swept", process=server.process)
         # Whoever of them it is who answers.
         for _ in range(10):
             driver = self.driver(server)
@@ -268,6 +270,7 @@ class WrongAtTheStartTests(LyingTestCase):
             user = driver.login()
             paid = driver.pay(user)
             self.end(server, options)
+            # It passes while no server runs.
             time.sleep(1)
             server = self.begin(0, options)
             self.wait_for(server, "clock is right again")
@@ -293,12 +296,13 @@ class WrongAtTheStartTests(LyingTestCase):
         paid = datetime.fromisoformat(listed["paid"].replace("Z", "+00:00")).timestamp()
         self.assertApproximates(paid, time.time(), 15)
         self.assertNotIn("clock", listed)
-        limit = time.monotonic() + 5
         station = folder / "stations" / "station_1.json"
         files = (station, folder / "users" / f"{user}.json")
-        while any('"clock"' in file.read_text() for file in files):
-            self.assertLess(time.monotonic(), limit)
-            time.sleep(0.05)
+        until(
+            lambda: not any('"clock"' in file.read_text() for file in files),
+            "the files are written anew",
+            5,
+        )
         (vehicle,) = json.loads(station.read_text())["vehicles"].values()
         self.assertApproximates(vehicle["paid_timestamp"], paid, 0.01)
 
@@ -334,6 +338,7 @@ class WrongAtTheStartTests(LyingTestCase):
         data = Path(self.mktemp()).absolute()
         server = self.start(data, before=fake).wait()
         self.wait_for(server, "clock is wrong")
+        # Time for a look at the wrong clock.
         time.sleep(1)
         said.write_text("+0\n")
         self.follows(server, 0)
@@ -389,7 +394,8 @@ class DatabaseTimeTests(LyingTestCase):
             paid["estimated_timestamp"], time.time() + paid["charge_minutes"] * 60, 2
         )
         self.lie(-HOUR_S)
-        time.sleep(5)
+        # Time enough to follow it, which none must.
+        time.sleep(FOLLOWS_S)
         for server in (first, second):
             driver = self.driver(server)
             self.assertApproximates(driver.ahead_s(), 0, 1)

@@ -6,7 +6,6 @@ when the trouble is over all works again without a restart, and adds up.
 """
 
 import contextlib
-import json
 import os
 import resource
 import shutil
@@ -22,12 +21,11 @@ from twisted.trial.unittest import SkipTest
 
 from benchmarks.soak_audit import Account, Book, audit
 from tests import postgres
-from tests.test_server import Client, Server, ServerTestCase
+from tests.test_server import LOGIN, Client, Server, ServerTestCase, request_line
+from tests.waiting import until
 
 DAY_S = 86400.0
 """After which a user who never paid is removed, unless the server is told otherwise."""
-
-LOGIN = {"user_name": "Ana", "selected_car": "Tesla Model 3", "battery_car": 40}
 
 
 class FaultTestCase(ServerTestCase):
@@ -186,13 +184,14 @@ class DiskTests(FaultTestCase):
             port=f"tcp:{port}:interface=127.0.0.1",
             launch=("-c", run, "--logfile", str(disk / "log")),
         )
-        client = None
-        while client is None:
-            self.assertIsNone(server.process.poll())
+
+        def connected() -> Client | None:
             try:
-                client = Client(port)
+                return Client(port)
             except ConnectionRefusedError:
-                time.sleep(0.02)
+                return None
+
+        client = until(connected, "it listens", process=server.process)
         self.addCleanup(client.close)
         for _ in range(3000):
             self.assertEqual(client.request("NAVIGATION", user_id="x")["status"]["code"], 400)
@@ -363,8 +362,7 @@ class DescriptorTests(FaultTestCase):
         server = self.start(data, "--storage", url, "--workers", "2").wait()
         client = self.client(server)
         _, user = self.log_in(client)
-        while "".join(server.log).count(" is process ") < 2:
-            self.assertIsNone(server.process.poll())
+        self.wait_for(server, " is process ", times=2)
         pids = [int(line.rsplit(" ", 1)[1]) for line in server.log if " is process " in line]
         for pid in pids:
             self.limit(pid, 3)
@@ -372,9 +370,7 @@ class DescriptorTests(FaultTestCase):
         try:
             self.assertEqual(client.request("START")["status"]["code"], 200)
             newcomers = [self.client(server) for _ in range(5)]
-            while "cannot be accepted" not in "".join(server.log):
-                self.assertIsNone(server.process.poll())
-                time.sleep(0.02)
+            self.wait_for(server, "cannot be accepted")
         finally:
             for pid in pids:
                 self.limit(pid, None)
@@ -422,13 +418,10 @@ class HangTests(FaultTestCase):
         other = sqlite3.connect(f"{data}.db", isolation_level=None)
         self.addCleanup(other.close)
         other.execute("BEGIN EXCLUSIVE")
-        request = {"type": "PAYMENT", "data": {"user_id": user, "id_station": 3,
-                   "confirmation": True}, "status": {}, "timestamp": ""}  # fmt: skip
-        client.socket.sendall(json.dumps(request).encode() + b"\n")
+        client.begin("PAYMENT", user_id=user, id_station=3, confirmation=True)
         self.assertEqual(self.client(server).request("START")["status"]["code"], 200)
         other.execute("ROLLBACK")
-        reply = json.loads(client.replies.readline())
-        self.assertTrue(reply["data"]["confirmation"])
+        self.assertTrue(client.reply()["data"]["confirmation"])
         self.assertEqual(self.pay(client, user), 200)
         self.check_books(server, url, data)
 
@@ -443,9 +436,8 @@ class StopTests(FaultTestCase):
         client = self.client(server)
         _, user = self.log_in(client)
         server.process.send_signal(signal.SIGSTOP)
-        request = {"type": "START", "data": {}, "status": {}, "timestamp": ""}
-        client.socket.sendall(json.dumps(request).encode() + b"\n")
+        client.socket.sendall(request_line("START"))
         server.process.send_signal(signal.SIGCONT)
-        self.assertEqual(json.loads(client.replies.readline())["status"]["code"], 200)
+        self.assertEqual(client.reply()["status"]["code"], 200)
         self.assertEqual(self.pay(client, user), 200)
         self.check_books(server, "files", data)

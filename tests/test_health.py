@@ -1,7 +1,7 @@
 """The HTTP port of a real server: health, readiness and metrics, of one process and of workers."""
 
 import contextlib
-import json
+import os
 import signal
 import socket
 import time
@@ -36,9 +36,8 @@ from evcharge.storage import SweepResult, UnknownUser
 from evcharge.testing import MemoryServer
 from evcharge.workers import WorkersWatch
 from tests import postgres
-from tests.test_server import Client, Server, ServerTestCase
-
-LOGIN = {"user_name": "Ana", "selected_car": "Tesla Model 3", "battery_car": 40}
+from tests.test_server import LOGIN, Client, Server, ServerTestCase
+from tests.waiting import until
 
 MOST_FILES = 250
 PRLIMIT = ["prlimit", f"--nofile={MOST_FILES}"]
@@ -54,6 +53,18 @@ class HealthTestCase(ServerTestCase):
         (line,) = [line for line in server.log if "http://" in line]
         self.http = line.split("http://")[1].strip()
         return server
+
+    def wait_until_ready(self, server: Server) -> None:
+        """Wait until drivers may be sent there."""
+        until(lambda: self.get("/health/ready")[0] == 200, "it is ready", process=server.process)
+
+    def wait_for_workers(self, server: Server) -> None:
+        """Wait until both workers answer."""
+        until(
+            lambda: [self.samples()["evcharge_worker_up", n] for n in "12"] == [1, 1],
+            "both workers are up",
+            process=server.process,
+        )
 
     def get(self, path: str, method: str = "GET") -> tuple[int, str]:
         request = urllib.request.Request(f"http://{self.http}{path}", method=method)
@@ -149,13 +160,15 @@ class ServerTests(HealthTestCase):
         database.pause()
         try:
             # The server cannot end before it has answered this, or given up.
-            request = {"type": "LOGIN", "data": LOGIN, "status": {}, "timestamp": ""}
-            client.socket.sendall(json.dumps(request).encode() + b"\n")
+            client.begin("LOGIN", **LOGIN)
             server.process.send_signal(signal.SIGTERM)
-            while self.get("/health/ready") != (503, "the server is shutting down\n"):
-                self.assertIsNone(server.process.poll())
+            until(
+                lambda: self.get("/health/ready") == (503, "the server is shutting down\n"),
+                "it says that it is about to end",
+                process=server.process,
+            )
             self.assertEqual(self.get("/health/live"), (200, "alive\n"))
-            self.assertEqual(json.loads(client.replies.readline())["status"]["code"], 503)
+            self.assertEqual(client.reply()["status"]["code"], 503)
         finally:
             database.resume()
 
@@ -177,8 +190,7 @@ class ServerTests(HealthTestCase):
             self.assertNotIn(("evcharge_stations", "full"), self.samples())
         finally:
             database.resume()
-        while self.get("/health/ready")[0] != 200:
-            time.sleep(0.1)
+        self.wait_until_ready(server)
         self.assertNotIn("could not be answered", "".join(server.log))
         self.assertNotIn("Traceback", "".join(server.log))
 
@@ -263,10 +275,8 @@ class WorkerTests(HealthTestCase):
         """All of them are told of, each under its number."""
         data = Path(self.mktemp()).absolute()
         server = self.serve("--workers", "2", "--storage", f"sqlite:///{data}.db")
-        while self.get("/health/ready")[0] != 200:
-            self.assertIsNone(server.process.poll())
-        while [self.samples()["evcharge_worker_up", n] for n in "12"] != [1, 1]:
-            self.assertIsNone(server.process.poll())
+        self.wait_until_ready(server)
+        self.wait_for_workers(server)
         for _ in range(20):
             client = self.client(server)
             client.request("START")
@@ -284,12 +294,9 @@ class WorkerTests(HealthTestCase):
         """One that hangs is shown as such, and the others are told of all the same."""
         data = Path(self.mktemp()).absolute()
         server = self.serve("--workers", "2", "--storage", f"sqlite:///{data}.db")
-        while [self.samples()["evcharge_worker_up", n] for n in "12"] != [1, 1]:
-            self.assertIsNone(server.process.poll())
+        self.wait_for_workers(server)
         log = "".join(server.log)
         pid = int(log.split("Worker 1 is process ")[1].split()[0])
-        import os
-
         os.kill(pid, signal.SIGSTOP)
         try:
             samples = self.samples()
@@ -302,14 +309,11 @@ class WorkerTests(HealthTestCase):
         """While they end they are not ready, however lately they were."""
         data = Path(self.mktemp()).absolute()
         server = self.serve("--workers", "2", "--storage", f"sqlite:///{data}.db")
-        while self.get("/health/ready")[0] != 200:
-            self.assertIsNone(server.process.poll())
+        self.wait_until_ready(server)
         # It does not hang up, so its worker waits for it.
         self.client(server).request("START")
         server.process.terminate()
-        while not [line for line in server.log if "Received SIGTERM" in line]:
-            self.assertIsNone(server.process.poll())
-            time.sleep(0.01)
+        self.wait_for(server, "Received SIGTERM")
         self.assertEqual(self.get("/health/ready"), (503, "the server is shutting down\n"))
         self.assertEqual(self.get("/health/live"), (200, "alive\n"))
 
@@ -319,8 +323,7 @@ class WorkerTests(HealthTestCase):
         server = self.serve(
             "--workers", "2", "--storage", f"sqlite:///{data}.db", "--sweep-interval", "86400"
         )
-        while self.get("/health/ready")[0] != 200:
-            self.assertIsNone(server.process.poll())
+        self.wait_until_ready(server)
         batches = self.samples()["evcharge_storage_batch_size_count", "1"]
         began = time.monotonic()
         for _ in range(100):

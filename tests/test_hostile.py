@@ -16,7 +16,7 @@ from twisted.trial.unittest import SkipTest
 from evcharge.guards.admission import MOST_GOODBYES
 from tests.certificates import make_certificate, tls_options
 from tests.hostile import NAVIGATION, START
-from tests.test_server import ROOT, Client, Server, ServerTestCase
+from tests.test_server import LOGIN, ROOT, Client, Server, ServerTestCase
 
 SECONDS = 2.5
 """How long each hostile client goes on."""
@@ -253,8 +253,7 @@ class LimitTests(ServerTestCase):
         for _ in range(30):
             refused = self.client(server)
             self.assertEqual(json.loads(refused.replies.readline())["status"]["code"], 503)
-        login = {"user_name": "Ana", "selected_car": "Tesla Model 3", "battery_car": 40}
-        self.assertEqual(clients[0].request("LOGIN", **login)["status"]["code"], 200)
+        self.assertEqual(clients[0].request("LOGIN", **LOGIN)["status"]["code"], 200)
 
     def test_refused(self) -> None:
         """Those who are told that they are not let in take no descriptor from the others."""
@@ -264,9 +263,8 @@ class LimitTests(ServerTestCase):
         for client in clients:
             client.request("START")
         refused = [self.client(server) for _ in range(250)]
-        login = {"user_name": "Ana", "selected_car": "Tesla Model 3", "battery_car": 40}
         for client in clients:
-            self.assertEqual(client.request("LOGIN", **login)["status"]["code"], 200)
+            self.assertEqual(client.request("LOGIN", **LOGIN)["status"]["code"], 200)
         told = [client.replies.readline() for client in refused]
         self.assertGreaterEqual(sum(b'"code":503' in line for line in told), MOST_GOODBYES)
 
@@ -280,8 +278,7 @@ class LimitTests(ServerTestCase):
         for _ in range(150):
             # Some of them wait for ever, others are closed.
             self.client(server)
-        login = {"user_name": "Ana", "selected_car": "Tesla Model 3", "battery_car": 40}
-        self.assertEqual(client.request("LOGIN", **login)["status"]["code"], 200)
+        self.assertEqual(client.request("LOGIN", **LOGIN)["status"]["code"], 200)
 
     def test_rush(self) -> None:
         """Many who come at once are let in one after another, none has to try again."""

@@ -6,7 +6,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 from twisted.internet.task import Clock
@@ -23,6 +22,7 @@ from evcharge.logs import (
     log_file,
 )
 from tests.test_server import ROOT, ServerTestCase
+from tests.waiting import until
 
 
 class ThrottleTests(SynchronousTestCase):
@@ -138,9 +138,11 @@ class ServerTests(ServerTestCase):
 
     def wait(self, process: subprocess.Popen, log: Path) -> int:
         """Wait until it listens; where."""
-        while not log.exists() or " listens on " not in log.read_text():
-            self.assertIsNone(process.poll())
-            time.sleep(0.02)
+        until(
+            lambda: log.exists() and " listens on " in log.read_text(),
+            "it listens",
+            process=process,
+        )
         return int(log.read_text().split(" listens on ")[1].split(";")[0].rsplit(":", 1)[1])
 
     def test_json(self) -> None:
@@ -192,9 +194,7 @@ class ServerTests(ServerTestCase):
         clients = [socket.create_connection(("127.0.0.1", port), 20) for _ in range(3)]
         for client in clients:
             self.addCleanup(client.close)
-        while "Refused" not in log.read_text():
-            self.assertIsNone(process.poll())
-            time.sleep(0.02)
+        until(lambda: "Refused" in log.read_text(), "a client is refused", process=process)
         process.terminate()
         process.wait(20)
         events = [json.loads(line) for line in log.read_text().splitlines()]

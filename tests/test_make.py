@@ -71,8 +71,6 @@ class Terminal:
         self.pid, self._terminal = pty.fork()
         if self.pid == 0:
             os.chdir(ROOT)
-            # Where the tests run in the background, it is ignored, and so it would be here.
-            signal.signal(signal.SIGINT, signal.SIG_DFL)
             # What make is told by the make that runs the tests is not for this one.
             inherited = {key: os.environ[key] for key in os.environ if not key.startswith("MAKE")}
             os.execvpe(command[0], command, {**inherited, "LC_ALL": "C.UTF-8", **environment})

@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, redirect_stderr, redirect_stdout
 from decimal import Decimal
@@ -46,6 +45,7 @@ from tests.operations import (
     take_slot,
     user_ids,
 )
+from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parent.parent
 HEADER = ";".join((*COLUMNS, *OPTIONAL_COLUMNS))
@@ -590,11 +590,7 @@ class KillTests(MigrateCase):
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
-        limit = time.monotonic() + 60
-        while not begun():
-            self.assertIsNone(process.poll(), "it ended before it could be killed")
-            self.assertLess(time.monotonic(), limit)
-            time.sleep(0.001)
+        until(begun, "it has begun", 60, process)
         process.send_signal(signal.SIGKILL)
         process.communicate()
         self.assertEqual(process.returncode, -signal.SIGKILL)

@@ -10,7 +10,6 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
-import time
 from contextlib import closing, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -34,7 +33,8 @@ from evcharge.storage.network_files import CARS, STATIONS, shipped
 from evcharge.storage.urls import parse
 from evcharge.testing import NOON, MemoryServer
 from tests.operations import a_session, a_user, add_user, stations, sweep, take_slot
-from tests.test_server import ROOT, ServerTestCase
+from tests.test_server import LOGIN, ROOT, ServerTestCase
+from tests.waiting import until
 
 HEADER = ";".join((*COLUMNS, *OPTIONAL_COLUMNS))
 ROWS = (
@@ -473,11 +473,11 @@ class ServerTests(Directory, ServerTestCase):
         run = "import os, sys; os.dup2(2, 1); from twisted.scripts.twistd import run; "
         launch = f"sys.argv[1:1] = ['--logfile', {str(log)!r}]; run()"
         server = self.start(self.data, launch=("-c", run + launch))
-        limit = time.monotonic() + 60
-        while not log.exists() or " listens on " not in log.read_text():
-            self.assertIsNone(server.process.poll())
-            self.assertLess(time.monotonic(), limit)
-            time.sleep(0.01)
+        until(
+            lambda: log.exists() and " listens on " in log.read_text(),
+            "it listens",
+            process=server.process,
+        )
         server.process.terminate()
         _, told = server.process.communicate(timeout=60)
         self.assertIn("line 5, column longitude: 'x' is not a number", told)
@@ -519,9 +519,8 @@ class InputTests(SynchronousTestCase):
         storage.open(NOON)
         self.addCleanup(storage.close)
         server = MemoryServer(storage)
-        login = {"user_name": "Ana", "selected_car": "Tesla Model 3", "battery_car": 40}
         for number in range(1, len(names) + 1):
-            user = server.request("LOGIN", **login)["data"]["user_id"]
+            user = server.request("LOGIN", **LOGIN)["data"]["user_id"]
             reply = server.request("PAYMENT", user_id=user, id_station=number, confirmation=True)
             # 20 kWh at the 11 kW of the car's onboard charger.
             self.assertAlmostEqual(

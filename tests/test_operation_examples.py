@@ -111,8 +111,7 @@ class ExampleTests(HealthTestCase):
         server = self.serve(
             "--workers", "2", "--storage", f"sqlite:///{data}.db", "--sweep-interval", "0.05"
         )
-        while [self.samples()["evcharge_worker_up", n] for n in "12"] != [1, 1]:
-            self.assertIsNone(server.process.poll())
+        self.wait_for_workers(server)
         self.journey(self.client(server))
         exposed = self.exposed()
         for name, labels in exposed.items():

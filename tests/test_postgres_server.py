@@ -1,6 +1,5 @@
 """Real server processes over a real PostgreSQL that dies, hangs, and is replaced."""
 
-import json
 import signal
 import threading
 import time
@@ -23,7 +22,8 @@ from tests.operations import (
     until_done,
     user_ids,
 )
-from tests.test_server import Client, Server, ServerTestCase
+from tests.test_server import LOGIN, Client, Server, ServerTestCase
+from tests.waiting import until
 
 ANSWERED_S = 2.0
 """Within which a request is answered whatever the database does."""
@@ -45,17 +45,9 @@ class PostgresServerTestCase(ServerTestCase):
         return self.start(Path(self.mktemp()), "--storage", url, *options).wait()
 
     def login(self, client: Client) -> str:
-        reply = client.request(
-            "LOGIN", user_name="Ana", selected_car="Tesla Model 3", battery_car=40
-        )
+        reply = client.request("LOGIN", **LOGIN)
         self.assertEqual(reply["status"]["code"], 200, reply)
         return reply["data"]["user_id"]
-
-    def until(self, limit_s: float, condition: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + limit_s
-        while not condition():
-            self.assertLess(time.monotonic(), deadline)
-            time.sleep(0.02)
 
     def available(self, client: Client, station: int) -> int:
         return client.request("START")["data"]["station_models"][str(station)]["available_slots"]
@@ -92,9 +84,10 @@ class OutageTests(PostgresServerTestCase):
             self.assertLess(seconds, ANSWERED_S)
         finally:
             end()
-        self.until(
-            BACK_S,
+        until(
             lambda: timed(client, "NAVIGATION", user_id=user, route_distance=1)[0] == 200,
+            "the database is back",
+            BACK_S,
         )
         for other in others:
             self.assertEqual(timed(other, "NAVIGATION", user_id=user, route_distance=1)[0], 200)
@@ -123,20 +116,12 @@ class OutageTests(PostgresServerTestCase):
         client = self.client(server)
         user = self.login(client)
         database.pause()
-        question = {
-            "type": "NAVIGATION",
-            "data": {"user_id": user, "route_distance": 1},
-            "status": {},
-            "timestamp": "",
-        }
         try:
-            # Once the first line is answered the server has read the second one too.
-            client.socket.sendall(b"?\n" + json.dumps(question).encode() + b"\n")
-            self.assertEqual(json.loads(client.replies.readline())["status"]["code"], 400)
+            client.begin("NAVIGATION", user_id=user, route_distance=1)
             began = time.monotonic()
             self.assertEqual(server.end(), -signal.SIGTERM)
             self.assertLess(time.monotonic() - began, 7)
-            self.assertEqual(json.loads(client.replies.readline())["status"]["code"], 503)
+            self.assertEqual(client.reply()["status"]["code"], 503)
         finally:
             database.resume()
 
@@ -181,16 +166,18 @@ class FailoverTests(PostgresServerTestCase):
         for driver in drivers:
             driver.start()
         try:
-            self.until(20, lambda: len(answered) > 30)
+            until(lambda: len(answered) > 30, "drivers are served")
             primary.kill()
-            self.until(
-                10, lambda: timed(client, "NAVIGATION", user_id="x", route_distance=1)[0] == 503
+            until(
+                lambda: timed(client, "NAVIGATION", user_id="x", route_distance=1)[0] == 503,
+                "it is seen that the database is gone",
             )
             standby.promote()
             promoted = time.monotonic()
-            self.until(
-                BACK_S,
+            until(
                 lambda: timed(client, "NAVIGATION", user_id="x", route_distance=1)[0] == 404,
+                "the standby is found",
+                BACK_S,
             )
             self.assertLess(time.monotonic() - promoted, BACK_S)
             self.login(client)
@@ -221,7 +208,7 @@ class StandbyTests(PostgresServerTestCase):
 
     def waits(self, done: Future, *, but: set) -> set:
         """The transaction that comes to wait for the standby, other than those of `but`."""
-        self.until(20, lambda: done.done() or bool(self.primary.waiting() - but))
+        until(lambda: done.done() or self.primary.waiting() - but, "the standby is waited for")
         self.assertFalse(done.done(), done)
         return self.primary.waiting() - but
 
@@ -281,7 +268,7 @@ class StandbyTests(PostgresServerTestCase):
                     self.waits(done, but=set())
                     storage.interrupt()
                     self.assertRaises(TryAgain, done.result, 20)
-                    self.until(20, lambda: self.primary._ask(count) == 0)
+                    until(lambda: self.primary._ask(count) == 0, "the statement is cancelled")
         finally:
             self.primary.wait_for_standby("")
         until_done(storage, AddUser(a_user("u9")))
@@ -302,7 +289,7 @@ class StandbyTests(PostgresServerTestCase):
         self.assertEqual(code, 503)
         self.assertLess(seconds, ANSWERED_S)
         standby.start()
-        self.until(BACK_S, lambda: timed(client, "LOGIN", **login)[0] == 200)
+        until(lambda: timed(client, "LOGIN", **login)[0] == 200, "LOGIN is served", BACK_S)
         user = self.login(client)
         self.primary.kill()
         standby.promote()
@@ -334,7 +321,7 @@ class ManyServersTests(PostgresServerTestCase):
         self.assertEqual(won, slots)
         began = time.monotonic()
         for client in clients[:3]:
-            self.until(1.0, lambda client=client: self.available(client, 1) == 0)
+            until(lambda client=client: self.available(client, 1) == 0, "it is seen full", 1)
         self.assertLess(time.monotonic() - began, 1.0)
 
     def test_any_server(self) -> None:
@@ -354,5 +341,12 @@ class ManyServersTests(PostgresServerTestCase):
             one.request("PAYMENT", user_id=user, id_station=4, confirmation=True)["status"]["code"],
             409,
         )
-        self.until(20, lambda: timed(one, "NAVIGATION", user_id=user, route_distance=1)[0] == 404)
-        self.until(1.0, lambda: self.available(other, 3) == self.available(one, 3) == 6)
+        until(
+            lambda: timed(one, "NAVIGATION", user_id=user, route_distance=1)[0] == 404,
+            "the journey ends",
+        )
+        until(
+            lambda: self.available(other, 3) == self.available(one, 3) == 6,
+            "both see the slot free",
+            1,
+        )

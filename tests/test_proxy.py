@@ -5,7 +5,6 @@ import shutil
 import socket
 import struct
 import subprocess
-import time
 from pathlib import Path
 
 from hypothesis import given
@@ -29,6 +28,7 @@ from evcharge.proxy import (
 from evcharge.testing import MemoryServer, MemoryTransport
 from tests.certificates import make_certificate
 from tests.test_server import LINE, ServerTestCase
+from tests.waiting import until
 
 PROXY = IPv4Address("TCP", "10.0.0.1", 5)
 V1 = b"PROXY TCP4 203.0.113.7 10.0.0.1 4711 8888\r\n"
@@ -345,17 +345,16 @@ class ServerTests(ServerTestCase):
 
     def to_proxy(self, port: int, proxy: subprocess.Popen, source: str) -> socket.socket:
         """Connect to a proxy that is just starting."""
-        limit = time.monotonic() + 20
-        while True:
+
+        def connected() -> socket.socket | None:
             try:
-                client = socket.create_connection(("127.0.0.1", port), 20, (source, 0))
+                return socket.create_connection(("127.0.0.1", port), 20, (source, 0))
             except ConnectionRefusedError:
-                self.assertIsNone(proxy.poll())
-                self.assertLess(time.monotonic(), limit)
-                time.sleep(0.01)
-            else:
-                self.addCleanup(client.close)
-                return client
+                return None
+
+        client = until(connected, "the proxy listens", process=proxy)
+        self.addCleanup(client.close)
+        return client
 
     def some(self, client: socket.socket) -> bytes:
         """A whole line."""

@@ -7,8 +7,6 @@ import shutil
 import stat
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
@@ -22,7 +20,8 @@ from evcharge.testing import NOON, MemoryServer, shipped_network
 from evcharge.utils.ids import ending
 from tests import postgres
 from tests.operations import a_session, a_user, add_user, take_slot
-from tests.test_server import ROOT, Client, Server, ServerTestCase
+from tests.test_server import LOGIN, ROOT, Client, Server, ServerTestCase
+from tests.waiting import until
 
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.I)
 NEVER_WAS = "01900000-0000-7000-8000-000000000000"
@@ -125,16 +124,8 @@ class ModeTests(SynchronousTestCase):
 class LogTests(ServerTestCase):
     """A log never has the whole id of a user."""
 
-    def until(self, condition: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + 20
-        while not condition():
-            self.assertLess(time.monotonic(), deadline)
-            time.sleep(0.02)
-
     def login(self, client: Client) -> dict:
-        return client.request(
-            "LOGIN", user_name="Ana", selected_car="Tesla Model 3", battery_car=40
-        )
+        return client.request("LOGIN", **LOGIN)
 
     def end(self, server: Server) -> str:
         """All that the server has said."""
@@ -142,7 +133,7 @@ class LogTests(ServerTestCase):
         self.client(server).request("NAVIGATION", user_id="x", route_distance=1)
         server.process.terminate()
         server.process.wait(20)
-        self.until(lambda: any("Server Shut Down" in line for line in server.log))
+        until(lambda: "Server Shut Down" in "".join(server.log), "it ends", log=server.log)
         return "".join(server.log) + server.process.stderr.read()
 
     def test_broken_directory(self) -> None:
@@ -158,8 +149,8 @@ class LogTests(ServerTestCase):
         self.assertEqual(self.login(client)["status"]["code"], 503)
         ending = client.request("PAYMENT", user_id=user_id, id_station=1, confirmation=False)
         self.assertEqual(ending["status"]["code"], 503)
-        self.until(lambda: any("sweep failed" in line for line in server.log))
-        self.until(lambda: sum("Not a directory" in line for line in server.log) >= 3)
+        self.wait_for(server, "sweep failed")
+        self.wait_for(server, "Not a directory", times=3)
         said = self.end(server)
         self.assertIn(f"…{user_id[-6:]}.json: Not a directory", said)
         self.assertEqual(UUID.findall(said), [])
@@ -282,8 +273,7 @@ class RepliesContract:
     def test_unknown_ids(self) -> None:
         """An id that never was, one that has gone and one that is none get the same reply."""
         server = MemoryServer(self.open())
-        login = {"user_name": "Ana", "selected_car": "Tesla Model 3", "battery_car": 40}
-        real, gone = (server.request("LOGIN", **login)["data"]["user_id"] for _ in range(2))
+        real, gone = (server.request("LOGIN", **LOGIN)["data"]["user_id"] for _ in range(2))
         server.request("PAYMENT", user_id=gone, id_station=1, confirmation=False)
         ids = [NEVER_WAS, gone, real[:-1], real[:-1] + "x", f"{real} ", f"../users/{real}", "",
                "%", "_" * 36, "' OR 1=1 --", "x" * 200, "\N{BLACK SQUARE}"]  # fmt: skip

@@ -17,8 +17,10 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 import evcharge
 from tests import postgres
+from tests.waiting import until
 
 ROOT = Path(evcharge.__file__).resolve().parent.parent
+LOGIN = {"user_name": "Ana", "selected_car": "Tesla Model 3", "battery_car": 40}
 LINE = '{"type":"START","data":{},"status":{},"timestamp":""}'
 
 
@@ -87,6 +89,12 @@ class Server:
         return status
 
 
+def request_line(kind: str, **data: object) -> bytes:
+    """A request, with its line end."""
+    request = {"type": kind, "data": data, "status": {}, "timestamp": ""}
+    return json.dumps(request).encode() + b"\n"
+
+
 class Client:
     """A blocking client."""
 
@@ -95,12 +103,21 @@ class Client:
         self.replies = self.socket.makefile("rb")
 
     def request(self, kind: str, **data: object) -> dict:
-        request = {"type": kind, "data": data, "status": {}, "timestamp": ""}
-        self.socket.sendall(json.dumps(request).encode() + b"\n")
-        line = self.replies.readline()
-        if not line.endswith(b"\n"):
+        self.socket.sendall(request_line(kind, **data))
+        return self.reply()
+
+    def begin(self, kind: str, **data: object) -> None:
+        """Send a request, and do not wait for its reply: when this returns the server has it."""
+        # Both come together: who has answered the first has read the second.
+        self.socket.sendall(request_line("FLY") + request_line(kind, **data))
+        assert self.reply()["status"]["code"] == 404
+
+    def reply(self) -> dict:
+        """The next one."""
+        reply = self.replies.readline()
+        if not reply.endswith(b"\n"):
             raise ConnectionError("no reply")
-        return json.loads(line)
+        return json.loads(reply)
 
     def close(self) -> None:
         self.replies.close()
@@ -124,11 +141,12 @@ class ServerTestCase(SynchronousTestCase):
 
     def wait_for(self, server: Server, text: str, times: int = 1) -> None:
         """Wait until the log has `text`."""
-        limit = time.monotonic() + 20
-        while "".join(server.log).count(text) < times:
-            self.assertIsNone(server.process.poll())
-            self.assertLess(time.monotonic(), limit, f"{text!r} is not in {server.log}")
-            time.sleep(0.01)
+        until(
+            lambda: "".join(server.log).count(text) >= times,
+            f"{text!r} in the log",
+            process=server.process,
+            log=server.log,
+        )
 
     def client(self, server: Server) -> Client:
         client = Client(server.port)
@@ -252,9 +270,7 @@ class EndTests(ServerTestCase):
         client = self.client(server)
         idle = self.client(server)
         idle.request("START")
-        login = {"user_name": "Ana", "selected_car": "Tesla Model 3", "battery_car": 40}
-        request = {"type": "LOGIN", "data": login, "status": {}, "timestamp": ""}
-        client.socket.sendall((json.dumps(request).encode() + b"\n") * 200)
+        client.socket.sendall(request_line("LOGIN", **LOGIN) * 200)
         client.replies.readline()
         server.process.send_signal(signal.SIGTERM)
         began = time.monotonic()
@@ -444,10 +460,7 @@ class DaemonTests(ServerTestCase):
 
     def end(self, pid: int) -> None:
         os.kill(pid, signal.SIGTERM)
-        limit = time.monotonic() + 20
-        while Path(f"/proc/{pid}").exists():
-            self.assertLess(time.monotonic(), limit)
-            time.sleep(0.02)
+        until(lambda: not Path(f"/proc/{pid}").exists(), "it ends")
 
     def test_cannot_start(self) -> None:
         """What keeps it from starting is one line on the terminal; one that runs says nothing."""

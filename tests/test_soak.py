@@ -33,6 +33,7 @@ from evcharge.bootstrap import make_users
 from evcharge.storage import AddUser, carry_out
 from evcharge.storage.urls import parse
 from tests.test_server import ROOT
+from tests.waiting import until
 
 TTL_S = 60.0
 COMMAND = [sys.executable, "benchmarks/soak.py"]
@@ -96,17 +97,17 @@ class RunTests(SynchronousTestCase):
         self.addCleanup(soak.stderr.close)
         self.addCleanup(soak.wait, 20)
         self.addCleanup(soak.kill)
-        limit = time.monotonic() + 30
-        while not any(b" listens on " in log.read_bytes() for log in scratch.glob("*/server.log")):
-            self.assertLess(time.monotonic(), limit)
-            self.assertIsNone(soak.poll())
-            time.sleep(0.02)
+        until(
+            lambda: any(
+                b" listens on " in log.read_bytes() for log in scratch.glob("*/server.log")
+            ),
+            "its server listens",
+            process=soak,
+        )
         (server,) = children(soak.pid)
         soak.send_signal(how)
         status, said = soak.wait(20), soak.stderr.read()
-        while running(server):
-            self.assertLess(time.monotonic(), limit, "the server is left")
-            time.sleep(0.02)
+        until(lambda: not running(server), "the server ends with it")
         if how is not signal.SIGKILL:
             self.assertEqual(list(scratch.iterdir()), [])
         return status, said

@@ -2,7 +2,7 @@
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,7 @@ from tests.operations import (
     until_done,
     user_ids,
 )
+from tests.waiting import until
 
 PATIENCE_S = 20.0
 
@@ -85,14 +86,6 @@ class PostgresCase(SynchronousTestCase):
         self.addCleanup(storage.close)
         return storage
 
-    def until(self, condition: Callable[[], Any]) -> None:
-        pause = threading.Event()
-        for _ in range(int(PATIENCE_S / 0.01)):
-            if condition():
-                return
-            pause.wait(0.01)
-        raise AssertionError("never came to be")
-
     def waiting(self) -> int:
         """How many transactions wait for another one."""
         return self.server._ask(
@@ -112,7 +105,7 @@ class PostgresCase(SynchronousTestCase):
                 before = threads.submit(one.execute, [first])
                 held.ready()
                 after: Future[Any] = threads.submit(until_done, other, second)
-                self.until(lambda: after.done() or self.waiting())
+                until(lambda: after.done() or self.waiting(), "it waits, or does not")
                 self.assertFalse(after.done(), after)
             finally:
                 held.commit()
@@ -230,7 +223,7 @@ class LockTests(PostgresCase):
             with self.one._database.begin(write=True) as connection:
                 connection.exec_driver_sql("SELECT pg_advisory_xact_lock(1)")
                 swept = thread.submit(sweep, sweeper, NOON, NOON + 1)
-                self.until(self.waiting)
+                until(self.waiting, "it waits")
                 take_slot(self.other, a_session("u1"))
             self.assertEqual(swept.result(PATIENCE_S).removed, 8)
         self.assertEqual(user_ids(self.one), ["u1"])
@@ -258,7 +251,7 @@ class LockTests(PostgresCase):
                         f"SELECT 1 FROM {table} WHERE {key} = '{held}' FOR UPDATE"
                     )
                     done = thread.submit(other.execute, batch)
-                    self.until(lambda done=done: done.done() or self.waiting())
+                    until(lambda done=done: done.done() or self.waiting(), "it waits, or does not")
                     self.assertTrue(self.locked(table, key, first), table)
                     self.assertEqual(self.locked("users", "user_id", "u2"), True)
                     self.assertEqual(self.locked("stations", "station_id", 1), table == "stations")
@@ -315,7 +308,7 @@ class OthersTests(PostgresCase):
                 first = threads.submit(one.open, NOON)
                 held.ready()
                 second = threads.submit(other.open, NOON)
-                self.until(lambda: second.done() or self.waiting())
+                until(lambda: second.done() or self.waiting(), "it waits, or does not")
                 self.assertFalse(second.done(), second)
             finally:
                 held.commit()

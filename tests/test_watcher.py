@@ -4,12 +4,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.test_server import ROOT
+from tests.waiting import until
 from tests.watcher import WATCHED, marked
 
 TESTS = """
@@ -65,19 +65,13 @@ class WatcherTests(SynchronousTestCase):
         self.assertIn(int((folder / "pid").read_text()), started)
         return process, int(mark), Path(data.decode()), started
 
-    def until(self, limit_s: float, condition: object) -> None:
-        deadline = time.monotonic() + limit_s
-        while not condition():
-            self.assertLess(time.monotonic(), deadline)
-            time.sleep(0.02)
-
     def test_killed(self) -> None:
         """Servers, workers, one in the background and a PostgreSQL that hangs: nothing stays."""
         process, mark, data, started = self.begin()
         self.assertTrue(data.exists())
         process.send_signal(signal.SIGKILL)
-        self.until(20, lambda: not any(map(alive, started)))
-        self.until(20, lambda: not data.exists())
+        until(lambda: not any(map(alive, started)), "all of them end")
+        until(lambda: not data.exists(), "its data is removed")
         self.assertEqual(marked(mark), set())
 
     def test_ended(self) -> None:
@@ -85,5 +79,5 @@ class WatcherTests(SynchronousTestCase):
         process, _, data, started = self.begin()
         process.stdin.close()
         self.assertEqual(process.wait(60), 0)
-        self.until(20, lambda: not any(map(alive, started)))
+        until(lambda: not any(map(alive, started)), "all of them end")
         self.assertFalse(data.exists())

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 
@@ -47,22 +47,9 @@ from evcharge.workers import (
     beginning_to_line,
 )
 from tests import postgres
-from tests.test_server import ROOT, Client, Server, ServerTestCase
+from tests.test_server import LOGIN, ROOT, Client, Server, ServerTestCase, request_line
 from tests.test_tap import Driver
-
-LIMIT_S = 20
-"""Within how many seconds anything awaited here has to happen."""
-
-TESLA = {"user_name": "Ana", "selected_car": "Tesla Model 3", "battery_car": 40}
-
-
-def until(condition: Callable[[], object], what: str, log: Iterable[str] = ()) -> None:
-    """Wait for `condition`."""
-    limit = time.monotonic() + LIMIT_S
-    while not condition():
-        if time.monotonic() > limit:
-            raise AssertionError(f"not within {LIMIT_S} s: {what}\n{''.join(log)}")
-        time.sleep(0.01)
+from tests.waiting import LIMIT_S, until
 
 
 def state(pid: int) -> str:
@@ -105,7 +92,7 @@ class WorkersTestCase(ServerTestCase):
         until(
             lambda: sum(all(w in line for w in words) for line in list(server.log)) >= times,
             f"{words} in the log",
-            server.log,
+            log=server.log,
         )
 
     def pids(self, server: Server) -> dict[int, int]:
@@ -157,7 +144,7 @@ class SharingTests(WorkersTestCase):
 
         before = free(two)
         for teller, asked in ((one, two), (two, one)):
-            user = teller.request("LOGIN", **TESLA)["data"]["user_id"]
+            user = teller.request("LOGIN", **LOGIN)["data"]["user_id"]
             known = {"user_id": user, "route_distance": 1}
             self.assertEqual(asked.request("NAVIGATION", **known)["status"]["code"], 200)
             place = {"user_id": user, "id_station": 1}
@@ -186,7 +173,7 @@ class SharingTests(WorkersTestCase):
         stations = clients[0].request("START")["data"]["station_models"]
         slots = stations["1"]["max_slots"]
         self.assertLess(slots, len(clients))
-        users = [client.request("LOGIN", **TESLA)["data"]["user_id"] for client in clients]
+        users = [client.request("LOGIN", **LOGIN)["data"]["user_id"] for client in clients]
         start = threading.Barrier(len(clients), timeout=LIMIT_S)
         paid: list[dict] = []
 
@@ -270,7 +257,7 @@ class EndTests(WorkersTestCase):
                     return
                 try:
                     while not over.is_set():
-                        user = client.request("LOGIN", **TESLA)["data"]["user_id"]
+                        user = client.request("LOGIN", **LOGIN)["data"]["user_id"]
                         answered.append(user)
                         place = {"user_id": user, "id_station": 1 + len(answered) % 36}
                         reply = client.request("PAYMENT", **place, confirmation=True)
@@ -319,9 +306,8 @@ class EndTests(WorkersTestCase):
         """At SIGTERM whatever was read is answered by each worker, and all processes end."""
         server = self.ready(self.serve())
         clients = [self.client_of(server, number) for number in (1, 2)]
-        request = {"type": "LOGIN", "data": TESLA, "status": {}, "timestamp": ""}
         for client in clients:
-            client.socket.sendall((json.dumps(request).encode() + b"\n") * 200)
+            client.socket.sendall(request_line("LOGIN", **LOGIN) * 200)
         for client in clients:
             client.replies.readline()
         server.process.send_signal(signal.SIGTERM)
@@ -347,8 +333,7 @@ class EndTests(WorkersTestCase):
         """Workers whose parent is no more answer what they have read, and end."""
         server = self.ready(self.serve())
         client = self.client_of(server, 2)
-        request = {"type": "LOGIN", "data": TESLA, "status": {}, "timestamp": ""}
-        client.socket.sendall((json.dumps(request).encode() + b"\n") * 200)
+        client.socket.sendall(request_line("LOGIN", **LOGIN) * 200)
         client.replies.readline()
         server.process.kill()
         self.assertEqual(len(client.replies.read().splitlines()), 199)
