@@ -346,6 +346,9 @@ class EndTests(WorkersTestCase):
         """Ctrl-C, which reaches every process, ends the parent and lets the workers drain."""
         server = self.ready(self.serve())
         pids = self.pids(server)
+        # Until they serve, SIGTERM would end them at once.
+        for number in pids:
+            self.client_of(server, number)
         for pid in pids.values():
             os.kill(pid, signal.SIGINT)
         self.assertEqual(self.client(server).request("START")["status"]["code"], 200)
@@ -358,8 +361,9 @@ class EndTests(WorkersTestCase):
         """A worker that does not end is killed."""
         server = self.ready(self.serve())
         pids = self.pids(server)
-        # Until it serves, SIGTERM would end it at once.
-        self.client_of(server, 1)
+        # Until they serve, SIGTERM would end them at once.
+        for number in pids:
+            self.client_of(server, number)
         os.kill(pids[1], signal.SIGSTOP)
         self.assertEqual(server.end(), -signal.SIGTERM)
         self.assertTrue(gone(pids.values())())
