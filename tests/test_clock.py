@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
-from twisted.logger import formatEvent, globalLogPublisher
+from twisted.logger import formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from evcharge.clock import LOOK_S, MOST_STEERING, SteadyClock, keep_steady, steady_source
@@ -22,6 +22,7 @@ from evcharge.storage import (
 from evcharge.storage.memory import MemoryStorage
 from evcharge.testing import shipped_network
 from evcharge.timekeeper import LOOKS, MADE_AT, Timekeeper
+from tests.logged import logged
 from tests.operations import a_session, a_user, add_user, find_user, station, take_slot
 
 MINUTE_S, HOUR_S, DAY_S = 60.0, 3600.0, 86400.0
@@ -110,9 +111,7 @@ class TimekeeperTestCase(SynchronousTestCase):
         self.storage: MemoryStorage = shipped_network()
         self.refused = 0
         """How often the storage is still to refuse."""
-        self.events: list[dict] = []
-        globalLogPublisher.addObserver(self.events.append)
-        self.addCleanup(globalLogPublisher.removeObserver, self.events.append)
+        self.events = logged(self)
 
     def wall(self) -> float:
         return NOW + self.timers.seconds() + self.set_by

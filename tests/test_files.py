@@ -1,16 +1,14 @@
 """The data directory: earlier ones open, damage is contained, nothing is lost."""
 
-import contextlib
 import fcntl
 import json
 import os
 import shutil
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from twisted.logger import formatEvent, globalLogPublisher
+from twisted.logger import formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from evcharge.models.station import ChargingSession
@@ -27,6 +25,7 @@ from evcharge.storage.durable import Folder, Unsettled
 from evcharge.storage.files import CARS, PAYMENTS, STATIONS, FileStorage
 from evcharge.testing import NOON
 from tests.calls import Calls
+from tests.logged import logged
 from tests.operations import (
     a_session,
     a_user,
@@ -622,27 +621,17 @@ class FileStorageTests(SynchronousTestCase):
             }
             record = {"id": station, "max_slots": 2, "vehicles": {"charging": session}}
             self.write(f"stations/station_{station}.json", record)
-        with self.logged() as log:
-            storage = self.make()
+        events = logged(self)
+        storage = self.make()
         self.assertEqual((available(storage, 7), available(storage, 8)), (2, 1))
-        (said,) = [line for line in log if "stood at stations 8 and 7; the latter is freed" in line]
+        (said,) = (
+            text
+            for text in map(formatEvent, events)
+            if "stood at stations 8 and 7; the latter is freed" in text
+        )
         self.assertIn("at 8 2025-04-07T13:45:07.678Z (receipt r8)", said)
         self.assertIn("at 7 2025-04-07T13:45:03.678Z (receipt r7)", said)
         self.assertEqual(sorted(self.listed()), ["r7", "r8"])
-
-    @contextlib.contextmanager
-    def logged(self) -> Iterator[list[str]]:
-        """The lines that are logged meanwhile."""
-        lines: list[str] = []
-
-        def observe(event: Any) -> None:
-            lines.append(formatEvent(event))
-
-        globalLogPublisher.addObserver(observe)
-        try:
-            yield lines
-        finally:
-            globalLogPublisher.removeObserver(observe)
 
     def owing(self) -> FileStorage:
         """A storage with the users u1 and u2, and a payment of u1 that could not be listed."""
@@ -694,9 +683,9 @@ class FileStorageTests(SynchronousTestCase):
         """A list that cannot be read at the start keeps nobody from anything but ending."""
         self.owing()._directory.release()
         (self.data / PAYMENTS).mkdir()
-        with self.logged() as log:
-            storage = self.make()
-        self.assertTrue([line for line in log if f"{PAYMENTS}: Is a directory" in line])
+        events = logged(self)
+        storage = self.make()
+        self.assertIn(f"{PAYMENTS}: Is a directory", "".join(map(formatEvent, events)))
         take_slot(storage, a_session("u2"))
         self.assertRaises(StorageUnavailable, end_journey, storage, "u1")
         (self.data / PAYMENTS).rmdir()

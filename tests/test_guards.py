@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IDelayedCall
-from twisted.logger import LogLevel, formatEvent, globalLogPublisher
+from twisted.logger import LogLevel, formatEvent
 from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -27,6 +27,7 @@ from evcharge.guards.rates import LEAST_BURST, Bucket
 from evcharge.options import Options
 from evcharge.protocol import LINES_PER_TURN, LINGER_S, DriverProtocol, Standing
 from evcharge.testing import NOON, MemoryServer, MemoryTransport, call_now, shipped_network
+from tests.logged import logged
 
 START = b'{"type":"START","data":{},"status":{},"timestamp":"","id":"s"}\n'
 NAVIGATION = (
@@ -522,9 +523,7 @@ class PatienceTests(GuardTestCase):
         for patience_s in (30.0, 1.5):
             storage = shipped_network()
             storage.patience_s = patience_s
-            logged: list[dict] = []
-            globalLogPublisher.addObserver(logged.append)
-            self.addCleanup(globalLogPublisher.removeObserver, logged.append)
+            events = logged(self)
             _, transport = self.stuck(Deferred, storage=storage)
             self.pass_time(patience_s + MARGIN_S - 0.25)
             self.assertEqual(transport.take(), b"")
@@ -533,7 +532,7 @@ class PatienceTests(GuardTestCase):
             self.assertEqual((reply["status"]["code"], reply["id"]), (503, 7))
             self.assertTrue(transport.write_closed)
             self.assertEqual(self.server.refused, ["unanswered"])
-            (line,) = [event for event in logged if "reason" in event]
+            (line,) = [event for event in events if "reason" in event]
             self.assertEqual(line["log_level"], LogLevel.error)
             self.assertIn(THERE, formatEvent(line))
             self.assertIn("kept waiting by the server", formatEvent(line))

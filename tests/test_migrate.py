@@ -19,7 +19,7 @@ import psycopg
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import create_engine, text
-from twisted.logger import LogLevel, globalLogPublisher
+from twisted.logger import LogLevel
 from twisted.trial.unittest import SynchronousTestCase
 
 from evcharge.cli import main
@@ -32,6 +32,7 @@ from evcharge.storage.urls import parse
 from evcharge.testing import NOON
 from evcharge.utils.time_utils import iso_utc
 from tests import postgres
+from tests.logged import logged
 from tests.operations import (
     MODEL,
     a_session,
@@ -221,9 +222,7 @@ class CopyTests(MigrateCase):
         self.migrate(str(self.source), self.sqlite())
         out = self.folder / "new" / "out"
         self.assertEqual(run("export", "--storage", self.sqlite(), "--data", str(out))[0], 0)
-        said: list[Any] = []
-        globalLogPublisher.addObserver(said.append)
-        self.addCleanup(globalLogPublisher.removeObserver, said.append)
+        said = logged(self)
         written = files_of(out)
         storages = [self.opened(self.sqlite()), self.opened(f"files:{out}")]
         self.assertEqual([e for e in said if e["log_level"] >= LogLevel.warn], [])

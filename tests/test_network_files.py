@@ -12,9 +12,8 @@ import sys
 import textwrap
 from contextlib import closing, redirect_stderr, redirect_stdout
 from pathlib import Path
-from typing import Any
 
-from twisted.logger import LogLevel, formatEvent, globalLogPublisher
+from twisted.logger import LogLevel, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from evcharge.cli import main
@@ -32,6 +31,7 @@ from evcharge.storage.files import FileStorage
 from evcharge.storage.network_files import CARS, STATIONS, shipped
 from evcharge.storage.urls import parse
 from evcharge.testing import NOON, MemoryServer
+from tests.logged import logged
 from tests.operations import a_session, a_user, add_user, stations, sweep, take_slot
 from tests.test_server import LOGIN, ROOT, ServerTestCase
 from tests.waiting import until
@@ -65,9 +65,7 @@ class Directory:
         self.data.mkdir(mode=0o700)
         self.rows(*ROWS)
         self.write(CARS, {"A": FACTS, "Z": FACTS})
-        self.logged: list[Any] = []
-        globalLogPublisher.addObserver(self.logged.append)
-        self.addCleanup(globalLogPublisher.removeObserver, self.logged.append)
+        self.logged = logged(self)
 
     def write(self, name: str, content: object) -> None:
         (self.data / name).parent.mkdir(mode=0o700, exist_ok=True)

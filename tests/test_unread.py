@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from twisted.logger import formatEvent, globalLogPublisher
+from twisted.logger import formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from evcharge.storage import (
@@ -23,6 +23,7 @@ from evcharge.storage import (
 from evcharge.storage.files import PAYMENTS, FileStorage
 from evcharge.storage.unread import ids_in
 from evcharge.testing import NOON, MemoryServer
+from tests.logged import logged
 from tests.operations import (
     a_session,
     a_user,
@@ -53,10 +54,12 @@ class UnreadCase(SynchronousTestCase):
         storage.close()
         self.path = self.data / "stations" / "station_9.json"
         self.whole = self.path.read_bytes()
-        self.log: list[str] = []
-        observe = lambda event: self.log.append(formatEvent(event))  # noqa: E731
-        globalLogPublisher.addObserver(observe)
-        self.addCleanup(globalLogPublisher.removeObserver, observe)
+        self.events = logged(self)
+
+    @property
+    def log(self) -> list[str]:
+        """What the log says."""
+        return [formatEvent(event) for event in self.events]
 
     def session(self, name: str, station: int, end: float = NOON + 600) -> Any:
         return a_session(IDS[name], station, end)
@@ -403,7 +406,7 @@ class UserTests(UnreadCase):
             self.assertEqual(
                 len([line for line in self.log if "its user waits until it can be" in line]), 1
             )
-            self.log.clear()
+            self.events.clear()
 
     def test_ends(self) -> None:
         """Its session ends in time, and then the file goes; so does who never paid, once read."""

@@ -22,7 +22,7 @@ from twisted.internet.error import ProcessDone, ProcessTerminated
 from twisted.internet.protocol import Factory
 from twisted.internet.task import Clock, deferLater
 from twisted.internet.testing import MemoryReactorClock
-from twisted.logger import formatEvent, formatEventAsClassicLogText, globalLogPublisher
+from twisted.logger import formatEvent, formatEventAsClassicLogText
 from twisted.python.failure import Failure
 from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase, TestCase
@@ -47,6 +47,7 @@ from evcharge.workers import (
     beginning_to_line,
 )
 from tests import postgres
+from tests.logged import logged
 from tests.test_server import LOGIN, ROOT, Client, Server, ServerTestCase, request_line
 from tests.test_tap import Driver
 from tests.waiting import LIMIT_S, until
@@ -438,22 +439,20 @@ class InProcessTests(TestCase):
                 *("--storage", f"sqlite:///{file}", "--workers", "2"),
             ]
         )
-        seen: list[str] = []
+        events = logged(self)
 
-        def observe(event: dict) -> None:
-            seen.append(formatEventAsClassicLogText(event) or "")
+        def seen() -> list[str]:
+            return [formatEventAsClassicLogText(event) or "" for event in events]
 
         async def ready(times: int) -> None:
             limit = reactor.seconds() + LIMIT_S
             while (
-                sum("evcharge.tap.Server#info" in line and "listens" in line for line in seen)
+                sum("evcharge.tap.Server#info" in line and "listens" in line for line in seen())
                 < times
             ):
-                self.assertLess(reactor.seconds(), limit, "".join(seen))
+                self.assertLess(reactor.seconds(), limit, "".join(seen()))
                 await deferLater(reactor, 0.02)
 
-        globalLogPublisher.addObserver(observe)
-        self.addCleanup(globalLogPublisher.removeObserver, observe)
         parent = makeService(options)
         self.assertIsInstance(parent, Workers)
         parent.privilegedStartService()
@@ -474,10 +473,10 @@ class InProcessTests(TestCase):
         finally:
             await parent.stopService()
         await driver.lost
-        pids += [int(pid) for pid in re.findall(r"is process (\d+)", "".join(seen))]
+        pids += [int(pid) for pid in re.findall(r"is process (\d+)", "".join(seen()))]
         self.assertEqual(len(set(pids)), 4)
         self.assertTrue(gone(pids)())
-        self.assertTrue(any("[worker 1: evcharge.tap.Server#info]" in line for line in seen))
+        self.assertTrue(any("[worker 1: evcharge.tap.Server#info]" in line for line in seen()))
 
 
 class FakeProcess:
@@ -504,9 +503,7 @@ class WorkerTests(SynchronousTestCase):
         self.processes: list[FakeProcess] = []
         self.problem: Exception | None = None
         self.worker = Worker(3, lambda: b"{}\n", self.spawn, self.clock)
-        self.seen: list[dict] = []
-        globalLogPublisher.addObserver(self.seen.append)
-        self.addCleanup(globalLogPublisher.removeObserver, self.seen.append)
+        self.seen = logged(self)
 
     def spawn(self, worker: Worker) -> None:
         if self.problem is not None:
