@@ -22,6 +22,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
 
+import attrs
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IReactorTime
@@ -72,6 +73,31 @@ MOST_TRIES = 3
 """How often the clock of a storage that others have too is tried to be set at the start."""
 
 
+LOOKS_AT_START = 6
+"""
+How often it is looked at the start, by the time of a storage that others may have open too, before
+that is taken for wrong, or for set: those who run need less to follow it.
+"""
+
+
+@attrs.define
+class _Start:
+    """What is found, and decided, at a look at the start."""
+
+    reading: Reading
+    may_wait: bool
+    """Whether there will be another look, so that nothing need be changed by this one."""
+    before: Clocks = attrs.field(factory=Clocks)
+    found: Newest = attrs.field(factory=Newest)
+    waits: bool = False
+
+    def decide(self, clocks: Clocks, newest: Callable[[], Newest]) -> Clocks:
+        self.before, self.found = clocks, newest()
+        after = at_start(clocks, self.found, self.reading, MADE_AT)
+        self.waits = self.may_wait and after is not clocks
+        return clocks if self.waits else after
+
+
 class Timekeeper(Service):
     """
     Follows the clock by which the server goes, and moves with it what the storage has.
@@ -82,6 +108,7 @@ class Timekeeper(Service):
     :param told: called when the present may have become another one.
     :param wall: the system's clock, seconds since the epoch.
     :param boot: which of the machine's starts this is.
+    :param pause: waits for some seconds, at the start.
     """
 
     name = "timekeeper"
@@ -95,6 +122,7 @@ class Timekeeper(Service):
         told: Callable[[], None] = lambda: None,
         wall: Callable[[], float] = time.time,
         boot: str | None = None,
+        pause: Callable[[float], None] = time.sleep,
     ) -> None:
         self._clock = clock
         self._timers = timers
@@ -102,10 +130,13 @@ class Timekeeper(Service):
         self._told = told
         self._wall = wall
         self._boot = boot_id() if boot is None else boot
+        self._pause = pause
         self._whose = "The system's"
         self._asks = False
         """Whether the storage has a time of its own, by which all who share it go."""
         self._asking = False
+        self._right_lead_s = clock.lead_s
+        """How far the present should be ahead of the steady seconds, by the last that is known."""
         self._clocks = Clocks()
         self._off_s = 0.0
         """How far the present was off at the last look."""
@@ -126,23 +157,24 @@ class Timekeeper(Service):
 
         :raise StorageError: the storage cannot do so.
         """
-        told = self._now(storage, ReadClock(self._clock.steady))
-        if told.lead_s is None:
-            lead_s = self._wall() - self._clock.steady()
-        else:
-            lead_s, self._asks, self._whose = told.lead_s, True, "The database's"
-        self._clock.jump(lead_s - self._clock.lead_s)
-        reading = self._reading(lead_s)
-        before, found = Clocks(), Newest(None, None)
-
-        def decide(clocks: Clocks, newest: Callable[[], Newest]) -> Clocks:
-            nonlocal before, found
-            before, found = clocks, newest()
-            return at_start(clocks, found, reading, MADE_AT)
-
-        self._clocks = self._now(storage, SetClock(decide))
+        looks_left = LOOKS_AT_START
+        while True:
+            looks_left -= 1
+            told = self._now(storage, ReadClock(self._clock.steady))
+            if told.lead_s is None:
+                self._right_lead_s = self._wall() - self._clock.steady()
+            else:
+                self._asks, self._whose = True, "The database's"
+                self._right_lead_s = told.lead_s
+            reading = self._reading(self._right_lead_s, self._asks)
+            start = _Start(reading, may_wait=self._asks and looks_left > 0)
+            self._clocks = self._now(storage, SetClock(start.decide))
+            if not start.waits:
+                break
+            self._pause(LOOK_S)
+        self._clock.jump(self._right_lead_s - self._clock.lead_s)
         self._clock.number = self._clocks.number
-        self._tell_of_start(before, reading.now, found)
+        self._tell_of_start(start)
 
     def _now(self, storage: Storage, operation: Operation[R]) -> R:
         for _ in range(MOST_TRIES - 1):
@@ -154,17 +186,17 @@ class Timekeeper(Service):
             # It would not be known what is by a wrong clock, and slots would be freed too soon.
             raise StorageError(f"it cannot be noted what time it is: {error}") from error
 
-    def _tell_of_start(self, before: Clocks, now: float, found: Newest) -> None:
-        after = self._clocks
+    def _tell_of_start(self, start: _Start) -> None:
+        before, after = start.before, self._clocks
         by_s = after.moved(before.number)
         if after.suspect:
-            why = doubt(now, found.plain, MADE_AT)
+            why = doubt(start.reading.now, start.found.plain, MADE_AT)
             self.log.warn(
                 "{whose} clock is wrong: it says {now}, which is {why}. What begins now is moved "
                 "when the clock is put right, so that it lasts as long as was promised; what stood "
                 "before keeps its times",
                 whose=self._whose,
-                now=in_words(now),
+                now=in_words(start.reading.now),
                 why=f"before {why}" if why else "as far off as at an earlier start",
             )
         elif before.suspect:
@@ -182,8 +214,8 @@ class Timekeeper(Service):
                 by=by_s,
             )
 
-    def _reading(self, lead_s: float) -> Reading:
-        return Reading(self._clock.steady() + lead_s, lead_s, self._boot)
+    def _reading(self, lead_s: float, shared: bool = False) -> Reading:
+        return Reading(self._clock.steady() + lead_s, lead_s, self._boot, shared)
 
     # Looking
 
@@ -200,6 +232,13 @@ class Timekeeper(Service):
             self._loop = None
 
     def _look(self) -> None:
+        # A failure would end the loop for good.
+        try:
+            self._look_once()
+        except Exception:
+            self.log.failure("The clock could not be looked at")
+
+    def _look_once(self) -> None:
         if not self._asks:
             self._follow(self._wall() - self._clock.steady())
         elif not self._asking:
@@ -214,8 +253,9 @@ class Timekeeper(Service):
         self._asking = False
 
     def _answered(self, told: TimeTold) -> None:
-        self._learn(told.clocks)
         if told.lead_s is not None:
+            self._right_lead_s = told.lead_s
+            self._learn(told.clocks)
             self._follow(told.lead_s, told.error_s)
 
     def _follow(self, lead_s: float, error_s: float = 0.0) -> None:
@@ -224,7 +264,8 @@ class Timekeeper(Service):
 
         :param error_s: how exactly that is known.
         """
-        off_s = lead_s - self._clock.lead_s
+        self._right_lead_s = lead_s
+        off_s = self._off()
         if abs(off_s) > MOST_STEERED_S:
             self._clock.steer(0.0)
             self._looks = self._looks + 1 if abs(off_s - self._off_s) < TOLD_S else 1
@@ -295,15 +336,29 @@ class Timekeeper(Service):
         if clocks.number < mine:
             # It was asked before we told it.
             return
-        by_s = clocks.moved(mine)
         before, self._clocks = self._clocks, clocks
-        self._clock.number = clocks.joined_from(mine)
+        by_s = clocks.moved(mine)
         if by_s:
             self._clock.jump(by_s)
-            self._off_s -= by_s
+            if (
+                self._asks
+                and abs(self._reading(self._right_lead_s).now - clocks.since) < MOST_STEERED_S
+            ):
+                # Just now the newest clock was the storage's own: others, who had another one
+                # meanwhile, have moved more than we would have.
+                self._clock.jump(self._off())
+        if by_s or abs(self._off()) <= MOST_STEERED_S:
+            # Else what we have begun is still to be moved, and not what others have by the newest.
+            self._clock.number = clocks.joined_from(mine)
+        if by_s:
+            self._off_s = self._off()
             self._looks = 0
             self._tell_of_jump(by_s, before, clocks)
             self._told()
+
+    def _off(self) -> float:
+        """How far the present is off, as far as is known."""
+        return self._right_lead_s - self._clock.lead_s
 
     def _tell_of_jump(self, by_s: float, before: Clocks, after: Clocks) -> None:
         self._in_trouble = False

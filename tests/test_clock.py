@@ -1,6 +1,7 @@
 """The server's time, where the system's clock is set; all of it in virtual time."""
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 from hypothesis import given, settings
@@ -14,16 +15,18 @@ from evcharge.clock import LOOK_S, MOST_STEERING, SteadyClock, keep_steady, stea
 from evcharge.storage import (
     AddUser,
     Perform,
+    ReadClock,
     SetClock,
     StorageError,
     StorageUnavailable,
+    TimeTold,
     carry_out,
 )
 from evcharge.storage.memory import MemoryStorage
 from evcharge.testing import shipped_network
 from evcharge.timekeeper import LOOKS, MADE_AT, Timekeeper
 from tests.logged import logged
-from tests.operations import a_session, a_user, add_user, find_user, station, take_slot
+from tests.operations import a_session, a_user, add_user, find_user, station, take, take_slot
 
 MINUTE_S, HOUR_S, DAY_S = 60.0, 3600.0, 86400.0
 
@@ -496,3 +499,156 @@ class AnyClockTests(TimekeeperTestCase):
         """Machines that start behind their time, or at it, take no time from anybody."""
         for left_s, promised_s in self.run_steps(steps).values():
             self.assertGreater(left_s, promised_s - 2 * MINUTE_S)
+
+
+class SharedTests(TimekeeperTestCase):
+    """Servers on several machines that go by the clock of their storage."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.keepers: list[Timekeeper] = []
+        self.clocks: list[SteadyClock] = []
+        self.moves = 0
+        set_clock = self.storage._set_clock
+
+        def counted(operation: SetClock) -> Any:
+            before = self.storage._clocks
+            after = set_clock(operation)
+            self.moves += after is not before
+            return after
+
+        self.storage._methods[SetClock] = counted
+        self.storage._methods[ReadClock] = lambda operation: TimeTold(
+            self.storage._clocks, self.wall() - operation.steady()
+        )
+
+    def server(self, meanwhile: Callable[[], None] = lambda: None) -> SteadyClock:
+        """Start a server on a machine of its own; while it waits, others go on."""
+        number = len(self.clocks) + 1
+        # Each machine was started at another time, and thinks that it is another time.
+        clock = SteadyClock(lambda: self.timers.seconds() + 1000.0 * number, 0.0)
+
+        def perform(operation: Any) -> Any:
+            operation.clock = clock.number
+            return carry_out(self.storage, operation)
+
+        def pause(seconds: float) -> None:
+            meanwhile()
+            self.timers.advance(seconds)
+
+        keeper = Timekeeper(
+            clock, self.timers, perform, wall=lambda: 0.0, boot=f"machine {number}", pause=pause
+        )
+        keeper.begin(self.storage)
+        keeper.startService()
+        self.addCleanup(lambda: keeper.running and keeper.stopService())
+        self.keepers.append(keeper)
+        self.clocks.append(clock)
+        return clock
+
+    def pay_at(self, clock: SteadyClock, user_id: str, station: int = 7) -> None:
+        """Have a driver pay for an hour at a server."""
+        now = clock.seconds()
+        add = AddUser(a_user(user_id, now))
+        pay = take(a_session(user_id, station, end=now + HOUR_S, paid=now))
+        for operation in (add, pay):
+            operation.clock = clock.number
+            (result,) = self.storage.execute([operation])
+            self.assertNotIsInstance(result, Exception)
+
+    def agree(self, off_s: float) -> None:
+        """All go by the storage's clock, and by the same number of it."""
+        for clock in self.clocks:
+            now = NOW + self.timers.seconds()
+            self.assertAlmostEqual(clock.seconds() - now, off_s, 3)
+        self.assertEqual({clock.number for clock in self.clocks}, {self.storage._clocks.number})
+
+    def left(self, user_id: str) -> float:
+        return self.end(user_id) - self.wall()
+
+    def test_set(self) -> None:
+        """All follow when it is set, and one of them moves what stands."""
+        for _ in range(3):
+            self.server()
+        self.assertEqual(self.told(), [])
+        self.pay_at(self.clocks[0], "u1")
+        for moves, by_s in enumerate((HOUR_S, -DAY_S, 0.0), 1):
+            self.set_by = by_s
+            self.go(5)
+            self.agree(by_s)
+            self.assertEqual(self.moves, moves)
+        self.assertAlmostEqual(self.left("u1"), HOUR_S - 15, 3)
+
+    def test_started_meanwhile(self) -> None:
+        """One that starts just when it was set goes by it too, and nobody moves a thing twice."""
+        for by_s in (HOUR_S, -HOUR_S, -DAY_S, 0.0):
+            self.setUp()
+            first = self.server()
+            self.pay_at(first, "u1")
+            self.go(10)
+            began = self.timers.seconds()
+            self.set_by = by_s
+            self.go(1)
+            second = self.server()
+            self.pay_at(second, "u2", 8)
+            self.go(20)
+            self.agree(by_s)
+            self.assertEqual(self.moves, 1 if by_s else 0)
+            self.assertFalse(self.storage._clocks.suspect)
+            passed_s = self.timers.seconds() - began
+            self.assertAlmostEqual(self.left("u1"), HOUR_S - passed_s - 10, 3)
+            # By no more than the clock was wrong, in the seconds before all had followed.
+            self.assertTrue(-1 <= self.left("u2") - (HOUR_S - passed_s) <= HOUR_S + 1)
+            for keeper in self.keepers:
+                keeper.stopService()
+
+    def test_wrong(self) -> None:
+        """Where it is wrong when they start, all of them mark what begins, and one moves that."""
+        self.pay_at(self.server(), "old")
+        end = self.end("old")
+        self.keepers.pop().stopService()
+        self.clocks.pop()
+        self.set_by = -20 * DAY_S
+        for number in range(3):
+            self.server()
+            self.assertEqual(len([w for w in self.told() if "clock is wrong" in w]), number + 1)
+            self.go(100)
+        self.pay_at(self.clocks[0], "u1", 8)
+        self.pay_at(self.clocks[2], "u2", 9)
+        self.go(100)
+        self.agree(-20 * DAY_S)
+        self.set_by = 0.0
+        self.go(5)
+        self.agree(0)
+        self.assertEqual(self.moves, 2)
+        self.assertEqual(self.end("old"), end)
+        for user_id in ("u1", "u2"):
+            self.assertAlmostEqual(self.left(user_id), HOUR_S - 105, 3)
+
+    def test_late(self) -> None:
+        """One that did not run when the clock was set finds it moved, and moves nothing."""
+        for _ in range(2):
+            self.server()
+        self.pay_at(self.clocks[1], "u1")
+        asleep = self.clocks[1]
+        perform = self.storage._methods[ReadClock]
+        away = True
+
+        def answer(operation: ReadClock) -> TimeTold:
+            if away and operation.steady is asleep.steady:
+                raise StorageUnavailable("away")
+            return perform(operation)
+
+        self.storage._methods[ReadClock] = answer
+        self.set_by = DAY_S
+        self.go(60)
+        self.set_by = DAY_S + HOUR_S
+        self.go(60)
+        self.assertEqual(self.moves, 2)
+        self.pay_at(asleep, "u2", 8)
+        away = False
+        self.go(2)
+        self.agree(DAY_S + HOUR_S)
+        self.assertEqual(self.moves, 2)
+        self.assertAlmostEqual(self.left("u1"), HOUR_S - 122, 3)
+        self.assertAlmostEqual(self.left("u2"), HOUR_S - 2, 3)

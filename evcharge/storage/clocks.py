@@ -51,15 +51,17 @@ class Reading:
     """How far that is ahead of the machine's steady seconds."""
     boot_id: str
     """Of the machine's start that the steady seconds count from; empty where it is unknown."""
+    shared: bool = False
+    """Whether it is of a database, and so went on when this machine did not."""
 
 
 @attrs.frozen
 class Newest:
     """The latest instants in a storage that were the present once: logins, payments."""
 
-    plain: float | None
+    plain: float | None = None
     """Of what no suspect clock has marked, seconds since the epoch; None: there is none."""
-    marked: float | None
+    marked: float | None = None
     """Of what one has."""
 
 
@@ -275,6 +277,9 @@ def at_start(clocks: Clocks, newest: Newest, reading: Reading, made: float) -> C
             # of the machine: as if it were just that now, so that nobody's slot is freed too soon.
             last = reading.now if newest.marked is None else newest.marked
             set_by = reading.now - last
+            if wrong and reading.shared and set_by >= -MOST_STEERED_S:
+                # Others go by it, as wrong as it is.
+                return clocks
             wrong = wrong or set_by < -MOST_STEERED_S
         return clocks.marked_moved(round(set_by), reading, still_suspect=wrong)
     if set_by is not None and reading.now >= made:
