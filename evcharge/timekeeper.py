@@ -72,7 +72,6 @@ MADE_AT = datetime.fromisoformat(f"{MADE}T00:00:00+00:00").timestamp()
 MOST_TRIES = 3
 """How often the clock of a storage that others have too is tried to be set at the start."""
 
-
 LOOKS_AT_START = 6
 """
 How often it is looked at the start, by the time of a storage that others may have open too, before
@@ -347,12 +346,9 @@ class Timekeeper(Service):
                 # Just now the newest clock was the storage's own: others, who had another one
                 # meanwhile, have moved more than we would have.
                 self._clock.jump(self._off())
-        if by_s or abs(self._off()) <= MOST_STEERED_S:
-            # Else what we have begun is still to be moved, and not what others have by the newest.
-            self._clock.number = clocks.joined_from(mine)
+        self._clock.number = clocks.joined_from(mine)
         if by_s:
             self._off_s = self._off()
-            self._looks = 0
             self._tell_of_jump(by_s, before, clocks)
             self._told()
 

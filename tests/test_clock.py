@@ -1,5 +1,6 @@
 """The server's time, where the system's clock is set; all of it in virtual time."""
 
+import itertools
 import time
 from collections.abc import Callable
 from typing import Any
@@ -24,7 +25,7 @@ from evcharge.storage import (
 )
 from evcharge.storage.memory import MemoryStorage
 from evcharge.testing import shipped_network
-from evcharge.timekeeper import LOOKS, MADE_AT, Timekeeper
+from evcharge.timekeeper import MADE_AT, Follower, Timekeeper
 from tests.logged import logged
 from tests.operations import a_session, a_user, add_user, find_user, station, take, take_slot
 
@@ -211,7 +212,7 @@ class TimekeeperTests(TimekeeperTestCase):
         end = self.pay("u1")
         for by in (HOUR_S, 0.0, -HOUR_S, HOUR_S):
             self.set_by = by
-            self.go(LOOKS - 1)
+            self.go(2)
             self.assertAlmostEqual(self.off(), 0, 3)
         self.set_by = 0.0
         self.go(10)
@@ -277,6 +278,20 @@ class TimekeeperTests(TimekeeperTestCase):
         self.assertAlmostEqual(self.off(), HOUR_S, 3)
         self.assertEqual(self.end("u1"), end + HOUR_S)
         self.assertEqual(find_user(self.storage, "u2").created_timestamp, NOW + 20 + HOUR_S)
+
+    def test_drift_noted(self) -> None:
+        """A clock that drifts for long, and by more than a minute in the end, was not set."""
+        keeper = self.begin()
+        self.set_by = HOUR_S
+        self.go(5)
+        end = self.pay("u1", 600)
+        for _ in range(4500):
+            self.set_by += 0.02
+            self.go(1)
+        keeper.stopService()
+        self.begin(self.set_by)
+        self.assertEqual(self.end("u1"), end)
+        self.assertNotIn("while no server ran", "".join(self.told()))
 
     def test_stopped(self) -> None:
         """When it has stopped no timer is left."""
@@ -412,6 +427,26 @@ class SuspectTests(TimekeeperTestCase):
         self.begin(2 * HOUR_S)
         self.assertEqual(self.end("u1"), end + 2 * HOUR_S)
 
+    def test_set_before_it_was_made(self) -> None:
+        """What was set meanwhile to a time that cannot be is wrong all the same."""
+        keeper = self.begin()
+        self.set_by = HOUR_S
+        self.go(5)
+        end = self.pay("u1")
+        keeper.stopService()
+        keeper = self.begin(-101 * DAY_S)
+        self.assertIn("clock is wrong", self.told()[-1])
+        self.assertEqual(self.end("u1"), end)
+
+    def test_unknown_start_of_the_machine(self) -> None:
+        """Where the machine does not say which start of it this is, two are not taken for one."""
+        self.stood()
+        self.begin(-20 * DAY_S, "").stopService()
+        self.pay("new")
+        self.go(1000)
+        self.begin(-10 * DAY_S, "").stopService()
+        self.assertAlmostEqual(self.end("new") - self.clock.seconds(), 3600, 0)
+
     def test_cannot_be_noted(self) -> None:
         """A start that cannot note a wrong clock is none: what began by it would end too soon."""
         self.patch(self.storage, "_save_clocks", self.fail_to_save)
@@ -499,6 +534,30 @@ class AnyClockTests(TimekeeperTestCase):
         """Machines that start behind their time, or at it, take no time from anybody."""
         for left_s, promised_s in self.run_steps(steps).values():
             self.assertGreater(left_s, promised_s - 2 * MINUTE_S)
+
+
+class FollowerTests(SynchronousTestCase):
+    """A worker's time."""
+
+    def test_follows(self) -> None:
+        """It goes to the parent's time smoothly, and at once where that is another clock."""
+        timers = Clock()
+        clock = SteadyClock(timers.seconds, 1e9)
+        follower = Follower(clock, timers)
+        follower.startService()
+        follower.tell(1e9 + 0.2, 0)
+        for _ in range(2):
+            timers.advance(1)
+        self.assertAlmostEqual(clock.lead_s, 1e9 + MOST_STEERING, 3)
+        for _ in range(10):
+            timers.advance(1)
+        self.assertAlmostEqual(clock.lead_s, 1e9 + 0.2, 3)
+        follower.tell(2e9, 1)
+        self.assertEqual((clock.lead_s, clock.number), (2e9, 1))
+        timers.advance(1)
+        self.assertEqual(clock.lead_s, 2e9)
+        follower.stopService()
+        self.assertEqual(timers.getDelayedCalls(), [])
 
 
 class SharedTests(TimekeeperTestCase):
@@ -624,6 +683,31 @@ class SharedTests(TimekeeperTestCase):
         self.assertEqual(self.end("old"), end)
         for user_id in ("u1", "u2"):
             self.assertAlmostEqual(self.left(user_id), HOUR_S - 105, 3)
+
+    def test_exactness(self) -> None:
+        """It is not followed more exactly than it is known."""
+        clock = self.server()
+        self.storage._methods[ReadClock] = lambda operation: TimeTold(
+            self.storage._clocks, self.wall() + next(noise) - operation.steady(), 0.2
+        )
+        noise = itertools.cycle((0.1, -0.19, 0.15))
+        self.go(10)
+        self.agree(0)
+        noise = itertools.repeat(0.3)
+        self.go(10)
+        self.assertAlmostEqual(clock.seconds() - self.wall(), 0.3 - 0.2, 1)
+
+    def test_answered_late(self) -> None:
+        """What the storage said before it was set takes nobody back."""
+        self.server()
+        before = self.storage._clocks
+        self.set_by = HOUR_S
+        self.go(5)
+        self.storage._methods[ReadClock] = lambda operation: TimeTold(
+            before, self.wall() - operation.steady()
+        )
+        self.go(5)
+        self.agree(HOUR_S)
 
     def test_late(self) -> None:
         """One that did not run when the clock was set finds it moved, and moves nothing."""

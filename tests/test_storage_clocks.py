@@ -2,6 +2,7 @@
 
 import contextlib
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -168,7 +169,8 @@ class ClockContract:
         storage = self.make()
         self.pay(storage, "u1", NOON + 1 / 3)
         for by_s in (HOUR_S, -30 * DAY_S, -HOUR_S, 30 * DAY_S):
-            move_all(storage, by_s)
+            state = move_all(storage, by_s)
+        self.assertNotIn(0, state.moved_s)
 
         def check(storage: Storage) -> None:
             self.assertEqual(
@@ -484,8 +486,10 @@ class SharedClocksContract:
         self.patch(sql_clocks, "MOST_WRITTEN", 2)
         self.one.execute([AddUser(a_user(f"u{n}", NOON)) for n in range(2, 6)])
         move_all(self.one, HOUR_S)
-        results = [sweep(self.other, NOON, 0) for _ in range(3)]
+        # By the times as they were, all of them would be over theirs.
+        results = [sweep(self.other, NOON, NOON + 1) for _ in range(3)]
         self.assertEqual([result.more for result in results], [True, True, False])
+        self.assertEqual([result.removed for result in results], [0, 0, 0])
         self.assertEqual(
             {row[0] for row in self.rows("SELECT created_timestamp FROM users")}, {NOON + HOUR_S}
         )
@@ -508,6 +512,20 @@ class SharedClocksContract:
         self.assertEqual([clocks.moved_s for clocks in found], [{0: DAY_S}] * 2)
         for storage in (self.one, self.other):
             self.assertEqual(session_of(storage, "u1").estimated_timestamp, NOON + DAY_S + HOUR_S)
+
+    def test_trusted_first(self) -> None:
+        """Where the one that trusts the clock is the first to move, it moves what is marked too."""
+        suspect(self.other, NOON)
+        (_,) = self.other.execute([by(AddUser(a_user("u2", NOON)), 1)])
+        for storage, mine in ((self.one, 0), (self.other, 1)):
+
+            def decide(before: Clocks, newest: Any, mine: int = mine) -> Clocks:
+                return at_jump(before, newest, mine, DAY_S, reading(NOON + DAY_S), NOON)
+
+            decided = carry_out(storage, SetClock(decide))
+            self.assertEqual((decided.moved_s, decided.suspect), ({0: DAY_S, 1: DAY_S}, False))
+        for user_id in ("u1", "u2"):
+            self.assertEqual(find_user(self.one, user_id).created_timestamp, NOON + DAY_S)
 
     def test_suspect_for_one(self) -> None:
         """A server to whom the clock seems wrong does not take others' drivers for marked ones."""
@@ -563,6 +581,28 @@ class PostgresSharedClocksTests(SharedClocksContract, SynchronousTestCase):
 
     def set_meanwhile(self, connection: Connection, found: Clocks) -> None:
         move_all(self.one, -DAY_S, NOON - DAY_S)
+
+    def test_one_after_another(self) -> None:
+        """One that sets the clock while another one does waits for it, and sees what it did."""
+
+        def decide(before: Clocks, newest: Callable[[], Newest]) -> Clocks:
+            return at_jump(before, newest, 0, DAY_S, reading(NOON + DAY_S), 0.0)
+
+        with psycopg.connect(self.url) as connection, ThreadPoolExecutor(1) as thread:
+            connection.execute("SELECT * FROM clock FOR UPDATE")
+            waits = thread.submit(carry_out, self.one, SetClock(decide))
+            waiting = (
+                "SELECT count(*) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND wait_event_type = 'Lock'"
+            )
+            limit = time.monotonic() + 20
+            while connection.execute(waiting).fetchone() != (1,):
+                self.assertLess(time.monotonic(), limit)
+                # Else what it tells stays the same within the transaction.
+                connection.execute("SELECT pg_stat_clear_snapshot()")
+            connection.execute("UPDATE clock SET number = 1, moved_s = '{\"0\": 5.0}'")
+            connection.commit()
+            self.assertEqual(waits.result(20).moved_s, {0: 5.0})
 
     def test_locked(self) -> None:
         """It waits for no row that a request has locked; a sweep comes to that later."""

@@ -280,7 +280,6 @@ def at_start(clocks: Clocks, newest: Newest, reading: Reading, made: float) -> C
             if wrong and reading.shared and set_by >= -MOST_STEERED_S:
                 # Others go by it, as wrong as it is.
                 return clocks
-            wrong = wrong or set_by < -MOST_STEERED_S
         return clocks.marked_moved(round(set_by), reading, still_suspect=wrong)
     if set_by is not None and reading.now >= made:
         # As if a server had run: else what ended meanwhile by the clock alone would be over.
