@@ -152,6 +152,13 @@ class FilesTests(FilesCase):
         self.assertEqual([result.more for result in results], [True, True, False])
         for number in range(count):
             self.assertEqual(self.user(f"u{number}")["created_timestamp"], NOON + HOUR_S)
+        # However late it is, nothing is forgotten before all are written.
+        move_all(self.storage, HOUR_S, NOON)
+        sweep(self.storage, NOON + FORGOTTEN_S + 1, 0)
+        storage = self.open_again()
+        for number in range(count):
+            user = find_user(storage, f"u{number}")
+            self.assertEqual(user.created_timestamp, NOON + 2 * HOUR_S)
         # Those who leave meanwhile are in nobody's way.
         move_all(self.storage, HOUR_S)
         self.storage.execute([EndJourney(f"u{number}") for number in range(count)])
@@ -200,7 +207,11 @@ class FilesTests(FilesCase):
         self.assertEqual(session_of(storage, "u1").paid_timestamp, NOON - DAY_S)
         self.assertNotIn("clock", self.station()["vehicles"]["u1"])
         move_all(storage, DAY_S)
-        self.assertEqual(session_of(self.open_again(), "u1").paid_timestamp, NOON)
+        self.assertEqual(find_user(storage, "u1").created_timestamp, NOON)
+        sweep(storage, NOON, 0)
+        storage = self.open_again()
+        self.assertEqual(session_of(storage, "u1").paid_timestamp, NOON)
+        self.assertEqual(find_user(storage, "u1").created_timestamp, NOON)
 
     def test_damaged(self) -> None:
         """A file of the clocks that cannot be read stops the start: the times are not known."""
