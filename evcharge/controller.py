@@ -227,9 +227,8 @@ class Controller:
                 more[name] = value.say(self._language) if isinstance(value, Phrase) else value
         elif failure.check(Unavailable, CancelledError):
             outcome = UNAVAILABLE
-            self.log.warn(
-                "{type} not served: {error}", type=request.type, error=failure.getErrorMessage()
-            )
+            why = failure.getErrorMessage() or "it was given up"
+            self.log.warn("{type} not served: {error}", type=request.type, error=why)
         else:
             outcome = INTERNAL
             incident = more["incident"] = new_incident()

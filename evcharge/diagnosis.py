@@ -65,6 +65,12 @@ ESCAPED_QUOTES = Phrase(
     'barra invertida (\\) fora de um texto; as aspas não levam barra: {"type": …}',
     'a backslash (\\) outside of text; quotes have none before them: {"type": …}',
 )
+SPELT_OUT = Phrase(
+    "uma quebra de linha escrita por extenso; a mensagem termina com uma de verdade, e antes dela "
+    "só um \\n é ignorado",
+    "a line end that is spelt out; a message ends with a real one, and only one \\n before that is "
+    "passed over",
+)
 TRAILING_COMMA = Phrase("vírgula a mais antes de } ou ]", "a comma too many, before } or ]")
 DECIMAL_COMMA = Phrase(
     "vírgula decimal; em JSON os números levam ponto: 4.5",
@@ -174,6 +180,7 @@ _NO_JSON_AT_ALL = _causes(
 _ANYWHERE = _causes(
     ("[“”„‟‘’‚‛«»‹›′″`´＂]", TYPOGRAPHIC),
     ("'", SINGLE_QUOTES),
+    (r"(?:\\[rn])+\s*\Z", SPELT_OUT),
     (r"\\", ESCAPED_QUOTES),
     ("\0", UTF_16),
     (r",\s*[}\]]", TRAILING_COMMA),

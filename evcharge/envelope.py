@@ -21,7 +21,7 @@ import msgspec
 
 from evcharge import diagnosis
 from evcharge.errors import Phrase, RequestFailed, invalid, missing, unreadable
-from evcharge.fields import MAX_TEXT, is_text
+from evcharge.fields import MAX_TEXT, a_text, is_text
 
 ENVELOPE_FIELDS = ("type", "data", "status", "timestamp")
 UNREADABLE_TYPE = "error"
@@ -188,7 +188,7 @@ def _read(message: Any, request: Request, reads: Mapping[str, Sequence[Place]] |
     if absent:
         raise missing(*absent)
     if not good_type:
-        raise invalid("type", Phrase("um texto", "text"))
+        raise invalid("type", a_text())
     if not isinstance(data, dict):
         raise invalid("data", Phrase("um objeto", "an object"))
     if "id" in message and not good_id:

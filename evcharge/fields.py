@@ -33,6 +33,14 @@ def require(data: Data, *names: str) -> None:
             raise missing(*(name for name in names if name not in data))
 
 
+def a_text(shortest: int = 0, longest: int = MAX_TEXT) -> Phrase:
+    """What a field must be that is text."""
+    return Phrase(
+        f"um texto de {shortest} a {longest} caracteres, sem caracteres de controle",
+        f"text of {shortest} to {longest} characters, without control characters",
+    )
+
+
 def text(data: Data, name: str, shortest: int = 0, longest: int = MAX_TEXT) -> str:
     """
     The text `data[name]`, `shortest` to `longest` characters without control characters.
@@ -41,13 +49,7 @@ def text(data: Data, name: str, shortest: int = 0, longest: int = MAX_TEXT) -> s
     """
     value = data[name]
     if not is_text(value, longest) or len(value) < shortest:
-        raise invalid(
-            name,
-            Phrase(
-                f"um texto de {shortest} a {longest} caracteres, sem caracteres de controle",
-                f"text of {shortest} to {longest} characters, without control characters",
-            ),
-        )
+        raise invalid(name, a_text(shortest, longest))
     return str(value)
 
 

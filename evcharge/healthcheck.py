@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import sys
+from collections.abc import Sequence
 
 TIMEOUT_S = 5.0
 
@@ -21,5 +22,13 @@ def healthy(host: str, port: int) -> bool:
         return False
 
 
+def main(arguments: Sequence[str]) -> int | str:
+    """The exit status: 0 where a server answers; or what is wrong with `arguments`."""
+    port = arguments[0] if arguments else "8888"
+    if not (port.isascii() and port.isdigit() and int(port) <= 65535):
+        return f"evcharge.healthcheck: PORT must be a number from 0 to 65535, not {port!r}"
+    return 0 if healthy("127.0.0.1", int(port)) else 1
+
+
 if __name__ == "__main__":
-    sys.exit(0 if healthy("127.0.0.1", int(sys.argv[1]) if sys.argv[1:] else 8888) else 1)
+    sys.exit(main(sys.argv[1:]))

@@ -41,7 +41,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from evcharge.incidents import LastResort
-from evcharge.sending import sender
+from evcharge.sending import end_sending, sender
 
 LINES_PER_TURN, TURN_S = 64, 0.002
 """Lines that one connection may have handled, and how long, before the others get their turn."""
@@ -330,7 +330,7 @@ class DriverProtocol(LineReceiver):
 
     def hang_up(self) -> None:
         """
-        Send what is to be sent, then our FIN, and wait for the client's.
+        Send what is to be sent, then our end, and wait for the client's.
 
         Closing at once while input is still unread would reset the connection, and the client
         could lose the replies that are on their way.
@@ -344,7 +344,7 @@ class DriverProtocol(LineReceiver):
         # A producer that is paused would keep the transport from ever ending.
         self.transport.unregisterProducer()
         self.transport.resumeProducing()
-        self.transport.loseWriteConnection()
+        end_sending(self.transport)
         self.factory.abort_later(self)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:

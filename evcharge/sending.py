@@ -1,4 +1,4 @@
-"""Sending a reply at once, where the socket takes it."""
+"""Sending a reply at once, where the socket takes it, and the end of all replies."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from twisted.internet.interfaces import ISSLTransport
 from twisted.internet.tcp import Connection
 
 
@@ -34,3 +35,12 @@ def _send(transport: Any, data: bytes) -> None:
             data = data[sent:]
     # What is left goes the usual way; and so does the news that the connection is lost.
     transport.write(data)
+
+
+def end_sending(transport: Any) -> None:
+    """Have `transport` send what it has, and then our end; the client's is still to come."""
+    if ISSLTransport.providedBy(transport):
+        # It is an alert of TLS: a FIN from beneath would come before what is still to be encrypted.
+        transport.loseConnection()
+    else:
+        transport.loseWriteConnection()

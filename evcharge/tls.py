@@ -363,11 +363,8 @@ class _DriverTLS(TLSMemoryBIOProtocol):
     def writeConnectionLost(self) -> None:
         """Nothing here closes the transport by halves."""
 
-    def loseWriteConnection(self) -> None:
-        """Say that no more will be sent; the connection ends when the client says the same."""
-        self.loseConnection()
-
     def loseConnection(self) -> None:
+        """Say that no more will be sent; the connection ends when the client says the same."""
         super().loseConnection()
         if self._transport_ended:
             # The client's closing alert will not come any more.

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail, succeed
-from twisted.logger import capturedLogs
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from evcharge.controller import UNKNOWN, Controller
@@ -152,6 +152,17 @@ class NotesTests(SynchronousTestCase):
                 ("DO", 413, 1.0),
                 ("error", 413, 1.0),
             ],
+        )
+
+    def test_given_up(self) -> None:
+        """Of a request that nobody waits for any more the log says so."""
+        to = controller(Deferred)
+        reply = to.dispatch(LINE)
+        assert isinstance(reply, Deferred)
+        with capturedLogs() as events:
+            reply.cancel()
+        self.assertEqual(
+            [formatEvent(event) for event in events], ["DO not served: it was given up"]
         )
 
     def test_verbose(self) -> None:

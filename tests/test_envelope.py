@@ -440,6 +440,7 @@ CAUSES: dict[str, list[str | bytes]] = {
                            '{"type": “START”}', "{‘type’: 1}", "{«type»: 1}", "“"],
     "single quotes": ["{'type': 'START'}", '{"type": \'START\'}', "'{}'"],
     "a backslash (\\) outside": [r'{\"type\": \"START\"}', r"\{"],
+    "spelt out": [r"{}\r\n", r"{}\n\n", r"{}\r", r"{} \r\n ", r"\r\n"],
     "a comma too many": ['{"a": 1,}', '{"a": [1,2,], "b": 1}', '{"a": 1 , }', "[1,]"],
     "a decimal comma": ['{"battery_car": 4,5}', '{"a": 12,75, "b": 1}'],
     "written wrongly": ['{"a": 01}', '{"a": 1.}', '{"a": .5}', '{"a": +1}', '{"a": -}',

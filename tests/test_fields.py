@@ -60,6 +60,9 @@ class BoundTests(SynchronousTestCase):
                       10**400, "9" * 201):  # fmt: skip
             self.refused(number, value, 0)
         self.assertEqual(number({"field": "9" * 200}, "field", 0), float("9" * 200))
+        for value in (-0.0, "-0", "-0.0", "-1e-400"):
+            # Else a driver were told of a distance of -0 km.
+            self.assertEqual(str(number({"field": value}, "field", 0)), "0.0")
 
     def test_integer(self) -> None:
         """Both bounds belong to it; a fraction does not."""

@@ -103,6 +103,9 @@ class EnvelopeTests(SynchronousTestCase):
                 reply = self.one(json.dumps({**good, field: value}).encode())
                 self.assertEqual(outcome(reply), (400, "invalid_field"), (field, value))
                 self.assertIn(field, reply["data"]["message"])
+                if field == "type":
+                    # A text that is too long is a text.
+                    self.assertIn("de 0 a 200 caracteres", reply["data"]["message"])
 
     def test_unknown_type(self) -> None:
         """An unknown type is 404, and repeated."""

@@ -4,6 +4,8 @@ import contextlib
 import errno
 import os
 import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +13,7 @@ from twisted.internet import reactor
 from twisted.internet.protocol import Factory
 from twisted.python.monkey import MonkeyPatcher
 from twisted.python.usage import UsageError
-from twisted.trial.unittest import TestCase
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from evcharge.healthcheck import healthy
 from evcharge.options import Options
@@ -233,3 +235,20 @@ class ServerTests(ServerTestCase):
                 with socket.create_connection((host, server.port), 20) as other:
                     self.assertIn(b'"code":429', other.makefile("rb").readline())
             self.wait_for(server, f"Refused {host}: ")
+
+
+class HealthCheckTests(SynchronousTestCase):
+    """The command that asks whether a server answers."""
+
+    def test_wrong_port(self) -> None:
+        """A port that is none is said so in a line, without a traceback."""
+        for port in ("abc", "", "-1", "65536", "٣", "8888x"):
+            done = subprocess.run(
+                [sys.executable, "-m", "evcharge.healthcheck", port],
+                capture_output=True, text=True, timeout=60,
+            )  # fmt: skip
+            self.assertEqual(done.returncode, 1)
+            self.assertEqual(
+                done.stderr,
+                f"evcharge.healthcheck: PORT must be a number from 0 to 65535, not {port!r}\n",
+            )

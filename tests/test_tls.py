@@ -216,6 +216,28 @@ class ConnectionTests(TLSTestCase):
                 client.sendall(said)
                 self.assertIn(heard, client.recv(100))
 
+    def test_endpoint_hangs_up(self) -> None:
+        """Who is hung up on at such a port gets the closing alert, and the log has no traceback."""
+        self.certificate, key = make_certificate(Path(self.mktemp()).absolute())
+        port = f"ssl:0:privateKey={key}:certKey={self.certificate}:interface=127.0.0.1"
+        for most, said, heard in (
+            (9, b"x" * 300_000, b"too_large"),
+            (9, b"GET / HTTP/1.1\r\n", b"HTTP/1.1 400"),
+            (1, b"", b"unavailable"),
+        ):
+            server = self.start(Path(self.mktemp()), f"--max-connections={most}", port=port).wait()
+            self.tls_port = server.port
+            first = self.connect()
+            first.sendall(REQUEST)
+            first.recv(1)
+            client = self.connect()
+            client.sendall(said)
+            self.assertIn(heard, self.ended(client))
+            client.unwrap()
+            first.close()
+            server.end()
+            self.assertNotIn("Traceback", "".join(server.log))
+
     def test_fin(self) -> None:
         """A client that ends its half without the alert gets its replies too."""
         server = self.serve()

@@ -19,6 +19,7 @@ from zope.interface import implementer
 from evcharge.errors import RATE_LIMITED, UNAVAILABLE, Outcome
 from evcharge.guards import ADDRESS_CONNECTIONS, CONNECTIONS, OnRefused
 from evcharge.guards.origins import Origins
+from evcharge.sending import end_sending
 
 MOST_PER_ADDRESS = 1000
 """Connections from one address, where nothing else was asked for and it is not this machine."""
@@ -104,7 +105,7 @@ class Goodbye(Protocol):
         transport.write(self._line + b"\n")
         # What it sends meanwhile is read and dropped: closing before would reset the connection,
         # and the line could be lost.
-        transport.loseWriteConnection()  # type: ignore[attr-defined]
+        end_sending(transport)
 
     def readConnectionLost(self) -> None:
         """The client has closed too."""

@@ -15,10 +15,10 @@ def finite_number(value: object) -> float | None:
 
     :param value: an int, a float, or a string of up to 200 characters holding a decimal number.
     :return: the number, or None where `value` is none: booleans, NaN, infinities and numbers too
-        large to be finite are not numbers here.
+        large to be finite are not numbers here. It is never -0: people would be told of -0 km.
     """
     if type(value) is float:
-        return value if math.isfinite(value) else None
+        return value + 0.0 if math.isfinite(value) else None
     if isinstance(value, bool):
         return None
     if isinstance(value, str):
@@ -31,7 +31,7 @@ def finite_number(value: object) -> float | None:
         number = float(value)
     except OverflowError:
         return None
-    return number if math.isfinite(number) else None
+    return number + 0.0 if math.isfinite(number) else None
 
 
 def whole_number(value: object) -> int | None:
