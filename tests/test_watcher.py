@@ -28,6 +28,10 @@ command = [sys.executable, "-c", "from twisted.scripts.twistd import run; run()"
 where = [f"--pidfile={folder}/pid", f"--logfile={folder}/log", "evcharge", "--data", folder / "3"]
 subprocess.run([*command, *where, "--port", "tcp:0:interface=127.0.0.1"], check=True)
 shared.pause()
+# As the processes do that share the tests.
+(folder / "4").mkdir()
+tell = "import sys; from tests import watcher; watcher.remove(sys.argv[1])"
+subprocess.run([sys.executable, "-c", tell, folder / "4"], check=True)
 print(resource.getrlimit(resource.RLIMIT_MSGQUEUE)[0], shared.socket_folder, flush=True)
 sys.stdin.read()
 """
@@ -43,8 +47,8 @@ def alive(pid: int) -> bool:
 class WatcherTests(SynchronousTestCase):
     """The process that watches."""
 
-    def begin(self) -> tuple[subprocess.Popen[bytes], int, Path, set[int]]:
-        """A process that tests, its mark, PostgreSQL's folder, and what it has started."""
+    def begin(self) -> tuple[subprocess.Popen[bytes], int, list[Path], set[int]]:
+        """A process that tests, its mark, the folders to be removed, and what it has started."""
         folder = Path(self.mktemp()).absolute()
         folder.mkdir()
         surroundings = {name: text for name, text in os.environ.items() if name != WATCHED}
@@ -63,21 +67,21 @@ class WatcherTests(SynchronousTestCase):
         # A server, a parent and its two workers, one in the background, PostgreSQL.
         self.assertGreater(len(started), 6)
         self.assertIn(int((folder / "pid").read_text()), started)
-        return process, int(mark), Path(data.decode()), started
+        return process, int(mark), [Path(data.decode()), folder / "4"], started
 
     def test_killed(self) -> None:
         """Servers, workers, one in the background and a PostgreSQL that hangs: nothing stays."""
-        process, mark, data, started = self.begin()
-        self.assertTrue(data.exists())
+        process, mark, folders, started = self.begin()
+        self.assertTrue(all(map(Path.exists, folders)))
         process.send_signal(signal.SIGKILL)
         until(lambda: not any(map(alive, started)), "all of them end")
-        until(lambda: not data.exists(), "its data is removed")
+        until(lambda: not any(map(Path.exists, folders)), "the folders are removed")
         self.assertEqual(marked(mark), set())
 
     def test_ended(self) -> None:
         """The same where it ends by itself, and has left something."""
-        process, _, data, started = self.begin()
+        process, _, folders, started = self.begin()
         process.stdin.close()
         self.assertEqual(process.wait(60), 0)
         until(lambda: not any(map(alive, started)), "all of them end")
-        self.assertFalse(data.exists())
+        until(lambda: not any(map(Path.exists, folders)), "the folders are removed")

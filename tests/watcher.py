@@ -12,6 +12,7 @@ where a process goes to the background.
     python tests/watcher.py MARK
 """
 
+import contextlib
 import os
 import resource
 import secrets
@@ -22,21 +23,18 @@ import sys
 from pathlib import Path
 
 WATCHED = "EVCHARGE_TESTS_WATCHED"
-"""In the environment of what a process that tests has started."""
-
-_pipe: int | None = None
-"""A descriptor, as a file would be closed while the interpreter still has things to put away."""
+"""In the environment of a process that tests, and of what it has started: where its pipe is."""
 
 
 def watch() -> None:
     """Have all that this process starts from now on end with it."""
-    global _pipe
     if WATCHED in os.environ or not sys.platform.startswith("linux"):
         return
-    os.environ[WATCHED] = "1"
     _, most = resource.getrlimit(resource.RLIMIT_MSGQUEUE)
     mark = secrets.randbelow(2**20 if most == resource.RLIM_INFINITY else max(1, most))
-    theirs, _pipe = os.pipe()
+    # Descriptors, as a file would be closed while the interpreter still has things to put away.
+    theirs, ours = os.pipe()
+    os.environ[WATCHED] = f"/proc/{os.getpid()}/fd/{ours}"
     # Apart from the terminal, as Ctrl+C there is meant for the tests.
     process = subprocess.Popen(
         [sys.executable, "-S", __file__, str(mark)],
@@ -52,8 +50,10 @@ def watch() -> None:
 
 def remove(folder: Path) -> None:
     """Have `folder` removed at the end."""
-    if _pipe is not None:
-        os.write(_pipe, os.fsencode(folder) + b"\n")
+    # Opened anew, and not for long: the end comes when nobody has the pipe any more.
+    if WATCHED in os.environ:
+        with contextlib.suppress(OSError), open(os.environ[WATCHED], "wb", buffering=0) as pipe:
+            pipe.write(os.fsencode(folder) + b"\n")
 
 
 def marked(mark: int) -> set[int]:
