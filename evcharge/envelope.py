@@ -209,16 +209,25 @@ def _is_id(value: object) -> bool:
 
 def _not_finite(message: Mapping[str, Any]) -> Iterator[Place]:
     """The places of a request's numbers that are not finite."""
-    # Not by recursion, for which it may be nested too deep.
-    left: list[tuple[Place, Any]] = [((), message)]
+    # Not by recursion, for which it may be nested too deep. A way is its last name, behind the way
+    # to where that stands: whole ways to each of very many places would fill the memory.
+    left: list[tuple[Any, Any]] = [(None, message)]
     while left:
-        place, value = left.pop()
+        way, value = left.pop()
         for name, inner in value.items() if isinstance(value, dict) else enumerate(value):
             if type(inner) is float:
                 if math.isinf(inner):
-                    yield (*place, str(name))
+                    yield _place((way, name))
             elif isinstance(inner, (dict, list)):
-                left.append(((*place, str(name)), inner))
+                left.append(((way, name), inner))
+
+
+def _place(way: Any) -> Place:
+    names: list[str] = []
+    while way is not None:
+        way, name = way
+        names.append(str(name))
+    return tuple(reversed(names))
 
 
 def _is_read(place: Place, reads: Sequence[Place]) -> bool:

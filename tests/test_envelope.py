@@ -1,6 +1,7 @@
 """A line and its reply: one rule for all lines, and what is said of those that cannot be read."""
 
 import json
+import tracemalloc
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -272,6 +273,21 @@ class PoisonTests(SynchronousTestCase):
                 ):
                     reply = self.assertRefused(sent, "invalid_json")
                     self.assertIn("fundo demais", reply["data"]["detail"])
+
+    def test_nested_wide(self) -> None:
+        """Looking for large numbers takes memory for a line, and not for each way into it."""
+        depth = 800
+        for nested in ("[", '{"a":'):
+            closed = {"[": "]", '{"a":': "}"}[nested] * depth
+            width = (65_000 - len(nested) * depth - len(closed) - 400) // 3
+            value = nested * depth + "[" + "[]," * width + f'"{LONG[:310]}"]' + closed
+            sent = line("START", {"x": value})
+            self.assertLess(len(sent), 65_536)
+            tracemalloc.start()
+            self.addCleanup(tracemalloc.stop)
+            self.assertIsNone(decode(sent).failure)
+            self.assertLess(tracemalloc.get_traced_memory()[1], 20 * 1024 * 1024)
+            tracemalloc.stop()
 
     def test_nested_deep(self) -> None:
         """Data that is nested, but not too deep, is passed over where nobody knows it."""
