@@ -213,17 +213,19 @@ class Watcher(ProtocolWrapper):
     """A connection of one who watches."""
 
     factory: _AtMost
-    is_asking = False
-    """Whether a whole request of its is being answered."""
+    asked: Request | None = None
+    """A whole request of its that is being answered."""
 
     def asks(self, request: Request) -> None:
         """A whole request has come."""
-        self.is_asking = True
-        request.notifyFinish().addBoth(self._answered)
+        self.asked = request
+        request.notifyFinish().addBoth(self._answered, request)
 
-    def _answered(self, _: object) -> None:
-        self.is_asking = False
-        self.factory.answered(self)
+    def _answered(self, _: object, request: Request) -> None:
+        if self.asked is request:
+            # Else the next one is being answered already, which came together with this one.
+            self.asked = None
+            self.factory.answered(self)
 
     def cut(self) -> None:
         """Close the connection, at once and whether or not all that was sent has been read."""
@@ -307,7 +309,7 @@ class _AtMost(WrappingFactory):
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
         if len(self.protocols) >= MOST_CONNECTIONS:
-            idle = next((watcher for watcher in self.protocols if not watcher.is_asking), None)
+            idle = next((watcher for watcher in self.protocols if watcher.asked is None), None)
             if idle is None:
                 return None
             idle.cut()

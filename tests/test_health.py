@@ -470,6 +470,17 @@ class SiteTests(SynchronousTestCase):
         self.connect()
         self.assertEqual(self.lost(connections), [0])
 
+    def test_next_one_asked(self) -> None:
+        """So does one whose next request came with the one that has just been answered."""
+        connections = [self.connect() for _ in range(MOST_CONNECTIONS)]
+        connections[0][0].dataReceived(self.ASK * 2)
+        self.watched.asked.pop().callback(None)
+        self.assertEqual(len(self.watched.asked), 1)
+        for protocol, _ in connections[1:]:
+            protocol.dataReceived(self.ASK)
+        self.assertIsNone(self.connect()[0])
+        self.assertEqual(self.lost(connections), [])
+
     def test_idle(self) -> None:
         """A connection over which nothing is asked is closed after a while."""
         clock = Clock()
