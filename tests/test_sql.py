@@ -1,14 +1,18 @@
 """What an SQL database is for: processes that share it, and what one of them does to another."""
 
 import contextlib
+import ctypes.util
+import errno
+import itertools
+import shutil
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import event
-from twisted.trial.unittest import SynchronousTestCase
+from sqlalchemy import Connection, event
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from evcharge.models.station import ChargingSession
 from evcharge.storage import (
@@ -19,20 +23,24 @@ from evcharge.storage import (
     Operation,
     SlotHeldElsewhere,
     Storage,
+    StorageError,
     StorageUnavailable,
     Sweep,
     UnknownUser,
 )
+from evcharge.storage.databases import Sqlite
 from evcharge.storage.group_commit import TryAgain
 from evcharge.storage.sql import SqlStorage
 from evcharge.storage.urls import parse
 from evcharge.testing import NOON
 from tests import postgres
+from tests.confined import ALLOW, ERRNO, PR_SET_NO_NEW_PRIVS, Filter
 from tests.operations import (
     a_session,
     a_user,
     add_user,
     available,
+    end_journey,
     find_user,
     station,
     sweep,
@@ -460,6 +468,75 @@ class SqliteTests(SqlContract, SynchronousTestCase):
         (folder / "away").rename(folder / "evcharge.db")
         add_user(storage, a_user("u3"))
         self.assertEqual(user_ids(storage), ["u1", "u2", "u3"])
+
+    def test_by_another_name(self) -> None:
+        """A file has one lock, whatever links lead to it; and what a link leads to can change."""
+        storage = self.make()
+        add_user(storage, a_user("u1"))
+        link = self.path.with_name(self.path.name + "-link")
+        link.symlink_to(self.path)
+        other = SqlStorage(Sqlite(link))
+        error = self.assertRaises(StorageError, other.open, NOON)
+        self.assertIn(f"{link}: is in use by another evcharge process", str(error))
+        storage.close()
+        other.open(NOON)
+        self.addCleanup(other.close)
+        self.assertEqual(user_ids(other), ["u1"])
+        link.unlink()
+        self.assertRaises(StorageUnavailable, add_user, other, a_user("u2"))
+
+    def test_removed_at_the_end(self) -> None:
+        """A file that is removed while a batch is committed is written no more, come what may."""
+        storage = self.make()
+        add_user(storage, a_user("u1"))
+        look, looks = storage._database._look, itertools.count()
+
+        def late(connection: Connection) -> None:
+            if next(looks) == 1:
+                self.path.rename(f"{self.path}-away")
+            look(connection)
+
+        self.patch(storage._database, "_look", late)
+        for user_id in ("u2", "u3"):
+            self.assertRaises(StorageUnavailable, add_user, storage, a_user(user_id))
+        Path(f"{self.path}-away").rename(self.path)
+        self.assertRaises(StorageUnavailable, add_user, storage, a_user("u3"))
+
+    def test_not_flushed(self) -> None:
+        """What was answered rests on no commit that failed, which is in the WAL all the same."""
+        if ctypes.util.find_library("seccomp") is None:
+            raise SkipTest("libseccomp is not installed")
+        storage = self.make()
+        # Where there are several processes, another one that has not met with it.
+        other = self.make() if self.shared else storage
+        for user_id in ("u1", "u2"):
+            add_user(other, a_user(user_id))
+            take_slot(storage, a_session(user_id))
+        for user_id in ("u1", "u2"):
+            with ThreadPoolExecutor(1) as threads:
+                # In a thread that ends then, as nobody can be rid of such a filter.
+                failed = threads.submit(self.without_flushing, end_journey, storage, user_id)
+                self.assertIsInstance(failed.exception(PATIENCE_S), StorageUnavailable)
+            session = take_slot(other, a_session(user_id, end=NOON + 99))
+            self.assertEqual(session, a_session(user_id))
+            # As it is when the process is killed.
+            killed = Path(self.mktemp())
+            killed.mkdir()
+            for part in ("", "-wal"):
+                shutil.copy(f"{self.path}{part}", killed / f"evcharge.db{part}")
+            again = SqlStorage(Sqlite(killed / "evcharge.db"))
+            again.open(NOON)
+            self.addCleanup(again.close)
+            self.assertEqual(take_slot(again, a_session(user_id, end=NOON + 99)), session)
+
+    def without_flushing(self, call: Callable[..., Any], *args: Any) -> Any:
+        """Call something in a thread in which nothing can be flushed any more."""
+        ctypes.CDLL(None).prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+        some = Filter(ALLOW)
+        for flush in ("fsync", "fdatasync"):
+            some.add(ERRNO | errno.EIO, flush)
+        some.load()
+        return call(*args)
 
 
 class SharedSqliteTests(SqliteTests):

@@ -8,8 +8,7 @@ import os
 import shlex
 import socket
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from operator import itemgetter
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from select import POLLIN, POLLOUT, poll
 from typing import Any, Protocol
@@ -18,12 +17,13 @@ from sqlalchemy import Connection, Dialect, Double, cast, create_engine, event, 
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.schema import Table
-from sqlalchemy.sql.dml import Delete, Insert
+from sqlalchemy.sql.dml import Insert
 from twisted.logger import Logger
 
 from evcharge.storage import StorageError, StorageUnavailable
 from evcharge.storage.group_commit import TryAgain
 from evcharge.storage.lock import Lock
+from evcharge.storage.network import LOCK_NETWORK
 from evcharge.storage.private import private, warn_of_readers
 from evcharge.utils.permissions import USE_FILE, remedy
 
@@ -48,9 +48,6 @@ class Database(Protocol):
     changes the database, so that its memory is true."""
 
     dialect: Dialect
-    replicated: bool
-    """Whether a commit may have to wait for another machine. One that writes nothing does not wait,
-    though it may have seen what is not there yet."""
 
     def acquire(self) -> None:
         """Own the database, as far as its kind wants it. StorageError: another process does."""
@@ -60,6 +57,14 @@ class Database(Protocol):
 
     def begin(self, write: bool) -> contextlib.AbstractContextManager[Connection]:
         """A transaction, committed at the end of the block, or rolled back where it raises."""
+
+    def affirm(self, connection: Connection, locked: bool) -> None:
+        """
+        Have all that a transaction has found be for good with its commit: what an earlier one has
+        left may not be yet, and one that writes nothing changes nothing about that.
+
+        :param locked: whether it has locked or changed a row.
+        """
 
     def check(self, connection: Connection) -> None:
         """StorageError: the database cannot keep every text that a driver may send."""
@@ -86,43 +91,6 @@ class Database(Protocol):
         """Have a transaction that waits for the network end with an error."""
 
 
-class ManyRows:
-    """
-    A statement for many rows at a time, which the driver is handed as they are.
-
-    That costs a third of what SQLAlchemy takes to look at each.
-    """
-
-    def __init__(self, statement: Insert | Delete, dialect: Dialect) -> None:
-        compiled: Any = statement.compile(dialect=dialect)
-        self._sql = str(compiled)
-        order: Sequence[str] | None = compiled.positiontup
-        self._in_order: Callable[[dict[str, Any]], Any] | None = None
-        """The values of a row as the driver wants them, where that is not by name."""
-        if order is not None:
-            # Of one name it would be a value, and no tuple.
-            self._in_order = itemgetter(*order) if len(order) > 1 else lambda row: (row[order[0]],)
-        columns = statement.table.columns
-        self._converters = [
-            (name, convert)
-            for name in compiled.params
-            if name in columns
-            and (convert := columns[name].type.dialect_impl(dialect).bind_processor(dialect))
-        ]
-        """For the columns whose values the driver does not know."""
-
-    def execute(self, connection: Connection, rows: Iterable[dict[str, Any]]) -> int:
-        """Carry it out with `rows`, by column or parameter; how many rows of the table it took."""
-        rows = list(rows)
-        for name, convert in self._converters:
-            for row in rows:
-                row[name] = convert(row[name])
-        parameters: list[Any] = rows
-        if self._in_order is not None:
-            parameters = list(map(self._in_order, rows))
-        return connection.exec_driver_sql(self._sql, parameters).rowcount
-
-
 class Sqlite:
     """
     An SQLite file: in WAL mode, each commit flushed to the disk.
@@ -133,19 +101,24 @@ class Sqlite:
 
     log = Logger()
     patience_s = 30.0
-    replicated = False
 
     def __init__(self, path: Path, shared: bool = False) -> None:
         self.name = str(path)
         self.states_age_s = 0.0 if shared else None
-        self._path = path
         self._shared = shared
-        self._owned = Lock(path.with_name(path.name + "-lock"), self.name)
-        self._file, self._wal, self._folder = str(path), f"{path}-wal", str(path.parent)
+        # Whatever links lead to it, a file has one lock, and SQLite's own files beside it.
+        self._path = Path(os.path.realpath(path))
+        self._owned = Lock(self._path.with_name(self._path.name + "-lock"), self.name)
+        self._file, self._wal, self._folder = str(path), f"{self._path}-wal", str(path.parent)
+        self._linked = os.path.islink(path)
         self._identity: tuple[int, int] | None = None
         """Of the file that is open."""
+        self._doubtful = True
+        """Whether a commit, of an earlier process perhaps, has failed since the last that did not:
+        its pages are in the WAL, and will count if this process ends before others take their
+        place. What the other processes of a server meet with is not known here."""
         self._engine = create_engine(
-            f"sqlite:///{path}", connect_args={"timeout": 5}, hide_parameters=True
+            f"sqlite:///{self._path}", connect_args={"timeout": 5}, hide_parameters=True
         )
         self.dialect = self._engine.dialect
         event.listen(self._engine, "connect", self._connected)
@@ -199,17 +172,32 @@ class Sqlite:
     @contextlib.contextmanager
     def begin(self, write: bool) -> Iterator[Connection]:
         with self._engine.connect().execution_options(write=write) as connection:
-            with connection.begin():
-                yield connection
-                if write:
-                    self._look(connection)
+            try:
+                with connection.begin():
+                    connection.info["changes"] = _changes(connection)
+                    yield connection
+                    if write:
+                        self._look(connection)
+            except DBAPIError:
+                self._doubtful = True
+                raise
             if write:
                 try:
                     self._look(connection)
                 except StorageUnavailable:
                     # What was committed may be nowhere, or come back: memory cannot follow that.
-                    self._identity = None
+                    self._identity = NOWHERE
                     raise
+                if _changes(connection) != connection.info["changes"]:
+                    self._doubtful = self._shared
+
+    def affirm(self, connection: Connection, locked: bool) -> None:
+        if not self._doubtful or _changes(connection) != connection.info["changes"]:
+            return
+        # Nobody uses this number. It stands in the file's first page, which so is written.
+        number = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
+        connection.exec_driver_sql(f"PRAGMA user_version = {(number + 1) % 2**31}")
+        connection.info["changes"] = None
 
     def _look(self, connection: Connection) -> None:
         """StorageUnavailable: the files that are open may not be those at their paths any more."""
@@ -234,7 +222,7 @@ class Sqlite:
         # A folder's time is no finer than some milliseconds. That of the next change is another one
         # for sure where something was written since the last. A link has the WAL elsewhere.
         settled = folder and wal and wal.st_mtime_ns > folder.st_mtime_ns
-        info["folder"] = seen if settled else None
+        info["folder"] = seen if settled and not self._linked else None
 
     def check(self, connection: Connection) -> None:
         """Each of its encodings is one of Unicode's."""
@@ -258,6 +246,16 @@ class Sqlite:
 
     def interrupt(self) -> None:
         """Nothing here waits for another machine."""
+
+
+NOWHERE = (-1, -1)
+"""The identity of no file, not even of one that is not there."""
+
+
+def _changes(connection: Connection) -> int:
+    """How many rows the connection has changed since it was made."""
+    raw: Any = connection.connection.driver_connection
+    return int(raw.total_changes)
 
 
 def _stat(path: str) -> os.stat_result | None:
@@ -295,7 +293,6 @@ class Postgres:
     # Whoever asks is answered within two seconds, also where the database is gone.
     patience_s = 1.5
     states_age_s: float | None = 0.5
-    replicated = True
 
     DEFAULTS: Mapping[str, str | int] = {
         "connect_timeout": 2,
@@ -362,6 +359,12 @@ class Postgres:
         if self._unconfirmed:
             # A success, says PostgreSQL; what is there may be lost with this machine.
             raise TryAgain(f"{self.name}: its standby has not confirmed a commit")
+
+    def affirm(self, connection: Connection, locked: bool) -> None:
+        # A lock is written down, so that the commit waits for the standby. One that has nothing to
+        # write would not, though it has seen what the standby may not have yet.
+        if not locked:
+            connection.execute(LOCK_NETWORK)
 
     def check(self, connection: Connection) -> None:
         info: Any = connection.connection.driver_connection.info  # type: ignore[union-attr]

@@ -45,7 +45,7 @@ from evcharge.storage.clocks import Clocks
 from evcharge.storage.contents import Contents
 from evcharge.storage.databases import Database
 from evcharge.storage.group_commit import TryAgain
-from evcharge.storage.network import COUNT_SOME_SESSIONS, LOCK_NETWORK, Network
+from evcharge.storage.network import COUNT_SOME_SESSIONS, Network
 from evcharge.storage.rows import session_of, station_of, user_of
 from evcharge.storage.sql_batch import (
     FIND_SESSIONS,
@@ -205,11 +205,10 @@ class SqlStorage:
         for place, operation in swept:
             # The last to lock anything, and it waits for nothing: it cannot be part of a ring.
             batch.results[place] = self._sweep(batch, connection, operation)
-        if (added or taken or ended) and not batch.written and self._database.replicated:
-            # What these are told is what an earlier commit has left, such as one that was tried
-            # before and whose end was not seen. The standby may not have that yet, and the commit
-            # of a transaction that has nothing to write would not wait for it.
-            connection.execute(LOCK_NETWORK)
+        if added or taken or ended:
+            # What these are told may be what an earlier commit has left, such as one that was tried
+            # before and whose end was not seen.
+            self._database.affirm(connection, batch.written)
         if self._alone:
             if batch.clocks is not self._clocks:
                 self._read_sessions(batch, connection)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any, TypeVar
 
 import attrs
-from sqlalchemy import Connection, bindparam, delete, insert, select
+from sqlalchemy import Connection, Dialect, bindparam, delete, insert, select
+from sqlalchemy.sql.dml import Delete, Insert
 from sqlalchemy.sql.elements import BindParameter
 
 from evcharge.models.station import ChargingSession, Station, StationState
@@ -22,7 +24,7 @@ from evcharge.storage import (
 )
 from evcharge.storage.clocks import Clocks, D
 from evcharge.storage.contents import Payment
-from evcharge.storage.databases import Database, ManyRows
+from evcharge.storage.databases import Database
 from evcharge.storage.network import Network
 from evcharge.storage.rows import payment_row, session_row, user_row
 
@@ -82,6 +84,43 @@ class Batch:
     def true(self, of: Callable[[Any], D]) -> Callable[[Any], D]:
         """What reads records of rows by `of`, as they are in truth."""
         return (lambda row: self.clocks.true(of(row))) if self.clocks.moved_s else of
+
+
+class ManyRows:
+    """
+    A statement for many rows at a time, which the driver is handed as they are.
+
+    That costs a third of what SQLAlchemy takes to look at each.
+    """
+
+    def __init__(self, statement: Insert | Delete, dialect: Dialect) -> None:
+        compiled: Any = statement.compile(dialect=dialect)
+        self._sql = str(compiled)
+        order: Sequence[str] | None = compiled.positiontup
+        self._in_order: Callable[[dict[str, Any]], Any] | None = None
+        """The values of a row as the driver wants them, where that is not by name."""
+        if order is not None:
+            # Of one name it would be a value, and no tuple.
+            self._in_order = itemgetter(*order) if len(order) > 1 else lambda row: (row[order[0]],)
+        columns = statement.table.columns
+        self._converters = [
+            (name, convert)
+            for name in compiled.params
+            if name in columns
+            and (convert := columns[name].type.dialect_impl(dialect).bind_processor(dialect))
+        ]
+        """For the columns whose values the driver does not know."""
+
+    def execute(self, connection: Connection, rows: Iterable[dict[str, Any]]) -> int:
+        """Carry it out with `rows`, by column or parameter; how many rows of the table it took."""
+        rows = list(rows)
+        for name, convert in self._converters:
+            for row in rows:
+                row[name] = convert(row[name])
+        parameters: list[Any] = rows
+        if self._in_order is not None:
+            parameters = list(map(self._in_order, rows))
+        return connection.exec_driver_sql(self._sql, parameters).rowcount
 
 
 class Changes:
