@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import shutil
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,15 @@ from evcharge.models.station import ChargingSession
 from evcharge.storage import (
     AddUser,
     EndJourney,
+    SetClock,
     StorageError,
     StorageUnavailable,
     TakeSlot,
     UnknownStation,
     UnknownUser,
+    carry_out,
 )
+from evcharge.storage.clocks import Clocks, Newest
 from evcharge.storage.durable import Folder, Unsettled
 from evcharge.storage.files import CARS, PAYMENTS, STATIONS, FileStorage
 from evcharge.testing import NOON
@@ -241,7 +245,8 @@ class FileStorageTests(SynchronousTestCase):
         storage.close()
         listed = (self.data / PAYMENTS).read_bytes()
         first, second = listed.splitlines(keepends=True)
-        for content in (listed, first, b"", first + second[:20], None):
+        # Of the last one an editor may have left out the end of the line.
+        for content in (listed, first, b"", first + second[:20], listed[:-1], first[:-1], None):
             if content is None:
                 (self.data / PAYMENTS).unlink()
             else:
@@ -250,6 +255,14 @@ class FileStorageTests(SynchronousTestCase):
             after = (self.data / PAYMENTS).read_bytes()
             self.assertEqual(sorted(after.splitlines(keepends=True)), sorted([first, second]))
         self.assertEqual(json.loads(first)["amount_brl"], 12.3)
+        for user_id in ("u1", "u2"):
+            storage = self.make()
+            end_journey(storage, user_id)
+            storage.close()
+            # Of these the stations' files know nothing any more.
+            (self.data / PAYMENTS).write_bytes(listed[:-1])
+            self.make().close()
+            self.assertEqual((self.data / PAYMENTS).read_bytes(), listed)
 
     def test_disk_full(self) -> None:
         """A write that fails changes nothing, and the next one is served."""
@@ -411,6 +424,29 @@ class FileStorageTests(SynchronousTestCase):
         sweep(storage, NOON, 0)
         self.assertEqual(calls.made, [])
         self.assertEqual(user_ids(self.again(storage)), ["u1", "u3"])
+
+    def test_failed_logins(self) -> None:
+        """Logins that fail leave nothing to be put right where nothing changed, else one flush."""
+        storage = self.make()
+        calls = Calls(self, self.data)
+        for failing, made in (
+            ("write users/u1.json.tmp", []),
+            ("fsync users/u1.json.tmp", []),
+            ("fsync users", ["fsync users"]),
+        ):
+            calls.fail_where(lambda call, failing=failing: str(call) == failing)
+            for _ in range(20):
+                self.assertRaises(StorageUnavailable, add_user, storage, a_user("u1"))
+            calls.clear()
+            sweep(storage, NOON, 0)
+            flushes = [str(call) for call in calls.made if call.kind == "fsync"]
+            self.assertEqual(flushes, made, failing)
+            self.assertEqual(list((self.data / "users").iterdir()), [])
+        # They would be more and more while nothing can be flushed.
+        calls.fail_where(lambda call: str(call) == "fsync users")
+        for number in range(20):
+            self.assertRaises(StorageUnavailable, add_user, storage, a_user(f"u{number}"))
+        self.assertLess(len(list((self.data / "users").iterdir())), 3)
 
     def test_doubted_not_swept(self) -> None:
         """A user who may stand somewhere, as far as the disk knows, is not one who never paid."""
@@ -688,6 +724,15 @@ class FileStorageTests(SynchronousTestCase):
         self.assertIn(f"{PAYMENTS}: Is a directory", "".join(map(formatEvent, events)))
         take_slot(storage, a_session("u2"))
         self.assertRaises(StorageUnavailable, end_journey, storage, "u1")
+        # The others tell whether the clock is wrong, without which no server starts.
+        newest: list[Newest] = []
+
+        def decide(clocks: Clocks, look: Callable[[], Newest]) -> Clocks:
+            newest.append(look())
+            return clocks
+
+        carry_out(storage, SetClock(decide))
+        self.assertEqual(newest, [Newest(NOON, None)])
         (self.data / PAYMENTS).rmdir()
         (self.data / PAYMENTS).write_text('{"receipt_id": "r-u2-7"}\n')
         end_journey(storage, "u1")

@@ -455,6 +455,8 @@ class OrderTests(SynchronousTestCase):
         for folder in ("stations", "users"):
             at = made.index(f"mkdir {folder}")
             self.assertEqual(made[at : at + 3], [f"mkdir {folder}", "open .", "fsync ."])
+            # What an earlier process has put there may not have been flushed either.
+            self.assertIn(f"fsync {folder}", made[: made.index(f"open {CARS}.tmp")])
         for name in (CARS, STATIONS):
             written = [*self.replaced(name), "fsync ."]
             at = made.index(written[0])

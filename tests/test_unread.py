@@ -163,6 +163,17 @@ class StationTests(UnreadCase):
         self.waits(storage, "e")
         self.mended(storage)
 
+    def test_half_way(self) -> None:
+        """Who was named waits also while less of the file is there than before."""
+        storage = self.broken(self.whole[:-5])
+        # As it may be while it is being written anew.
+        self.path.write_bytes(self.whole[: self.whole.index(IDS["b"].encode())])
+        sweep(storage, NOON, 0)
+        for name in "abc":
+            self.waits(storage, name)
+        self.goes_on(storage, "e")
+        self.mended(storage)
+
     def test_taken_away(self) -> None:
         """A file that is taken away to be put right leaves waiting who stood there."""
         storage = self.broken(self.whole[:-5])

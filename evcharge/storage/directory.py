@@ -8,14 +8,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from evcharge.datasets import DatasetError
+from evcharge.datasets import DatasetError, StationRows
 from evcharge.models.station import SlotTable, Station
 from evcharge.models.user import User
 from evcharge.storage import StorageError, StorageUnavailable
 from evcharge.storage.clocks import Clocks, D
-from evcharge.storage.durable import Folder, make_folder
+from evcharge.storage.durable import TEMPORARY, Folder, make_folder
 from evcharge.storage.lock import Lock
-from evcharge.storage.network_files import CARS, STATIONS
+from evcharge.storage.network_files import CARS, STATIONS, to_write
 from evcharge.storage.private import shown
 from evcharge.storage.records import (
     LookUp,
@@ -77,11 +77,31 @@ class DataDirectory:
         self._lock.acquire()
 
     def hold(self) -> None:
-        """Hold its folders open, made where they are missing. OSError."""
+        """
+        Hold its folders open, made where they are missing, and with all that is in them for good:
+        whoever changed it may have ended before it was. OSError.
+        """
         self.root.open()
         for folder in (self.stations, self.users):
             make_folder(folder.path)
             folder.open()
+        for folder in (self.root, self.stations, self.users):
+            folder.flush()
+
+    def fill(self, cars: Mapping[str, Any] | None, stations: StationRows | None) -> None:
+        """
+        Make what is missing, as :func:`evcharge.storage.network_files.to_write` has it.
+
+        :raise DatasetError: there is a mistake in what is there.
+        :raise OSError: it cannot be made.
+        """
+        # What is there is read before anything is written, so that a mistake in it stops all.
+        for path, content in to_write(self.path, cars, stations):
+            self.root.write(path.name, content)
+        for folder in (self.root, self.stations, self.users):
+            for name in folder.names():
+                if name.endswith(TEMPORARY):
+                    folder.remove(name)
 
     def check(self) -> None:
         """StorageUnavailable: it may be another process's by now."""

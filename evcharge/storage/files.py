@@ -9,7 +9,7 @@ follows from the stations' files and is completed from them after a crash.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
@@ -33,14 +33,20 @@ from evcharge.storage.directory import (
     user_file,
 )
 from evcharge.storage.directory_copying import read_directory, write_directory
-from evcharge.storage.durable import TEMPORARY, Unsettled
+from evcharge.storage.durable import Unsettled
 from evcharge.storage.memory import MemoryStorage
 from evcharge.storage.moved_files import MovedFiles
-from evcharge.storage.network_files import CARS, STATIONS, to_write, usable_cars, usable_rows
+from evcharge.storage.network_files import (
+    CARS,
+    STATIONS,
+    tell_of_no_row,
+    usable_cars,
+    usable_rows,
+)
 from evcharge.storage.payment_list import PaymentList
 from evcharge.storage.private import shown, warn_of_readers
 from evcharge.storage.records import one_station_each, paid_sessions, to_json
-from evcharge.storage.unread import Unread, Waiting, ids_in
+from evcharge.storage.unread import Unread, Waiting
 
 
 class FileStorage(MemoryStorage):
@@ -88,7 +94,7 @@ class FileStorage(MemoryStorage):
             with self._directory.explained():
                 self._directory.own()
                 self._directory.hold()
-                self._fill()
+                self._directory.fill(self._more_cars, self._more_stations)
                 self._load(now)
                 # Ids are the names of users' files, and stand in stations' files.
                 warn_of_readers(self.log, self._directory.users.path, self._directory.stations.path)
@@ -102,21 +108,10 @@ class FileStorage(MemoryStorage):
         with contextlib.suppress(StorageUnavailable):
             self._directory.check()
             self._list_payments()
-            for user_id in self._doubted:
+            for settle in self._doubts:
                 with contextlib.suppress(StorageUnavailable):
-                    self._write_again(user_id)
+                    settle()
         self._directory.release()
-
-    def _fill(self) -> None:
-        """Make what is missing, from the shipped data."""
-        # What is there is read before anything is written, so that a mistake in it stops all.
-        root = self._directory.root
-        for path, content in to_write(root.path, self._more_cars, self._more_stations):
-            root.write(path.name, content)
-        for folder in (root, self._directory.stations, self._directory.users):
-            for name in folder.names():
-                if name.endswith(TEMPORARY):
-                    folder.remove(name)
 
     def _load(self, now: float) -> None:
         self._clocks = self._moved.read()
@@ -152,12 +147,7 @@ class FileStorage(MemoryStorage):
         for station_id, table in sorted(tables.items()):
             # Of a row that is wrong, and a file of which there are none, that has been said.
             if rows is not None and station_id not in known:
-                self.log.warn(
-                    "{path}: {rows} has no station {id}: it is not in service",
-                    path=str(self._directory.station_path(station_id)),
-                    rows=STATIONS,
-                    id=station_id,
-                )
+                tell_of_no_row(self.log, self._directory.station_path(station_id), station_id)
             self._put_station(stations.get(station_id), table)
         self._list()
         if broken:
@@ -167,11 +157,7 @@ class FileStorage(MemoryStorage):
 
     def _wait(self, station_id: int, station: Station | None, problem: str) -> None:
         """Have who may stand at a station wait until it can be read."""
-        known = self._waiting.stations.get(station_id)
-        users = None if known is None else known.users
-        with contextlib.suppress(OSError):
-            content = self._directory.station_path(station_id).read_bytes()
-            users = ids_in(content, self._waiting.earlier)
+        users = self._waiting.who(station_id, self._directory.station_path(station_id))
         self._waiting.put(station_id, Unread(station, problem, users))
         # Some may wait no longer: who never paid is to go in time.
         self._order_logins()
@@ -300,15 +286,16 @@ class FileStorage(MemoryStorage):
         # Before the sessions end whose files still have what the list has not.
         self._list_payments()
         failure: StorageUnavailable | None = None
-        for chore in (
-            *(partial(self._write_again, user_id) for user_id in self._doubted),
+        chores: list[Callable[[], None]] = [
+            *self._doubts,
             *(partial(self._read_user_again, user_id) for user_id in self._unread_users),
             *(
                 partial(self._read_station_again, station_id, unread, operation.now)
                 for station_id, unread in self._waiting.stations.items()
             ),
             partial(self._follow, operation),
-        ):
+        ]
+        for chore in chores:
             try:
                 chore()
             except StorageUnavailable as error:
@@ -325,9 +312,11 @@ class FileStorage(MemoryStorage):
         self._write_again(user_id)
 
     @property
-    def _doubted(self) -> list[str]:
-        """Users of whom the disk may not say what memory does."""
-        return [*self._doubted_slots, *self._doubted_users]
+    def _doubts(self) -> list[Callable[[], None]]:
+        """What has the disk say what memory does, wherever it may not."""
+        known = self._doubted_users & self._users.keys()
+        again = [partial(self._write_again, user) for user in (*self._doubted_slots, *known)]
+        return [self._forget_failed, *again]
 
     def _write_again(self, user_id: str) -> None:
         """Have the files that are in doubt about a user say what memory does."""
@@ -361,17 +350,20 @@ class FileStorage(MemoryStorage):
 
     def _save_users(self, users: Sequence[User]) -> None:
         folder = self._directory.users
-        ids = [user.user_id for user in users]
-        with unavailable(folder.path / user_file(ids[0]) if len(ids) == 1 else folder.path):
+        begun: list[str] = []
+        where = folder.path if len(users) != 1 else self._directory.user_path(users[0].user_id)
+        with unavailable(where):
+            # Else there would be more of them with each login that fails.
+            self._forget_failed()
             try:
                 for user in users:
+                    begun.append(user.user_id)
                     folder.replace(user_file(user.user_id), self._directory.user_content(user))
                 folder.flush()
-            except OSError:
+            except OSError as error:
                 # Some may be there, and none shall be.
-                self._doubted_users.update(ids)
+                self._doubted_users.update(begun if isinstance(error, Unsettled) else begun[:-1])
                 raise
-        self._doubted_users.difference_update(ids)
 
     def _delete_user(self, user_id: str) -> None:
         with unavailable(self._directory.user_path(user_id)):
@@ -381,6 +373,13 @@ class FileStorage(MemoryStorage):
             except Unsettled:
                 self._doubted_users.add(user_id)
                 raise
+
+    def _forget_failed(self) -> None:
+        """Leave nothing of users whose login failed."""
+        failed = self._doubted_users - self._users.keys()
+        if failed:
+            with unavailable(self._directory.users.path):
+                self._write_users(list(failed))
 
     def _write_users(self, ids: Sequence[str]) -> None:
         folder = self._directory.users
@@ -398,7 +397,8 @@ class FileStorage(MemoryStorage):
 
     def _instants(self) -> Iterator[tuple[int, float | None]]:
         yield from super()._instants()
-        with unavailable(self._payments.path):
+        # Of a list that cannot be read, it is not known.
+        with contextlib.suppress(OSError):
             yield from self._payments.newest()
 
     def _save_clocks(self, before: Clocks, after: Clocks) -> None:
@@ -436,7 +436,7 @@ class FileStorage(MemoryStorage):
             self.log.error(
                 "{path}: {error}; payments will be listed later",
                 path=str(self._payments.path),
-                error=error.strerror or str(error),
+                error=self._directory.reason(error, self._payments.path),
             )
 
     # Copying

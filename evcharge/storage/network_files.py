@@ -122,6 +122,16 @@ def usable_rows(path: Path, log: Logger, with_doubts: bool) -> StationRows | Non
     return rows
 
 
+def tell_of_no_row(log: Logger, file: Path, station_id: int) -> None:
+    """Log that a station which has a file has no row."""
+    log.warn(
+        "{path}: {rows} has no station {id}: it is not in service",
+        path=str(file),
+        rows=STATIONS,
+        id=station_id,
+    )
+
+
 def _unreadable(log: Logger, path: Path, error: DatasetError | OSError, so: str) -> None:
     problems = (
         [f"{path}: {error.strerror or error}"] if isinstance(error, OSError) else error.problems

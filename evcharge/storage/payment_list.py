@@ -107,6 +107,7 @@ class PaymentList:
     def _look(self) -> None:
         """See what is listed; cut off a last line that was not written whole."""
         whole = size = 0
+        ended = True
         self._named.clear()
         self._newest.clear()
         with (
@@ -116,7 +117,8 @@ class PaymentList:
         ):
             size = os.fstat(descriptor).st_size
             for line in file:
-                if not line.endswith(b"\n"):
+                ended = line.endswith(b"\n")
+                if not ended and not _is_payment(line):
                     break
                 whole += len(line)
                 with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):
@@ -128,6 +130,10 @@ class PaymentList:
         if whole < size:
             with self._folder.opened(self._name, os.O_WRONLY) as descriptor:
                 os.ftruncate(descriptor, whole)
+        elif not ended:
+            # An editor has left it out, perhaps.
+            with self._folder.opened(self._name, os.O_WRONLY | os.O_APPEND) as descriptor:
+                write_all(descriptor, b"\n")
         self._read = True
 
     def _append(self) -> None:
@@ -177,6 +183,14 @@ class PaymentList:
                 write_all(new, line)
         self._folder.flush()
         self._look()
+
+
+def _is_payment(line: bytes) -> bool:
+    try:
+        read_payment(line)
+    except ValueError:
+        return False
+    return True
 
 
 def read_payments(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Mapping
+from pathlib import Path
 
 import attrs
 
@@ -47,6 +48,17 @@ class Waiting:
         """Take in a station that cannot be read, or one that can be again."""
         stations = {key: value for key, value in self.stations.items() if key != station_id}
         self.stations = stations if unread is None else {**stations, station_id: unread}
+
+    def who(self, station_id: int, file: Path) -> frozenset[str] | None:
+        """Who stands at one of them, by its file and what was known; None: nobody can tell."""
+        known = self.stations.get(station_id)
+        before = None if known is None else known.users
+        try:
+            users = ids_in(file.read_bytes(), self.earlier)
+        except OSError:
+            return before
+        # Whoever mends it may not be ready: what it has lost meanwhile may come back.
+        return users if users is None or before is None else users | before
 
     def waited_for(self, user_id: str, stands: bool) -> Unread | None:
         """
