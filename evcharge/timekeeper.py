@@ -279,13 +279,22 @@ class Timekeeper(Service):
         self._told()
 
     def _note(self, lead_s: float) -> None:
-        """Have the storage note how much the clock has drifted, if it notes that at all."""
-        drifted_s = abs(lead_s - self._clocks.lead_s)
-        if self._clocks.boot_id != self._boot or drifted_s < NOTED_S or self._setting:
+        """
+        Have the storage note how far the clock is ahead, if it does not know.
+
+        So a server that starts again knows how far it was set meanwhile. Of a time that many
+        machines go by, each cannot note its own.
+        """
+        if self._clocks.boot_id == self._boot:
+            is_known = abs(lead_s - self._clocks.lead_s) < NOTED_S
+        else:
+            is_known = self._asks or not self._boot
+        if is_known or self._setting:
             return
 
         def decide(clocks: Clocks, newest: object) -> Clocks:
-            return clocks if clocks.boot_id != self._boot else clocks.drifted(lead_s)
+            mine = clocks.boot_id == self._boot or not self._asks
+            return clocks.noted(lead_s, self._boot) if mine else clocks
 
         self._set(decide, lambda failure: failure.trap(Unavailable, TryAgain))
 

@@ -447,6 +447,36 @@ class SuspectTests(TimekeeperTestCase):
         self.begin(-10 * DAY_S, "").stopService()
         self.assertAlmostEqual(self.end("new") - self.clock.seconds(), 3600, 0)
 
+    def test_set_first_while_no_server_ran(self) -> None:
+        """So is one that is set for the first time then, or is not yet seen to be set."""
+        for seen_s in (0, 1):
+            self.setUp()
+            keeper = self.begin()
+            self.go(1)
+            end = self.pay("u1")
+            if seen_s:
+                self.set_by = HOUR_S
+                self.go(seen_s)
+            keeper.stopService()
+            self.begin(HOUR_S).stopService()
+            self.assertIn("was set by +3600 s while no server ran", self.told()[-1])
+            self.assertEqual(self.end("u1"), end + HOUR_S)
+            self.begin(0.0)
+            self.assertEqual(self.end("u1"), end)
+
+    def test_noted(self) -> None:
+        """It is noted in each start of the machine, as soon as the storage can; it tells nobody."""
+        for boot in ("boot 1", "boot 2"):
+            self.refused = 2
+            keeper = self.begin(boot=boot)
+            self.go(2)
+            self.assertNotEqual(self.storage._clocks.boot_id, boot)
+            self.go(1)
+            self.assertEqual(self.storage._clocks.boot_id, boot)
+            self.assertEqual(self.storage._clocks.lead_s, NOW)
+            keeper.stopService()
+        self.assertEqual(self.told(), [])
+
     def test_cannot_be_noted(self) -> None:
         """A start that cannot note a wrong clock is none: what began by it would end too soon."""
         self.patch(self.storage, "_save_clocks", self.fail_to_save)
@@ -474,6 +504,8 @@ class AnyClockTests(TimekeeperTestCase):
         """By user, how much time is left until the end when all is right, and what was promised."""
         self.setUp()
         keeper = self.begin()
+        # By then it is noted how far the clock is ahead.
+        self.go(1)
         # So that an hour back is told from the right time.
         self.pay("first", 60, 9)
         ends = {"first": HOUR_S}
@@ -487,13 +519,12 @@ class AnyClockTests(TimekeeperTestCase):
                 self.pay(f"u{what}", 60, 1 + what)
                 ends[f"u{what}"] = self.timers.seconds() + 3600
             elif kind in ("restart", "boot"):
-                # What is set within the last seconds is not seen.
-                self.go(5)
                 keeper.stopService()
                 boots += kind == "boot"
                 if kind == "boot":
                     self.set_by = what
                 keeper = self.begin(self.set_by, f"boot {boots}")
+                self.go(1)
         self.set_by = 0.0
         self.go(5)
         keeper.stopService()

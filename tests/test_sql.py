@@ -529,7 +529,7 @@ class SqliteTests(SqlContract, SynchronousTestCase):
             self.addCleanup(again.close)
             self.assertEqual(take_slot(again, a_session(user_id, end=NOON + 99)), session)
 
-    def without_flushing(self, call: Callable[..., Any], *args: Any) -> Any:
+    def without_flushing(self, call: Any, *args: Any) -> Any:
         """Call something in a thread in which nothing can be flushed any more."""
         ctypes.CDLL(None).prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
         some = Filter(ALLOW)

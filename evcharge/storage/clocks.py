@@ -84,9 +84,9 @@ class Clocks:
     marked_from: int | None = None
     """Where the newest is suspect: what is by this clock or a later one is marked."""
     boot_id: str = ""
-    """In which of the machine's starts the newest began; empty where that is unknown."""
+    """In which of the machine's starts the newest was last gone by; empty where it is unknown."""
     lead_s: float = 0.0
-    """How far it is ahead of the machine's steady seconds in that start."""
+    """How far it was ahead of the machine's steady seconds in that start."""
     since: float = 0.0
     """When it began, by itself."""
     moved_s: Mapping[int, float] = attrs.field(factory=dict)
@@ -184,9 +184,9 @@ class Clocks:
         numbers = [n for n in range(self.number + 1) if n <= mine or self.is_marked(n)]
         return self._next(reading, numbers, by_s)
 
-    def drifted(self, lead_s: float) -> Clocks:
-        """The same where the newest clock has come to be `lead_s` ahead, little by little."""
-        return attrs.evolve(self, lead_s=lead_s)
+    def noted(self, lead_s: float, boot_id: str) -> Clocks:
+        """The same where the newest clock is gone by in this start of the machine."""
+        return attrs.evolve(self, lead_s=lead_s, boot_id=boot_id)
 
     def record(self) -> dict[str, Any]:
         """As an object of JSON."""

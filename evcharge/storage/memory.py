@@ -330,7 +330,8 @@ class MemoryStorage:
         if after is not before:
             self._save_clocks(before, after)
             self._clocks = after
-            self._move(before, after)
+            if after.number != before.number:
+                self._move(before, after)
         return after
 
     def _newest(self) -> Newest:

@@ -210,7 +210,7 @@ class SqlStorage:
             # before and whose end was not seen.
             self._database.affirm(connection, batch.written)
         if self._alone:
-            if batch.clocks is not self._clocks:
+            if batch.clocks.number != self._clocks.number:
                 self._read_sessions(batch, connection)
             return
         if batch.of(ListStations) or batch.clocks.number != self._clocks.number:
