@@ -16,7 +16,7 @@ from evcharge.errors import LANGUAGES
 from evcharge.guards.admission import MOST_PER_ADDRESS
 from evcharge.guards.logins import MOST_PENDING
 from evcharge.logs import FORMATS, OBSERVER, Throttle, choose
-from evcharge.ports import LOCAL, listening_at, port_number
+from evcharge.ports import LAYERED_ENDPOINTS, LOCAL, listening_at, port_number
 from evcharge.storage.urls import STORAGE_VARIABLE, parse
 from evcharge.utils.numbers import finite_number, whole_number
 
@@ -27,9 +27,6 @@ MOST_WORKERS = 64
 
 SHARED_ENDPOINTS = ("tcp", "tcp6", "unix")
 """Endpoints that are a listening socket and nothing more: several processes can accept from it."""
-
-LAYERED_ENDPOINTS = ("ssl", "haproxy")
-"""Endpoints that put a layer of their own between the socket and what they serve."""
 
 
 def _number(option: str, least: float, most: float) -> Callable[[str], float]:

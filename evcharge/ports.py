@@ -30,6 +30,9 @@ from zope.interface import implementer
 BACKLOG = 1024
 """Connections that may wait to be accepted: Twisted's 50 are soon there when many come at once."""
 
+LAYERED_ENDPOINTS = ("ssl", "tls", "haproxy")
+"""Endpoints that put a layer of their own between the socket and what they serve."""
+
 LOCAL = "localhost:"
 """What stands before the number of a port that is for this machine only."""
 
@@ -69,12 +72,10 @@ def endpoint(reactor: Any, description: str) -> IStreamServerEndpoint:
             return found
         # It says what the backlog is by its place.
     found = serverFromString(reactor, description)
-    # That of ssl:, and of haproxy:ssl: too.
-    tls = getattr(getattr(found, "_wrappedEndpoint", found), "_sslContextFactory", None)
-    if tls is not None:
-        from evcharge.alpn import answer_alpn
+    if kind in LAYERED_ENDPOINTS:
+        from evcharge.alpn import answer_alpn_at
 
-        answer_alpn(tls.getContext())
+        answer_alpn_at(found)
     return found
 
 

@@ -9,8 +9,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 
-def make_certificate(folder: Path, name: str = "localhost", days: int = 30) -> tuple[Path, Path]:
-    """A certificate for this machine, signed by itself, and its key: the paths of both."""
+def make_certificate(
+    folder: Path, name: str = "localhost", days: int = 30, host: str = "localhost"
+) -> tuple[Path, Path]:
+    """A certificate for `host`, signed by itself, and its key: the paths of both."""
     folder.mkdir(exist_ok=True)
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
@@ -23,7 +25,7 @@ def make_certificate(folder: Path, name: str = "localhost", days: int = 30) -> t
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - datetime.timedelta(days=60))
         .not_valid_after(now + datetime.timedelta(days=days))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), False)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), False)
         .sign(key, hashes.SHA256())
     )
     paths = folder / "certificate.pem", folder / "key.pem"

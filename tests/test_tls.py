@@ -2,6 +2,7 @@
 
 import contextlib
 import gc
+import itertools
 import json
 import os
 import select
@@ -20,6 +21,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from OpenSSL import SSL
 from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IProtocolNegotiationFactory
 from twisted.internet.protocol import connectionDone
 from twisted.internet.task import Clock
@@ -197,34 +199,54 @@ class ConnectionTests(TLSTestCase):
             self.assertIn(f"Porta {self.tls_port} do evcharge", done.stdout)
             self.assertEqual(done.stdout.splitlines()[-1], "400")
 
+    def endpoints(self) -> list[str]:
+        """The kinds of ports that this version of Twisted itself has speak TLS."""
+        folder = Path(self.mktemp()).absolute()
+        self.certificate, key = make_certificate(folder)
+        self.other, _ = make_certificate(folder / "other", "other", host="other.test")
+        ports = [
+            f"ssl:0:privateKey={key}:certKey={self.certificate}:interface=127.0.0.1",
+            f"tls:{folder}:port=0:interface=127.0.0.1",
+        ]
+        for port in ports[1:]:
+            try:
+                serverFromString(None, port)
+            except ValueError:
+                # Not every version has it.
+                ports.remove(port)
+        return ports
+
     def test_alpn_endpoint(self) -> None:
         """So is one of a port that Twisted itself has speak TLS, drivers' or watchers'."""
-        certificate, key = make_certificate(Path(self.mktemp()).absolute())
-        port = f"ssl:0:privateKey={key}:certKey={certificate}:interface=127.0.0.1"
-        context = ssl.create_default_context(cafile=str(certificate))
-        context.set_alpn_protocols(["h2", "evcharge/1"])
-        server = self.start(Path(self.mktemp()), "--http-port", port, port=port).wait()
-        (http,) = [line.rsplit(":", 1)[1] for line in server.log if "http://" in line]
-        for number, said, heard in (
-            (server.port, REQUEST, b"{"),
-            (int(http), b"GET /health/live HTTP/1.0\r\n\r\n", b"200 OK"),
-        ):
-            with (
-                socket.create_connection(("127.0.0.1", number), 20) as plain,
-                context.wrap_socket(plain, server_hostname="localhost") as client,
+        for port in self.endpoints():
+            context = ssl.create_default_context(cafile=str(self.certificate))
+            context.load_verify_locations(self.other)
+            context.check_hostname = False
+            context.set_alpn_protocols(["h2", "evcharge/1"])
+            server = self.start(Path(self.mktemp()), "--http-port", port, port=port).wait()
+            (http,) = [line.rsplit(":", 1)[1] for line in server.log if "http://" in line]
+            for number, said, heard in (
+                (server.port, REQUEST, b"{"),
+                (int(http), b"GET /health/live HTTP/1.0\r\n\r\n", b"200 OK"),
             ):
-                client.sendall(said)
-                self.assertIn(heard, client.recv(100))
+                # By the name some choose the certificate, and all that goes with it.
+                for name in ("localhost", "other.test", None):
+                    with (
+                        socket.create_connection(("127.0.0.1", number), 20) as plain,
+                        context.wrap_socket(plain, server_hostname=name) as client,
+                    ):
+                        client.sendall(said)
+                        self.assertIn(heard, client.recv(100))
+                        self.assertIsNone(client.selected_alpn_protocol())
 
     def test_endpoint_hangs_up(self) -> None:
         """Who is hung up on at such a port gets the closing alert, and the log has no traceback."""
-        self.certificate, key = make_certificate(Path(self.mktemp()).absolute())
-        port = f"ssl:0:privateKey={key}:certKey={self.certificate}:interface=127.0.0.1"
-        for most, said, heard in (
+        cases = (
             (9, b"x" * 300_000, b"too_large"),
             (9, b"GET / HTTP/1.1\r\n", b"HTTP/1.1 400"),
             (1, b"", b"unavailable"),
-        ):
+        )
+        for port, (most, said, heard) in itertools.product(self.endpoints(), cases):
             server = self.start(Path(self.mktemp()), f"--max-connections={most}", port=port).wait()
             self.tls_port = server.port
             first = self.connect()
@@ -931,6 +953,9 @@ class OptionTests(SynchronousTestCase):
             ([*tls, f"--tls-port={ssl_port}"], "--tls-port must be a plain port"),
             (["--proxy-protocol", f"--port={ssl_port}"], "--proxy-protocol needs a --port"),
             (["--proxy-protocol", "--port=haproxy:tcp:1"], "--proxy-protocol needs a --port"),
+            # Which not every version of Twisted has.
+            ([*tls, "--tls-port=tls:/x"], "tls:"),
+            (["--proxy-protocol", "--port=tls:/x"], "tls:"),
         ):
             error = self.assertRaises(UsageError, Options().parseOptions, given)
             self.assertIn(word, str(error))
