@@ -200,18 +200,24 @@ class Door:
         if problems:
             error: Any = problems[0].value
             why = getattr(error, "socketError", error)
-            where = getattr(why, "filename", None) or self.description
+            where = None
+            if port_number(self.description) is not None:
+                # Which of its addresses it is; the error of another endpoint names what it likes.
+                where = getattr(why, "filename", None)
+            told = getattr(why, "strerror", None) or why
             raise CannotListen(
-                f"cannot listen on {where}: {getattr(why, 'strerror', None) or why}"
-                f"{self._cure(getattr(why, 'errno', None))}"
+                f"cannot listen on {where or self.description}: {told}{self._cure(why)}"
             )
 
-    def _cure(self, number: int | None) -> str:
-        """What to do about an error of the system, as the end of a sentence."""
+    def _cure(self, why: object) -> str:
+        """What to do about an error, of the system or a text of Twisted's, as a sentence's end."""
+        number = getattr(why, "errno", None)
         if number == errno.EADDRINUSE:
             # Who typed `make run` knows of no --port.
             make = " (make run PORT=…)" if self.option == "port" else ""
             return f"; end what listens there, or choose another port by --{self.option}{make}"
+        if why == "Cannot acquire lock":
+            return "; another process has it, the one that the .lock beside it leads to"
         if number == errno.EACCES and not self.description.startswith("unix:"):
             return "; ports under 1024 are for root, or who has the capability CAP_NET_BIND_SERVICE"
         return ""

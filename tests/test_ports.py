@@ -143,6 +143,26 @@ class PortTests(TestCase):
             problem = self.refused(f"tcp:{port}:interface=127.0.0.1")
             self.assertIn("--port (make run PORT=…)", problem)
 
+    def test_socket_file(self) -> None:
+        """The file of a socket is named that cannot be made, or that another process has."""
+        folder = Path(self.mktemp()).absolute()
+        problem = self.refused(f"unix:{folder}/socket")
+        self.assertEqual(
+            problem, f"cannot listen on unix:{folder}/socket: No such file or directory"
+        )
+        folder.mkdir()
+        self.open(f"unix:{folder}/socket")
+        problem = self.refused(f"unix:{folder}/socket")
+        self.assertEqual(
+            problem,
+            f"cannot listen on unix:{folder}/socket: Cannot acquire lock; another process has it, "
+            "the one that the .lock beside it leads to",
+        )
+        long = folder / ("x" * 120)
+        self.assertEqual(
+            self.refused(f"unix:{long}"), f"cannot listen on unix:{long}: AF_UNIX path too long"
+        )
+
     def test_root(self) -> None:
         """A port that is for root says so."""
         self.fail("bind", socket.AF_INET, errno.EACCES)
