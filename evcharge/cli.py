@@ -28,6 +28,7 @@ from evcharge.storage import ListStations, StorageError, carry_out
 from evcharge.storage.contents import Copyable
 from evcharge.storage.group_commit import TryAgain, Unavailable
 from evcharge.storage.urls import FORMS, STORAGE_VARIABLE, Location, parse, without_password
+from evcharge.utils.permissions import remedy_to_read
 from evcharge.utils.process_title import hide_passwords
 
 DIRECTORY = "evcharge-data"
@@ -302,7 +303,8 @@ def _read_sources(sources: Sequence[str]) -> dict[str, bytes]:
             try:
                 contents[source] = Path(source).read_bytes()
             except OSError as error:
-                raise SourceError(f"{source}: {error.strerror or error}") from None
+                cure = remedy_to_read(error, Path(source))
+                raise SourceError(f"{source}: {error.strerror or error}{cure}") from None
     if urls:
         contents.update(_fetch_all(urls))
     return contents

@@ -12,6 +12,7 @@ import errno
 import os
 import socket
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -26,6 +27,8 @@ from twisted.internet.interfaces import (
 )
 from twisted.python.failure import Failure
 from zope.interface import implementer
+
+from evcharge.utils.permissions import remedy
 
 BACKLOG = 1024
 """Connections that may wait to be accepted: Twisted's 50 are soon there when many come at once."""
@@ -218,7 +221,10 @@ class Door:
             return f"; end what listens there, or choose another port by --{self.option}{make}"
         if why == "Cannot acquire lock":
             return "; another process has it, the one that the .lock beside it leads to"
-        if number == errno.EACCES and not self.description.startswith("unix:"):
+        if isinstance(why, PermissionError) and self.description.startswith("unix:"):
+            folder = Path(self.description.split(":")[1]).parent
+            return remedy(why, folder, folder, is_folder=True)
+        if number == errno.EACCES:
             return "; ports under 1024 are for root, or who has the capability CAP_NET_BIND_SERVICE"
         return ""
 

@@ -8,6 +8,7 @@ from codecs import BOM_UTF8
 from collections import deque
 from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any
 
 from cryptography import x509
@@ -32,6 +33,7 @@ from zope.interface import implementer
 from evcharge.alpn import answer_alpn
 from evcharge.guards import TLS_FAILED, TLS_HANDSHAKE, OnRefused
 from evcharge.ports import CannotListen
+from evcharge.utils.permissions import remedy_to_read
 
 SOON_S = 14 * 86400.0
 """How long before a certificate ends the log begins to warn, seconds."""
@@ -189,7 +191,10 @@ def _readable(option: str, path: str) -> bytes:
         with open(path, "rb") as file:
             return file.read()
     except OSError as error:
-        raise CertificateError(f"--tls-{option} {path}: {os.strerror(error.errno or 0)}") from None
+        raise CertificateError(
+            f"--tls-{option} {path}: {os.strerror(error.errno or 0)}"
+            f"{remedy_to_read(error, Path(path))}"
+        ) from None
 
 
 def _unusable(option: str, path: str, error: SSL.Error) -> CertificateError:

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import io
 import os
 import shutil
 import subprocess
@@ -10,13 +11,19 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from twisted.internet import reactor
+from twisted.internet.protocol import Factory
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
+from evcharge.cli import main
 from evcharge.logs import log_file
+from evcharge.ports import CannotListen, Door, endpoint
 from evcharge.storage import StorageError
 from evcharge.storage.urls import parse
+from evcharge.tls import CertificateError, CertificateService
 from evcharge.utils.permissions import remedy
+from tests.certificates import make_certificate
 
 UID, GID = 47110, 47111
 """A user and a group that no machine knows."""
@@ -191,6 +198,59 @@ class CureTests(SynchronousTestCase):
         self.assertEqual(
             stopped.code, f"evcharge: cannot log to {path}/x/y: No such file or directory"
         )
+
+    def test_only_read(self) -> None:
+        """A file that is only to be read: a certificate, its key, a table; linked to, too."""
+        archive, live = self.folder / "archive", self.folder / "live"
+        for folder in (archive, live):
+            folder.mkdir()
+        make_certificate(archive)
+        (live / "key.pem").symlink_to(archive / "key.pem")
+        (live / "certificate.pem").write_bytes((archive / "certificate.pem").read_bytes())
+        live.chmod(0o700)
+        archive.chmod(0o700)
+        (archive / "key.pem").chmod(0o600)
+        options = {"tls-certificate": f"{live}/certificate.pem", "tls-key": f"{live}/key.pem"}
+        found = []
+        while True:
+            # Ways to a file are opened, and the file itself is given to its reader.
+            try:
+                with acting_as(UID, GID):
+                    CertificateService(options, None, time.time).read()
+                break
+            except CertificateError as error:
+                told, _, command = str(error).partition("; as root: ")
+            self.assertRegex(told, rf"^--tls-\S+ {live}/\S+: Permission denied, for user {UID}$")
+            found.append(command.replace(str(self.folder), "HERE"))
+            self.assertEqual(found.count(found[-1]), 1, "it has not helped")
+            subprocess.run(command, shell=True, check=True)
+        self.assertEqual(
+            found,
+            [
+                "chmod o+x HERE/live",
+                "chmod o+x HERE/archive",
+                f"chown {UID}:{GID} HERE/archive/key.pem",
+            ],
+        )
+        (archive / "key.pem").chmod(0)
+        said = io.StringIO()
+        with acting_as(UID, GID), contextlib.redirect_stderr(said):
+            self.assertRaises(SystemExit, main, ["bootstrap", "--stations", f"{archive}/key.pem"])
+        self.assertIn(
+            f"{archive}/key.pem: Permission denied, for user {UID}; "
+            f"as root: chmod u+rwX {archive}/key.pem\n",
+            said.getvalue(),
+        )
+
+    def test_socket(self) -> None:
+        """The file of a socket, in a folder of root's."""
+        description = f"unix:{self.folder}/socket:mode=660"
+        door = Door("port", description, endpoint(reactor, description), Factory())
+        with acting_as(UID, GID):
+            error = self.assertRaises(CannotListen, door.open)
+        told, _, command = str(error).partition("; as root: ")
+        self.assertEqual(told, f"cannot listen on {description}: Permission denied, for user {UID}")
+        self.assertEqual(command, f"chown -R {UID}:{GID} {self.folder}")
 
     def test_of_all(self) -> None:
         """No folder of the system, nor anybody's home, is given away, whatever is in it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 USE_FILE = os.R_OK | os.W_OK
@@ -30,14 +30,22 @@ def remedy(error: OSError, path: Path, place: Path, is_folder: bool) -> str:
     :param place: what has to be its user's: where `is_folder`, a folder with all that is in it;
         else a file, those beside it whose names begin with its name, and the folder's own entries.
     """
+    return _told(error, _for_folder if is_folder else _for_file, path, place)
+
+
+def remedy_to_read(error: OSError, path: Path) -> str:
+    """The same where `path` is somebody else's file, which is only to be read."""
+    return _told(error, _for_reader, path)
+
+
+def _told(error: OSError, tell: Callable[..., str | None], *paths: Path) -> str:
     if not isinstance(error, PermissionError):
         return ""
     who = f", for {_user(os.geteuid())}"
     if os.geteuid() == 0:
         return f"{who}; the file system, or a security module, withholds it from root too"
     try:
-        tell = _for_folder if is_folder else _for_file
-        what = tell(path.absolute(), place.absolute())
+        what = tell(*(path.absolute() for path in paths))
     except OSError:
         return who
     if what is None:
@@ -78,6 +86,15 @@ def _for_file(path: Path, file: Path) -> str | None:
             return _give(["-R"], [folder], [folder])
     wrong = [one for one in (folder, *files) if not _may_use(one)]
     return _give([], wrong, wrong) if wrong else None
+
+
+def _for_reader(path: Path) -> str | None:
+    # Whoever renews certificates keeps them elsewhere, behind links.
+    file = Path(os.path.realpath(path))
+    for way in (*reversed(path.parents), *reversed(file.parents)):
+        if not os.access(way, os.X_OK, effective_ids=True):
+            return _as_root("chmod", "o+x", way)
+    return None if os.access(file, os.R_OK, effective_ids=True) else _give([], [file], [file])
 
 
 def _for_way(folder: Path) -> str | None:
