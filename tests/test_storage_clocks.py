@@ -27,7 +27,7 @@ from evcharge.storage import (
     carry_out,
     sql_clocks,
 )
-from evcharge.storage.clocks import Clocks, Newest, Reading, at_jump
+from evcharge.storage.clocks import PROBATION_S, Clocks, Newest, Reading, at_jump
 from evcharge.storage.databases import Sqlite
 from evcharge.storage.files import FileStorage
 from evcharge.storage.group_commit import TryAgain
@@ -332,6 +332,39 @@ class ClockContract:
         move_all(storage, -DAY_S)
         paid = self.payments(storage)
         self.assertEqual(paid, {"r-u1-7": NOON - HOUR_S, "r-u2-8": NOON})
+
+    def test_wrong_and_back(self) -> None:
+        """A clock that is set wrong, and back, leaves every payment in the list at its time."""
+        if not self.keeps_payments:
+            return
+        for by_s in (-HOUR_S, HOUR_S, -20 * DAY_S, 20 * DAY_S):
+            self.setUp()
+            storage = self.make()
+            self.pay(storage, "u1", NOON)
+            move_all(storage, by_s, NOON + 10 + by_s)
+            self.pay(storage, "u2", NOON + 20 + by_s, 8)
+            storage = self.again(storage)
+            move_all(storage, by_s, NOON + 30 + 2 * by_s)
+            self.pay(storage, "u3", NOON + 40 + 2 * by_s, 9)
+            move_all(storage, -2 * by_s, NOON + 3 * DAY_S)
+            self.pay(storage, "u4", NOON + 3 * DAY_S + 10, 10)
+            paid = {"r-u1-7": NOON, "r-u2-8": NOON + 20, "r-u3-9": NOON + 40}
+            self.assertEqual(self.payments(storage), {**paid, "r-u4-10": NOON + 3 * DAY_S + 10})
+
+    def test_proved_right(self) -> None:
+        """What was listed by a clock that nobody has put right since is history."""
+        if not self.keeps_payments:
+            return
+        storage = self.make()
+        self.pay(storage, "u1", NOON)
+        move_all(storage, HOUR_S, NOON + HOUR_S)
+        self.pay(storage, "u2", NOON + HOUR_S, 8)
+        later = NOON + HOUR_S + PROBATION_S
+        sweep(storage, later, 0)
+        move_all(storage, DAY_S, later + DAY_S)
+        self.pay(storage, "u3", later + DAY_S, 9)
+        paid = {"r-u1-7": NOON, "r-u2-8": NOON + HOUR_S, "r-u3-9": later + DAY_S}
+        self.assertEqual(self.payments(storage), paid)
 
     def test_copied(self) -> None:
         """A copy has the instants as they are in truth, and the marks of a clock that is wrong."""

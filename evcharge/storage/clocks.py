@@ -27,6 +27,11 @@ MOST_STEERED_S = 60.0
 """A difference between two clocks that is followed smoothly, seconds; a greater one is a jump."""
 
 
+PROBATION_S = 7 * 86400.0
+"""For how long after it was set a clock may yet prove wrong, seconds. Payments that were listed by
+it move with it until then."""
+
+
 class Dated(Protocol):
     """A record that has instants."""
 
@@ -100,6 +105,10 @@ class Clocks:
     def is_marked(self, number: int) -> bool:
         """Whether what is by a clock began while that was suspect, and it still is."""
         return self.marked_from is not None and number >= self.marked_from
+
+    def is_new(self, now: float) -> bool:
+        """Whether the newest was set not long ago, to a time that nobody takes for wrong yet."""
+        return self.number > 0 and not self.suspect and now - self.since < PROBATION_S
 
     def moved(self, number: int | None) -> float:
         """How far what is by a clock, or by the newest, was moved since, seconds."""

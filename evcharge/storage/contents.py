@@ -66,6 +66,12 @@ class Payment:
         """The same as it is to be by `clocks`: the list is history, but for what is marked."""
         return clocks.copy(self) if self.clock else self
 
+    def listed(self, clocks: Clocks) -> Payment:
+        """The same, whose time is right, with the name of the clock while that may prove wrong."""
+        paid = self.paid_timestamp
+        is_named = clocks.is_marked(self.clock) or (paid is not None and clocks.is_new(paid))
+        return clocks.kept(self, None, clocks.number if is_named else 0)
+
     def moved(self, by_s: float, clock: int) -> Payment:
         """The same payment, `by_s` later, by another `clock`."""
         paid = self.paid_timestamp

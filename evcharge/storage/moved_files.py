@@ -60,7 +60,7 @@ class MovedFiles:
         if by_s < 0:
             # By itself, as it is true whether or not the rest comes about.
             with unavailable(self._payments.path):
-                self._payments.move_from(after.since, by_s)
+                self._payments.move_from(after.since, by_s, after.anew(0))
         with unavailable(self._directory.path / CLOCK):
             self._directory.write_clocks(after)
         self._payments.move(before, after)
@@ -94,6 +94,8 @@ class MovedFiles:
         if users:
             with unavailable(self._directory.users.path):
                 self._write_users(users)
+        with unavailable(self._payments.path):
+            self._payments.make_history(now)
         done = all_read and not self and self._payments.is_right
         if not clocks.moved_s or not done or now - clocks.since < FORGOTTEN_S:
             return clocks

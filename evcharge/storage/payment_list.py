@@ -39,14 +39,14 @@ class PaymentList:
         self.clocks = Clocks()
         """Those by which the times in it are, which are written by the newest."""
         self._named: set[int] = set()
-        """The clocks that lines of it name: those that were suspect when they were written."""
+        """The clocks that lines of it name: those that could prove wrong when they were written."""
         self._newest: dict[int, float] = {}
         """The last of its times, by the clock that it is by."""
 
     @property
     def is_right(self) -> bool:
         """Whether its times are right as they stand, as far as is known."""
-        return all(self.clocks.is_right(number) for number in self._named)
+        return not any(map(self.clocks.moved, self._named))
 
     def newest(self) -> Iterator[tuple[int, float]]:
         """The last time in it that is by a clock, with that, for each of them. OSError."""
@@ -78,7 +78,17 @@ class PaymentList:
         if self._owed:
             self._append()
         if not self.is_right:
-            self._rewrite(lambda payment: payment.right(self.clocks))
+            self._rewrite(self._right)
+
+    def _right(self, payment: Payment) -> Payment:
+        return self.clocks.true(payment).listed(self.clocks) if payment.clock else payment
+
+    def make_history(self, now: float) -> None:
+        """Have lines name no clock that has proved right. OSError."""
+        if not self.clocks.is_new(now) and not all(map(self.clocks.is_marked, self._named)):
+            self._rewrite(
+                lambda line: line if self.clocks.is_marked(line.clock) else line.moved(0.0, 0)
+            )
 
     def move(self, before: Clocks, after: Clocks) -> None:
         """Have other clocks; what is to be listed moves with those that were suspect."""
@@ -91,16 +101,20 @@ class PaymentList:
             for receipt_id, session in self._owed.items()
         }
 
-    def move_from(self, since: float, by_s: float) -> None:
-        """Move the payments that are later than `since`, which none can be. OSError."""
-        if not any(newest > since for clock, newest in self.newest() if not clock):
+    def move_from(self, since: float, by_s: float, clock: int) -> None:
+        """
+        Move the payments that are later than `since`, which none can be. OSError.
+
+        :param clock: by which they are then.
+        """
+        if not any(newest > since for number, newest in self.newest() if not number):
             return
 
         def move(payment: Payment) -> Payment:
             paid = payment.paid_timestamp
             if payment.clock or paid is None or paid <= since:
                 return payment
-            return payment.moved(by_s, 0)
+            return payment.moved(by_s, clock)
 
         self._rewrite(move)
 
@@ -137,7 +151,7 @@ class PaymentList:
         self._read = True
 
     def _append(self) -> None:
-        payments = [self.clocks.named(Payment.of(session)) for session in self._owed.values()]
+        payments = [Payment.of(session).listed(self.clocks) for session in self._owed.values()]
         lines = b"".join(map(payment_line, payments))
         self._read = False
         with self._folder.opened(self._name, os.O_WRONLY | os.O_APPEND | os.O_CREAT) as descriptor:

@@ -364,8 +364,8 @@ class SqlStorage:
         if not self._alone:
             batch.clocks = sql_clocks.read(connection)
         clocks = batch.clocks
-        more = self._rewriting.go_on(connection, clocks)
         by_s = clocks.moved(operation.clock)
+        more = self._rewriting.go_on(connection, clocks, operation.now + by_s)
         due = sql_sweep.due(connection, clocks, operation.now + by_s, MOST_SWEPT)
         # Those that a request has locked are left to the next sweep.
         ended = sql_sweep.free(connection, due.keys())

@@ -143,11 +143,8 @@ class Changes:
     ) -> None:
         """Have sessions take their slots, and list their payments."""
         self._insert_sessions.execute(connection, map(session_row, sessions))
-        payments = [payment_row(Payment.of(session)) for session in sessions]
-        for payment, session in zip(payments, sessions, strict=True):
-            # They are history, but for those that a wrong clock has marked.
-            payment["clock"] = session.clock if clocks.is_marked(session.clock) else 0
-        self._insert_payments.execute(connection, payments)
+        payments = (Payment.of(session).listed(clocks) for session in sessions)
+        self._insert_payments.execute(connection, map(payment_row, payments))
 
     def remove(self, connection: Connection, ids: Iterable[str]) -> None:
         """Remove users, and free the slots that they hold."""

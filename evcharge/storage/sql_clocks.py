@@ -89,25 +89,26 @@ def is_right(clock: Any, clocks: Clocks) -> ColumnElement[bool]:
 def move(connection: Connection, before: Clocks, after: Clocks) -> None:
     """Move sessions, and the payments that are to be, as far as the clocks were."""
     write_sessions(connection, after)
-    for number, by_s in after.moved_s.items():
-        if number:
-            connection.execute(
-                update(schema.payments)
-                # The second condition is the index's own: without it all payments were looked at.
-                .where(_payments.clock == number, _payments.clock != 0)
-                .values(
-                    paid_timestamp=_payments.paid_timestamp + by_s,
-                    clock=after.number if after.is_marked(number) else 0,
-                )
-            )
+    write_payments(connection, after)
     by_s = after.moved(0) - before.moved(0)
     if by_s < 0:
         # The others are history. But these cannot be, and would make each clock seem wrong.
         connection.execute(
             update(schema.payments)
             .where(_payments.clock == 0, _payments.paid_timestamp > after.since)
-            .values(paid_timestamp=_payments.paid_timestamp + by_s)
+            .values(paid_timestamp=_payments.paid_timestamp + by_s, clock=after.anew(0))
         )
+
+
+def write_payments(connection: Connection, clocks: Clocks) -> None:
+    """Write anew the payments that name a clock which was moved."""
+    for number, by_s in clocks.moved_s.items():
+        if number:
+            connection.execute(
+                update(schema.payments)
+                .where(_payments.clock == number, _payments.clock != 0)
+                .values(paid_timestamp=_payments.paid_timestamp + by_s, clock=clocks.anew(number))
+            )
 
 
 def write_sessions(connection: Connection, clocks: Clocks) -> None:
@@ -162,12 +163,18 @@ class Rewriting:
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
         self._number = -1
+        self._proved = 0
         self._until = float("-inf")
         self._after: str | None = None
         """The id up to which users have been written; None between two rounds."""
 
-    def go_on(self, connection: Connection, clocks: Clocks) -> bool:
+    def go_on(self, connection: Connection, clocks: Clocks, now: float) -> bool:
         """Write a part; whether there is more that need not wait."""
+        if not (clocks.suspect or clocks.is_new(now) or self._proved == clocks.number):
+            # Payments name no clock that has proved right: they are history.
+            named = update(schema.payments).where(_payments.clock != 0)
+            connection.execute(named.values(clock=0))
+            self._proved = clocks.number
         if clocks.number != self._number:
             self._number, self._after = clocks.number, ""
             self._until = self._monotonic() + STRAGGLING_S
@@ -176,5 +183,6 @@ class Rewriting:
         if not clocks.moved_s or self._after is None:
             return False
         write_sessions(connection, clocks)
+        write_payments(connection, clocks)
         self._after = write_users(connection, clocks, self._after)
         return self._after is not None
