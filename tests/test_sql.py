@@ -4,9 +4,10 @@ import contextlib
 import ctypes.util
 import errno
 import itertools
+import os
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,7 @@ from tests.operations import (
 from tests.waiting import until
 
 PATIENCE_S = 20.0
+FLUSHES = ("fsync", "fdatasync")
 
 
 class Held:
@@ -504,8 +506,6 @@ class SqliteTests(SqlContract, SynchronousTestCase):
 
     def test_not_flushed(self) -> None:
         """What was answered rests on no commit that failed, which is in the WAL all the same."""
-        if ctypes.util.find_library("seccomp") is None:
-            raise SkipTest("libseccomp is not installed")
         storage = self.make()
         # Where there are several processes, another one that has not met with it.
         other = self.make() if self.shared else storage
@@ -513,30 +513,69 @@ class SqliteTests(SqlContract, SynchronousTestCase):
             add_user(other, a_user(user_id))
             take_slot(storage, a_session(user_id))
         for user_id in ("u1", "u2"):
-            with ThreadPoolExecutor(1) as threads:
-                # In a thread that ends then, as nobody can be rid of such a filter.
-                failed = threads.submit(self.without_flushing, end_journey, storage, user_id)
-                self.assertIsInstance(failed.exception(PATIENCE_S), StorageUnavailable)
+            failed = self.failing(errno.EIO, FLUSHES, end_journey, storage, user_id)
+            self.assertIsInstance(failed.exception(), StorageUnavailable)
             session = take_slot(other, a_session(user_id, end=NOON + 99))
             self.assertEqual(session, a_session(user_id))
-            # As it is when the process is killed.
-            killed = Path(self.mktemp())
-            killed.mkdir()
-            for part in ("", "-wal"):
-                shutil.copy(f"{self.path}{part}", killed / f"evcharge.db{part}")
-            again = SqlStorage(Sqlite(killed / "evcharge.db"))
-            again.open(NOON)
-            self.addCleanup(again.close)
+            again = self.killed()
             self.assertEqual(take_slot(again, a_session(user_id, end=NOON + 99)), session)
 
-    def without_flushing(self, call: Any, *args: Any) -> Any:
-        """Call something in a thread in which nothing can be flushed any more."""
-        ctypes.CDLL(None).prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-        some = Filter(ALLOW)
-        for flush in ("fsync", "fdatasync"):
-            some.add(ERRNO | errno.EIO, flush)
-        some.load()
-        return call(*args)
+    def test_no_room(self) -> None:
+        """What did not fit into the WAL is in no doubt: a payment is told again all the same."""
+        if self.shared:
+            return
+        storage = self.make()
+        add_user(storage, a_user())
+        take_slot(storage, a_session())
+
+        def leave_and_ask() -> ChargingSession:
+            self.assertRaises(StorageUnavailable, end_journey, storage, "u1")
+            return take_slot(storage, a_session(end=NOON + 99))
+
+        told = self.failing(errno.ENOSPC, ("write", "pwrite64"), leave_and_ask)
+        self.assertEqual(told.result(), a_session())
+
+    def test_killed_before_the_flush(self) -> None:
+        """What is found in the WAL at the opening is flushed before anything rests on it."""
+        add_user(self.make(), a_user())
+        flushed: list[str] = []
+        fsync = os.fsync
+
+        def watched(descriptor: int) -> None:
+            flushed.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+            fsync(descriptor)
+
+        self.patch(os, "fsync", watched)
+        self.assertEqual(user_ids(self.killed()), ["u1"])
+        self.assertEqual([Path(path).name for path in flushed], ["evcharge.db-wal"])
+
+    def killed(self) -> SqlStorage:
+        """What the next process finds where this one is killed now."""
+        folder = Path(self.mktemp()).absolute()
+        folder.mkdir()
+        for part in ("", "-wal"):
+            shutil.copy(f"{self.path}{part}", folder / f"evcharge.db{part}")
+        storage = SqlStorage(Sqlite(folder / "evcharge.db", self.shared))
+        storage.open(NOON)
+        self.addCleanup(storage.close)
+        return storage
+
+    def failing(self, error: int, calls: Sequence[str], ask: Any, *args: Any) -> Future[Any]:
+        """Call `ask` where some calls to the system fail."""
+        if ctypes.util.find_library("seccomp") is None:
+            raise SkipTest("libseccomp is not installed")
+
+        def confined() -> Any:
+            ctypes.CDLL(None).prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+            some = Filter(ALLOW)
+            for call in calls:
+                some.add(ERRNO | error, call)
+            some.load()
+            return ask(*args)
+
+        # A thread that ends then, as nobody can be rid of such a filter.
+        with ThreadPoolExecutor(1) as threads:
+            return threads.submit(confined)
 
 
 class SharedSqliteTests(SqliteTests):

@@ -21,6 +21,7 @@ from sqlalchemy.sql.dml import Insert
 from twisted.logger import Logger
 
 from evcharge.storage import StorageError, StorageUnavailable
+from evcharge.storage.durable import flush_file
 from evcharge.storage.group_commit import TryAgain
 from evcharge.storage.lock import Lock
 from evcharge.storage.network import LOCK_NETWORK
@@ -60,10 +61,8 @@ class Database(Protocol):
 
     def affirm(self, connection: Connection, locked: bool) -> None:
         """
-        Have all that a transaction has found be for good with its commit: what an earlier one has
-        left may not be yet, and one that writes nothing changes nothing about that.
-
-        :param locked: whether it has locked or changed a row.
+        Have what a transaction has found be for good with its commit, as an earlier one may have
+        left what is not. It has, or has not, `locked` or changed a row.
         """
 
     def check(self, connection: Connection) -> None:
@@ -113,10 +112,9 @@ class Sqlite:
         self._linked = os.path.islink(path)
         self._identity: tuple[int, int] | None = None
         """Of the file that is open."""
-        self._doubtful = True
-        """Whether a commit, of an earlier process perhaps, has failed since the last that did not:
-        its pages are in the WAL, and will count if this process ends before others take their
-        place. What the other processes of a server meet with is not known here."""
+        self._doubtful = shared
+        """Whether there may be, in the WAL, a commit that failed in the end: it will count if all
+        end before another one takes its place. What other processes met with is not known."""
         self._engine = create_engine(
             f"sqlite:///{self._path}", connect_args={"timeout": 5}, hide_parameters=True
         )
@@ -146,6 +144,8 @@ class Sqlite:
             self._make()
             self._owned.acquire(self._shared)
             self._identity = _identity(_stat(self._file))
+            with contextlib.suppress(FileNotFoundError):
+                flush_file(Path(self._wal))  # Who wrote it may have been killed before.
         except OSError as error:
             raise StorageError(
                 f"{error.filename}: {error.strerror or error}"
@@ -178,15 +178,17 @@ class Sqlite:
                     yield connection
                     if write:
                         self._look(connection)
-            except DBAPIError:
-                self._doubtful = True
+            except DBAPIError as error:
+                # Of what there was no room for, or no turn, the end is not there.
+                fails_early = any(word in str(error.orig) for word in ("full", *_OCCUPIED))
+                self._doubtful |= not fails_early
                 raise
             if write:
                 try:
                     self._look(connection)
                 except StorageUnavailable:
                     # What was committed may be nowhere, or come back: memory cannot follow that.
-                    self._identity = NOWHERE
+                    self._identity = _NOWHERE
                     raise
                 if _changes(connection) != connection.info["changes"]:
                     self._doubtful = self._shared
@@ -237,7 +239,7 @@ class Sqlite:
 
     def meaning(self, error: DBAPIError) -> Exception:
         text = str(error.orig)
-        if "locked" in text or "busy" in text:
+        if any(word in text for word in _OCCUPIED):
             return TryAgain(f"{self.name}: {text}")
         if type(error.orig).__name__ in ("OperationalError", "InternalError"):
             # A full disk, a file gone or read-only.
@@ -248,8 +250,8 @@ class Sqlite:
         """Nothing here waits for another machine."""
 
 
-NOWHERE = (-1, -1)
-"""The identity of no file, not even of one that is not there."""
+_OCCUPIED = ("locked", "busy")  # So says SQLite where another process has its turn.
+_NOWHERE = (-1, -1)  # The identity of no file, not even of one that is not there.
 
 
 def _changes(connection: Connection) -> int:

@@ -18,7 +18,7 @@ from evcharge.models.user import User
 from evcharge.storage import StorageError
 from evcharge.storage.contents import Contents, Payment, StationRecord
 from evcharge.storage.directory import CLOCK, LOCK, PAYMENTS, DataDirectory, names
-from evcharge.storage.durable import TEMPORARY, flush_folder
+from evcharge.storage.durable import TEMPORARY, flush_file, flush_folder
 from evcharge.storage.network_files import CARS, OUT_OF_SERVICE, STATIONS, copied, read_rows
 from evcharge.storage.payment_list import read_payments
 from evcharge.storage.private import FOLDER_MODE, private
@@ -258,16 +258,8 @@ def _write(directory: DataDirectory, contents: Contents) -> None:
     os.sync()
     for path in (directory.users.path, directory.stations.path, directory.path):
         for name in names(path):
-            _flush(path / name)
+            flush_file(path / name)
         flush_folder(path)
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextlib.contextmanager

@@ -196,6 +196,18 @@ def make_folder(path: Path) -> None:
         flush_folder(folder.parent)
 
 
+def flush_file(path: Path) -> None:
+    """Have what was written to a file stay. OSError."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        error.filename = str(path)
+        raise
+    finally:
+        os.close(descriptor)
+
+
 def flush_folder(path: Path) -> None:
     """Have what was made or renamed in a folder stay. OSError."""
     # One that may be entered but not read cannot be flushed.
