@@ -14,6 +14,8 @@ from evcharge import __version__
 from evcharge.commands import FAILED, INTERRUPTED, SUCCESS, Exit
 
 COMMANDS = {
+    "ask": "evcharge.commands.ask",
+    "drive": "evcharge.commands.drive",
     "bootstrap": "evcharge.commands.storages",
     "migrate": "evcharge.commands.storages",
     "export": "evcharge.commands.storages",
