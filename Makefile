@@ -19,7 +19,7 @@ LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generat
     --upgrade --no-annotate --custom-compile-command 'make constraints'
 
 # What takes minutes: kills, processes by the dozen, floods. All other tests are the fast half.
-SLOW = clock_servers faults hostile migrate operation_unit postgres_server release secrets server soak steps workers
+SLOW = ask clock_servers drive faults hostile migrate operation_unit postgres_server release secrets server soak steps workers
 FAST = $(filter-out $(SLOW:%=tests.test_%),$(patsubst tests/%.py,tests.%,$(wildcard tests/test_*.py)))
 # The lowest Python that setup.cfg names, where this machine has it.
 OLDEST = $(if $(shell python3.10 -c 'print(1)' 2>&-),python3.10,$(PYTHON))

@@ -38,7 +38,9 @@ def imports(source: str, module: str, is_package: bool = False) -> list[str]:
     :param module: its name, without the package's.
     """
     here = [PACKAGE, *module.split(".")]
-    return list(_names(ast.parse(source), here if is_package else here[:-1]))
+    names = _names(ast.parse(source), here if is_package else here[:-1])
+    # One that starts a process of its own names itself.
+    return [name for name in dict.fromkeys(names) if name != ".".join(here)]
 
 
 def _names(node: ast.AST, here: Sequence[str]) -> Iterator[str]:
@@ -56,6 +58,13 @@ def _names(node: ast.AST, here: Sequence[str]) -> Iterator[str]:
         name = node.args[0]
         if isinstance(name, ast.Constant) and isinstance(name.value, str):
             yield name.value
+    elif (
+        isinstance(node, ast.Constant)
+        and isinstance(node.value, str)
+        and re.fullmatch(rf"{PACKAGE}(\.\w+)+", node.value)
+    ):
+        # A table of what to import when it is needed.
+        yield node.value
     for inner in ast.iter_child_nodes(node):
         yield from _names(inner, here)
 

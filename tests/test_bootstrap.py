@@ -16,7 +16,8 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Site
 
 from evcharge.bootstrap import make_users
-from evcharge.cli import SourceError, fetch_limited, main
+from evcharge.cli import main
+from evcharge.commands.storages import SourceError, fetch_limited
 from evcharge.models.user import User
 from evcharge.storage import NoFreeSlot, SlotHeldElsewhere, TakeSlot, carry_out
 from evcharge.storage.files import FileStorage

@@ -65,6 +65,7 @@ class ImportTests(SynchronousTestCase):
             ("try:\n    import sqlalchemy\nexcept ImportError:\n    pass", "sqlalchemy"),
             ("import importlib\nimportlib.import_module('evcharge.tap')", "evcharge.tap"),
             ("x = __import__('evcharge.tap')", "evcharge.tap"),
+            ("x = {'a': 'evcharge.tap'}\nimport_module(x['a'])", "evcharge.tap"),
             ("import threading", "threading"),
             ("from concurrent import futures", "concurrent.futures"),
             ("from twisted.internet import threads", "twisted.internet.threads"),

@@ -1,0 +1,135 @@
+"""`evcharge drive`: a driver's whole journey in a terminal, by questions."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+from evcharge.client import NoReply
+from evcharge.commands import FAILED, INTERRUPTED, NO_REPLY, SUCCESS
+from evcharge.commands.connecting import add_server_options, connect, same_server, silent
+from evcharge.commands.journey import Journey, Refused, Step, look_around, moment
+from evcharge.commands.questions import Person
+from evcharge.commands.tables import clean
+from evcharge.errors import Phrase
+
+SHOWN = 1000
+"""How much of a line --show-wire shows, characters: START's reply would fill many screens."""
+
+REFUSED = Phrase("O servidor recusou: {error}", "The server refused: {error}")
+GOODBYE = Phrase("Até logo!", "See you!")
+MAY_BE_KNOWN = Phrase(
+    "O cadastro ficou sem resposta. Se foi feito, o servidor o esquece em um dia.",
+    "The login had no reply. If it was done, the server forgets it in a day.",
+)
+MAY_HAVE_PAID = Phrase(
+    "O pagamento ficou sem resposta: pode ter sido feito, ou não. Peça de novo; ninguém paga duas "
+    "vezes:",
+    "The payment had no reply: it may have been made, or not. Ask again; nobody pays twice:",
+)
+MAY_HAVE_ENDED = Phrase(
+    "O encerramento ficou sem resposta: pode ter sido feito, ou não. Peça de novo:",
+    "The end had no reply: it may have come about, or not. Ask again:",
+)
+OR_END = Phrase("Ou encerre a jornada:", "Or end the journey:")
+HOLDS = Phrase(
+    "A recarga termina {end}; até lá a vaga é sua. Para devolvê-la antes:",
+    "Charging ends {end}; until then the slot is yours. To give it back earlier:",
+)
+HOLDS_NOTHING = Phrase(
+    "Você está sem vaga. O servidor esquece você em um dia; para que seja agora:",
+    "You hold no slot. The server forgets you in a day; to have it do so now:",
+)
+
+
+def add_to(commands: Any) -> None:
+    """Add the command to the console script."""
+    parser = commands.add_parser(
+        "drive",
+        help="a driver's whole journey by questions: evcharge drive --language en",
+        description=(
+            "Takes you on a driver's whole journey by questions: which car, how far, which "
+            "station, and the payment. Answers may be piped in, a line each. Exit status: 0 at the "
+            "end of the journey or of the answers, 1 when the server refuses, 2 for wrong usage, 3 "
+            "when no reply comes, 130 after Ctrl-C."
+        ),
+    )
+    parser.add_argument(
+        "--show-wire", action="store_true", help="show each request and reply as they are sent"
+    )
+    add_server_options(parser, "pt")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> NoReturn:
+    """Go on the journey; however it ends, say what is held then. Exits."""
+
+    def send(kind: str, data: dict[str, Any]) -> Mapping[str, Any]:
+        # Each over a connection of its own: a person may think for longer than one stays open.
+        with connect(options, show if options.show_wire else None) as server:
+            return server.request(kind, **data)
+
+    person = Person(options.language)
+    journey = Journey(person, send)
+    status = SUCCESS
+    try:
+        step: Step | None = look_around
+        while step is not None:
+            step = step(journey)
+    except Refused as error:
+        status = FAILED
+        person.say(REFUSED, error=error)
+    except NoReply as error:
+        status = NO_REPLY
+        sys.stdout.flush()
+        print(f"evcharge: {silent(options, error)}", file=sys.stderr)
+    except EOFError:
+        print()
+    except KeyboardInterrupt:
+        status = INTERRUPTED
+        print()
+    say_what_is_held(journey, same_server(options))
+    if status in (SUCCESS, INTERRUPTED):
+        person.say(GOODBYE)
+    sys.exit(status)
+
+
+def show(way: str, line: bytes) -> None:
+    """Show a line that was sent or came."""
+    text = clean(line.decode(errors="replace"))
+    more = len(text) - SHOWN
+    print(f"{way} {text[:SHOWN]}{f'… (+{more})' if more > 0 else ''}")
+
+
+def say_what_is_held(journey: Journey, server: str) -> None:
+    """
+    Say what a person leaves behind who goes now, and how to give it back.
+
+    :param server: options that name it, for `evcharge ask`.
+    """
+    person, asked = journey.person, journey.unanswered
+    if journey.user_id is None:
+        if asked.get("type") == "LOGIN":
+            person.say(MAY_BE_KNOWN)
+        return
+
+    def show_payment(confirmation: str) -> None:
+        print(
+            f"    evcharge ask{server} PAYMENT confirmation={confirmation} \\\n"
+            f"        id_station={journey.offer.get('id_station', 0)} user_id={journey.user_id}"
+        )
+
+    if asked.get("confirmation") is True:
+        person.say(MAY_HAVE_PAID)
+        show_payment("true")
+        person.say(OR_END)
+    elif asked.get("confirmation") is False:
+        person.say(MAY_HAVE_ENDED)
+    elif journey.slot is not None:
+        end = moment(journey.slot["estimated_timestamp"], person.language)
+        person.say(HOLDS, end=end)
+    else:
+        person.say(HOLDS_NOTHING)
+    show_payment("false")
