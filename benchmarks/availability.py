@@ -19,7 +19,7 @@ from evcharge.models.electric_car import CarModel, ElectricCar
 from evcharge.models.station import plan_session
 from evcharge.models.user import User
 from evcharge.storage import AddUser, EndJourney, ListStations, Storage, TakeSlot, carry_out
-from evcharge.storage.urls import parse
+from evcharge.storage.location import parse
 from evcharge.utils.ids import uuid7
 
 ROUNDS = 200

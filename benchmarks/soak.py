@@ -60,7 +60,7 @@ from benchmarks.soak_audit import (  # noqa: E402
     remains,
 )
 from evcharge.storage import StorageError  # noqa: E402
-from evcharge.storage.urls import parse, without_password  # noqa: E402
+from evcharge.storage.location import parse, without_password  # noqa: E402
 from evcharge.utils.ids import ending  # noqa: E402
 
 TIME_SCALE = 200
@@ -718,7 +718,7 @@ def children(pid: int) -> list[int]:
 def is_worker(pid: int) -> bool:
     """Whether there is such a process, and it is a worker: ids are given anew."""
     try:
-        return b"evcharge.workers" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        return b"evcharge.process.workers" in Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return False
 

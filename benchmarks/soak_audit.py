@@ -21,8 +21,8 @@ from evcharge.models.station import ChargingSession
 from evcharge.models.user import User
 from evcharge.storage import StorageError
 from evcharge.storage.contents import Contents, Payment
+from evcharge.storage.location import parse
 from evcharge.storage.private import shown
-from evcharge.storage.urls import parse
 from evcharge.utils.ids import ending
 
 SWEEP_S = 1.0

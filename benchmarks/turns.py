@@ -32,11 +32,11 @@ from twisted.internet.defer import Deferred  # noqa: E402
 from twisted.logger import globalLogBeginner  # noqa: E402
 
 from evcharge.controller import Controller  # noqa: E402
-from evcharge.guards.gatehouse import Gatehouse  # noqa: E402
 from evcharge.handlers import Reply  # noqa: E402
-from evcharge.logs import Throttle, text_observer  # noqa: E402
-from evcharge.options import Options  # noqa: E402
-from evcharge.protocol import DriverFactory, DriverProtocol  # noqa: E402
+from evcharge.net.guards.gatehouse import Gatehouse  # noqa: E402
+from evcharge.net.protocol import DriverFactory, DriverProtocol  # noqa: E402
+from evcharge.process.logs import Throttle, text_observer  # noqa: E402
+from evcharge.process.options import Options  # noqa: E402
 from evcharge.storage.group_commit import GroupCommit  # noqa: E402
 from evcharge.testing import MemoryTransport  # noqa: E402
 

@@ -27,7 +27,7 @@ class _Parser(argparse.ArgumentParser):
     """Its messages repeat what was written, but no password."""
 
     def error(self, message: str) -> NoReturn:
-        from evcharge.storage.urls import without_password
+        from evcharge.storage.location import without_password
 
         super().error(without_password(message))
 

@@ -9,8 +9,13 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from evcharge.envelope import UNREADABLE_TYPE, Request, decode, encode
-from evcharge.errors import (
+from evcharge.handlers import Handler, Reply
+from evcharge.handlers.auth import Login
+from evcharge.handlers.start import Start
+from evcharge.handlers.station import Payment, SelectionStation
+from evcharge.handlers.trip import Navigation
+from evcharge.incidents import LastResort, new_incident
+from evcharge.outcomes import (
     ALREADY_RESERVED,
     INTERNAL,
     NO_SLOT,
@@ -24,13 +29,6 @@ from evcharge.errors import (
     Phrase,
     RequestFailed,
 )
-from evcharge.fields import Data
-from evcharge.handlers import Handler, Reply
-from evcharge.handlers.auth import Login
-from evcharge.handlers.start import Start
-from evcharge.handlers.station import Payment, SelectionStation
-from evcharge.handlers.trip import Navigation
-from evcharge.incidents import LastResort, new_incident
 from evcharge.storage import (
     Eventual,
     NoFreeSlot,
@@ -42,6 +40,8 @@ from evcharge.storage import (
 from evcharge.storage.group_commit import Unavailable
 from evcharge.utils.ids import ending, uuid7
 from evcharge.utils.time_utils import iso_utc
+from evcharge.wire.envelope import UNREADABLE_TYPE, Request, decode, encode
+from evcharge.wire.fields import Data
 
 Guard: TypeAlias = Callable[[Callable[[Data], Eventual[Reply]], Data, Any], Eventual[Reply]]
 """Stands around a handler: it is given that, the request's data and who sent it."""
@@ -190,7 +190,7 @@ class Controller:
         """
         The reply to a line that is not carried out, or to one who is not even listened to.
 
-        :param more: further fields of its data, as for :class:`evcharge.errors.RequestFailed`.
+        :param more: further fields of its data, as for :class:`evcharge.outcomes.RequestFailed`.
         """
         try:
             request = Request() if line is None else decode(line, self._reads)

@@ -9,9 +9,9 @@ from uuid import uuid4
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from evcharge.envelope import UNREADABLE_TYPE, encode
-from evcharge.errors import INTERNAL
+from evcharge.outcomes import INTERNAL
 from evcharge.utils.time_utils import iso_utc
+from evcharge.wire.envelope import UNREADABLE_TYPE, encode
 
 
 def new_incident() -> str:

@@ -19,29 +19,29 @@ from twisted.internet.interfaces import (
 from twisted.logger import Logger
 
 from evcharge import __version__
-from evcharge.clock import SteadyClock, keep_steady
 from evcharge.controller import Controller, journey
-from evcharge.errors import TOO_LARGE
-from evcharge.guards import REASONS
-from evcharge.guards.gatehouse import Gatehouse
-from evcharge.logs import ThrottleService, is_seen, warnings_shown
-from evcharge.metrics import Metrics
-from evcharge.options import Options
-from evcharge.ports import CannotListen, Door, PortService, endpoint, listening_at
-from evcharge.protocol import DriverFactory
+from evcharge.net.guards import REASONS
+from evcharge.net.guards.gatehouse import Gatehouse
+from evcharge.net.ports import CannotListen, Door, PortService, endpoint, listening_at
+from evcharge.net.protocol import DriverFactory
+from evcharge.outcomes import TOO_LARGE
+from evcharge.process.clock import SteadyClock, keep_steady
+from evcharge.process.logs import ThrottleService, is_seen, warnings_shown
+from evcharge.process.options import Options
+from evcharge.process.terminal import Terminal
+from evcharge.process.timekeeper import Timekeeper
 from evcharge.station_monitor import StationMonitor
 from evcharge.storage import Operation, Storage, StorageError, performer
 from evcharge.storage.group_commit import GroupCommit
+from evcharge.storage.location import without_password
 from evcharge.storage.threads import StorageThread
-from evcharge.storage.urls import without_password
-from evcharge.terminal import Terminal
-from evcharge.timekeeper import Timekeeper
 from evcharge.utils.process_title import hide_passwords
+from evcharge.watch.metrics import Metrics
 
 if TYPE_CHECKING:
-    from evcharge.health import Watched
-    from evcharge.tls import CertificateService
-    from evcharge.workers import Workers
+    from evcharge.net.tls import CertificateService
+    from evcharge.process.workers import Workers
+    from evcharge.web.health import Watched
 
 ANSWER_S = 4.0
 """How long the requests that were read may take once the server is to end, seconds."""
@@ -147,7 +147,7 @@ class Server(MultiService):
     :param reactor: its timers go by steady seconds.
     :param clock: says what time it is.
     :param keeps_time: whether it is to keep that right; else somebody else does.
-    :param endpoints: where drivers come: one for each of :func:`evcharge.ports.listening_at`.
+    :param endpoints: where drivers come: one for each of :func:`evcharge.net.ports.listening_at`.
     """
 
     log = Logger()
@@ -211,7 +211,7 @@ class Server(MultiService):
         self._certificate: CertificateService | None = None
         if options["tls-port"] is not None:
             # Only then, as it is big.
-            from evcharge.tls import CertificateService, TLSFactory
+            from evcharge.net.tls import CertificateService, TLSFactory
 
             certificate = self._certificate = CertificateService(options, reactor, now)
             certificate.setServiceParent(self)
@@ -228,7 +228,7 @@ class Server(MultiService):
         self.watch: Watched | None = None
         """Where somebody may ask: what they are told."""
         if options["http-port"] is not None:
-            from evcharge.health import ServerWatch
+            from evcharge.web.health import ServerWatch
 
             self.watch = ServerWatch(
                 metrics, perform, factory, gatehouse, lambda: bool(self.running), reactor
@@ -361,13 +361,13 @@ def makeService(options: Options) -> Service:
     server: Server | Workers
     if options["workers"] > 1:
         # It makes a server of its own in each of its processes, and so has to know this module.
-        from evcharge.workers import Workers
+        from evcharge.process.workers import Workers
 
         server = Workers(options, endpoints, reactor, clock)
     else:
         server = Server(options, options["storage"].storage(), endpoints, reactor, clock)
     if options["http-port"] is not None:
-        from evcharge.health import HealthService
+        from evcharge.web.health import HealthService
 
         assert server.watch is not None
         HealthService(options["http-port"], server.watch, reactor).first_of(server)

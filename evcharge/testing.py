@@ -21,15 +21,15 @@ from twisted.internet.testing import StringTransport
 
 from evcharge.controller import Controller, journey
 from evcharge.datasets import parse_car_models, parse_stations
-from evcharge.errors import TOO_LARGE
-from evcharge.guards.gatehouse import Gatehouse
-from evcharge.options import Options
-from evcharge.protocol import DriverFactory, DriverProtocol
+from evcharge.net.guards.gatehouse import Gatehouse
+from evcharge.net.protocol import DriverFactory, DriverProtocol
+from evcharge.outcomes import TOO_LARGE
+from evcharge.process.options import Options
 from evcharge.station_monitor import StationMonitor
 from evcharge.storage import Storage, performer
+from evcharge.storage.files.network import CARS, STATIONS, shipped
 from evcharge.storage.group_commit import GroupCommit
 from evcharge.storage.memory import MemoryStorage
-from evcharge.storage.network_files import CARS, STATIONS, shipped
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -108,7 +108,7 @@ class MemoryServer:
         )
         perform = performer(self.storage, group_commit.submit)
         self.refused: list[str] = []
-        """Why clients were refused, each a key of :data:`evcharge.guards.REASONS`."""
+        """Why clients were refused, each a key of :data:`evcharge.net.guards.REASONS`."""
         self.gatehouse = Gatehouse(parsed, self.clock, self.refused.append)
         self.controller = Controller(
             journey(

@@ -20,8 +20,8 @@ from evcharge.cli import main
 from evcharge.commands.storages import SourceError, fetch_limited
 from evcharge.models.user import User
 from evcharge.storage import NoFreeSlot, SlotHeldElsewhere, TakeSlot, carry_out
-from evcharge.storage.files import FileStorage
-from evcharge.storage.urls import parse
+from evcharge.storage.files.store import FileStorage
+from evcharge.storage.location import parse
 from evcharge.testing import NOON, shipped_network
 from tests import postgres
 from tests.operations import end_journey, stations

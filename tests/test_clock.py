@@ -12,7 +12,8 @@ from twisted.internet.task import Clock
 from twisted.logger import formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
-from evcharge.clock import LOOK_S, MOST_STEERING, SteadyClock, keep_steady, steady_source
+from evcharge.process.clock import LOOK_S, MOST_STEERING, SteadyClock, keep_steady, steady_source
+from evcharge.process.timekeeper import MADE_AT, Follower, Timekeeper
 from evcharge.storage import (
     AddUser,
     Perform,
@@ -25,7 +26,6 @@ from evcharge.storage import (
 )
 from evcharge.storage.memory import MemoryStorage
 from evcharge.testing import shipped_network
-from evcharge.timekeeper import MADE_AT, Follower, Timekeeper
 from tests.logged import logged
 from tests.operations import a_session, a_user, add_user, find_user, station, take, take_slot
 

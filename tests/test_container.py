@@ -14,7 +14,7 @@ from pathlib import Path
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from evcharge.storage import StorageError
-from evcharge.storage.files import FileStorage
+from evcharge.storage.files.store import FileStorage
 from tests.test_permissions import acting_as
 from tests.test_server import ROOT
 

@@ -9,8 +9,8 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from evcharge.controller import UNKNOWN, Controller
-from evcharge.errors import TOO_LARGE
 from evcharge.handlers import Reply
+from evcharge.outcomes import TOO_LARGE
 from evcharge.testing import NOON
 from tests.test_envelope import LONG
 

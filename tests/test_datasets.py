@@ -29,7 +29,7 @@ from evcharge.datasets.tables import NotANumber, read_number, read_table
 from evcharge.models.connectors import connector_kind, connector_names, shown_connectors
 from evcharge.models.electric_car import CarModel
 from evcharge.models.station import Station
-from evcharge.storage.network_files import CARS, STATIONS, shipped
+from evcharge.storage.files.network import CARS, STATIONS, shipped
 
 HEADER = ";".join((*COLUMNS, *OPTIONAL_COLUMNS))
 GOOD = "7;Praça;Rua A;-12.25;-38.95;4;22;1.45;Type 2"

@@ -505,6 +505,6 @@ class WordsTests(SynchronousTestCase):
 
     def test_criteria(self) -> None:
         """The criteria are those that the server knows."""
-        from evcharge.selection import CRITERIA as KNOWN
+        from evcharge.planning.selection import CRITERIA as KNOWN
 
         self.assertEqual(set(CRITERIA), set(KNOWN))

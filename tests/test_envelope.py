@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from evcharge.envelope import decode
 from evcharge.storage.memory import MemoryStorage
 from evcharge.testing import MemoryServer
+from evcharge.wire.envelope import decode
 from tests.test_journey import CARS, login, outcome, server, station
 
 LONG = "1" * 4301

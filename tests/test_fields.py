@@ -5,9 +5,9 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from evcharge.errors import RequestFailed
-from evcharge.fields import boolean, choice, integer, name_text, number, station_id, text
+from evcharge.outcomes import RequestFailed
 from evcharge.utils.figures import decimal, kilometres, minutes, reais
+from evcharge.wire.fields import boolean, choice, integer, name_text, number, station_id, text
 
 
 class BoundTests(SynchronousTestCase):

@@ -25,8 +25,8 @@ from evcharge.storage import (
     carry_out,
 )
 from evcharge.storage.clocks import Clocks, Newest
-from evcharge.storage.durable import Folder, Unsettled
-from evcharge.storage.files import CARS, PAYMENTS, STATIONS, FileStorage
+from evcharge.storage.files.durable import Folder, Unsettled
+from evcharge.storage.files.store import CARS, PAYMENTS, STATIONS, FileStorage
 from evcharge.testing import NOON
 from tests.calls import Calls
 from tests.logged import logged

@@ -17,15 +17,15 @@ from twisted.logger import LogLevel, formatEvent
 from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
-from evcharge.guards import logins, origins
-from evcharge.guards.admission import GOODBYE_S, MOST_GOODBYES, MOST_PER_ADDRESS
-from evcharge.guards.gatehouse import TIDY_S
-from evcharge.guards.logins import FORGOTTEN_PER_TURN
-from evcharge.guards.origins import NOWHERE, TIDIED_PER_TURN, Origins, origin_of
-from evcharge.guards.patience import ENDS_PER_TURN, LOOK_S, LOOKS_PER_TURN, MARGIN_S, Patience
-from evcharge.guards.rates import LEAST_BURST, Bucket
-from evcharge.options import Options
-from evcharge.protocol import LINES_PER_TURN, LINGER_S, DriverProtocol, Standing
+from evcharge.net.guards import logins, origins
+from evcharge.net.guards.admission import GOODBYE_S, MOST_GOODBYES, MOST_PER_ADDRESS
+from evcharge.net.guards.gatehouse import TIDY_S
+from evcharge.net.guards.logins import FORGOTTEN_PER_TURN
+from evcharge.net.guards.origins import NOWHERE, TIDIED_PER_TURN, Origins, origin_of
+from evcharge.net.guards.patience import ENDS_PER_TURN, LOOK_S, LOOKS_PER_TURN, MARGIN_S, Patience
+from evcharge.net.guards.rates import LEAST_BURST, Bucket
+from evcharge.net.protocol import LINES_PER_TURN, LINGER_S, DriverProtocol, Standing
+from evcharge.process.options import Options
 from evcharge.testing import NOON, MemoryServer, MemoryTransport, call_now, shipped_network
 from tests.logged import logged
 

@@ -19,10 +19,14 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from evcharge.exposition import exposition, families, together
-from evcharge.guards import REASONS
-from evcharge.guards.gatehouse import Gatehouse
-from evcharge.health import (
+from evcharge.net.guards import REASONS
+from evcharge.net.guards.gatehouse import Gatehouse
+from evcharge.process.workers import WorkersWatch
+from evcharge.storage import SweepResult, UnknownUser
+from evcharge.testing import MemoryServer
+from evcharge.watch.exposition import exposition, families, together
+from evcharge.watch.metrics import SECONDS, Histogram, Metrics, Present
+from evcharge.web.health import (
     IDLE_S,
     LONGEST_BODY,
     MOST_CONNECTIONS,
@@ -31,10 +35,6 @@ from evcharge.health import (
     ServerWatch,
     site,
 )
-from evcharge.metrics import SECONDS, Histogram, Metrics, Present
-from evcharge.storage import SweepResult, UnknownUser
-from evcharge.testing import MemoryServer
-from evcharge.workers import WorkersWatch
 from tests import postgres
 from tests.test_server import LOGIN, Client, Server, ServerTestCase
 from tests.waiting import until

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SkipTest
 
-from evcharge.guards.admission import MOST_GOODBYES
+from evcharge.net.guards.admission import MOST_GOODBYES
 from tests.certificates import make_certificate, tls_options
 from tests.hostile import NAVIGATION, START
 from tests.test_server import LOGIN, ROOT, Client, Server, ServerTestCase

@@ -9,10 +9,10 @@ from typing import Any
 from evcharge.datasets import COLUMNS, OPTIONAL_COLUMNS, parse_stations
 from evcharge.models.station import Station
 from evcharge.storage import Storage
-from evcharge.storage.databases import Postgres, Sqlite
-from evcharge.storage.files import CARS, STATIONS, FileStorage
-from evcharge.storage.sql import SqlStorage
-from evcharge.storage.urls import parse
+from evcharge.storage.files.store import CARS, STATIONS, FileStorage
+from evcharge.storage.location import parse
+from evcharge.storage.sql.databases import Postgres, Sqlite
+from evcharge.storage.sql.store import SqlStorage
 from evcharge.testing import NOON
 from tests import postgres, test_journey
 

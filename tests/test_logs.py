@@ -13,7 +13,7 @@ from twisted.logger import Logger, LogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from evcharge.healthcheck import healthy
-from evcharge.logs import (
+from evcharge.process.logs import (
     MOST_KINDS,
     MOST_OF_A_KIND,
     WINDOW_S,

@@ -26,9 +26,9 @@ from evcharge.cli import main
 from evcharge.datasets import COLUMNS, OPTIONAL_COLUMNS, parse_car_models, parse_stations
 from evcharge.storage import StorageError, Summary
 from evcharge.storage.contents import Contents, Payment, StationRecord
-from evcharge.storage.files import CARS, PAYMENTS, STATIONS, FileStorage
-from evcharge.storage.network_files import shipped
-from evcharge.storage.urls import parse
+from evcharge.storage.files.network import shipped
+from evcharge.storage.files.store import CARS, PAYMENTS, STATIONS, FileStorage
+from evcharge.storage.location import parse
 from evcharge.testing import NOON
 from evcharge.utils.time_utils import iso_utc
 from tests import postgres

@@ -7,7 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from evcharge.models.electric_car import CarModel, ElectricCar
 from evcharge.models.station import ChargingSession, SlotTable, Station, StationState, plan_session
 from evcharge.models.user import User
-from evcharge.selection import CRITERIA, rank_stations
+from evcharge.planning.selection import CRITERIA, rank_stations
 from tests.test_journey import CARS, station
 
 FACTS = CARS["Tesla Model 3"]

@@ -17,9 +17,9 @@ from evcharge.storage import (
     carry_out,
 )
 from evcharge.storage.clocks import PROBATION_S, Clocks
-from evcharge.storage.files import CARS, STATIONS, FileStorage
-from evcharge.storage.moved_files import FORGOTTEN_S, MOST_WRITTEN
-from evcharge.storage.network_files import shipped
+from evcharge.storage.files.moved import FORGOTTEN_S, MOST_WRITTEN
+from evcharge.storage.files.network import shipped
+from evcharge.storage.files.store import CARS, STATIONS, FileStorage
 from evcharge.testing import NOON
 from evcharge.utils.time_utils import iso_utc
 from tests.calls import Calls, Killed

@@ -27,9 +27,9 @@ from evcharge.datasets import (
 from evcharge.datasets.columns import meaning
 from evcharge.models.connectors import connector_kind
 from evcharge.storage import SlotHeldElsewhere, UnknownStation
-from evcharge.storage.files import FileStorage
-from evcharge.storage.network_files import CARS, STATIONS, shipped
-from evcharge.storage.urls import parse
+from evcharge.storage.files.network import CARS, STATIONS, shipped
+from evcharge.storage.files.store import FileStorage
+from evcharge.storage.location import parse
 from evcharge.testing import NOON, MemoryServer
 from tests.logged import logged
 from tests.operations import a_session, a_user, add_user, stations, sweep, take_slot

@@ -7,7 +7,7 @@ from pathlib import Path
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from evcharge.guards import REASONS
+from evcharge.net.guards import REASONS
 from tests.test_health import HealthTestCase
 from tests.test_server import ROOT
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from evcharge.guards.descriptors import RESERVED
+from evcharge.net.guards.descriptors import RESERVED
+from evcharge.process.workers import END_S
 from evcharge.tap import Options
-from evcharge.workers import END_S
 from tests import postgres
 from tests.confined import settings
 from tests.test_server import ROOT, Server, ServerTestCase

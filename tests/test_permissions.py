@@ -17,11 +17,11 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from evcharge.cli import main
-from evcharge.logs import log_file
-from evcharge.ports import CannotListen, Door, endpoint
+from evcharge.net.ports import CannotListen, Door, endpoint
+from evcharge.net.tls import CertificateError, CertificateService
+from evcharge.process.logs import log_file
 from evcharge.storage import StorageError
-from evcharge.storage.urls import parse
-from evcharge.tls import CertificateError, CertificateService
+from evcharge.storage.location import parse
 from evcharge.utils.permissions import remedy
 from tests.certificates import make_certificate
 

@@ -16,8 +16,8 @@ from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from evcharge.healthcheck import healthy
-from evcharge.options import Options
-from evcharge.ports import LOOPBACK, MOST_TRIES, CannotListen, Door, endpoint
+from evcharge.net.ports import LOOPBACK, MOST_TRIES, CannotListen, Door, endpoint
+from evcharge.process.options import Options
 from tests.test_server import LINE, Server, ServerTestCase
 
 

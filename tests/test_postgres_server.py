@@ -11,7 +11,7 @@ from typing import Any
 from evcharge.models.station import ChargingSession
 from evcharge.storage import AddUser, EndJourney, Storage, TakeSlot, UnknownUser
 from evcharge.storage.group_commit import TryAgain
-from evcharge.storage.urls import parse
+from evcharge.storage.location import parse
 from evcharge.testing import NOON
 from tests import postgres
 from tests.operations import (

@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred, fail
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from evcharge.protocol import LINES_PER_TURN, LINGER_S, TURN_S, DriverFactory, Standing
+from evcharge.net.protocol import LINES_PER_TURN, LINGER_S, TURN_S, DriverFactory, Standing
 from evcharge.testing import MemoryServer, MemoryTransport
 
 

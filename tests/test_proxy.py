@@ -16,7 +16,7 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from evcharge.proxy import (
+from evcharge.net.proxy import (
     HEADER_S,
     V2_LONGEST,
     V2_START,

@@ -9,10 +9,10 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine, inspect
 from twisted.trial.unittest import SynchronousTestCase
 
-from evcharge.storage import schema
 from evcharge.storage.contents import Payment
-from evcharge.storage.migrations import versions
-from evcharge.storage.urls import parse
+from evcharge.storage.location import parse
+from evcharge.storage.sql import schema
+from evcharge.storage.sql.migrations import versions
 from evcharge.testing import NOON
 from tests import postgres
 

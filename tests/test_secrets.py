@@ -14,8 +14,8 @@ from twisted.logger import Logger, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from evcharge.storage import Storage
-from evcharge.storage.files import FileStorage
-from evcharge.storage.urls import parse
+from evcharge.storage.files.store import FileStorage
+from evcharge.storage.location import parse
 from evcharge.testing import NOON, MemoryServer, shipped_network
 from evcharge.utils.ids import ending
 from tests import postgres

@@ -15,7 +15,7 @@ from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
-from evcharge.sending import sender
+from evcharge.net.sending import sender
 
 
 class Talker(Protocol):

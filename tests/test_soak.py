@@ -31,7 +31,7 @@ from benchmarks.soak_audit import (
 )
 from evcharge.bootstrap import make_users
 from evcharge.storage import AddUser, carry_out
-from evcharge.storage.urls import parse
+from evcharge.storage.location import parse
 from tests.test_server import ROOT
 from tests.waiting import until
 

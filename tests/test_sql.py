@@ -29,10 +29,10 @@ from evcharge.storage import (
     Sweep,
     UnknownUser,
 )
-from evcharge.storage.databases import Sqlite
 from evcharge.storage.group_commit import TryAgain
-from evcharge.storage.sql import SqlStorage
-from evcharge.storage.urls import parse
+from evcharge.storage.location import parse
+from evcharge.storage.sql.databases import Sqlite
+from evcharge.storage.sql.store import SqlStorage
 from evcharge.testing import NOON
 from tests import postgres
 from tests.confined import ALLOW, ERRNO, PR_SET_NO_NEW_PRIVS, Filter
@@ -207,9 +207,9 @@ class LockTests(PostgresCase):
 
     def test_all_locked(self) -> None:
         """A sweep that can end nothing now does not ask to be repeated at once."""
-        from evcharge.storage import sql
+        from evcharge.storage.sql import store
 
-        self.patch(sql, "MOST_SWEPT", 3)
+        self.patch(store, "MOST_SWEPT", 3)
         for number in range(1, 4):
             take_slot(self.one, a_session(f"u{number}", number))
         with self.one._database.begin(write=True) as connection:
@@ -399,9 +399,9 @@ class SqlContract:
 
     def test_many_swept(self) -> None:
         """A sweep of very much ends a part of it, and says that there is more."""
-        from evcharge.storage import sql
+        from evcharge.storage.sql import store
 
-        self.patch(sql, "MOST_SWEPT", 3)
+        self.patch(store, "MOST_SWEPT", 3)
         storage = self.make()
         people = [f"u{n}" for n in range(9)]
         storage.execute([AddUser(a_user(u)) for u in people])

@@ -31,12 +31,12 @@ from evcharge.storage import (
     TakeSlot,
     UnknownUser,
 )
-from evcharge.storage.databases import Sqlite
-from evcharge.storage.files import CARS, PAYMENTS, STATIONS, FileStorage
+from evcharge.storage.files.network import shipped
+from evcharge.storage.files.store import CARS, PAYMENTS, STATIONS, FileStorage
 from evcharge.storage.group_commit import TryAgain
-from evcharge.storage.network_files import shipped
-from evcharge.storage.sql import SqlStorage
-from evcharge.storage.urls import parse
+from evcharge.storage.location import parse
+from evcharge.storage.sql.databases import Sqlite
+from evcharge.storage.sql.store import SqlStorage
 from evcharge.testing import NOON
 from tests import postgres
 from tests.calls import Calls, Killed

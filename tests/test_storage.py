@@ -33,12 +33,12 @@ from evcharge.storage import (
     UnknownStation,
     UnknownUser,
 )
-from evcharge.storage.databases import Postgres, Sqlite
-from evcharge.storage.files import FileStorage
+from evcharge.storage.files.store import FileStorage
 from evcharge.storage.group_commit import TryAgain
+from evcharge.storage.location import parse
 from evcharge.storage.memory import MOST_STALE, MemoryStorage
-from evcharge.storage.sql import SqlStorage
-from evcharge.storage.urls import parse
+from evcharge.storage.sql.databases import Postgres, Sqlite
+from evcharge.storage.sql.store import SqlStorage
 from evcharge.testing import NOON, shipped_network
 from tests import postgres
 from tests.operations import (
@@ -540,9 +540,9 @@ class SqliteStorageTests(InTables, StorageContract, SynchronousTestCase):
 
     def test_memory_is_bounded(self) -> None:
         """Of many users the first are forgotten, and found again in the database."""
-        from evcharge.storage import sql
+        from evcharge.storage.sql import store
 
-        self.patch(sql, "MOST_USERS_KEPT", 3)
+        self.patch(store, "MOST_USERS_KEPT", 3)
         storage = self.make()
         storage.execute([AddUser(a_user(f"u{n}")) for n in range(10)])
         self.assertEqual(len(storage._users), 3)

@@ -25,14 +25,14 @@ from evcharge.storage import (
     Sweep,
     TakeSlot,
     carry_out,
-    sql_clocks,
 )
 from evcharge.storage.clocks import PROBATION_S, Clocks, Newest, Reading, at_jump
-from evcharge.storage.databases import Sqlite
-from evcharge.storage.files import FileStorage
+from evcharge.storage.files.store import FileStorage
 from evcharge.storage.group_commit import TryAgain
-from evcharge.storage.sql import SqlStorage
-from evcharge.storage.urls import parse
+from evcharge.storage.location import parse
+from evcharge.storage.sql import clocks as sql_clocks
+from evcharge.storage.sql.databases import Sqlite
+from evcharge.storage.sql.store import SqlStorage
 from evcharge.testing import NOON
 from tests import postgres, test_storage
 from tests.operations import (

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from evcharge.protocol import LINGER_S
+from evcharge.net.protocol import LINGER_S
 from evcharge.testing import MemoryServer
 from tests.test_proxy import V1
 from tests.test_server import LINE, ServerTestCase

@@ -54,11 +54,11 @@ class ImportTests(SynchronousTestCase):
             ("from evcharge.tap import makeService", "evcharge.tap.makeService"),
             ("import evcharge.tap", "evcharge.tap"),
             ("import os, evcharge.tap as t", "evcharge.tap"),
-            ("import evcharge.sending\nf(evcharge.tap.Server)", "evcharge.tap.Server"),
-            ("from . import tap", "evcharge.tap"),
-            ("from .tap import makeService", "evcharge.tap.makeService"),
-            ("from .storage import files", "evcharge.storage.files"),
-            ("from evcharge.storage import files", "evcharge.storage.files"),
+            ("import evcharge.net.sending\nf(evcharge.tap.Server)", "evcharge.tap.Server"),
+            ("from .. import tap", "evcharge.tap"),
+            ("from ..tap import makeService", "evcharge.tap.makeService"),
+            ("from ..storage.files import store", "evcharge.storage.files.store"),
+            ("from evcharge.storage.files import store", "evcharge.storage.files.store"),
             ("def f():\n    from evcharge import tap", "evcharge.tap"),
             ("class C:\n    async def f(self):\n        import evcharge.tap", "evcharge.tap"),
             ("if TYPE_CHECKING:\n    from evcharge import tap", "evcharge.tap"),
@@ -75,7 +75,9 @@ class ImportTests(SynchronousTestCase):
             ("import datetime as dt, datetime\ndatetime.date.today()", "datetime.date.today"),
             ("import a_new_package", "a_new_package"),
         ):
-            self.assertEqual(self.bad_imports("protocol", source), [f"protocol imports {name}"])
+            self.assertEqual(
+                self.bad_imports("net.protocol", source), [f"net.protocol imports {name}"]
+            )
 
     def test_bad_neighbours(self) -> None:
         """Nor does a module of a package that imports its neighbours, or what is above."""
@@ -95,9 +97,9 @@ class ImportTests(SynchronousTestCase):
     def test_good_imports(self) -> None:
         """What a row allows is allowed however it is written."""
         for source in (
-            "from evcharge import sending",
-            "from evcharge.sending import sender",
-            "import evcharge.sending",
+            "from evcharge.net import sending",
+            "from evcharge.net.sending import sender",
+            "import evcharge.net.sending",
             "from . import sending",
             "from .sending import sender",
             "from evcharge import __version__",
@@ -105,7 +107,7 @@ class ImportTests(SynchronousTestCase):
             "import twisted.internet.defer\ntwisted.internet.defer.Deferred()",
             "import os.path\nx.reactor.stop()",
         ):
-            self.assertEqual(self.bad_imports("protocol", source), [])
+            self.assertEqual(self.bad_imports("net.protocol", source), [])
 
     def test_bad_modules(self) -> None:
         """A module in no row is found, and a row, or a word of one, that is of no use."""
@@ -113,12 +115,15 @@ class ImportTests(SynchronousTestCase):
         self.assertEqual(
             problems(self.rows, imported), ["new is in no row", "package.inner is in no row"]
         )
-        imported = {name: self.imported[name] for name in self.imported if name != "sending"}
-        self.assertIn("there is no sending", problems(self.rows, imported))
-        imported = {**self.imported, "protocol": []}
+        imported = {name: self.imported[name] for name in self.imported if name != "net.sending"}
+        self.assertIn("there is no net.sending", problems(self.rows, imported))
+        imported = {**self.imported, "net.protocol": []}
         self.assertEqual(
             problems(self.rows, imported),
-            [f"protocol need not know {name}" for name in ("incidents", "sending", "Twisted")],
+            [
+                f"net.protocol need not know {name}"
+                for name in ("incidents", "net.sending", "Twisted")
+            ],
         )
 
     def test_places(self) -> None:
@@ -157,7 +162,7 @@ class PackageTests(SynchronousTestCase):
             "evcharge/data/car_models.json",
             "evcharge/data/feira_de_santana_stations.csv",
             "evcharge/py.typed",
-            "evcharge/storage/files.py",
+            "evcharge/storage/files/store.py",
         ):
             self.assertIn(name, names)
         self.assertNotIn("twisted/__init__.py", names)

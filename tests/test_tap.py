@@ -20,7 +20,7 @@ from twisted.scripts.twistd import ServerOptions as TwistdOptions
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from evcharge.healthcheck import healthy
-from evcharge.ports import BACKLOG, endpoint
+from evcharge.net.ports import BACKLOG, endpoint
 from evcharge.storage import StorageUnavailable
 from evcharge.tap import DriverService, Options, makeService
 

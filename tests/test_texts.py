@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from evcharge.storage import Storage, StorageError
-from evcharge.storage.urls import parse
+from evcharge.storage.location import parse
 from evcharge.testing import NOON, MemoryServer, shipped_network
 from tests import postgres
 from tests.operations import find_user

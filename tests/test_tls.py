@@ -31,11 +31,11 @@ from twisted.python.usage import UsageError
 from twisted.trial.unittest import SkipTest, SynchronousTestCase, TestCase
 from zope.interface import implementer
 
-from evcharge.options import Options
-from evcharge.protocol import LINGER_S, DriverFactory
+from evcharge.net.protocol import LINGER_S, DriverFactory
+from evcharge.net.tls import GOODBYE_S, HANDSHAKE_S, TURN_S, CertificateService, TLSFactory
+from evcharge.process.options import Options
 from evcharge.tap import makeService
 from evcharge.testing import MemoryTransport
-from evcharge.tls import GOODBYE_S, HANDSHAKE_S, TURN_S, CertificateService, TLSFactory
 from tests.certificates import make_certificate, tls_options
 from tests.test_hostile import memory_kib, memory_of
 from tests.test_server import LINE, Server, ServerTestCase

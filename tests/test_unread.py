@@ -20,8 +20,8 @@ from evcharge.storage import (
     UnknownUser,
     carry_out,
 )
-from evcharge.storage.files import PAYMENTS, FileStorage
-from evcharge.storage.unread import ids_in
+from evcharge.storage.files.store import PAYMENTS, FileStorage
+from evcharge.storage.files.unread import ids_in
 from evcharge.testing import NOON, MemoryServer
 from tests.logged import logged
 from tests.operations import (

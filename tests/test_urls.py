@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from evcharge.storage.urls import parse, without_password
+from evcharge.storage.location import parse, without_password
 from evcharge.testing import NOON
 from tests import postgres
 

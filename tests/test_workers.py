@@ -27,10 +27,8 @@ from twisted.python.failure import Failure
 from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from evcharge.clock import SteadyClock
-from evcharge.storage.urls import STORAGE_VARIABLE, without_password
-from evcharge.tap import Options, makeService
-from evcharge.workers import (
+from evcharge.process.clock import SteadyClock
+from evcharge.process.workers import (
     ACCEPT_PAUSE_S,
     ANSWER,
     ASK,
@@ -46,6 +44,8 @@ from evcharge.workers import (
     beginning_from_line,
     beginning_to_line,
 )
+from evcharge.storage.location import STORAGE_VARIABLE, without_password
+from evcharge.tap import Options, makeService
 from tests import postgres
 from tests.logged import logged
 from tests.test_server import LOGIN, ROOT, Client, Server, ServerTestCase, request_line
@@ -614,7 +614,7 @@ class WorkerTests(SynchronousTestCase):
                 sys.executable,
                 "-c",
                 "from twisted.logger import Logger, globalLogBeginner\n"
-                "from evcharge.workers import _log_to, _pipe_to_parent\n"
+                "from evcharge.process.workers import _log_to, _pipe_to_parent\n"
                 "globalLogBeginner.beginLoggingTo([_log_to(_pipe_to_parent())])\n"
                 "log = Logger('there')\n"
                 "log.info('all {well!r}', well=object)\n"
@@ -731,7 +731,7 @@ class BeginningTests(SynchronousTestCase):
         with socket.create_server(("127.0.0.1", 0)) as listening:
             self.port = listening.getsockname()[1]
             worker = subprocess.Popen(
-                [sys.executable, "-m", "evcharge.workers"],
+                [sys.executable, "-m", "evcharge.process.workers"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -798,7 +798,7 @@ class TitleTests(SynchronousTestCase):
         """The command line before and after, and the short name of the process."""
         code = (
             "from pathlib import Path\n"
-            "from evcharge.storage.urls import without_password\n"
+            "from evcharge.storage.location import without_password\n"
             "from evcharge.utils.process_title import hide_passwords\n"
             "me = Path('/proc/self/cmdline')\n"
             "before = me.read_text(); hide_passwords(without_password)\n"

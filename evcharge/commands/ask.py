@@ -12,7 +12,7 @@ from evcharge.client import NoReply
 from evcharge.commands import FAILED, SUCCESS, USAGE, Exit
 from evcharge.commands.connecting import add_server_options, connect, silent
 from evcharge.commands.tables import cell, clean, has_parts, records, width
-from evcharge.errors import Phrase
+from evcharge.outcomes import Phrase
 
 TYPES = "START, LOGIN, NAVIGATION, SELECTION_STATION, PAYMENT"
 

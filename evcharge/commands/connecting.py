@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from evcharge.client import PORT, TIMEOUT_S, Client, NoReply
 from evcharge.commands import NO_REPLY, USAGE, Exit
-from evcharge.errors import LANGUAGES, Phrase
+from evcharge.outcomes import LANGUAGES, Phrase
 
 LOCAL = "127.0.0.1"
 HERE = (LOCAL, "::1", "localhost")

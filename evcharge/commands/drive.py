@@ -13,7 +13,7 @@ from evcharge.commands.connecting import add_server_options, connect, same_serve
 from evcharge.commands.journey import Journey, Refused, Step, look_around, moment
 from evcharge.commands.questions import Person
 from evcharge.commands.tables import clean
-from evcharge.errors import Phrase
+from evcharge.outcomes import Phrase
 
 SHOWN = 1000
 """How much of a line --show-wire shows, characters: START's reply would fill many screens."""

@@ -21,7 +21,7 @@ from typing import Any, Protocol
 from evcharge.commands import questions
 from evcharge.commands.questions import Person
 from evcharge.commands.tables import Column, clean, numbered, table, width
-from evcharge.errors import Phrase
+from evcharge.outcomes import Phrase
 from evcharge.utils.figures import decimal, kilometres, minutes, reais
 
 NAME, BATTERY, TRIP = "Ana", "40", "180"

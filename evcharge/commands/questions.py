@@ -9,7 +9,7 @@ from textwrap import wrap
 from typing import TypeVar
 
 from evcharge.commands.tables import CONTROLS, width
-from evcharge.errors import Phrase
+from evcharge.outcomes import Phrase
 
 T = TypeVar("T")
 

@@ -23,11 +23,11 @@ from evcharge.datasets import (
     parse_car_models,
     parse_stations,
 )
-from evcharge.logs import warnings_shown
+from evcharge.process.logs import warnings_shown
 from evcharge.storage import ListStations, StorageError, carry_out
 from evcharge.storage.contents import Copyable
 from evcharge.storage.group_commit import TryAgain, Unavailable
-from evcharge.storage.urls import FORMS, STORAGE_VARIABLE, Location, parse, without_password
+from evcharge.storage.location import FORMS, STORAGE_VARIABLE, Location, parse, without_password
 from evcharge.utils.permissions import remedy_to_read
 from evcharge.utils.process_title import hide_passwords
 

@@ -8,10 +8,10 @@ from typing import Any, Protocol, TypeVar
 import attrs
 from twisted.internet.defer import Deferred
 
-from evcharge.envelope import Place
-from evcharge.errors import SUCCESS, Outcome
-from evcharge.fields import Data
+from evcharge.outcomes import SUCCESS, Outcome
 from evcharge.storage import Eventual
+from evcharge.wire.envelope import Place
+from evcharge.wire.fields import Data
 
 T = TypeVar("T")
 U = TypeVar("U")

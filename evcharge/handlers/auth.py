@@ -7,12 +7,12 @@ from typing import Any
 
 import attrs
 
-from evcharge.errors import Phrase, invalid
-from evcharge.fields import Data, name_text, number, require
 from evcharge.handlers import Reply, then
 from evcharge.models.electric_car import CarModel, ElectricCar
 from evcharge.models.user import User
+from evcharge.outcomes import Phrase, invalid
 from evcharge.storage import AddUser, Eventual, Perform
+from evcharge.wire.fields import Data, name_text, number, require
 
 
 @attrs.frozen

@@ -7,13 +7,13 @@ from typing import Any, TypeVar
 
 import attrs
 
-from evcharge.envelope import encode_part
-from evcharge.fields import Data, integer, position
 from evcharge.handlers import Reply, then
 from evcharge.models.connectors import shown_connectors
 from evcharge.models.station import StationState
 from evcharge.storage import Eventual, ListStations, Perform
 from evcharge.utils.geo_utils import distance_km
+from evcharge.wire.envelope import encode_part
+from evcharge.wire.fields import Data, integer, position
 
 T = TypeVar("T")
 

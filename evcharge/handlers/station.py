@@ -8,22 +8,11 @@ from typing import Any
 
 import attrs
 
-from evcharge.errors import NO_STATION, Phrase, RequestFailed, invalid, missing
-from evcharge.fields import (
-    Data,
-    boolean,
-    choice,
-    is_text,
-    mapping,
-    position,
-    require,
-    station_id,
-    text,
-)
 from evcharge.handlers import Reply, then
 from evcharge.models.station import ChargingSession, StationState, plan_session
 from evcharge.models.user import User
-from evcharge.selection import CRITERIA, Candidate, rank_stations
+from evcharge.outcomes import NO_STATION, Phrase, RequestFailed, invalid, missing
+from evcharge.planning.selection import CRITERIA, Candidate, rank_stations
 from evcharge.storage import (
     EndJourney,
     Eventual,
@@ -36,6 +25,17 @@ from evcharge.utils.figures import kilometres, minutes, reais
 from evcharge.utils.geo_utils import distance_km
 from evcharge.utils.numbers import finite_number
 from evcharge.utils.texts import beginning
+from evcharge.wire.fields import (
+    Data,
+    boolean,
+    choice,
+    is_text,
+    mapping,
+    position,
+    require,
+    station_id,
+    text,
+)
 
 MOST_ALTERNATIVES = 4
 

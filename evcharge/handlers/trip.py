@@ -7,11 +7,11 @@ from typing import Any
 
 import attrs
 
-from evcharge.fields import Data, number, require, text
 from evcharge.handlers import Reply, then
 from evcharge.models.user import User
 from evcharge.storage import Eventual, FindUser, Perform
 from evcharge.utils.figures import kilometres
+from evcharge.wire.fields import Data, number, require, text
 
 
 def within_range(language: str, range_km: float, trip_km: float) -> str:

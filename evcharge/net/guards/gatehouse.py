@@ -1,0 +1,176 @@
+"""The guards that the options ask for, put together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import DeferredLock, inlineCallbacks
+from twisted.internet.interfaces import IProtocolFactory, IReactorTime
+from twisted.internet.task import LoopingCall, deferLater
+from twisted.logger import Logger
+
+from evcharge.controller import Controller, Guard
+from evcharge.net.guards import Refusals
+from evcharge.net.guards.admission import Admission
+from evcharge.net.guards.descriptors import make_room
+from evcharge.net.guards.logins import PendingLogins
+from evcharge.net.guards.origins import Origins
+from evcharge.net.guards.patience import MARGIN_S, Limits, Patience
+from evcharge.net.guards.rates import Dispatch, RateLimit
+from evcharge.net.guards.strangers import UNENCRYPTED, Strangers
+from evcharge.net.protocol import DriverProtocol
+from evcharge.net.proxy import MOST_PENDING, ProxyFactory
+from evcharge.outcomes import INVALID_JSON, RATE_LIMITED
+
+TIDY_S = 10.0
+"""How often what has come to nothing is forgotten, seconds."""
+
+
+class Gatehouse(Service):
+    """
+    Makes the guards, and has them look around now and then.
+
+    :param options: those of `twistd evcharge`.
+    :param counted: called with the reason, one of :data:`evcharge.net.guards.REASONS`, for each
+        client refused.
+    """
+
+    name = "gatehouse"
+    log = Logger()
+
+    def __init__(
+        self,
+        options: Mapping[str, Any],
+        clock: IReactorTime,
+        counted: Callable[[str], None] | None = None,
+    ) -> None:
+        self._options = options
+        self._clock = clock
+        self.on_refused = Refusals(counted)
+        self.origins = Origins(clock.seconds)
+        asked = options["max-connections"]
+        most = asked
+        if options["proxy-protocol"]:
+            # Those whose header has not come yet have descriptors too.
+            most += MOST_PENDING
+        room = make_room(most)
+        self.most_headless = min(MOST_PENDING, room // 10) if options["proxy-protocol"] else 0
+        """Connections that may be waiting for their PROXY header at a time, over all ports."""
+        self.most_connections = min(asked, room - self.most_headless)
+        self._logins = PendingLogins(
+            self.origins,
+            options["max-pending-logins"],
+            options["user-ttl"],
+            clock.seconds,
+            self.on_refused,
+        )
+        self.around: Mapping[str, Guard] = {
+            "LOGIN": self._logins.login,
+            "PAYMENT": self._logins.payment,
+        }
+        """The guards that stand around the handlers."""
+        self._patience: Patience | None = None
+        self._loops: list[LoopingCall] = []
+        self._rounds = DeferredLock()
+        """One round at a time: two would share the turns."""
+
+    def dispatch(self, controller: Controller) -> Dispatch:
+        """The controller's dispatch, at no higher rate than is allowed."""
+        per_connection = self._options["rate-per-connection"] or None
+        per_address = self._options["rate-per-address"] or None
+        if per_connection is None and per_address is None:
+            return controller.dispatch
+        return RateLimit(
+            controller.dispatch,
+            partial(controller.refuse, RATE_LIMITED),
+            self._clock.seconds,
+            per_connection,
+            per_address,
+            self.on_refused,
+        )
+
+    def strangers(self, controller: Controller, language: str) -> Strangers:
+        """What looks at the first line of each connection; `language` is that of its texts."""
+        unencrypted = partial(controller.refuse, INVALID_JSON, None, {"detail": UNENCRYPTED})
+        return Strangers(controller.dispatch, unencrypted, language, self.on_refused)
+
+    def admission(self, inner: IProtocolFactory, controller: Controller | None) -> Admission:
+        """
+        What lets connections in to `inner`.
+
+        :param controller: tells those who are not let in; None where they could not read it.
+        """
+        return Admission(
+            inner,
+            self.origins,
+            self._clock,
+            None if controller is None else controller.refuse,
+            self.most_connections,
+            self._options["max-connections-per-address"],
+            self.on_refused,
+        )
+
+    def behind_proxy(self, inner: IProtocolFactory, ports: int) -> IProtocolFactory:
+        """
+        What takes connections to `inner` from a proxy, where the options say that there is one.
+
+        :param ports: how many there are to share what may be waiting.
+        """
+        if not self._options["proxy-protocol"]:
+            return inner
+        return ProxyFactory(
+            inner, self._clock, self.on_refused, max(1, self.most_headless // ports)
+        )
+
+    def watch(self, connections: Collection[DriverProtocol], patience_s: float) -> None:
+        """
+        Have `connections`, those open at any time, end when they take too long.
+
+        :param patience_s: how long the storage may take, seconds.
+        """
+        limits = Limits(
+            idle_s=self._options["idle-timeout"] or None,
+            line_s=self._options["line-timeout"] or None,
+            unread_s=self._options["unread-timeout"] or None,
+            answer_s=patience_s + MARGIN_S,
+        )
+        self._patience = Patience(connections, self._clock, limits, self.on_refused)
+
+    def startService(self) -> None:
+        super().startService()
+        if self.most_connections < self._options["max-connections"]:
+            self.log.warn(
+                "There are file descriptors for {most} connections, not for the {asked} of "
+                "--max-connections: raise the process's limit (ulimit -n, LimitNOFILE)",
+                most=self.most_connections,
+                asked=self._options["max-connections"],
+            )
+        if self._patience is not None:
+            self._repeat(self._patience.look, self._patience.look_s)
+        self._repeat(self.origins.tidy, TIDY_S)
+        self._repeat(self._logins.tidy, TIDY_S)
+
+    def stopService(self) -> None:
+        super().stopService()
+        while self._loops:
+            self._loops.pop().stop()
+
+    def _repeat(self, work: Callable[[], bool], interval_s: float) -> None:
+        """Have `work` done now and then, and again in the next turn while it says there is more."""
+        loop = LoopingCall(self._rounds.run, self._round, work)
+        loop.clock = self._clock
+        loop.start(interval_s, now=False)
+        self._loops.append(loop)
+
+    @inlineCallbacks
+    def _round(self, work: Callable[[], bool]) -> Any:
+        # A failure would end the loop for good.
+        try:
+            while self.running and work():
+                # The others have their turn in between.
+                yield deferLater(self._clock, 0)
+        except Exception:
+            self.log.failure("The guards could not look around")

@@ -1,0 +1,119 @@
+"""How many users of one address may be logged in without having paid."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import islice
+
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from evcharge.handlers import Reply, then
+from evcharge.net.guards import PENDING_LOGINS, OnRefused
+from evcharge.net.guards.origins import Origin, Origins, Visit
+from evcharge.outcomes import RATE_LIMITED, RequestFailed
+from evcharge.storage import Eventual
+from evcharge.wire.fields import Data
+
+Handle = Callable[[Data], Eventual[Reply]]
+
+MOST_PENDING = 10_000
+"""Users of one address, where nothing else was asked for and it is not this machine."""
+
+FORGOTTEN_PER_TURN = 500
+"""Users that are forgotten in one turn of the reactor because they never paid."""
+
+
+class PendingLogins:
+    """
+    Stands around the handlers of LOGIN and PAYMENT.
+
+    It counts what this process has seen: a user who pays at another one counts here until
+    `user_ttl_s` has passed.
+
+    :param most: users from one address; None: :data:`MOST_PENDING`, but any number from this
+        machine; 0: any number.
+    :param user_ttl_s: after which a user who never paid is removed, seconds.
+    :param seconds: the present.
+    """
+
+    def __init__(
+        self,
+        origins: Origins,
+        most: int | None,
+        user_ttl_s: float,
+        seconds: Callable[[], float],
+        on_refused: OnRefused,
+    ) -> None:
+        self._origins = origins
+        self._most = most
+        self._user_ttl_s = user_ttl_s
+        self._seconds = seconds
+        self._on_refused = on_refused
+        self._pending: dict[str, tuple[Origin, float]] = {}
+        """User id -> where the login came from, and when; the oldest first."""
+
+    def login(self, handle: Handle, data: Data, visit: Visit) -> Eventual[Reply]:
+        """LOGIN. RequestFailed: too many have logged in from there and not paid."""
+        origin = visit.origin
+        most = origin.limit(self._most, MOST_PENDING)
+        if most is None:
+            return handle(data)
+        if origin.pending_logins >= most:
+            self._on_refused(PENDING_LOGINS, origin.name)
+            raise RequestFailed(RATE_LIMITED)
+        # Counted before it is known to succeed: many may be under way at a time.
+        origin.pending_logins += 1
+        try:
+            reply = handle(data)
+        except Exception:
+            self._release(origin)
+            raise
+        if isinstance(reply, Deferred):
+            return reply.addCallbacks(
+                self._logged_in, self._failed, callbackArgs=(origin,), errbackArgs=(origin,)
+            )
+        return self._logged_in(reply, origin)
+
+    def _logged_in(self, reply: Reply, origin: Origin) -> Reply:
+        self._pending[reply.data["user_id"]] = (origin, self._seconds())
+        return reply
+
+    def _failed(self, failure: Failure, origin: Origin) -> Failure:
+        self._release(origin)
+        return failure
+
+    def payment(self, handle: Handle, data: Data, visit: Visit) -> Eventual[Reply]:
+        """PAYMENT: one who has paid, or left, is not pending any more."""
+        return then(handle(data), self._answered, data)
+
+    def _answered(self, reply: Reply, data: Data) -> Reply:
+        if reply.data["confirmation"] or data["confirmation"] is False:
+            self._forget(reply.data["user_id"])
+        return reply
+
+    def tidy(self) -> bool:
+        """
+        Forget the users who are not there any more.
+
+        :return: whether there may be others, for another turn of the reactor.
+        """
+        latest = self._seconds() - self._user_ttl_s
+        # In one pass: to find its first entry, a dict passes over all that were removed before.
+        gone = [
+            user_id
+            for user_id, (_, since) in islice(self._pending.items(), FORGOTTEN_PER_TURN)
+            if since <= latest
+        ]
+        for user_id in gone:
+            self._forget(user_id)
+        return len(gone) == FORGOTTEN_PER_TURN
+
+    def _forget(self, user_id: str) -> None:
+        pending = self._pending.pop(user_id, None)
+        if pending is not None:
+            self._release(pending[0])
+
+    def _release(self, origin: Origin) -> None:
+        origin.pending_logins -= 1
+        self._origins.forget(origin)

@@ -1,0 +1,112 @@
+"""How long it may take: to send a request, to end a line, to be answered, to read the replies."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import attrs
+from twisted.internet.interfaces import IReactorTime
+
+from evcharge.net.guards import IDLE, SLOW_LINE, UNANSWERED, UNREAD, OnRefused
+from evcharge.net.protocol import DriverProtocol, Standing
+
+LOOK_S, SHORTEST_LOOK_S = 1.0, 0.05
+"""How often connections are looked at, seconds; more often where a limit is short."""
+
+LOOKS_PER_TURN, ENDS_PER_TURN = 500, 10
+"""
+Connections that are looked at, and of them ended, in one turn of the reactor: a millisecond or two,
+in which nobody else is served.
+"""
+
+MARGIN_S = 10.0
+"""How much longer than its storage the server may take for a request, seconds."""
+
+
+@attrs.frozen
+class Limits:
+    """Seconds that may pass; None: any number."""
+
+    idle_s: float | None
+    line_s: float | None
+    unread_s: float | None
+    answer_s: float | None
+    """For the server itself, for one request."""
+
+
+class Patience:
+    """
+    Ends the connections that take too long.
+
+    Looking at all of them now and then costs less than a timer for each, which every request would
+    set back. So a limit holds to a look or two, and never too early.
+
+    :param connections: those that are open, at any time.
+    """
+
+    def __init__(
+        self,
+        connections: Collection[DriverProtocol],
+        clock: IReactorTime,
+        limits: Limits,
+        on_refused: OnRefused,
+    ) -> None:
+        self._connections = connections
+        self._clock = clock
+        self._on_refused = on_refused
+        self._limits = {
+            Standing.IDLE: (limits.idle_s, IDLE),
+            Standing.IN_A_LINE: (limits.line_s, SLOW_LINE),
+            Standing.UNREAD: (limits.unread_s, UNREAD),
+            Standing.BUSY: (limits.answer_s, UNANSWERED),
+        }
+        self._to_see: list[DriverProtocol] = []
+        """Those that are still to be looked at, in turns to come."""
+        shortest = min([limit for limit, _ in self._limits.values() if limit], default=4 * LOOK_S)
+        self.look_s = max(SHORTEST_LOOK_S, min(LOOK_S, shortest / 4))
+        """How often to look, seconds."""
+
+    def look(self) -> bool:
+        """
+        End those that have taken too long: of all that are open, some in each turn of the reactor.
+
+        :return: whether some are still to be looked at, in another turn.
+        """
+        if not self._to_see:
+            # Of very many, this is work enough for one turn.
+            self._to_see = list(self._connections)
+            return bool(self._to_see)
+        now = self._clock.seconds()
+        ended = 0
+        for _ in range(min(len(self._to_see), LOOKS_PER_TURN)):
+            ended += self._see(self._to_see.pop(), now)
+            if ended == ENDS_PER_TURN:
+                break
+        return bool(self._to_see)
+
+    def _see(self, connection: DriverProtocol, now: float) -> bool:
+        """Look at one; whether it had to end."""
+        if connection not in self._connections:
+            return False
+        standing, lines = connection.standing, connection.lines
+        seen = connection.seen
+        if seen is None or seen[0] is not standing or seen[1] != lines:
+            connection.seen = (standing, lines, now)
+            return False
+        limit, reason = self._limits[standing]
+        if limit is None or now - seen[2] < limit:
+            return False
+        # One that is still there after that has all the time anew.
+        connection.seen = None
+        self._end(connection, reason)
+        return True
+
+    def _end(self, connection: DriverProtocol, reason: str) -> None:
+        self._on_refused(reason, connection.name)
+        if reason == UNREAD:
+            # It would not read the end of what it is sent either.
+            connection.transport.abortConnection()
+        elif reason == UNANSWERED:
+            connection.abandon()
+        else:
+            connection.hang_up()

@@ -1,0 +1,1 @@
+"""Which station to send a car to; pure."""

@@ -1,0 +1,344 @@
+"""What `twistd evcharge` can be told, and what it says to what is wrong."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+from twisted.internet.endpoints import serverFromString
+from twisted.python.usage import Options as UsageOptions
+from twisted.python.usage import UsageError
+
+from evcharge import __version__
+from evcharge.net.guards.admission import MOST_PER_ADDRESS
+from evcharge.net.guards.logins import MOST_PENDING
+from evcharge.net.ports import LAYERED_ENDPOINTS, LOCAL, listening_at, port_number
+from evcharge.outcomes import LANGUAGES
+from evcharge.process.logs import FORMATS, OBSERVER, Throttle, choose
+from evcharge.storage.location import STORAGE_VARIABLE, parse
+from evcharge.utils.numbers import finite_number, whole_number
+
+PLAIN_PORT = "8888"
+PLAIN_PORT_BESIDE_TLS = f"{LOCAL}{PLAIN_PORT}"
+
+MOST_WORKERS = 64
+
+SHARED_ENDPOINTS = ("tcp", "tcp6", "unix")
+"""Endpoints that are a listening socket and nothing more: several processes can accept from it."""
+
+
+def _number(option: str, least: float, most: float) -> Callable[[str], float]:
+    def coerce(value: str) -> float:
+        number = finite_number(value)
+        if number is None or not least <= number <= most:
+            raise UsageError(
+                f"--{option} must be a number from {least:g} to {most:g}, not {value!r}"
+            )
+        return number
+
+    return coerce
+
+
+def _whole(option: str, least: int, most: int) -> Callable[[str], int]:
+    def coerce(value: str) -> int:
+        number = whole_number(value)
+        if number is None or not least <= number <= most:
+            raise UsageError(
+                f"--{option} must be a whole number from {least} to {most}, not {value!r}"
+            )
+        return number
+
+    return coerce
+
+
+def _port(option: str, here: str = "") -> Callable[[str], str]:
+    """A port's description; `here` is put before a number alone."""
+
+    def coerce(value: str) -> str:
+        where, number = here, value.strip()
+        if number.startswith(LOCAL):
+            where, number = LOCAL, number.removeprefix(LOCAL)
+        elif not number.isdigit():
+            try:
+                # Only to see whether it can be read: nothing listens yet.
+                serverFromString(None, value)
+            except (ValueError, TypeError, LookupError, OSError) as error:
+                raise UsageError(f"--{option} {value!r} describes no endpoint: {error}") from None
+            return value
+        port = whole_number(number)
+        if port is None or not 0 <= port <= 65535:
+            raise UsageError(f"--{option} must be a number from 0 to 65535, not {value!r}")
+        return f"{where}{port}"
+
+    return coerce
+
+
+def _one_of(option: str, choices: Sequence[str]) -> Callable[[str], str]:
+    def coerce(value: str) -> str:
+        if value not in choices:
+            raise UsageError(f"--{option} must be one of {', '.join(choices)}, not {value!r}")
+        return value
+
+    return coerce
+
+
+class Options(UsageOptions):
+    """The options of `twistd evcharge`."""
+
+    synopsis = "[options]"
+    longdesc = (
+        "Runs the charging-network server: drivers' programs speak newline-delimited JSON to it "
+        "over TCP. Everything is kept in the storage."
+    )
+    optParameters = [  # noqa: RUF012 - how twisted.python.usage wants it
+        [
+            "port",
+            "p",
+            None,
+            "Port to listen on: a number (by IPv4 and IPv6), localhost:8888 (the same, for this "
+            "machine only), or an endpoint description such as tcp:8888:interface=10.0.0.5 or "
+            "unix:/run/evcharge.sock. Without it 8888; with --tls-port, localhost:8888.",
+            _port("port"),
+        ],
+        [
+            "tls-port",
+            None,
+            None,
+            "A further port, on which TLS is spoken.",
+            _port("tls-port"),
+        ],
+        ["tls-certificate", None, None, "PEM file of the certificate, and its chain, for it."],
+        ["tls-key", None, None, "PEM file of the certificate's private key."],
+        [
+            "data",
+            "d",
+            "evcharge-data",
+            "Data directory of the storage `files`; made and filled when it is missing or empty.",
+        ],
+        [
+            "storage",
+            "s",
+            None,
+            "Where everything is kept: files (the data directory), sqlite:///path/evcharge.db or "
+            "postgresql://… Without it the environment's EVCHARGE_STORAGE, or files.",
+        ],
+        [
+            "workers",
+            None,
+            1,
+            "Processes that serve the port together, where the storage is sqlite or postgresql.",
+            _whole("workers", 1, MOST_WORKERS),
+        ],
+        [
+            "sweep-interval",
+            None,
+            5.0,
+            "Seconds between two sweeps of the station monitor.",
+            _number("sweep-interval", 0.01, 86400),
+        ],
+        [
+            "user-ttl",
+            None,
+            86400.0,
+            "Seconds after which a user who never paid is removed.",
+            _number("user-ttl", 1, 10**9),
+        ],
+        [
+            "time-scale",
+            None,
+            1.0,
+            "How many times faster than real time charging goes (60: an hour in a minute).",
+            _number("time-scale", 0.001, 10**6),
+        ],
+        [
+            "http-port",
+            None,
+            None,
+            "Port for those who watch the server: /health/live, /health/ready, /metrics. A number "
+            "means one of this machine only; an endpoint description, what it says.",
+            _port("http-port", LOCAL),
+        ],
+        [
+            "log-format",
+            None,
+            "text",
+            "How the log is written: text, or json, an object a line.",
+            _one_of("log-format", FORMATS),
+        ],
+        ["language", "l", "pt", "Language of the texts: pt or en.", _one_of("language", LANGUAGES)],
+        [
+            "max-line",
+            None,
+            65536,
+            "Longest line that is read, bytes.",
+            _whole("max-line", 256, 16 * 1024 * 1024),
+        ],
+        [
+            "max-connections",
+            None,
+            16384,
+            "Connections that may be open at a time; fewer where there are not the file "
+            "descriptors for them.",
+            _whole("max-connections", 1, 10**6),
+        ],
+        [
+            "max-connections-per-address",
+            None,
+            None,
+            f"The same, from one address; an IPv6 /64 counts as one. 0: any number. Without it "
+            f"{MOST_PER_ADDRESS}, but any number from this machine itself.",
+            _whole("max-connections-per-address", 0, 10**6),
+        ],
+        [
+            "rate-per-connection",
+            None,
+            0.0,
+            "Requests a second over one connection; those beyond get 429, and who goes on is hung "
+            "up on. 0: any number.",
+            _number("rate-per-connection", 0, 10**6),
+        ],
+        [
+            "rate-per-address",
+            None,
+            0.0,
+            "The same, over all connections of an address together.",
+            _number("rate-per-address", 0, 10**6),
+        ],
+        [
+            "max-pending-logins",
+            None,
+            None,
+            f"Users that one address may have logged in who have not paid. 0: any number. Without "
+            f"it {MOST_PENDING}, but any number from this machine itself.",
+            _whole("max-pending-logins", 0, 10**9),
+        ],
+        [
+            "idle-timeout",
+            None,
+            3600.0,
+            "Seconds that a connection may be open without a request. 0: for ever.",
+            _number("idle-timeout", 0, 10**9),
+        ],
+        [
+            "line-timeout",
+            None,
+            30.0,
+            "Seconds that a line which has begun may take to end. 0: for ever.",
+            _number("line-timeout", 0, 10**9),
+        ],
+        [
+            "unread-timeout",
+            None,
+            60.0,
+            "Seconds that a client may leave the replies unread that wait for it. 0: for ever.",
+            _number("unread-timeout", 0, 10**9),
+        ],
+    ]
+    throttle: Throttle | None = None
+    """What keeps the log small, where it is ours."""
+    optFlags = [  # noqa: RUF012 - how twisted.python.usage wants it
+        [
+            "proxy-protocol",
+            None,
+            "Connections come through a proxy that says for whom, by a PROXY header (HAProxy, "
+            "version 1 or 2); without one they are not let in.",
+        ],
+        ["verbose", "v", "Log a line for each request, with the end of the user's id only."],
+    ]
+
+    def opt_version(self) -> NoReturn:
+        """Show the version and exit."""
+        print(f"evcharge {__version__}")
+        sys.exit(0)
+
+    def parseOptions(self, options: Sequence[str] | None = None) -> None:
+        """
+        Take the options. UsageError: they are wrong; a command line ends with a line that says so,
+        and with status 1: of most versions of twistd it would be 0.
+        """
+        try:
+            super().parseOptions(options)
+        except UsageError as error:
+            if self.parent is None:
+                raise
+            sys.stderr.write(f"evcharge: {error} (--help lists all options)\n")
+            sys.exit(1)
+
+    def postOptions(self) -> None:
+        if not self["data"]:
+            raise UsageError("--data must name a directory")
+        # twistd changes its working directory before it starts the services.
+        self["data"] = os.path.abspath(self["data"])
+        try:
+            self["storage"] = parse(
+                self["storage"] or os.environ.get(STORAGE_VARIABLE) or "files", self["data"]
+            )
+        except ValueError as error:
+            raise UsageError(f"--storage {error}") from None
+        self._check_tls()
+        self._choose_log()
+        if self["port"] is None:
+            self["port"] = PLAIN_PORT if self["tls-port"] is None else PLAIN_PORT_BESIDE_TLS
+        if self["workers"] > 1:
+            self._check_shareable()
+        self._check_layers()
+
+    def _choose_log(self) -> None:
+        """Have twistd log as we want it to, unless it was told otherwise."""
+        twistd = self.parent
+        if twistd is None:
+            return
+        if "logger" not in twistd:
+            if self["log-format"] != "text":
+                raise UsageError(
+                    "--log-format json is for twistd; `python -m twisted` has a --log-format of "
+                    "its own, which comes before the word evcharge"
+                )
+            return
+        if twistd["syslog"] or twistd["logger"]:
+            if self["log-format"] != "text":
+                raise UsageError("--log-format json goes with neither --syslog nor --logger")
+            return
+        self.throttle = choose(self["log-format"], twistd["logfile"], twistd["nodaemon"])
+        twistd["logger"] = OBSERVER
+
+    def _check_tls(self) -> None:
+        names = ("tls-port", "tls-certificate", "tls-key")
+        missing = [f"--{name}" for name in names if not self[name]]
+        if len(missing) == len(names):
+            return
+        if missing:
+            raise UsageError(f"TLS needs {' and '.join(missing)} too")
+        # twistd changes its working directory before it starts the services.
+        for name in names[1:]:
+            self[name] = os.path.abspath(self[name])
+
+    def _check_layers(self) -> None:
+        """Our own layers need the socket: a PROXY header comes before all else, TLS next."""
+        for option in ("port", "tls-port"):
+            port = self[option]
+            if port is None or port.partition(":")[0] not in LAYERED_ENDPOINTS:
+                continue
+            if option == "tls-port":
+                raise UsageError(f"--tls-port must be a plain port, such as tcp:, not {port!r}")
+            if self["proxy-protocol"]:
+                raise UsageError(
+                    f"--proxy-protocol needs a --port that is plain, such as tcp:, not {port!r}; "
+                    "for TLS there is --tls-port"
+                )
+
+    def _check_shareable(self) -> None:
+        workers = self["workers"]
+        if not self["storage"].shareable:
+            raise UsageError(
+                f"--workers {workers} needs a storage that processes can share, "
+                "sqlite:///FILE or postgresql://…, not files"
+            )
+        kinds = ", ".join(f"{kind}:" for kind in SHARED_ENDPOINTS)
+        for option, port in listening_at(self).items():
+            if port_number(port) is None and port.partition(":")[0] not in SHARED_ENDPOINTS:
+                raise UsageError(
+                    f"--workers {workers} needs a --{option} that is {kinds}, not {port!r}"
+                )

@@ -1,0 +1,1 @@
+"""The storage in a data directory: files that people can read."""

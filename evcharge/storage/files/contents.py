@@ -1,0 +1,271 @@
+"""Everything in a data directory, read and written as a whole: what copies one into another."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
+from operator import attrgetter
+from pathlib import Path
+
+import attrs
+
+from evcharge.datasets import listed, other_columns, read_car_models
+from evcharge.models.station import SlotTable, Station
+from evcharge.models.user import User
+from evcharge.storage import StorageError
+from evcharge.storage.contents import Contents, Payment, StationRecord
+from evcharge.storage.files.directory import CLOCK, LOCK, PAYMENTS, DataDirectory, names
+from evcharge.storage.files.durable import TEMPORARY, flush_file, flush_folder
+from evcharge.storage.files.network import CARS, OUT_OF_SERVICE, STATIONS, copied, read_rows
+from evcharge.storage.files.payments import read_payments
+from evcharge.storage.files.records import (
+    one_station_each,
+    paid_sessions,
+    payment_line,
+    read_payment,
+    read_table,
+    table_record,
+    to_json,
+    unnamed,
+    user_of,
+    user_record,
+)
+from evcharge.storage.private import FOLDER_MODE, private
+from evcharge.utils.ids import ending
+from evcharge.utils.texts import is_unicode
+
+HALF_COPY = ".copying"
+
+
+@contextlib.contextmanager
+def read_directory(directory: DataDirectory, now: float) -> Iterator[Contents]:
+    """
+    Everything in the directory, which is owned meanwhile and left as it is.
+
+    What its files do not note is worked out as at the opening.
+
+    :param now: seconds since the epoch.
+    :raise StorageError: there is no data directory, or another process has it; once all is
+        read, names each file that is damaged.
+    """
+    with directory.explained():
+        for path in (directory.path, directory.path / CARS, directory.path / STATIONS):
+            # For its error, before anything is made.
+            path.stat()
+        directory.own()
+        try:
+            yield _contents(directory, now)
+        finally:
+            directory.release()
+
+
+def _contents(directory: DataDirectory, now: float) -> Contents:
+    directory.read_clocks()
+    clocks = directory.clocks
+
+    def look_up(user_id: str) -> User | None:
+        """A user whose id stands in a station's file; None where there is none to be read."""
+        with contextlib.suppress(OSError, ValueError):
+            # Only a plain name is looked for.
+            if "/" not in user_id:
+                return directory.read_user(user_id)
+        return None
+
+    path, payments = directory.path / CARS, directory.path / PAYMENTS
+    cars = read_car_models(path.read_bytes(), str(path))
+    rows = read_rows(directory.path / STATIONS)
+    resting = read_rows(directory.path / OUT_OF_SERVICE)
+    tables, broken, _ = directory.read_tables(rows.known, now, look_up)
+    unlisted = paid_sessions(tables.values())
+    remarks = [remark for _, remark in one_station_each(tables)]
+    remarks += [f"{path}: is not copied" for path in _foreign(directory)]
+    wrong = [*resting.wrong, *rows.wrong]
+    mistakes = listed([*cars.problems, *resting.problems, *rows.problems])
+    if mistakes:
+        remarks += [*mistakes, "what is wrong is copied as it is"]
+    remarks += listed([*resting.doubts, *rows.doubts])
+    # No database, and no client, could name such a model.
+    nameless = [name for name in cars.everything if not is_unicode(name)]
+    remarks += [f"{path}: model {name!r}: is not copied" for name in nameless]
+    stations = {
+        **{station_id: unnamed(table) for station_id, table in tables.items()},
+        **resting.known,
+        **rows.known,
+    }
+    cells: dict[int, Mapping[str, str]] = {
+        station_id: other_columns(row) for station_id, row in {**resting.rows, **rows.rows}.items()
+    }
+    cells.update({row.station.station_id: row.cells for row in wrong if row.station})
+    # As they were read they are right already, but for the clock that they name.
+    sessions = [
+        clocks.named(session)
+        for _, table in sorted(tables.items())
+        for session in table.sessions.values()
+    ]
+    users = [name for name in names(directory.users.path) if name.endswith(".json")]
+    problems = [problem for _, problem in sorted(broken.items())]
+
+    def slots(station: Station) -> int:
+        table = tables.get(station.station_id)
+        # A row that is wrong may not say how many there are.
+        return table.max_slots if table is not None else station.max_slots or -1
+
+    def all_payments() -> Iterator[Payment]:
+        yield from read_payments(payments, unlisted, problems, clocks)
+        if problems:
+            raise StorageError("\n  ".join(["damaged, so that nothing is copied:", *problems]))
+
+    return Contents(
+        car_models={n: facts for n, facts in cars.everything.items() if n not in nameless},
+        stations=[
+            StationRecord(
+                attrs.evolve(station, max_slots=slots(station)),
+                station_id in rows.stations,
+                cells.get(station_id, {}),
+            )
+            for station_id, station in sorted(stations.items())
+        ],
+        users=_read_users(directory, users, problems),
+        sessions=sessions,
+        payments=all_payments(),
+        count=len(users) + len(sessions) + _lines(payments),
+        clocks=clocks.copied(),
+        remarks=remarks,
+        loose_rows=[row.cells for row in wrong if row.station is None],
+    )
+
+
+def _foreign(directory: DataDirectory) -> list[Path]:
+    """Files that a storage has no use for."""
+    ours = {
+        *(CARS, STATIONS, OUT_OF_SERVICE, PAYMENTS, CLOCK, LOCK),
+        *("stations", "users", "lost+found"),
+    }
+    paths = [
+        *(directory.path / name for name in names(directory.path) if name not in ours),
+        *(
+            directory.stations.path / name
+            for name in names(directory.stations.path)
+            if directory.station_id(name) is None
+        ),
+        *(
+            directory.users.path / name
+            for name in names(directory.users.path)
+            if not name.endswith(".json")
+        ),
+    ]
+    return [path for path in paths if path.suffix != TEMPORARY]
+
+
+def _read_users(
+    directory: DataDirectory, files: Sequence[str], problems: list[str]
+) -> Iterator[User]:
+    for name in files:
+        path = directory.users.path / name
+        try:
+            user = directory.clocks.named(directory.read_user(name.removesuffix(".json")))
+            # Text that is not Unicode is kept nowhere else.
+            to_json(user_record(user))
+        except (ValueError, OSError) as error:
+            problems.append(f"{path}: {getattr(error, 'strerror', None) or error}")
+        else:
+            yield user
+
+
+def _lines(path: Path) -> int:
+    """How many lines a file has, which may be missing."""
+    if not path.exists():
+        return 0
+    with path.open("rb") as file:
+        return sum(1 for _ in file)
+
+
+def write_directory(directory: DataDirectory, contents: Contents) -> None:
+    """
+    Make the directory, of `contents`.
+
+    It is made beside its place, and takes it when it is whole and on the disk.
+
+    :raise StorageError: the directory is there and not empty, or cannot be made of this.
+    """
+    place = directory.path.resolve()
+    half = DataDirectory(place.with_name(f".{place.name}{HALF_COPY}"))
+    with directory.explained():
+        if place.exists() and any(place.iterdir()):
+            raise StorageError(
+                f"{directory.path}: is not empty; name a new directory, or move this one away"
+            )
+        if half.path.is_symlink():
+            # What it leads to is not ours to empty.
+            half.path.unlink()
+        half.own()
+        try:
+            _write(half, contents)
+            if place.exists():
+                half.path.chmod(place.stat().st_mode)
+            half.path.replace(place)
+            flush_folder(place.parent)
+        except BaseException:
+            shutil.rmtree(half.path, ignore_errors=True)
+            raise
+        finally:
+            half.release()
+
+
+def _write(directory: DataDirectory, contents: Contents) -> None:
+    """Write everything, and have it on the disk, in place of what an earlier try has left."""
+    for name in names(directory.path):
+        if name not in (LOCK, "lost+found"):
+            path = directory.path / name
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+    for folder in (directory.users, directory.stations):
+        folder.path.mkdir(FOLDER_MODE)
+    for name, content in copied(contents).items():
+        (directory.path / name).write_bytes(content)
+    if contents.clocks.suspect:
+        (directory.path / CLOCK).write_bytes(to_json(contents.clocks.record()))
+    for user in contents.users:
+        # It names a file: as a key of the users in memory does, which is our own.
+        if not user.user_id or "/" in user.user_id or "\0" in user.user_id:
+            raise StorageError(f"user …{ending(user.user_id)!r}: this id cannot name a file")
+        record = user_record(user)
+        with _refused(f"user …{ending(user.user_id)}"):
+            user_of(user.user_id, record, user.created_timestamp)
+        directory.user_path(user.user_id).write_bytes(to_json(record))
+    slots = {r.station.station_id: r.station.max_slots for r in contents.stations}
+    for station_id, sessions in groupby(contents.sessions, attrgetter("station_id")):
+        standing = {session.user_id: session for session in sessions}
+        table = SlotTable(station_id, slots.pop(station_id), standing)
+        with _refused(f"station {station_id}"):
+            read_table(table_record(table), station_id, None, 0, lambda _: None)
+        directory.station_path(station_id).write_bytes(to_json(table_record(table)))
+    for station_id, number in slots.items():
+        if number < 0:
+            # Its row will say when it has been put right.
+            continue
+        table = SlotTable(station_id, number)
+        directory.station_path(station_id).write_bytes(to_json(table_record(table)))
+    with open(directory.path / PAYMENTS, "wb", opener=private) as file:
+        for payment in contents.payments:
+            with _refused(f"payment {payment.receipt_id}"):
+                line = payment_line(payment)
+                read_payment(line)
+            file.write(line)
+    # Everything at once, which file by file would take long; that then says how it went.
+    os.sync()
+    for path in (directory.users.path, directory.stations.path, directory.path):
+        for name in names(path):
+            flush_file(path / name)
+        flush_folder(path)
+
+
+@contextlib.contextmanager
+def _refused(what: str) -> Iterator[None]:
+    """StorageError for a record that could not be read again if it were written."""
+    try:
+        yield
+    except (ValueError, ArithmeticError) as error:
+        raise StorageError(f"{what}: cannot be kept in files: {error}") from None

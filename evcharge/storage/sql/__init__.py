@@ -1,0 +1,1 @@
+"""The storage in an SQL database: one SQLite file, or PostgreSQL."""

@@ -1,0 +1,232 @@
+"""Everything in a database, read and written as a whole: what copies one storage into another."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Table, delete, func, insert, literal, select
+from sqlalchemy.exc import DBAPIError
+
+from evcharge.storage import (
+    StorageError,
+)
+from evcharge.storage.contents import Contents, Payment, StationRecord
+from evcharge.storage.group_commit import TryAgain
+from evcharge.storage.sql import clocks as sql_clocks
+from evcharge.storage.sql import schema
+from evcharge.storage.sql.databases import Database, first_line
+from evcharge.storage.sql.rows import (
+    car_row,
+    payment_row,
+    session_of,
+    session_row,
+    station_of,
+    station_row,
+    user_of,
+    user_row,
+)
+
+T = TypeVar("T")
+
+CHUNK = 1000
+"""Rows that a copy reads and writes at a time."""
+
+
+@contextlib.contextmanager
+def explained(database: Database) -> Iterator[None]:
+    """StorageError for what the database says."""
+    try:
+        yield
+    except DBAPIError as error:
+        raise StorageError(f"{database.name}: {first_line(error)}") from None
+    except TryAgain as error:
+        raise StorageError(str(error)) from None
+
+
+def prepare(database: Database, connection: Connection) -> None:
+    """
+    Bring the schema up to date.
+
+    :raise StorageError: another program, or a newer evcharge, made its tables; or the database
+        cannot keep every text.
+    """
+    database.check(connection)
+    if schema.version(connection) == schema.HEAD:
+        return
+    try:
+        schema.upgrade(connection)
+    except schema.NewerSchema as error:
+        raise StorageError(
+            f"{database.name}: was made by a newer evcharge, or by another program ({error})"
+        ) from None
+
+
+@contextlib.contextmanager
+def read(database: Database) -> Iterator[Contents]:
+    """
+    Everything in the database, read in one transaction, as it was when that began.
+
+    :raise StorageError: it is in use (SQLite), cannot be reached, or has no tables of ours.
+    """
+    with explained(database):
+        database.acquire()
+        try:
+            with database.begin(write=False) as connection:
+                if connection.dialect.name == "postgresql":
+                    connection.exec_driver_sql(
+                        "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
+                    )
+                yield _contents(database, connection)
+        finally:
+            database.release()
+
+
+def _contents(database: Database, connection: Connection) -> Contents:
+    database.check(connection)
+    version = schema.version(connection)
+    if version is None:
+        raise StorageError(f"{database.name}: has no tables of evcharge")
+    if version != schema.HEAD:
+        raise StorageError(
+            f"{database.name}: has tables of version {version}, not {schema.HEAD}; "
+            "start the server of this evcharge on it first, or use a newer one"
+        )
+    clocks = sql_clocks.read(connection)
+    sessions, stations = schema.sessions.c, schema.stations.c
+    known = select(stations.station_id)
+    lost = connection.execute(
+        select(sessions.station_id).where(sessions.station_id.not_in(known)).limit(1)
+    ).scalar()
+    if lost is not None:
+        raise StorageError(
+            f"{database.name}: sessions stand at station {lost}, which is not in the table stations"
+        )
+    cars = connection.execute(select(schema.car_models).order_by(schema.car_models.c.place))
+    rows = connection.execute(select(schema.stations).order_by(stations.station_id))
+    streamed = (schema.users, schema.sessions, schema.payments)
+    counts = [
+        connection.execute(select(func.count()).select_from(table)).scalar_one()
+        for table in streamed
+    ]
+    return Contents(
+        car_models={row.name: json.loads(row.facts) for row in cars},
+        stations=[
+            StationRecord(station_of(row), row.in_service, json.loads(row.other_columns))
+            for row in rows
+        ],
+        users=_rows(
+            database, connection, select(schema.users), lambda row: clocks.copy(user_of(row))
+        ),
+        sessions=_rows(
+            database,
+            connection,
+            select(schema.sessions).order_by(sessions.station_id),
+            lambda row: clocks.copy(session_of(row)),
+        ),
+        payments=_rows(
+            database,
+            connection,
+            select(schema.payments),
+            lambda row: Payment(**row._mapping).right(clocks),
+        ),
+        count=sum(counts),
+        clocks=clocks.copied(),
+    )
+
+
+def _rows(
+    database: Database, connection: Connection, query: Any, of: Callable[[Any], T]
+) -> Iterator[T]:
+    """What a query finds, a part at a time."""
+    # Whoever asks for the next one may be writing to another database.
+    with explained(database):
+        for row in connection.execute(query, execution_options={"yield_per": CHUNK}):
+            yield of(row)
+
+
+def write(database: Database, contents: Contents) -> None:
+    """
+    Fill the database, its tables made where they are missing, in one transaction.
+
+    :raise StorageError: it is in use (SQLite), cannot be reached, has something in its tables,
+        or cannot keep a part of this.
+    """
+    with explained(database):
+        database.acquire()
+        try:
+            with database.begin(write=True) as connection:
+                prepare(database, connection)
+                _write(database, connection, contents)
+        finally:
+            database.release()
+
+
+def _write(database: Database, connection: Connection, contents: Contents) -> None:
+    # First, as the key keeps another process from filling the tables at the same time.
+    version = connection.execute(select(func.max(schema.network.c.version))).scalar()
+    connection.execute(delete(schema.network))
+    connection.execute(insert(schema.network).values(id=1, version=(version or 0) + 1))
+    sql_clocks.fill(connection, contents.clocks)
+    for table in schema.metadata.sorted_tables:
+        if table in (schema.network, schema.clock):
+            continue
+        if connection.execute(select(literal(1)).select_from(table).limit(1)).scalar():
+            raise StorageError(
+                f"{database.name}: is not empty: the table {table.name} has rows (a "
+                "server fills a database with the shipped network when it starts on it); name "
+                "a new database, or drop this one's tables"
+            )
+    for table, rows in (
+        (
+            schema.car_models,
+            (
+                car_row(place, name, facts)
+                for place, (name, facts) in enumerate(contents.car_models.items())
+            ),
+        ),
+        (
+            schema.stations,
+            (
+                {**station_row(r.station, r.other_columns), "in_service": r.in_service}
+                for r in contents.stations
+            ),
+        ),
+        (schema.users, map(user_row, contents.users)),
+        (schema.sessions, map(session_row, contents.sessions)),
+        (schema.payments, map(payment_row, contents.payments)),
+    ):
+        _insert(database, connection, table, rows)
+
+
+def _insert(
+    database: Database, connection: Connection, table: Table, rows: Iterable[Mapping[str, Any]]
+) -> None:
+    rows = iter(rows)
+    # A list of payments that was put together from several may name one more than once.
+    repeatable = table is schema.payments
+    statement = database.insert_new(table) if repeatable else insert(table)
+    while chunk := list(islice(rows, CHUNK)):
+        try:
+            inserted = connection.execute(statement, chunk).rowcount
+        except (DBAPIError, ArithmeticError, ValueError) as error:
+            raise StorageError(
+                f"{database.name}: table {table.name}: {first_line(error)}"
+            ) from None
+        if repeatable and inserted != len(chunk):
+            _compare(connection, chunk)
+
+
+def _compare(connection: Connection, payments: list[Mapping[str, Any]]) -> None:
+    """StorageError: the table says something else of one of `payments`."""
+    receipts = schema.payments.c.receipt_id
+    query = select(schema.payments).where(receipts.in_([p["receipt_id"] for p in payments]))
+    there = {row.receipt_id: dict(row._mapping) for row in connection.execute(query)}
+    for payment in payments:
+        if there[payment["receipt_id"]] != payment:
+            raise StorageError(
+                f"payment {payment['receipt_id']}: stands twice in the list, and differs"
+            )

@@ -1,0 +1,208 @@
+"""
+The tables of the SQL storage, and how a database comes to have them.
+
+The numbered scripts in `migrations/versions` make every database, a new one too; the tables here
+are what statements are made of, and a test holds the one against the other.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Connection,
+    Double,
+    Index,
+    Integer,
+    MetaData,
+    Numeric,
+    Table,
+    Text,
+    inspect,
+    select,
+    text,
+)
+from sqlalchemy.types import TypeDecorator
+
+HEAD = "0003"
+"""The version that this evcharge works with: the last of the scripts."""
+
+
+class DecimalText(TypeDecorator[Decimal]):
+    """A decimal number as text: SQLite has no exact type for one."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Decimal | None, dialect: Any) -> str | None:
+        return None if value is None else str(value)
+
+    def process_result_value(self, value: str | None, dialect: Any) -> Decimal | None:
+        return None if value is None else Decimal(value)
+
+
+def _money() -> Numeric[Decimal]:
+    return Numeric().with_variant(DecimalText(), "sqlite")
+
+
+def _clock() -> Column[int]:
+    return Column(
+        "clock",
+        Integer,
+        nullable=False,
+        server_default=text("0"),
+        comment="by which clock its instants are",
+    )
+
+
+metadata = MetaData()
+
+network = Table(
+    "network",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("version", Integer, nullable=False),
+    comment="One row: version goes up with each change of car_models or stations",
+)
+
+car_models = Table(
+    "car_models",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("place", Integer, nullable=False, comment="in the catalogue"),
+    Column("facts", Text, nullable=False, comment="JSON, as in car_models.json"),
+)
+
+stations = Table(
+    "stations",
+    metadata,
+    Column("station_id", Integer, primary_key=True, autoincrement=False),
+    Column("in_service", Boolean, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("address", Text, nullable=False),
+    Column("latitude", Double, nullable=False, comment="degrees, WGS 84"),
+    Column("longitude", Double, nullable=False, comment="degrees, WGS 84"),
+    Column("max_slots", Integer, nullable=False),
+    Column("power_kw", Double),
+    Column("price_kwh", _money(), nullable=False, comment="BRL"),
+    Column("connectors", Text, nullable=False, comment="JSON list"),
+    Column("other_columns", Text, nullable=False, comment="JSON object: what else its CSV row had"),
+)
+
+users = Table(
+    "users",
+    metadata,
+    Column("user_id", Text, primary_key=True),
+    Column("user_name", Text, nullable=False),
+    Column("brand", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("battery_capacity_kwh", Double, nullable=False),
+    Column("consumption_kwh_per_km", Double, nullable=False),
+    Column("max_speed_km_h", Double, nullable=False),
+    Column("ac_limit_kw", Double),
+    Column("dc_limit_kw", Double),
+    Column("battery_level_kwh", Double, nullable=False),
+    Column("created_timestamp", Double, nullable=False, comment="seconds since the epoch"),
+    _clock(),
+    Index("users_created_timestamp", "created_timestamp"),
+    # Ids made one after another are neighbours: kept in their own order, many rows go to one page.
+    sqlite_with_rowid=False,
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    # No foreign key: a paid slot is held until its end, though its user's record were lost.
+    Column("user_id", Text, primary_key=True),
+    Column("station_id", Integer, nullable=False),
+    Column("estimated_timestamp", Double, nullable=False, comment="end, seconds since the epoch"),
+    Column("receipt_id", Text, nullable=False),
+    Column("amount", _money(), nullable=False, comment="BRL"),
+    Column("charge_minutes", Double, nullable=False),
+    Column("paid_timestamp", Double, comment="seconds since the epoch"),
+    _clock(),
+    Index("sessions_station_id", "station_id", "estimated_timestamp"),
+    Index("sessions_estimated_timestamp", "estimated_timestamp"),
+    sqlite_with_rowid=False,
+)
+
+payments = Table(
+    "payments",
+    metadata,
+    Column("receipt_id", Text, primary_key=True),
+    Column("paid_timestamp", Double, comment="seconds since the epoch"),
+    Column("station_id", Integer, nullable=False),
+    Column("amount", _money(), nullable=False, comment="BRL"),
+    Column("user_end", Text, nullable=False, comment="the last characters of the user's id"),
+    _clock(),
+    # Of those few that a wrong clock has marked.
+    Index(
+        "payments_clock",
+        "clock",
+        postgresql_where=text("clock <> 0"),
+        sqlite_where=text("clock <> 0"),
+    ),
+    sqlite_with_rowid=False,
+)
+
+clock = Table(
+    "clock",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("number", Integer, nullable=False, comment="of the newest clock"),
+    Column(
+        "marked_from", Integer, comment="what is by this clock or a later one is by a wrong one"
+    ),
+    Column("boot_id", Text, nullable=False, comment="of the machine where it began"),
+    Column(
+        "lead_s",
+        Double,
+        nullable=False,
+        comment="how far it is ahead of that machine's steady seconds",
+    ),
+    Column("since", Double, nullable=False, comment="when it began, by itself"),
+    Column(
+        "moved_s",
+        Text,
+        nullable=False,
+        comment="JSON object: how far what is by an earlier clock was moved, seconds",
+    ),
+    comment="One row: what is known of the clocks that instants are by",
+)
+
+_alembic_version = Table("alembic_version", MetaData(), Column("version_num", Text))
+
+
+class NewerSchema(Exception):
+    """The database was made by a newer evcharge."""
+
+
+def version(connection: Connection) -> str | None:
+    """The version of the schema that the database has; None where it has none."""
+    if not inspect(connection).has_table(_alembic_version.name):
+        return None
+    found: str | None = connection.execute(select(_alembic_version.c.version_num)).scalar()
+    return found
+
+
+def upgrade(connection: Connection, revision: str = "head") -> None:
+    """
+    Bring the database to `revision`, in the transaction of `connection`.
+
+    :raise NewerSchema: the database has a version that no script here makes.
+    """
+    # Alembic takes a while to import, and is needed once in the life of a database.
+    from alembic import command
+    from alembic.config import Config
+    from alembic.util import CommandError
+
+    config = Config()
+    config.set_main_option("script_location", "evcharge:storage/sql/migrations")
+    config.attributes["connection"] = connection
+    try:
+        command.upgrade(config, revision)
+    except CommandError as error:
+        raise NewerSchema(str(error)) from None

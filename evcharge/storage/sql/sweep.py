@@ -1,0 +1,53 @@
+"""What a sweep ends in a database. It waits for nobody: what others have locked it passes over."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from sqlalchemy import Connection, select
+
+from evcharge.storage.clocks import Clocks
+from evcharge.storage.sql import clocks as sql_clocks
+from evcharge.storage.sql import schema
+
+_users, _sessions = schema.users.c, schema.sessions.c
+
+
+def due(connection: Connection, clocks: Clocks, now: float, most: int) -> dict[str, int]:
+    """Some sessions that are over, locked: the user of each, and the station."""
+    rows = connection.execute(
+        select(_sessions.user_id, _sessions.station_id)
+        .where(_sessions.estimated_timestamp <= now, sql_clocks.is_right(_sessions.clock, clocks))
+        .order_by(_sessions.estimated_timestamp)
+        .limit(most)
+        .with_for_update(skip_locked=True)
+    )
+    return {row.user_id: row.station_id for row in rows}
+
+
+def free(connection: Connection, ids: Collection[str]) -> set[str]:
+    """Those of some users whom no request has locked: now we have, or they are not there."""
+    if not ids:
+        return set()
+    among = select(_users.user_id).where(_users.user_id.in_(ids))
+    present = set(connection.execute(among).scalars())
+    locked = set(connection.execute(among.with_for_update(skip_locked=True)).scalars())
+    return {user_id for user_id in ids if user_id in locked or user_id not in present}
+
+
+def unpaid(connection: Connection, clocks: Clocks, before: float, most: int) -> set[str]:
+    """Some users who logged in before then and hold no slot, locked."""
+    holds_slot = select(_sessions.user_id).where(_sessions.user_id == _users.user_id).exists()
+    return set(
+        connection.execute(
+            select(_users.user_id)
+            .where(
+                _users.created_timestamp < before,
+                sql_clocks.is_right(_users.clock, clocks),
+                ~holds_slot,
+            )
+            .order_by(_users.created_timestamp)
+            .limit(most)
+            .with_for_update(skip_locked=True)
+        ).scalars()
+    )

@@ -1,0 +1,108 @@
+"""
+What the server counts: plain numbers, as counting stands in each request's way.
+
+They become Prometheus's metrics in :mod:`evcharge.watch.exposition`, when somebody asks.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+import attrs
+
+from evcharge.models.station import StationState
+from evcharge.storage import SweepResult
+
+SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+SIZES = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0)
+
+
+class Histogram:
+    """
+    Counts values by the bucket that they fall into.
+
+    :param bounds: the most that each bucket takes, in ascending order; one more takes the rest.
+    """
+
+    __slots__ = ("bounds", "counts", "total")
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.total = 0.0
+
+    def observe(self, value: float) -> None:
+        """Count one value."""
+        self.counts[bisect_left(self.bounds, value)] += 1
+        self.total += value
+
+    def buckets(self) -> list[tuple[str, float]]:
+        """As Prometheus wants them: each bucket's bound, and the values up to it."""
+        so_far = 0
+        buckets = []
+        for bound, count in zip([*map(str, self.bounds), "+Inf"], self.counts, strict=True):
+            so_far += count
+            buckets.append((bound, float(so_far)))
+        return buckets
+
+
+@attrs.frozen
+class Present:
+    """What is so just now, as nobody counts it; `stations` is empty where the storage is away."""
+
+    is_ready: bool
+    connections: int
+    most_connections: int
+    received_bytes: int
+    sent_bytes: int
+    stations: Sequence[StationState]
+
+
+class Metrics:
+    """
+    Everything that is counted since the process started.
+
+    :param reasons: why clients may be refused: :data:`evcharge.net.guards.REASONS`. Each is counted
+        from 0 on, as one that is not there before its first increase seems not to increase.
+    """
+
+    def __init__(self, reasons: Iterable[str] = ()) -> None:
+        self.requests: Counter[tuple[str, int]] = Counter()
+        self.latencies: dict[str, Histogram] = {}
+        self.refusals: Counter[str] = Counter(dict.fromkeys(reasons, 0))
+        self.batch_sizes = Histogram(SIZES)
+        self.batch_seconds = Histogram(SECONDS)
+        self.retries = 0
+        self.sweep_seconds = Histogram(SECONDS)
+        self.sweeps_failed = 0
+        self.freed = 0
+        self.removed = 0
+
+    def answered(self, kind: str, code: int, seconds: float) -> None:
+        """A request of type `kind` was answered with `code`, so long after it had come."""
+        self.requests[kind, code] += 1
+        histogram = self.latencies.get(kind)
+        if histogram is None:
+            histogram = self.latencies[kind] = Histogram(SECONDS)
+        histogram.observe(seconds)
+
+    def refused(self, reason: str) -> None:
+        """A client was refused; why is one of the reasons."""
+        self.refusals[reason] += 1
+
+    def carried_out(self, size: int, seconds: float, attempts: int) -> None:
+        """The storage has done with a batch of `size` operations, one way or the other."""
+        self.batch_sizes.observe(size)
+        self.batch_seconds.observe(seconds)
+        self.retries += attempts - 1
+
+    def swept(self, seconds: float, result: SweepResult | None) -> None:
+        """A sweep has ended; None: it failed."""
+        self.sweep_seconds.observe(seconds)
+        if result is None:
+            self.sweeps_failed += 1
+        else:
+            self.freed += result.freed
+            self.removed += result.removed

@@ -1,0 +1,1 @@
+"""Bytes <-> requests and replies, for every transport; pure."""
