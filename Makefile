@@ -19,8 +19,12 @@ LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generat
     --upgrade --no-annotate --custom-compile-command 'make constraints'
 
 # What takes minutes: kills, processes by the dozen, floods. All other tests are the fast half.
-SLOW = ask clock_servers drive faults hostile migrate operation_unit postgres_server release secrets server soak steps workers
-FAST = $(filter-out $(SLOW:%=tests.test_%),$(patsubst tests/%.py,tests.%,$(wildcard tests/test_*.py)))
+SLOW = commands/test_ask commands/test_drive commands/test_migrate net/test_hostile \
+    process/test_clock_servers process/test_faults process/test_secrets process/test_server \
+    process/test_workers project/test_operation_unit project/test_release project/test_soak \
+    storage/test_steps storage/sql/test_postgres_server
+FAST = $(subst /,.,$(basename $(filter-out $(SLOW:%=tests/%.py),$(sort $(wildcard \
+    tests/test_*.py tests/*/test_*.py tests/*/*/test_*.py)))))
 # The lowest Python that setup.cfg names, where this machine has it.
 OLDEST = $(if $(shell python3.10 -c 'print(1)' 2>&-),python3.10,$(PYTHON))
 

@@ -1,9 +1,10 @@
 """
 What one hostile client takes from another one, and what an idle connection takes of memory.
 
-For each kind of client in tests/hostile.py a new server, one such client for some seconds, and one
-that asks a NAVIGATION and a LOGIN every few milliseconds: its waits, and by how much the server's
-memory grew, to which those who log in add. Times are in ms. Then idle connections are opened.
+For each kind of client in tests/support/hostile.py a new server, one such client for some seconds,
+and one that asks a NAVIGATION and a LOGIN every few milliseconds: its waits, and by how much the
+server's memory grew, to which those who log in add. Times are in ms. Then idle connections are
+opened.
 
     python benchmarks/hostile.py [--seconds 5] [--idle 10000]
 """
@@ -24,9 +25,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from tests.certificates import make_certificate, tls_options  # noqa: E402
-from tests.test_hostile import memory_kib  # noqa: E402
-from tests.test_server import Client, Server  # noqa: E402
+from tests.net.test_hostile import memory_kib  # noqa: E402
+from tests.process.test_server import Client, Server  # noqa: E402
+from tests.support.certificates import make_certificate, tls_options  # noqa: E402
 
 LOGIN = {"user_name": "Ana", "selected_car": "Tesla Model 3", "battery_car": 40}
 
@@ -63,7 +64,7 @@ def suffer(kind: str, seconds: float, folder: Path) -> str:
         hostile = None
         if kind != "nobody":
             hostile = subprocess.Popen(
-                [sys.executable, "-m", "tests.hostile", kind, str(port), str(seconds)],
+                [sys.executable, "-m", "tests.support.hostile", kind, str(port), str(seconds)],
                 cwd=ROOT,
                 stdout=subprocess.DEVNULL,
             )

@@ -1,6 +1,6 @@
 import signal
 
-from tests.watcher import watch
+from tests.support.watcher import watch
 
 # Who starts the tests may ignore these, as shells have it in the background, and nohup. What the
 # tests start would too; a handler, which does as little, is not inherited.

@@ -23,8 +23,8 @@ from evcharge.storage import NoFreeSlot, SlotHeldElsewhere, TakeSlot, carry_out
 from evcharge.storage.files.store import FileStorage
 from evcharge.storage.location import parse
 from evcharge.testing import NOON, shipped_network
-from tests import postgres
-from tests.operations import end_journey, stations
+from tests.support import postgres
+from tests.support.operations import end_journey, stations
 
 ROOT = Path(__file__).resolve().parent.parent
 HEADER = "id;nomeDoPosto;endereço;latitude;longitude;quantidadeDeVeiculosSimultaneos"

@@ -13,10 +13,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from evcharge.client import Client, NoReply
 from evcharge.healthcheck import healthy
-from tests.certificates import make_certificate, tls_options
-from tests.scripted import environment, reply, says, scripted, silence
-from tests.test_ports import free_port
-from tests.test_server import Server, ServerTestCase
+from tests.net.test_ports import free_port
+from tests.process.test_server import Server, ServerTestCase
+from tests.support.certificates import make_certificate, tls_options
+from tests.support.scripted import environment, reply, says, scripted, silence
 
 PARTS = ("type", "data", "status")
 LOGIN: dict[str, Any] = {"user_name": "Zoé", "selected_car": "Tesla Model 3", "battery_car": 40}

@@ -1,0 +1,103 @@
+"""The messages, over every storage: the tests of test_journey on files, SQLite and PostgreSQL."""
+
+import itertools
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from evcharge.datasets import COLUMNS, OPTIONAL_COLUMNS, parse_stations
+from evcharge.models.station import Station
+from evcharge.storage import Storage
+from evcharge.storage.files.store import CARS, STATIONS, FileStorage
+from evcharge.storage.location import parse
+from evcharge.storage.sql.databases import Postgres, Sqlite
+from evcharge.storage.sql.store import SqlStorage
+from evcharge.testing import NOON
+from tests.handlers import test_journey
+from tests.support import postgres
+
+
+def csv(stations: Sequence[Station]) -> bytes:
+    """The stations, as a data directory has them."""
+    rows = [";".join((*COLUMNS, *OPTIONAL_COLUMNS))]
+    # A network has at least one; a test that names none does not look.
+    for s in stations or [test_journey.station(1)]:
+        power = "" if s.power_kw is None else s.power_kw
+        rows.append(
+            f"{s.station_id};{s.name};{s.address};{s.latitude};{s.longitude};{s.max_slots};"
+            f"{power};{s.price_kwh};{','.join(s.connectors)}"
+        )
+    return "\n".join(rows).encode()
+
+
+class Files:
+    """Each storage in a data directory of its own."""
+
+    def make(self, cars: Mapping[str, Any], stations: Sequence[Station]) -> Storage:
+        data = Path(self.mktemp())
+        data.mkdir()
+        (data / CARS).write_text(json.dumps(cars))
+        (data / STATIONS).write_bytes(csv(stations))
+        return FileStorage(data)
+
+    def setUp(self) -> None:
+        storages: list[Storage] = []
+
+        def opened(cars: Mapping[str, Any], stations: Sequence[Station]) -> Storage:
+            storage = self.make(cars, stations)
+            storage.open(NOON)
+            # One test may make hundreds, and a server of PostgreSQL has but so many connections.
+            storages.append(storage)
+            if len(storages) > 20:
+                storages.pop(0).close()
+            self.addCleanup(storage.close)
+            return storage
+
+        self.patch(test_journey, "make_storage", opened)
+
+
+class SqliteFile(Files):
+    """Each storage in an SQLite file of its own."""
+
+    def make(self, cars: Mapping[str, Any], stations: Sequence[Station]) -> Storage:
+        path = Path(self.mktemp()).absolute()
+        return SqlStorage(Sqlite(path), cars, parse_stations(csv(stations), STATIONS))
+
+
+class PostgresDatabase(Files):
+    """Each storage in a PostgreSQL schema of its own."""
+
+    numbers = itertools.count()
+    url = ""
+
+    def make(self, cars: Mapping[str, Any], stations: Sequence[Station]) -> Storage:
+        if not self.url:
+            PostgresDatabase.url = postgres.shared().url(postgres.shared().create_database())
+        schema = f"s{next(self.numbers)}"
+        parameters = {**parse(self.url, "").parameters, "options": f"-csearch_path={schema}"}
+        database = Postgres(parameters)
+        with database.begin(write=True) as connection:
+            connection.exec_driver_sql(f"CREATE SCHEMA {schema}")
+        return SqlStorage(database, cars, parse_stations(csv(stations), STATIONS))
+
+
+def over(place: type, tests: type) -> type:
+    """The `tests`, with their storages in `place`."""
+    return type(f"{place.__name__}{tests.__name__}", (place, tests), {"__doc__": tests.__doc__})
+
+
+# What has to do with a storage; the rest would only be repeated.
+for _place, _tests in itertools.product(
+    (Files, SqliteFile, PostgresDatabase),
+    (
+        test_journey.StartTests,
+        test_journey.LoginTests,
+        test_journey.NavigationTests,
+        test_journey.SelectionTests,
+        test_journey.PaymentTests,
+    ),
+):
+    _class = over(_place, _tests)
+    globals()[_class.__name__] = _class
+del _class, _tests  # else they would run once more

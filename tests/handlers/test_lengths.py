@@ -1,0 +1,163 @@
+"""How long replies get: what docs/protocol.md says of it, and clients that have a limit."""
+
+import asyncio
+import json
+import re
+from decimal import Decimal
+
+import attrs
+from twisted.protocols.basic import LineReceiver
+from twisted.trial.unittest import SynchronousTestCase
+
+from evcharge.models.station import Station
+from evcharge.storage import ListStations
+from evcharge.storage.memory import MemoryStorage
+from evcharge.testing import MemoryServer, shipped_network
+from tests.handlers.test_journey import CARS, login
+from tests.process.test_server import ROOT
+from tests.wire.test_envelope import LONG
+
+PAGE = " ".join((ROOT / "docs" / "protocol.md").read_text().split())
+WIDE = "😀"
+"""A character of four bytes; an escape of a control character takes six."""
+
+
+def figure(pattern: str) -> int:
+    """A figure that the page has, where the pattern has brackets."""
+    found = re.search(pattern, PAGE)
+    assert found is not None, pattern
+    return int(found[1].replace(",", ""))
+
+
+def network(size: int) -> MemoryServer:
+    """The shipped network, with more stations like those it has."""
+    shipped = shipped_network()
+    stations = [state.station for state in shipped.recall(ListStations())]
+    return MemoryServer(
+        MemoryStorage(
+            shipped.car_models(),
+            [attrs.evolve(stations[n % len(stations)], station_id=n + 1) for n in range(size)],
+        )
+    )
+
+
+def reply(to: MemoryServer, kind: str, more: dict | None = None, /, **data: object) -> bytes:
+    message = {"type": kind, "data": data, "status": {}, "timestamp": "", **(more or {})}
+    protocol, transport = to.connect()
+    protocol.dataReceived(json.dumps(message).encode() + b"\n")
+    return transport.take().removesuffix(b"\n")
+
+
+class LengthTests(SynchronousTestCase):
+    """The page's figures."""
+
+    def test_start(self) -> None:
+        """START is as long as the page says, whole and with a limit."""
+        whole = len(reply(network(36), "START"))
+        self.assertEqual(whole, figure(r"shipped network of 36 stations is ([\d,]+) bytes"))
+        ten_more = len(reply(network(46), "START"))
+        self.assertEqual(ten_more, figure(r"with ten more it would be ([\d,]+)"))
+        self.assertGreater(ten_more, LineReceiver.MAX_LENGTH)
+        most = 36 + figure(r"with up to ([\d,]+) more it stays under 65,536")
+        self.assertLess(len(reply(network(most), "START")), 65536)
+        self.assertGreater(len(reply(network(most + 1), "START")), 65536)
+        self.assertLess(
+            len(reply(network(1000), "START")), figure(r"\(([\d,]+) bytes are enough for 1,000")
+        )
+        few = figure(r'with `"limit": 5` the reply is ([\d,]+) bytes')
+        for size in (36, 300, 1000):
+            self.assertLessEqual(abs(len(reply(network(size), "START", limit=5)) - few), 2)
+        cars = shipped_network().car_models()
+        self.assertEqual(
+            len(json.dumps(cars, ensure_ascii=False, separators=(",", ":")).encode()),
+            figure(r"the catalogue \(([\d,]+) as shipped\)"),
+        )
+
+    def test_start_at_most(self) -> None:
+        """A station adds no more than the page says, whatever its figures are."""
+        odd = 1.0000000000000002
+        named = Station(
+            2**31 - 1, "N" * 50, "A" * 60, -12.345678901234567 * odd, -138.45678901234567, 1000,
+            1234.5678901234567, Decimal("1234.5678901234567"), ("CCS2", "Type 2"),
+        )  # fmt: skip
+        empty, one = (
+            len(reply(MemoryServer(MemoryStorage({}, stations)), "START", {"id": "\x00" * 128}))
+            for stations in ([], [named])
+        )
+        self.assertLessEqual(empty, figure(r"\| START \| ([\d,]+),"))
+        texts = len("N" * 50 + "A" * 60 + "CCS2" + "Type 2")
+        self.assertLessEqual(one - empty - texts, figure(r"for each station ([\d,]+) besides"))
+
+    def test_others_at_most(self) -> None:
+        """No other reply is longer than the page says, whatever is repeated in it."""
+        name = "Posto " + "x" * 94
+        station = Station(2**31 - 1, name, "", -12.3, -38.9, 1)
+        others = [
+            Station(2**31 - 2 - n, name, "", -12.345678901234567, -38.9123456789 - n / 7, 1)
+            for n in range(8)
+        ]
+        to = MemoryServer(MemoryStorage(CARS, [station, *others]))
+        user = login(to, 99.87654321012345)
+        more = {"id": "\x00" * 128}
+        long = WIDE * 200
+        place = {"latitude": -12.3, "longitude": -38.87654321}
+        chosen = reply(to, "SELECTION_STATION", more, user_id=user, position=place)
+        self.assertEqual(len(json.loads(chosen)["data"]["alternatives"]), 4)
+        most = figure(r"\| SELECTION_STATION \| ([\d,]+)")
+        self.assertLessEqual(len(chosen) - len(name), most)
+        paid = {"user_id": user, "id_station": station.key, "confirmation": True}
+        replies = [
+            reply(to, "PAYMENT", more, **paid),
+            reply(to, "PAYMENT", more, **{**paid, "id_station": others[0].key}),
+            reply(to, "PAYMENT", more, **{**paid, "user_id": long, "id_station": long}),
+            reply(to, "PAYMENT", more, user_id=long, id_station=long, confirmation=1),
+            reply(to, "LOGIN", more, user_name="A", selected_car="Small", battery_car=1),
+            reply(to, "LOGIN", more, user_name="", selected_car="Small", battery_car=1),
+            reply(to, "NAVIGATION", more, user_id=user, route_distance=1.2345678901234567e300),
+            reply(to, "NAVIGATION", more, user_id=user, route_distance=123456789012345.67),
+            reply(to, "SELECTION_STATION", more, user_id=long, list_stations={}),
+            reply(to, "SELECTION_STATION", more, user_id=long, list_stations={"\x00" * 999: {}}),
+            reply(to, long, more),
+            reply(to, long, {**more, "status": 1, '"' + long + "\x00": 0, "id": True}),
+            reply(to, "START", {**more, "\x00" * 999: float("1e200")}),
+        ]
+        huge = json.dumps({"type": long, "\x00" * 999: 7, **more}).replace(": 7", f": {LONG}")
+        for line in (huge, '{"type”: "' + "x" * 1000 + "“", "x" * 60000, "\x01", "[[", "{\u202e}"):
+            protocol, transport = to.connect()
+            protocol.dataReceived(line.encode() + b"\n")
+            replies.append(transport.take())
+        for each in replies:
+            self.assertLessEqual(len(each), figure(r"\| every other one \| ([\d,]+)"), each)
+
+
+class LimitTests(SynchronousTestCase):
+    """Clients of which the defaults are small, and a network that is large."""
+
+    def setUp(self) -> None:
+        self.server = network(300)
+
+    def test_twisted(self) -> None:
+        """Twisted's LineReceiver gets the whole of what it asked for with a limit."""
+        for data, fits in (({"limit": 5}, True), ({}, False)):
+            lines: list[bytes] = []
+            receiver = LineReceiver()
+            receiver.delimiter = b"\n"
+            receiver.lineReceived = lines.append
+            receiver.lineLengthExceeded = lambda line: None
+            receiver.dataReceived(reply(self.server, "START", **data) + b"\n")
+            self.assertEqual(len(lines), fits)
+
+    def test_asyncio(self) -> None:
+        """So does asyncio's reader."""
+
+        async def read(data: dict) -> bytes:
+            reader = asyncio.StreamReader()
+            reader.feed_data(reply(self.server, "START", **data) + b"\n")
+            return await reader.readline()
+
+        loop = asyncio.new_event_loop()
+        self.addCleanup(loop.close)
+        stations = json.loads(loop.run_until_complete(read({"limit": 5})))["data"]
+        self.assertEqual(len(stations["station_models"]), 5)
+        with self.assertRaises(ValueError):
+            loop.run_until_complete(read({}))

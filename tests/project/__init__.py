@@ -1,0 +1,1 @@
+"""What is around the house: how it is built, packaged, documented and run."""

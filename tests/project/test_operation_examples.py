@@ -1,0 +1,128 @@
+"""The examples for operators: their metrics and labels are those that a running server has."""
+
+import json
+import re
+from pathlib import Path
+
+import yaml
+from prometheus_client.parser import text_string_to_metric_families
+
+from evcharge.net.guards import REASONS
+from tests.process.test_server import ROOT
+from tests.web.test_health import HealthTestCase
+
+FOLDER = ROOT / "docs" / "operation"
+NAME = re.compile(r"\b(?:evcharge|process|python)_[a-z_]+\b")
+SELECTOR = re.compile(r"\b((?:evcharge|process|python)_[a-z_]+)\{([^}]*)\}")
+GROUPING = re.compile(r"by \(([^)]*)\)")
+
+ADDED = {"instance", "job", "le", "worker"}
+"""Labels that Prometheus adds, that histograms have, and that workers have."""
+
+
+def expressions() -> list[str]:
+    """All expressions of the alerts and of the dashboard."""
+    alerts = yaml.safe_load((FOLDER / "alerts.yml").read_text())
+    found = [rule["expr"] for group in alerts["groups"] for rule in group["rules"]]
+    dashboard = json.loads((FOLDER / "grafana-dashboard.json").read_text())
+    for panel in dashboard["panels"]:
+        found.extend(target["expr"] for target in panel["targets"])
+    found.extend(
+        variable["query"]
+        for variable in dashboard["templating"]["list"]
+        if variable["type"] == "query"
+    )
+    return found
+
+
+class ExampleTests(HealthTestCase):
+    """Held against a real server, and one with workers."""
+
+    def exposed(self) -> dict[str, set[str]]:
+        """The labels of each sample that is exposed, by its name."""
+        found: dict[str, set[str]] = {}
+        for family in text_string_to_metric_families(self.get("/metrics")[1]):
+            found.setdefault(family.name, set())
+            for sample in family.samples:
+                found.setdefault(sample.name, set()).update(sample.labels)
+        return found
+
+    def run_server(self) -> dict[str, set[str]]:
+        server = self.serve("--sweep-interval", "0.05", "--max-connections-per-address", "1")
+        client = self.client(server)
+        self.journey(client)
+        self.client(server).replies.readline()
+        return self.exposed()
+
+    def test_expressions(self) -> None:
+        """Every metric that an expression names is there, with the labels that it asks for."""
+        exposed = self.run_server()
+        exposed["evcharge_worker_up"] = {"worker"}
+        found = expressions()
+        self.assertGreater(len(found), 25)
+        for expression in found:
+            names = NAME.findall(expression)
+            self.assertTrue(names or "up{" in expression, expression)
+            labels = set(ADDED)
+            for name in names:
+                self.assertIn(name, exposed, expression)
+                labels |= exposed[name]
+            for name, selector in SELECTOR.findall(expression):
+                used = set(re.findall(r"(\w+)(?:=|!=|=~|!~)\"", selector))
+                self.assertLessEqual(used, exposed[name] | ADDED, expression)
+            for grouping in GROUPING.findall(expression):
+                self.assertLessEqual(set(grouping.replace(" ", "").split(",")), labels)
+
+    def test_flood_is_no_outage(self) -> None:
+        """Refused connections are told 503, and do not look as if the storage were away."""
+        server = self.serve("--max-connections", "1")
+        self.client(server).request("START")
+        self.client(server).replies.readline()
+        refused = {
+            key[2] for key in self.samples() if key[:2] == ("evcharge_requests_total", "503")
+        }
+        self.assertEqual(refused, {"error"})
+        rules = yaml.safe_load((FOLDER / "alerts.yml").read_text())["groups"][0]["rules"]
+        (rule,) = [rule for rule in rules if rule["alert"] == "EvchargeUnavailable"]
+        selectors = SELECTOR.findall(rule["expr"])
+        self.assertEqual(len(selectors), 2)
+        for _, selector in selectors:
+            self.assertIn('type!="error"', selector)
+
+    def test_page(self) -> None:
+        """Every metric that is exposed is on the page, and the other way round."""
+        page = (FOLDER / "watching.md").read_text()
+        rows = [line for line in page.splitlines() if line.startswith("| `evcharge_")]
+        listed = set(re.findall(r"`(evcharge_[a-z_]+)`", "\n".join(rows)))
+        exposed = {
+            re.sub(r"_(bucket|count|sum|created)$", "", name)
+            for name, _ in self.run_server().items()
+            if name.startswith("evcharge_")
+        }
+        # A counter's family is named without its ending.
+        exposed = {name for name in exposed if f"{name}_total" not in exposed}
+        self.assertEqual(listed, exposed | {"evcharge_worker_up"})
+        for reason in REASONS:
+            self.assertIn(f"`{reason}`", page)
+
+    def test_workers(self) -> None:
+        """With workers there are the same metrics, each with the worker's number."""
+        data = Path(self.mktemp()).absolute()
+        server = self.serve(
+            "--workers", "2", "--storage", f"sqlite:///{data}.db", "--sweep-interval", "0.05"
+        )
+        self.wait_for_workers(server)
+        self.journey(self.client(server))
+        exposed = self.exposed()
+        for name, labels in exposed.items():
+            if name.startswith(("evcharge_", "process_")) and labels:
+                self.assertIn("worker", labels, name)
+        for name in ("evcharge_requests_total", "evcharge_slots", "process_open_fds"):
+            self.assertIn(name, exposed)
+
+    def test_scrape(self) -> None:
+        """The configuration names the alerts beside it, and the job that they go by."""
+        scrape = yaml.safe_load((FOLDER / "prometheus.yml").read_text())
+        for name in scrape["rule_files"]:
+            self.assertTrue((FOLDER / name).exists())
+        self.assertEqual([job["job_name"] for job in scrape["scrape_configs"]], ["evcharge"])

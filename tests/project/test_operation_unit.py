@@ -1,0 +1,192 @@
+"""The systemd unit of docs/operation: that systemd takes it, and the server runs under it."""
+
+import ctypes.util
+import json
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
+
+from evcharge.net.guards.descriptors import RESERVED
+from evcharge.process.workers import END_S
+from evcharge.tap import Options
+from tests.process.test_server import ROOT, Server, ServerTestCase
+from tests.support import postgres
+from tests.support.confined import settings
+
+UNIT = ROOT / "docs" / "operation" / "evcharge.service"
+DROP_INS = sorted((ROOT / "docs" / "operation" / "evcharge.service.d").glob("*.conf"))
+PROGRAM = "/opt/evcharge/bin/twistd"
+
+MOST_EXPOSED = 1.5
+"""What `systemd-analyze security` may give the unit; 0 is best, 10 worst."""
+
+PROBE = """
+import errno, json, mmap, os, resource, socket, sys, threading
+def tried(f, *args):
+    try:
+        f(*args)
+    except OSError as error:
+        return errno.errorcode[error.errno]
+thread = threading.Thread(target=print, args=("",), kwargs={"end": ""})
+thread.start()
+thread.join()
+json.dump({
+    "executable memory": tried(mmap.mmap, -1, 4096, mmap.MAP_PRIVATE, 7),
+    "memory": tried(mmap.mmap, -1, 4096, mmap.MAP_PRIVATE, 3),
+    "netlink": tried(socket.socket, socket.AF_NETLINK, socket.SOCK_RAW),
+    "tcp": tried(socket.socket),
+    "chown": tried(os.chown, "/", 0, 0),
+    "nice": tried(os.nice, 1),
+    "umask": os.umask(0),
+    "core": resource.getrlimit(resource.RLIMIT_CORE),
+    "capabilities": [line.split()[1] for line in open("/proc/self/status") if "CapEff" in line],
+}, sys.stdout)
+"""
+
+
+def systemd_analyze(*arguments: str) -> subprocess.CompletedProcess:
+    if shutil.which("systemd-analyze") is None:
+        raise SkipTest("systemd-analyze is not installed")
+    return subprocess.run(["systemd-analyze", *arguments], capture_output=True, text=True)
+
+
+class UnitTests(SynchronousTestCase):
+    """What the unit says."""
+
+    def installed(self, *drop_ins: Path) -> Path:
+        """The unit with `drop_ins`, as it is where the program is installed."""
+        folder = Path(self.mktemp()).absolute()
+        beside = folder / "evcharge.service.d"
+        beside.mkdir(parents=True)
+        for source in (UNIT, *drop_ins):
+            target = folder / source.name if source == UNIT else beside / source.name
+            text = source.read_text()
+            # systemd looks for it; any program will do.
+            target.write_text(text.replace(PROGRAM, sys.executable))
+        return folder / UNIT.name
+
+    def test_verify(self) -> None:
+        """systemd has nothing to say against it, nor against the drop-ins."""
+        self.assertEqual([path.name for path in DROP_INS], ["low-port.conf", "tls.conf"])
+        for drop_ins in ((), *((path,) for path in DROP_INS), DROP_INS):
+            done = systemd_analyze("verify", str(self.installed(*drop_ins)))
+            self.assertEqual((done.returncode, done.stderr), (0, ""), drop_ins)
+
+    def test_exposure(self) -> None:
+        """What systemd thinks of its hardening stays below a bound."""
+        most = f"--threshold={MOST_EXPOSED * 10:g}"
+        done = systemd_analyze(
+            "security", "--offline=true", "--no-pager", most, str(self.installed())
+        )
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        self.assertIn("Overall exposure level", done.stdout)
+
+    def test_command(self) -> None:
+        """The options of each command are the server's; none of them is a secret."""
+        for path in (UNIT, *DROP_INS):
+            for command in filter(None, settings(path).get("ExecStart", [])):
+                program, *arguments = shlex.split(command)
+                self.assertEqual(program, PROGRAM)
+                self.assertEqual(arguments[:3], ["--nodaemon", "--pidfile=", "evcharge"])
+                self.assertNotIn("--storage", arguments)
+                known = {f"--{name[0]}" for name in Options.optParameters}
+                used = {word for word in arguments[3:] if word.startswith("--")}
+                self.assertLessEqual(used, known)
+
+    def test_order(self) -> None:
+        """It comes after the network, the time and a database."""
+        unit = UNIT.read_text().partition("[Service]")[0].splitlines()
+        (after,) = [line.partition("=")[2].split() for line in unit if line.startswith("After=")]
+        for target in ("network-online.target", "time-sync.target", "postgresql.service"):
+            self.assertIn(target, after)
+        # The time is not to be asked for: who keeps it does that (systemd.special(7)).
+        self.assertIn("Wants=network-online.target", unit)
+
+    def test_limits(self) -> None:
+        """It has the time to drain, the descriptors for its connections, and its own restart."""
+        said = {name: values[-1] for name, values in settings(UNIT).items()}
+        self.assertGreater(float(said["TimeoutStopSec"]), END_S)
+        options = Options()
+        options.parseOptions([])
+        self.assertGreaterEqual(int(said["LimitNOFILE"]), options["max-connections"] + RESERVED)
+        self.assertEqual(said["Restart"], "on-failure")
+        self.assertEqual(said["User"], "evcharge")
+        self.assertEqual(said["StateDirectoryMode"], "0700")
+        self.assertEqual(said["UMask"], "0077")
+        self.assertNotIn("ExecReload", said)
+
+
+class ConfinedServerTests(ServerTestCase):
+    """
+    The real server under those of the unit's restrictions that a process can put on itself.
+
+    tests/support/confined.py says which.
+    """
+
+    def setUp(self) -> None:
+        if shutil.which("systemd-analyze") is None:
+            raise SkipTest("systemd-analyze is not installed")
+        if ctypes.util.find_library("seccomp") is None:
+            raise SkipTest("libseccomp is not installed")
+        self.confined = [sys.executable, str(ROOT / "tests" / "support" / "confined.py"), str(UNIT)]
+
+    def test_confined(self) -> None:
+        """What is forbidden cannot be done, and what is needed can."""
+        done = subprocess.run(
+            [*self.confined, sys.executable, "-c", PROBE], capture_output=True, text=True
+        )
+        self.assertEqual(done.returncode, 0, done.stderr)
+        found = json.loads(done.stdout)
+        self.assertEqual(
+            found,
+            {
+                "executable memory": "EPERM",
+                "memory": None,
+                "netlink": "EAFNOSUPPORT",
+                "tcp": None,
+                "chown": "EPERM",
+                "nice": "EPERM",
+                "umask": 0o077,
+                "core": [0, 0],
+                "capabilities": ["0000000000000000"],
+            },
+        )
+
+    def journey(self, *options: str) -> Path:
+        """A server that starts, serves a journey and ends by SIGTERM; its folder."""
+        data = Path(self.mktemp()).absolute()
+        server = Server(data, *options, before=self.confined)
+        self.addCleanup(self.stop, server)
+        server.wait()
+        client = self.client(server)
+        reply = client.request(
+            "LOGIN", user_name="Ana", selected_car="Tesla Model 3", battery_car=40
+        )
+        self.assertEqual(reply["status"]["code"], 200, reply)
+        user_id = reply["data"]["user_id"]
+        reply = client.request("PAYMENT", user_id=user_id, id_station=7, confirmation=True)
+        self.assertTrue(reply["data"]["confirmation"], reply)
+        reply = client.request("PAYMENT", user_id=user_id, id_station=7, confirmation=False)
+        self.assertEqual(reply["status"]["code"], 200, reply)
+        # For systemd a good end: a unit needs no SuccessExitStatus for it.
+        self.assertEqual(server.end(), -signal.SIGTERM)
+        return data
+
+    def test_files(self) -> None:
+        """It serves a data directory."""
+        self.journey()
+
+    def test_sqlite(self) -> None:
+        """It serves SQLite, with workers."""
+        path = Path(self.mktemp()).absolute()
+        self.journey("--storage", f"sqlite:///{path}", "--workers", "2")
+
+    def test_postgresql(self) -> None:
+        """It serves PostgreSQL, whose driver is a library of its own."""
+        shared = postgres.shared()
+        self.journey("--storage", shared.url(shared.create_database()))

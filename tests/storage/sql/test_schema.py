@@ -1,0 +1,120 @@
+"""The schema: a database that was brought up to date equals one made from the tables."""
+
+from decimal import Decimal
+from typing import Any
+
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, create_engine, inspect
+from twisted.trial.unittest import SynchronousTestCase
+
+from evcharge.storage.contents import Payment
+from evcharge.storage.location import parse
+from evcharge.storage.sql import schema
+from evcharge.storage.sql.migrations import versions
+from evcharge.testing import NOON
+from tests.support import postgres
+
+SQLITE = "SELECT type, name, tbl_name, sql FROM sqlite_master WHERE tbl_name != 'alembic_version'"
+POSTGRES = """
+SELECT table_name, column_name, ordinal_position, data_type, is_nullable, column_default,
+       col_description(table_name::regclass, ordinal_position),
+       obj_description(table_name::regclass)
+FROM information_schema.columns
+WHERE table_schema = 'public' AND table_name != 'alembic_version'
+UNION ALL
+SELECT tablename, indexname, 0, indexdef, '', '', '', ''
+FROM pg_indexes WHERE schemaname = 'public' AND tablename != 'alembic_version'
+"""
+
+
+def revisions() -> list[str]:
+    """Every version there was, the oldest first."""
+    scripts = ScriptDirectory(str(versions.__path__[0]).removesuffix("/versions"))
+    return [script.revision for script in scripts.walk_revisions()][::-1]
+
+
+class SchemaTests(SynchronousTestCase):
+    """Made by the scripts, and made from the tables."""
+
+    def postgres(self) -> Any:
+        url = postgres.shared().url(postgres.shared().create_database())
+        engine = create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
+        self.addCleanup(engine.dispose)
+        return engine
+
+    def sqlite(self) -> Any:
+        engine = create_engine(f"sqlite:///{self.mktemp()}")
+        self.addCleanup(engine.dispose)
+        return engine
+
+    def described(self, connection: Connection) -> list[tuple[Any, ...]]:
+        query = SQLITE if connection.dialect.name == "sqlite" else POSTGRES
+        return sorted(
+            tuple(" ".join(str(cell).split()) for cell in row)
+            for row in connection.exec_driver_sql(query)
+        )
+
+    def test_head(self) -> None:
+        """The version that the code works with is the last script's."""
+        self.assertEqual(revisions()[-1], schema.HEAD)
+
+    def test_equal(self) -> None:
+        """Brought up to date from nothing, and version by version, it equals a fresh one."""
+        for make in (self.sqlite, self.postgres):
+            with make().begin() as connection:
+                schema.metadata.create_all(connection)
+                fresh = self.described(connection)
+            self.assertTrue(fresh)
+            for steps in (["head"], revisions()):
+                with make().begin() as connection:
+                    for step in steps:
+                        schema.upgrade(connection, step)
+                    self.assertEqual(self.described(connection), fresh)
+                    self.assertEqual(schema.version(connection), schema.HEAD)
+                    context = MigrationContext.configure(
+                        connection, opts={"compare_type": True, "compare_server_default": True}
+                    )
+                    self.assertEqual(compare_metadata(context, schema.metadata), [])
+
+    def test_whole(self) -> None:
+        """An upgrade that fails leaves nothing behind."""
+        for make in (self.sqlite, self.postgres):
+            engine = make()
+            connection = engine.connect()
+            if engine.dialect.name == "sqlite":
+                # As evcharge begins its transactions: Python's module leaves out the making of
+                # tables.
+                connection.connection.driver_connection.isolation_level = None
+                connection.exec_driver_sql("BEGIN")
+            schema.upgrade(connection)
+            connection.rollback()
+            self.assertIsNone(schema.version(connection))
+            self.assertEqual(self.described(connection), [])
+            connection.close()
+
+    def test_old_is_brought_up_to_date(self) -> None:
+        """A storage opens a database of each earlier version, and has what it had."""
+        paid = Payment("r1", NOON, 7, Decimal("12.30"), "01900000")
+        for revision in revisions():
+            for url in (
+                f"sqlite:///{self.mktemp()}.db",
+                postgres.shared().url(postgres.shared().create_database()),
+            ):
+                engine = create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
+                with engine.begin() as connection:
+                    schema.upgrade(connection, revision)
+                    names = [
+                        column["name"] for column in inspect(connection).get_columns("payments")
+                    ]
+                    connection.exec_driver_sql(
+                        f"INSERT INTO payments ({', '.join(names[:5])}) "
+                        f"VALUES ('r1', {NOON}, 7, '12.30', '01900000')"
+                    )
+                engine.dispose()
+                storage = parse(url, "").storage()
+                self.assertEqual(storage.open(0).stations, 36)
+                storage.close()
+                with storage.read_contents(0) as contents:
+                    self.assertEqual(list(contents.payments), [paid])

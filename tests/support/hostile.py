@@ -1,0 +1,178 @@
+"""
+Clients that mean harm, each a process of its own:
+
+    python -m tests.support.hostile KIND PORT SECONDS
+
+Each stops by itself, and goes to the loopback interface only. What it has done is printed as one
+line of JSON.
+"""
+
+import contextlib
+import json
+import random
+import selectors
+import socket
+import ssl
+import struct
+import sys
+import time
+
+NAVIGATION = (
+    b'{"type":"NAVIGATION","data":{"user_id":"00000000-0000-4000-8000-000000000000",'
+    b'"route_distance":10},"status":{},"timestamp":""}\n'
+)
+START = b'{"type":"START","data":{},"status":{},"timestamp":""}\n'
+LOGIN = (
+    b'{"type":"LOGIN","data":{"user_name":"Mallory","selected_car":"Tesla Model 3",'
+    b'"battery_car":40},"status":{},"timestamp":""}\n'
+)
+PAD = b"x" * 65000
+LONG = b'{"type":"START","data":{"pad":"' + PAD + b'"},"status":{},"timestamp":""}\n'
+LIST = {str(number): {"distance_origin_position": number} for number in range(1500)}
+SELECTION = (
+    json.dumps(
+        {
+            "type": "SELECTION_STATION",
+            "data": {"user_id": "nobody", "list_stations": LIST},
+            "status": {},
+            "timestamp": "",
+        }
+    ).encode()
+    + b"\n"
+)
+
+
+class Hostile:
+    """One client."""
+
+    def __init__(self, port: int, seconds: float) -> None:
+        self.port = port
+        self.ends = time.monotonic() + seconds
+
+    def connect(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.port), 10)
+
+    @property
+    def over(self) -> bool:
+        return time.monotonic() >= self.ends
+
+    def never_reads(self) -> int:
+        """Sends requests of which each has a big reply, and reads none."""
+        client = self.connect()
+        client.settimeout(0.1)
+        sent = 0
+        while not self.over:
+            try:
+                sent += client.send(START * 1000)
+            except TimeoutError:
+                pass
+            except ConnectionError:
+                client = self.connect()
+                client.settimeout(0.1)
+        return sent
+
+    def byte_by_byte(self) -> int:
+        """Sends a line a byte at a time, over 500 connections."""
+        clients = [self.connect() for _ in range(500)]
+        sent = 0
+        while not self.over:
+            for client in clients:
+                sent += client.send(START[sent % 40 : sent % 40 + 1])
+            # A byte a second, where the test has no time for that: ten a second.
+            time.sleep(0.1)
+        return sent
+
+    def long_lines(self) -> int:
+        """Sends lines of 64 KiB, some of them good and some not, and reads what comes."""
+        return self.pump([LONG, b"[" * 65535 + b"\n", SELECTION, b"\xff" * 65535 + b"\n"])
+
+    def tiny_lines(self) -> int:
+        """Sends line ends, and lines of one byte."""
+        return self.pump([b"\n" * 65536, b"x\n" * 32768])
+
+    def blank_lines(self) -> int:
+        """Sends lines of nothing at all."""
+        return self.pump([b"\n" * 65536])
+
+    def too_long_lines(self) -> int:
+        """Sends lines over the limit, over a new connection each."""
+        done = 0
+        while not self.over:
+            with self.connect() as client:
+                try:
+                    client.sendall(b"x" * 200_000)
+                    client.recv(1000)
+                except ConnectionError:
+                    pass
+            done += 1
+        return done
+
+    def opens_and_closes(self) -> int:
+        """Opens a connection and closes it, at once, as fast as it can; half of them by a reset."""
+        done = 0
+        while not self.over:
+            client = self.connect()
+            if done % 2:
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            client.close()
+            done += 1
+        return done
+
+    def shakes_hands(self) -> int:
+        """Begins TLS over a hundred connections at a time, never ends it, and hangs up."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        hello = ssl.MemoryBIO()
+        with contextlib.suppress(ssl.SSLWantReadError):
+            context.wrap_bio(ssl.MemoryBIO(), hello, server_hostname="localhost").do_handshake()
+        greeting = hello.read()
+        done = 0
+        while not self.over:
+            clients = [self.connect() for _ in range(100)]
+            for client in clients:
+                client.sendall(greeting)
+            for client in clients:
+                done += bool(client.recv(65536))
+                client.close()
+        return done
+
+    def pipelines(self) -> int:
+        """Sends 100,000 requests without waiting for the replies, which it reads as they come."""
+        return self.pump([NAVIGATION * 1000], most=100)
+
+    def pipelines_big(self) -> int:
+        """The same with requests of which each has a big reply."""
+        return self.pump([START * 1000], most=100)
+
+    def logs_in(self) -> int:
+        """Logs in again and again, without ever paying."""
+        return self.pump([LOGIN * 100])
+
+    def pump(self, pieces: list[bytes], most: int = 10**9) -> int:
+        """Send pieces at random, and read meanwhile; how many bytes were read."""
+        client = self.connect()
+        client.setblocking(False)
+        watch = selectors.DefaultSelector()
+        watch.register(client, selectors.EVENT_READ | selectors.EVENT_WRITE)
+        rest, got, sent = b"", 0, 0
+        while not self.over:
+            for _, events in watch.select(0.1):
+                if events & selectors.EVENT_READ:
+                    data = client.recv(1 << 20)
+                    if not data:
+                        return got
+                    got += len(data)
+                if events & selectors.EVENT_WRITE:
+                    if not rest:
+                        if sent >= most:
+                            watch.modify(client, selectors.EVENT_READ)
+                            continue
+                        rest = random.choice(pieces)
+                        sent += 1
+                    rest = rest[client.send(rest) :]
+        return got
+
+
+if __name__ == "__main__":
+    kind, port, seconds = sys.argv[1:]
+    done = getattr(Hostile(int(port), float(seconds)), kind)()
+    print(json.dumps({"done": done}))
