@@ -25,9 +25,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from tests.net.test_hostile import memory_kib  # noqa: E402
-from tests.process.test_server import Client, Server  # noqa: E402
 from tests.support.certificates import make_certificate, tls_options  # noqa: E402
+from tests.support.servers import (  # noqa: E402
+    Client,
+    Server,
+    memory_kib,
+)
 
 LOGIN = {"user_name": "Ana", "selected_car": "Tesla Model 3", "battery_car": 40}
 

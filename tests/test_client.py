@@ -13,10 +13,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from evcharge.client import Client, NoReply
 from evcharge.healthcheck import healthy
-from tests.net.test_ports import free_port
-from tests.process.test_server import Server, ServerTestCase
 from tests.support.certificates import make_certificate, tls_options
+from tests.support.ports import free_port
 from tests.support.scripted import environment, reply, says, scripted, silence
+from tests.support.servers import Server, ServerTestCase
 
 PARTS = ("type", "data", "status")
 LOGIN: dict[str, Any] = {"user_name": "Zoé", "selected_car": "Tesla Model 3", "battery_car": 40}

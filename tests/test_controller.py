@@ -12,7 +12,7 @@ from evcharge.controller import UNKNOWN, Controller
 from evcharge.handlers import Reply
 from evcharge.outcomes import TOO_LARGE
 from evcharge.testing import NOON
-from tests.wire.test_envelope import LONG
+from tests.support.journey import LONG
 
 LINE = b'{"type":"DO","data":{"user_id":"%s"},"status":{},"timestamp":"","id":7}'
 

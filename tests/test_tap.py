@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-import json
 from pathlib import Path
 
 from twisted.application.service import IServiceMaker
@@ -14,7 +13,6 @@ from twisted.internet.protocol import Factory
 from twisted.internet.testing import MemoryReactorClock
 from twisted.internet.threads import deferToThread
 from twisted.plugin import getPlugins
-from twisted.protocols.basic import LineReceiver
 from twisted.python.usage import UsageError
 from twisted.scripts.twistd import ServerOptions as TwistdOptions
 from twisted.trial.unittest import SynchronousTestCase, TestCase
@@ -23,29 +21,7 @@ from evcharge.healthcheck import healthy
 from evcharge.net.ports import BACKLOG, endpoint
 from evcharge.storage import StorageUnavailable
 from evcharge.tap import DriverService, Options, makeService
-
-
-class Driver(LineReceiver):
-    """Sends requests, and waits for replies one by one."""
-
-    delimiter = b"\n"
-    MAX_LENGTH = 10**6
-
-    def __init__(self) -> None:
-        self.waiting: list[Deferred] = []
-        self.lost: Deferred = Deferred()
-
-    def request(self, kind: str, **data: object) -> Deferred:
-        request = {"type": kind, "data": data, "status": {}, "timestamp": "", "id": kind}
-        self.sendLine(json.dumps(request).encode())
-        self.waiting.append(Deferred())
-        return self.waiting[-1]
-
-    def lineReceived(self, line: bytes) -> None:
-        self.waiting.pop(0).callback(json.loads(line))
-
-    def connectionLost(self, reason: object) -> None:
-        self.lost.callback(None)
+from tests.support.drivers import Driver
 
 
 class ServerTests(TestCase):

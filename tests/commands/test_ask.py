@@ -12,9 +12,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from evcharge.commands.ask import TYPES
 from evcharge.testing import MemoryServer
-from tests.net.test_ports import free_port
-from tests.process.test_server import ServerTestCase
 from tests.support.certificates import make_certificate, tls_options
+from tests.support.ports import free_port
 from tests.support.scripted import (
     COMMAND,
     ROOT,
@@ -25,6 +24,7 @@ from tests.support.scripted import (
     scripted,
     silence,
 )
+from tests.support.servers import ServerTestCase
 
 ANA = ("LOGIN", "user_name=Ana", "selected_car=Tesla Model 3", "battery_car=40")
 UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"

@@ -22,9 +22,9 @@ from evcharge.commands import questions
 from evcharge.commands.journey import CRITERIA, moment
 from evcharge.commands.tables import numbered
 from evcharge.testing import MemoryServer
-from tests.net.test_ports import free_port
-from tests.process.test_server import ServerTestCase
+from tests.support.ports import free_port
 from tests.support.scripted import COMMAND, command, environment, passes_on, reply, scripted
+from tests.support.servers import ServerTestCase
 
 PORTUGUESE = "áãçéêíóõúÁÃÇÉÊÍÓÕÚ"
 

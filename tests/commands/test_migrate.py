@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import closing, redirect_stderr, redirect_stdout
+from contextlib import closing
 from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
@@ -23,7 +23,6 @@ from twisted.logger import LogLevel
 from twisted.trial.unittest import SynchronousTestCase
 
 import evcharge
-from evcharge.cli import main
 from evcharge.datasets import COLUMNS, OPTIONAL_COLUMNS, parse_car_models, parse_stations
 from evcharge.storage import StorageError, Summary
 from evcharge.storage.contents import Contents, Payment, StationRecord
@@ -33,6 +32,7 @@ from evcharge.storage.location import parse
 from evcharge.testing import NOON
 from evcharge.utils.time_utils import iso_utc
 from tests.support import postgres
+from tests.support.commands import run
 from tests.support.logged import logged
 from tests.support.operations import (
     MODEL,
@@ -134,16 +134,6 @@ def raw(folder: Path) -> dict[str, Any]:
             found[name] = json.loads(content)
     found["order"] = list(found[CARS])
     return found
-
-
-def run(*arguments: str) -> tuple[int, str, str]:
-    """Run the command: exit status, standard output and error."""
-    out, err = io.StringIO(), io.StringIO()
-    try:
-        with redirect_stdout(out), redirect_stderr(err):
-            main(arguments)
-    except SystemExit as ended:
-        return ended.code, out.getvalue(), err.getvalue()
 
 
 class MigrateCase(SynchronousTestCase):

@@ -15,14 +15,15 @@ from evcharge.storage.sql.databases import Postgres, Sqlite
 from evcharge.storage.sql.store import SqlStorage
 from evcharge.testing import NOON
 from tests.handlers import test_journey
-from tests.support import postgres
+from tests.support import journey, postgres
+from tests.support.journey import station
 
 
 def csv(stations: Sequence[Station]) -> bytes:
     """The stations, as a data directory has them."""
     rows = [";".join((*COLUMNS, *OPTIONAL_COLUMNS))]
     # A network has at least one; a test that names none does not look.
-    for s in stations or [test_journey.station(1)]:
+    for s in stations or [station(1)]:
         power = "" if s.power_kw is None else s.power_kw
         rows.append(
             f"{s.station_id};{s.name};{s.address};{s.latitude};{s.longitude};{s.max_slots};"
@@ -54,7 +55,7 @@ class Files:
             self.addCleanup(storage.close)
             return storage
 
-        self.patch(test_journey, "make_storage", opened)
+        self.patch(journey, "make_storage", opened)
 
 
 class SqliteFile(Files):

@@ -13,9 +13,8 @@ from evcharge.models.station import Station
 from evcharge.storage import ListStations
 from evcharge.storage.memory import MemoryStorage
 from evcharge.testing import MemoryServer, shipped_network
-from tests.handlers.test_journey import CARS, login
-from tests.process.test_server import ROOT
-from tests.wire.test_envelope import LONG
+from tests.support.journey import CARS, LONG, login
+from tests.support.servers import ROOT
 
 PAGE = " ".join((ROOT / "docs" / "protocol.md").read_text().split())
 WIDE = "😀"

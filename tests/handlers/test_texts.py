@@ -11,10 +11,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from evcharge.storage import Storage, StorageError
 from evcharge.storage.location import parse
 from evcharge.testing import NOON, MemoryServer, shipped_network
-from tests.commands.test_migrate import run
-from tests.process.test_server import ServerTestCase
 from tests.support import postgres
+from tests.support.commands import run
 from tests.support.operations import find_user
+from tests.support.servers import ServerTestCase
 
 CAR = "Tesla Model 3"
 SURROGATES = st.sampled_from(["\ud800", "\udbff", "\udc00", "\udfff", "\ud83d"])

@@ -8,7 +8,7 @@ from evcharge.models.electric_car import CarModel, ElectricCar
 from evcharge.models.station import ChargingSession, SlotTable, Station, StationState, plan_session
 from evcharge.models.user import User
 from evcharge.planning.selection import CRITERIA, rank_stations
-from tests.handlers.test_journey import CARS, station
+from tests.support.journey import CARS, station
 
 FACTS = CARS["Tesla Model 3"]
 CAR = ElectricCar.charged_to(CarModel.from_facts(CARS["Small"]), 40)

@@ -14,26 +14,12 @@ from pathlib import Path
 from twisted.trial.unittest import SkipTest
 
 from evcharge.net.guards.admission import MOST_GOODBYES
-from tests.process.test_server import LOGIN, ROOT, Client, Server, ServerTestCase
 from tests.support.certificates import make_certificate, tls_options
 from tests.support.hostile import NAVIGATION, START
+from tests.support.servers import LOGIN, ROOT, Client, Server, ServerTestCase, memory_kib
 
 SECONDS = 2.5
 """How long each hostile client goes on."""
-
-
-def memory_kib(server: Server) -> int:
-    """The memory that is the server's own, KiB."""
-    return memory_of(server.process.pid)
-
-
-def memory_of(pid: int) -> int:
-    """The memory that is a process's own, KiB."""
-    status = Path(f"/proc/{pid}/status")
-    if not status.exists():
-        raise SkipTest("memory is read off /proc, which this machine has not")
-    (line,) = [line for line in status.read_text().splitlines() if line.startswith("RssAnon")]
-    return int(line.split()[1])
 
 
 def have_descriptors(number: int) -> None:

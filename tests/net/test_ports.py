@@ -1,6 +1,5 @@
 """Ports by IPv4 and IPv6, those that cannot be had, and what a person is told."""
 
-import contextlib
 import errno
 import os
 import socket
@@ -18,27 +17,8 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from evcharge.healthcheck import healthy
 from evcharge.net.ports import LOOPBACK, MOST_TRIES, CannotListen, Door, endpoint
 from evcharge.process.options import Options
-from tests.process.test_server import LINE, Server, ServerTestCase
-
-
-def families() -> dict[socket.AddressFamily, str]:
-    """The loopback address of each family that this machine has: nearly always both."""
-    found = {}
-    for family, host in LOOPBACK.items():
-        with contextlib.suppress(OSError), socket.create_server((host, 0), family=family):
-            found[family] = host
-    return found
-
-
-def free_port() -> int:
-    """One that is free with each family."""
-    while True:
-        with contextlib.ExitStack() as stack, contextlib.suppress(OSError):
-            port = 0
-            for family, host in families().items():
-                one = stack.enter_context(socket.create_server((host, port), family=family))
-                port = one.getsockname()[1]
-            return port
+from tests.support.ports import families, free_port
+from tests.support.servers import LINE, Server, ServerTestCase
 
 
 class PortTests(TestCase):

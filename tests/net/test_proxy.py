@@ -26,12 +26,11 @@ from evcharge.net.proxy import (
     header_length,
 )
 from evcharge.testing import MemoryServer, MemoryTransport
-from tests.process.test_server import LINE, ServerTestCase
 from tests.support.certificates import make_certificate
+from tests.support.servers import LINE, V1, ServerTestCase
 from tests.support.waiting import until
 
 PROXY = IPv4Address("TCP", "10.0.0.1", 5)
-V1 = b"PROXY TCP4 203.0.113.7 10.0.0.1 4711 8888\r\n"
 
 
 def v2(command: int, family: int, addresses: bytes) -> bytes:

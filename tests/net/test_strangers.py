@@ -9,9 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from evcharge.net.protocol import LINGER_S
 from evcharge.testing import MemoryServer
-from tests.net.test_proxy import V1
-from tests.net.test_tls import TLSTestCase
-from tests.process.test_server import LINE, ServerTestCase
+from tests.support.servers import LINE, V1, ServerTestCase, TLSTestCase
 
 LOGIN = (
     b'{"type":"LOGIN","data":{"user_name":"Mallory","selected_car":"Tesla Model 3",'

@@ -10,7 +10,6 @@ import shutil
 import signal
 import socket
 import ssl
-import struct
 import subprocess
 import urllib.request
 import warnings
@@ -36,62 +35,14 @@ from evcharge.net.tls import GOODBYE_S, HANDSHAKE_S, TURN_S, CertificateService,
 from evcharge.process.options import Options
 from evcharge.tap import makeService
 from evcharge.testing import MemoryTransport
-from tests.net.test_hostile import memory_kib, memory_of
-from tests.process.test_server import LINE, Server, ServerTestCase
-from tests.support.certificates import make_certificate, tls_options
+from tests.support.certificates import make_certificate
+from tests.support.servers import LINE, TLSTestCase, memory_kib, memory_of
 
 REQUEST = LINE.encode() + b"\n"
 LOGIN = (
     b'{"type":"LOGIN","data":{"user_name":"Ana","selected_car":"Tesla Model 3","battery_car":40},'
     b'"status":{},"timestamp":""}\n'
 )
-
-
-class TLSTestCase(ServerTestCase):
-    """A real server that speaks TLS on one port and plain text on another."""
-
-    def serve(self, *options: str, days: int = 30) -> Server:
-        self.folder = Path(self.mktemp()).absolute()
-        self.certificate, self.key = make_certificate(self.folder, days=days)
-        server = self.start(Path(self.mktemp()), *self.tls(), *options).wait()
-        self.tls_port = server.tls_port
-        return server
-
-    def tls(self) -> list[str]:
-        return tls_options(self.certificate, self.key)
-
-    def connect(self, context: ssl.SSLContext | None = None) -> ssl.SSLSocket:
-        context = context or ssl.create_default_context(cafile=str(self.certificate))
-        plain = socket.create_connection(("127.0.0.1", self.tls_port), 20)
-        self.addCleanup(plain.close)
-        # An end without the closing alert is an error to us.
-        client = context.wrap_socket(plain, server_hostname="localhost", suppress_ragged_eofs=False)
-        self.addCleanup(client.close)
-        return client
-
-    def openssl(self, context: SSL.Context) -> SSL.Connection:
-        """A client without Python's own ideas."""
-        plain = socket.create_connection(("127.0.0.1", self.tls_port))
-        self.addCleanup(plain.close)
-        # Python's own limit would make it a socket that does not block.
-        plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", 20, 0))
-        client = SSL.Connection(context, plain)
-        client.set_connect_state()
-        client.do_handshake()
-        return client
-
-    def line(self, client: ssl.SSLSocket) -> dict:
-        got = b""
-        while not got.endswith(b"\n"):
-            more = client.recv(1)
-            if not more:
-                raise ConnectionError("no reply")
-            got += more
-        return json.loads(got)
-
-    def ended(self, client: ssl.SSLSocket) -> bytes:
-        """All that comes until the server's closing alert; an error where the connection breaks."""
-        return b"".join(iter(lambda: client.recv(65536), b""))
 
 
 class ConnectionTests(TLSTestCase):

@@ -13,10 +13,9 @@ from pathlib import Path
 import psycopg
 from twisted.trial.unittest import SkipTest
 
-from tests.process.test_server import Client, Server
 from tests.support import postgres
+from tests.support.servers import Client, HealthTestCase, Server
 from tests.support.waiting import until
-from tests.web.test_health import HealthTestCase
 
 HOUR_S, DAY_S = 3600.0, 86400.0
 

@@ -20,8 +20,8 @@ from pathlib import Path
 from twisted.trial.unittest import SkipTest
 
 from benchmarks.soak_audit import Account, Book, audit
-from tests.process.test_server import LOGIN, Client, Server, ServerTestCase, request_line
 from tests.support import postgres
+from tests.support.servers import LOGIN, Client, Server, ServerTestCase, request_line
 from tests.support.waiting import until
 
 DAY_S = 86400.0

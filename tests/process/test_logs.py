@@ -21,7 +21,7 @@ from evcharge.process.logs import (
     ThrottleService,
     log_file,
 )
-from tests.process.test_server import ROOT, ServerTestCase
+from tests.support.servers import ROOT, ServerTestCase
 from tests.support.waiting import until
 
 

@@ -18,9 +18,9 @@ from evcharge.storage.files.store import FileStorage
 from evcharge.storage.location import parse
 from evcharge.testing import NOON, MemoryServer, shipped_network
 from evcharge.utils.ids import ending
-from tests.process.test_server import LOGIN, ROOT, Client, Server, ServerTestCase
 from tests.support import postgres
 from tests.support.operations import a_session, a_user, add_user, take_slot
+from tests.support.servers import LOGIN, ROOT, Client, Server, ServerTestCase
 from tests.support.waiting import until
 
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.I)

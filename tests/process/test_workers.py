@@ -46,11 +46,11 @@ from evcharge.process.workers import (
 )
 from evcharge.storage.location import STORAGE_VARIABLE, without_password
 from evcharge.tap import Options, makeService
-from tests.process.test_server import LOGIN, ROOT, Client, Server, ServerTestCase, request_line
 from tests.support import postgres
+from tests.support.drivers import Driver
 from tests.support.logged import logged
+from tests.support.servers import LOGIN, ROOT, Client, Server, ServerTestCase, request_line
 from tests.support.waiting import LIMIT_S, until
-from tests.test_tap import Driver
 
 
 def state(pid: int) -> str:

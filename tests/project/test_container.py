@@ -15,8 +15,8 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from evcharge.storage import StorageError
 from evcharge.storage.files.store import FileStorage
-from tests.process.test_server import ROOT
-from tests.storage.test_permissions import acting_as
+from tests.support.permissions import acting_as
+from tests.support.servers import ROOT
 
 STRANGERS = (
     "privkey.pem",

@@ -12,8 +12,8 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from evcharge.healthcheck import healthy
-from tests.net.test_ports import families
-from tests.process.test_server import ROOT
+from tests.support.ports import families
+from tests.support.servers import ROOT
 
 DEBIAN = """
 if [ "$1 $2" = "-m venv" ]; then

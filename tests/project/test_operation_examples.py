@@ -8,8 +8,7 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from evcharge.net.guards import REASONS
-from tests.process.test_server import ROOT
-from tests.web.test_health import HealthTestCase
+from tests.support.servers import ROOT, HealthTestCase
 
 FOLDER = ROOT / "docs" / "operation"
 NAME = re.compile(r"\b(?:evcharge|process|python)_[a-z_]+\b")

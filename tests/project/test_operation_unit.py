@@ -14,9 +14,9 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 from evcharge.net.guards.descriptors import RESERVED
 from evcharge.process.workers import END_S
 from evcharge.tap import Options
-from tests.process.test_server import ROOT, Server, ServerTestCase
 from tests.support import postgres
 from tests.support.confined import settings
+from tests.support.servers import ROOT, Server, ServerTestCase
 
 UNIT = ROOT / "docs" / "operation" / "evcharge.service"
 DROP_INS = sorted((ROOT / "docs" / "operation" / "evcharge.service.d").glob("*.conf"))

@@ -12,7 +12,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 import evcharge
-from tests.process.test_server import ROOT
+from tests.support.servers import ROOT
 
 TAG = f"v{evcharge.__version__}"
 WHO = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}

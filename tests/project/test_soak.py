@@ -32,7 +32,7 @@ from benchmarks.soak_audit import (
 from evcharge.bootstrap import make_users
 from evcharge.storage import AddUser, carry_out
 from evcharge.storage.location import parse
-from tests.process.test_server import ROOT
+from tests.support.servers import ROOT
 from tests.support.waiting import until
 
 TTL_S = 60.0

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.process.test_server import ROOT
+from tests.support.servers import ROOT
 from tests.support.waiting import until
 from tests.support.watcher import WATCHED, marked
 

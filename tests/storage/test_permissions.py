@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 from twisted.internet import reactor
@@ -24,24 +23,10 @@ from evcharge.storage import StorageError
 from evcharge.storage.location import parse
 from evcharge.utils.permissions import remedy
 from tests.support.certificates import make_certificate
+from tests.support.permissions import acting_as
 
 UID, GID = 47110, 47111
 """A user and a group that no machine knows."""
-
-
-@contextlib.contextmanager
-def acting_as(user: int, group: int | None = None) -> Iterator[None]:
-    """Be no longer root, but somebody else."""
-    groups = os.getgroups()
-    os.setgroups([])
-    os.setegid(user if group is None else group)
-    os.seteuid(user)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
-        os.setegid(0)
-        os.setgroups(groups)
 
 
 class CureTests(SynchronousTestCase):

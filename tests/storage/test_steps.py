@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import sqlite3
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -40,6 +39,7 @@ from evcharge.storage.sql.store import SqlStorage
 from evcharge.testing import NOON
 from tests.support import postgres
 from tests.support.calls import Calls, Killed
+from tests.support.folders import NETWORK, new_folder
 from tests.support.operations import (
     a_session,
     a_user,
@@ -51,11 +51,6 @@ from tests.support.operations import (
     take,
     take_slot,
 )
-
-NETWORK = (
-    "id;nomeDoPosto;endereço;latitude;longitude;quantidadeDeVeiculosSimultaneos\n"
-    "7;Centro;Rua A;-12.25;-38.95;3\n8;Sul;Rua B;-12.26;-38.96;3\n"
-).encode()
 
 
 @attrs.frozen
@@ -180,14 +175,6 @@ THEN: dict[str, Sequence[Operation[Any]]] = {
 }
 """What is asked next."""
 SOME = {name: THEN[name] for name in ("again", "leave")}
-
-
-def new_folder(test: SynchronousTestCase) -> Path:
-    """A folder for a test: in memory where that can be, as it is flushed very often."""
-    place = "/dev/shm" if os.path.isdir("/dev/shm") else None
-    folder = Path(tempfile.mkdtemp(prefix="evcharge-", dir=place))
-    test.addCleanup(shutil.rmtree, folder)
-    return folder
 
 
 class StepsContract:

@@ -5,12 +5,9 @@ import os
 import signal
 import socket
 import time
-import urllib.error
-import urllib.request
 from pathlib import Path
 from types import SimpleNamespace
 
-from prometheus_client.parser import text_string_to_metric_families
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
@@ -35,66 +32,12 @@ from evcharge.web.health import (
     ServerWatch,
     site,
 )
-from tests.process.test_server import LOGIN, Client, Server, ServerTestCase
 from tests.support import postgres
+from tests.support.servers import LOGIN, HealthTestCase
 from tests.support.waiting import until
 
 MOST_FILES = 250
 PRLIMIT = ["prlimit", f"--nofile={MOST_FILES}"]
-
-
-class HealthTestCase(ServerTestCase):
-    """A real server with an HTTP port."""
-
-    def serve(self, *options: str, data: Path | None = None, **more: str) -> Server:
-        data = Path(self.mktemp()) if data is None else data
-        server = self.start(data, "--http-port", "0", *options, **more)
-        server.wait()
-        (line,) = [line for line in server.log if "http://" in line]
-        self.http = line.split("http://")[1].strip()
-        return server
-
-    def wait_until_ready(self, server: Server) -> None:
-        """Wait until drivers may be sent there."""
-        until(lambda: self.get("/health/ready")[0] == 200, "it is ready", process=server.process)
-
-    def wait_for_workers(self, server: Server) -> None:
-        """Wait until both workers answer."""
-        until(
-            lambda: [self.samples()["evcharge_worker_up", n] for n in "12"] == [1, 1],
-            "both workers are up",
-            process=server.process,
-        )
-
-    def get(self, path: str, method: str = "GET") -> tuple[int, str]:
-        request = urllib.request.Request(f"http://{self.http}{path}", method=method)
-        try:
-            with urllib.request.urlopen(request, timeout=20) as reply:
-                return reply.status, reply.read().decode()
-        except urllib.error.HTTPError as error:
-            with error:
-                return error.code, error.read().decode()
-
-    def samples(self) -> dict[tuple, float]:
-        """Each sample's value, by its name and its labels' values in the order of their names."""
-        code, text = self.get("/metrics")
-        self.assertEqual(code, 200)
-        return {
-            (sample.name, *(value for _, value in sorted(sample.labels.items()))): sample.value
-            for family in text_string_to_metric_families(text)
-            for sample in family.samples
-        }
-
-    def journey(self, client: Client) -> str:
-        """Log in, be refused once, and pay."""
-        user = client.request("LOGIN", **LOGIN)["data"]["user_id"]
-        client.request("LOGIN", **{**LOGIN, "battery_car": 101})
-        client.request("NAVIGATION", user_id=user, route_distance=1)
-        client.request("PAYMENT", user_id=user, id_station=1, confirmation=True)
-        client.request("MADE_UP")
-        client.socket.sendall(b"garbage\n")
-        client.replies.readline()
-        return user
 
 
 class ServerTests(HealthTestCase):

@@ -10,10 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from evcharge.storage.memory import MemoryStorage
 from evcharge.testing import MemoryServer
 from evcharge.wire.envelope import decode
-from tests.handlers.test_journey import CARS, login, outcome, server, station
-
-LONG = "1" * 4301
-"""An integer that is too long for the fast decoder."""
+from tests.support.journey import CARS, LONG, login, outcome, server, station
 
 POISON = {
     "half a pair": r'"\ud800"',

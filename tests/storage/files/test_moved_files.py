@@ -22,17 +22,9 @@ from evcharge.storage.files.network import shipped
 from evcharge.storage.files.store import CARS, STATIONS, FileStorage
 from evcharge.testing import NOON
 from evcharge.utils.time_utils import iso_utc
-from tests.storage.test_steps import NETWORK, new_folder
-from tests.storage.test_storage_clocks import (
-    DAY_S,
-    HOUR_S,
-    move_all,
-    put_right,
-    reading,
-    session_of,
-    suspect,
-)
 from tests.support.calls import Calls, Killed
+from tests.support.clocks import DAY_S, HOUR_S, move_all, put_right, reading, session_of, suspect
+from tests.support.folders import NETWORK, new_folder
 from tests.support.operations import (
     a_session,
     a_user,

@@ -31,9 +31,9 @@ from evcharge.storage.files.network import CARS, STATIONS, shipped
 from evcharge.storage.files.store import FileStorage
 from evcharge.storage.location import parse
 from evcharge.testing import NOON, MemoryServer
-from tests.process.test_server import LOGIN, ROOT, ServerTestCase
 from tests.support.logged import logged
 from tests.support.operations import a_session, a_user, add_user, stations, sweep, take_slot
+from tests.support.servers import LOGIN, ROOT, ServerTestCase
 from tests.support.waiting import until
 
 HEADER = ";".join((*COLUMNS, *OPTIONAL_COLUMNS))

@@ -13,7 +13,6 @@ from evcharge.storage import AddUser, EndJourney, Storage, TakeSlot, UnknownUser
 from evcharge.storage.group_commit import TryAgain
 from evcharge.storage.location import parse
 from evcharge.testing import NOON
-from tests.process.test_server import LOGIN, Client, Server, ServerTestCase
 from tests.support import postgres
 from tests.support.operations import (
     a_session,
@@ -23,6 +22,7 @@ from tests.support.operations import (
     until_done,
     user_ids,
 )
+from tests.support.servers import LOGIN, Client, Server, ServerTestCase
 from tests.support.waiting import until
 
 ANSWERED_S = 2.0
