@@ -9,7 +9,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from evcharge.handlers import Handler, Reply
+from evcharge.handlers import Answer, Handler
 from evcharge.handlers.auth import Login
 from evcharge.handlers.start import Start
 from evcharge.handlers.station import Payment, SelectionStation
@@ -27,6 +27,7 @@ from evcharge.outcomes import (
     USER_NOT_FOUND,
     Outcome,
     Phrase,
+    Refusal,
     RequestFailed,
 )
 from evcharge.storage import (
@@ -43,7 +44,7 @@ from evcharge.utils.time_utils import iso_utc
 from evcharge.wire.envelope import UNREADABLE_TYPE, Request, decode, encode
 from evcharge.wire.fields import Data
 
-Guard: TypeAlias = Callable[[Callable[[Data], Eventual[Reply]], Data, Any], Eventual[Reply]]
+Guard: TypeAlias = Callable[[Callable[[Data], Eventual[Answer]], Data, Any], Eventual[Answer]]
 """Stands around a handler: it is given that, the request's data and who sent it."""
 
 NO_GUARDS: Mapping[str, Guard] = {}
@@ -82,17 +83,19 @@ def journey(
     }
 
 
-def _told(error: BaseException | None) -> RequestFailed | None:
+def _refusal(error: BaseException | None) -> Refusal | None:
     """What the client is told where an operation of the storage ends in `error`."""
     if isinstance(error, UnknownUser):
-        return RequestFailed(USER_NOT_FOUND)
+        return Refusal(USER_NOT_FOUND)
     if isinstance(error, UnknownStation):
-        return RequestFailed(STATION_NOT_FOUND)
+        return Refusal(STATION_NOT_FOUND)
     if isinstance(error, NoFreeSlot):
-        return RequestFailed(NO_SLOT)
+        return Refusal(NO_SLOT)
     if isinstance(error, SlotHeldElsewhere):
-        return RequestFailed(ALREADY_RESERVED, station=error.station_id)
-    return error if isinstance(error, RequestFailed) else None
+        return Refusal(ALREADY_RESERVED, {"station": error.station_id})
+    if isinstance(error, RequestFailed):
+        return Refusal(error.outcome, error.values, error.more)
+    return None
 
 
 class Controller:
@@ -199,7 +202,9 @@ class Controller:
             return self.last_resort(Failure())
         return self._failed(Failure(RequestFailed(outcome, more)), request)
 
-    def _done(self, reply: Reply, request: Request) -> bytes:
+    def _done(self, reply: Answer, request: Request) -> bytes:
+        if isinstance(reply, Refusal):
+            return self._refused(reply, request)
         outcome, data = reply.outcome, reply.data
         if outcome is SUCCESS:
             message = self._success
@@ -218,30 +223,30 @@ class Controller:
             return self.last_resort(Failure())
 
     def _explain(self, failure: Failure, request: Request) -> bytes:
-        values: Mapping[str, object] = {}
-        more: dict[str, Any] = {}
-        told = _told(failure.value)
-        if told is not None:
-            outcome, values = told.outcome, told.values
-            for name, value in told.more.items():
-                more[name] = value.say(self._language) if isinstance(value, Phrase) else value
-        elif failure.check(Unavailable, CancelledError):
-            outcome = UNAVAILABLE
+        refusal = _refusal(failure.value)
+        if refusal is None and failure.check(Unavailable, CancelledError):
+            refusal = Refusal(UNAVAILABLE)
             why = failure.getErrorMessage() or "it was given up"
             self.log.warn("{type} not served: {error}", type=request.type, error=why)
-        else:
-            outcome = INTERNAL
-            incident = more["incident"] = new_incident()
+        elif refusal is None:
+            incident = new_incident()
+            refusal = Refusal(INTERNAL, more={"incident": incident})
             self.log.failure(
                 "Incident {incident} in {type}",
                 failure=failure,
                 incident=incident,
                 type=request.type,
             )
+        return self._refused(refusal, request)
+
+    def _refused(self, refusal: Refusal, request: Request) -> bytes:
+        outcome, language = refusal.outcome, self._language
         handler = self._handlers.get(request.type)
         fields = {} if handler is None else handler.on_failure(request.data)
-        message = outcome.phrase.say(self._language, values)
-        data = {**fields, "message": message, "reason": outcome.reason, **more}
+        message = outcome.phrase.say(language, refusal.figures)
+        data = {**fields, "message": message, "reason": outcome.reason}
+        for name, value in refusal.more.items():
+            data[name] = value.say(language) if isinstance(value, Phrase) else value
         return self._encode(request, outcome, message, data)
 
     def _encode(

@@ -71,6 +71,17 @@ INTERNAL = Outcome(500, "internal", Phrase("Erro interno", "Internal error"))
 UNAVAILABLE = Outcome(503, "unavailable", Phrase("Serviço indisponível", "Service unavailable"))
 
 
+@attrs.frozen
+class Refusal:
+    """What a request, or an operation of the storage, ends in instead of its result."""
+
+    outcome: Outcome
+    figures: Mapping[str, object] = NOTHING
+    """What fills in the text of the outcome: `Refusal(ALREADY_RESERVED, {"station": 7})`."""
+    more: Mapping[str, object] = NOTHING
+    """Further fields of the reply's data; a :class:`Phrase` is said in the reply's language."""
+
+
 class RequestFailed(Exception):
     """
     A request that ends in `outcome`; `values` fill in its text.

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeAlias
 
 import attrs
 from twisted.internet.defer import Deferred
 
-from evcharge.outcomes import SUCCESS, Outcome
+from evcharge.outcomes import SUCCESS, Outcome, Refusal
 from evcharge.storage import Eventual
 from evcharge.wire.envelope import Place
 from evcharge.wire.fields import Data
-
-T = TypeVar("T")
-U = TypeVar("U")
 
 
 @attrs.define
@@ -27,6 +24,10 @@ class Reply:
     """What makes the data's `message`, if there is one: it is given the language."""
 
 
+Answer: TypeAlias = Reply | Refusal
+"""What becomes of a request."""
+
+
 class Handler(Protocol):
     """Handles one type of message."""
 
@@ -34,7 +35,7 @@ class Handler(Protocol):
     def reads(self) -> Sequence[Place]:
         """The places in a request's data that it looks at."""
 
-    def handle(self, data: Data) -> Eventual[Reply]:
+    def handle(self, data: Data) -> Eventual[Answer]:
         """
         Answer a request.
 
@@ -46,8 +47,20 @@ class Handler(Protocol):
         """The fields that a reply has when the request fails; `data` has not been checked."""
 
 
-def then(value: Eventual[T], go_on: Callable[..., Eventual[U]], *args: Any) -> Eventual[U]:
-    """Go on with `value`: now, where it is there, since most are and a Deferred costs more."""
+def then(
+    value: Eventual[Any], go_on: Callable[..., Eventual[Answer]], *args: Any
+) -> Eventual[Answer]:
+    """
+    Go on with `value`, unless it is a :class:`Refusal`: that is the answer then.
+
+    It is gone on with now, where it is there, since most are and a Deferred costs more.
+    """
     if isinstance(value, Deferred):
-        return value.addCallback(go_on, *args)
-    return go_on(value, *args)
+        return value.addCallback(_then, go_on, args)
+    return value if isinstance(value, Refusal) else go_on(value, *args)
+
+
+def _then(
+    value: Any, go_on: Callable[..., Eventual[Answer]], args: tuple[Any, ...]
+) -> Eventual[Answer]:
+    return value if isinstance(value, Refusal) else go_on(value, *args)

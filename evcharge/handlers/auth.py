@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-from evcharge.handlers import Reply, then
+from evcharge.handlers import Answer, Reply, then
 from evcharge.models.electric_car import CarModel, ElectricCar
 from evcharge.models.user import User
 from evcharge.outcomes import Phrase, invalid
@@ -33,7 +33,7 @@ class Login:
     _models: dict[str, tuple[object, CarModel]] = attrs.field(factory=dict, init=False)
     """The models that were read of the catalogue, each with what it was read from."""
 
-    def handle(self, data: Data) -> Eventual[Reply]:
+    def handle(self, data: Data) -> Eventual[Answer]:
         require(data, "user_name", "selected_car", "battery_car")
         name = name_text(data, "user_name", 1, 100)
         selected = name_text(data, "selected_car")

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import attrs
 
-from evcharge.handlers import Reply, then
+from evcharge.handlers import Answer, Reply, then
 from evcharge.models.connectors import shown_connectors
 from evcharge.models.station import StationState
 from evcharge.storage import Eventual, ListStations, Perform
@@ -35,7 +35,7 @@ class Start:
     _parts: dict[Any, tuple[object, Any]] = attrs.field(factory=dict, init=False)
     """What was written last of the catalogue, and of each station's state."""
 
-    def handle(self, data: Data) -> Eventual[Reply]:
+    def handle(self, data: Data) -> Eventual[Answer]:
         place = position(data) if "position" in data else None
         limit = integer(data, "limit", 1, MOST_STATIONS) if "limit" in data else MOST_STATIONS
         return then(self.perform(ListStations()), self._reply, place, limit)

@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-from evcharge.handlers import Reply, then
+from evcharge.handlers import Answer, Reply, then
 from evcharge.models.station import ChargingSession, StationState, plan_session
 from evcharge.models.user import User
 from evcharge.outcomes import NO_STATION, Phrase, RequestFailed, invalid, missing
@@ -112,7 +112,7 @@ class SelectionStation:
         ("position", "longitude"),
     )
 
-    def handle(self, data: Data) -> Eventual[Reply]:
+    def handle(self, data: Data) -> Eventual[Answer]:
         if "list_stations" in data or "position" in data:
             require(data, "user_id")
         else:
@@ -152,7 +152,7 @@ class SelectionStation:
 
     def _with_stations(
         self, user: User, user_id: str, criterion: str, distances: Distances, entries: int
-    ) -> Eventual[Reply]:
+    ) -> Eventual[Answer]:
         def choose(states: Sequence[StationState]) -> Reply:
             known = distances(states)
             ranked = rank_stations(
@@ -266,7 +266,7 @@ class Payment:
     time_scale: float
     reads = (("user_id",), ("id_station",), ("confirmation",))
 
-    def handle(self, data: Data) -> Eventual[Reply]:
+    def handle(self, data: Data) -> Eventual[Answer]:
         require(data, "user_id", "id_station", "confirmation")
         user_id = text(data, "user_id")
         station = station_id(data, "id_station")

@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-from evcharge.handlers import Reply, then
+from evcharge.handlers import Answer, Reply, then
 from evcharge.models.user import User
 from evcharge.storage import Eventual, FindUser, Perform
 from evcharge.utils.figures import kilometres
@@ -37,7 +37,7 @@ class Navigation:
     perform: Perform
     reads = (("user_id",), ("route_distance",))
 
-    def handle(self, data: Data) -> Eventual[Reply]:
+    def handle(self, data: Data) -> Eventual[Answer]:
         require(data, "user_id", "route_distance")
         distance = number(data, "route_distance", 0, over=True)
         return then(self.perform(FindUser(text(data, "user_id"))), self._reply, distance)

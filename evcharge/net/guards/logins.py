@@ -8,14 +8,14 @@ from itertools import islice
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from evcharge.handlers import Reply, then
+from evcharge.handlers import Answer, Reply, then
 from evcharge.net.guards import PENDING_LOGINS, OnRefused
 from evcharge.net.guards.origins import Origin, Origins, Visit
-from evcharge.outcomes import RATE_LIMITED, RequestFailed
+from evcharge.outcomes import RATE_LIMITED, Refusal
 from evcharge.storage import Eventual
 from evcharge.wire.fields import Data
 
-Handle = Callable[[Data], Eventual[Reply]]
+Handle = Callable[[Data], Eventual[Answer]]
 
 MOST_PENDING = 10_000
 """Users of one address, where nothing else was asked for and it is not this machine."""
@@ -53,15 +53,15 @@ class PendingLogins:
         self._pending: dict[str, tuple[Origin, float]] = {}
         """User id -> where the login came from, and when; the oldest first."""
 
-    def login(self, handle: Handle, data: Data, visit: Visit) -> Eventual[Reply]:
-        """LOGIN. RequestFailed: too many have logged in from there and not paid."""
+    def login(self, handle: Handle, data: Data, visit: Visit) -> Eventual[Answer]:
+        """LOGIN; refused where too many have logged in from there and not paid."""
         origin = visit.origin
         most = origin.limit(self._most, MOST_PENDING)
         if most is None:
             return handle(data)
         if origin.pending_logins >= most:
             self._on_refused(PENDING_LOGINS, origin.name)
-            raise RequestFailed(RATE_LIMITED)
+            return Refusal(RATE_LIMITED)
         # Counted before it is known to succeed: many may be under way at a time.
         origin.pending_logins += 1
         try:
@@ -75,7 +75,10 @@ class PendingLogins:
             )
         return self._logged_in(reply, origin)
 
-    def _logged_in(self, reply: Reply, origin: Origin) -> Reply:
+    def _logged_in(self, reply: Answer, origin: Origin) -> Answer:
+        if isinstance(reply, Refusal):
+            self._release(origin)
+            return reply
         self._pending[reply.data["user_id"]] = (origin, self._seconds())
         return reply
 
@@ -83,7 +86,7 @@ class PendingLogins:
         self._release(origin)
         return failure
 
-    def payment(self, handle: Handle, data: Data, visit: Visit) -> Eventual[Reply]:
+    def payment(self, handle: Handle, data: Data, visit: Visit) -> Eventual[Answer]:
         """PAYMENT: one who has paid, or left, is not pending any more."""
         return then(handle(data), self._answered, data)
 
