@@ -4,9 +4,9 @@ PYTHON ?= python3
 PORT ?= 8888
 DATA ?= evcharge-data
 STORAGE ?=
-TESTS ?= tests
+TESTS ?=
 # Processes that share the tests; each may have a PostgreSQL of its own.
-JOBS ?= $(shell n=$$(nproc 2>&-); if [ "$${n:-1}" -lt 4 ]; then echo "$${n:-1}"; else echo 4; fi)
+JOBS ?= $(shell nproc 2>&- || echo 1)
 TAG ?=
 AUDIT ?=
 
@@ -18,22 +18,26 @@ COMMA = ,
 LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes \
     --upgrade --no-annotate --custom-compile-command 'make constraints'
 
-# What takes minutes: kills, processes by the dozen, floods. All other tests are the fast half.
-SLOW = commands/test_ask commands/test_drive commands/test_migrate net/test_hostile \
-    process/test_clock_servers process/test_faults process/test_secrets process/test_server \
-    process/test_workers project/test_operation_unit project/test_release project/test_soak \
-    storage/test_steps storage/sql/test_postgres_server
-FAST = $(subst /,.,$(basename $(filter-out $(SLOW:%=tests/%.py),$(sort $(wildcard \
+# What takes minutes: kills, processes by the dozen, floods. All other tests are the fast half. The
+# longest come first, so that no process is left with one when the others have ended.
+SLOW = $(addprefix tests., \
+    commands.test_ask commands.test_drive commands.test_migrate net.test_hostile \
+    process.test_clock_servers process.test_faults process.test_secrets process.test_server \
+    process.test_workers project.test_operation_unit project.test_release project.test_soak \
+    storage.test_steps storage.sql.test_postgres_server)
+FAST = $(filter-out $(SLOW),$(subst /,.,$(basename $(sort $(wildcard \
     tests/test_*.py tests/*/test_*.py tests/*/*/test_*.py)))))
+TRIAL = -Wall tools/tests.py --jobs $(JOBS)
 # The lowest Python that setup.cfg names, where this machine has it.
 OLDEST = $(if $(shell python3.10 -c 'print(1)' 2>&-),python3.10,$(PYTHON))
 
-.PHONY: help run test fast lowest coverage lint format bench soak docs changelog audit constraints release clean
+.PHONY: help run test fast check lowest coverage lint format bench soak docs changelog audit constraints release clean
 
 help:
 	@echo "make run       run the server (PORT=$(PORT) DATA=$(DATA) STORAGE=files)"
-	@echo "make test      run every test (TESTS=$(TESTS) for some of them)"
+	@echo "make test      run every test (TESTS=tests.net.test_tls for some of them)"
 	@echo "make fast      run the half of the tests that does not take long"
+	@echo "make check     check style and types, and run that half: before each commit"
 	@echo "make lowest    run that half with the lowest versions that setup.cfg allows"
 	@echo "make coverage  run every test and show which lines none of them reaches"
 	@echo "make lint      check style and types"
@@ -80,10 +84,12 @@ run: $(VENV)/.run
 	    $(if $(STORAGE),--storage '$(STORAGE)')
 
 test: $(VENV)/.test
-	$(BIN)/python -Wall -m twisted.trial --jobs $(JOBS) $(TESTS)
+	$(BIN)/python $(TRIAL) $(or $(TESTS),$(SLOW) $(FAST))
 
 fast: $(VENV)/.test
-	$(BIN)/python -Wall -m twisted.trial --jobs $(JOBS) $(FAST)
+	$(BIN)/python $(TRIAL) $(FAST)
+
+check: lint fast
 
 # An environment of its own.
 $(VENV)/lowest/.test: $(PACKAGING) tools/lowest.py
@@ -96,11 +102,11 @@ $(VENV)/lowest/.test: $(PACKAGING) tools/lowest.py
 	@touch $@
 
 lowest: $(VENV)/lowest/.test
-	$(VENV)/lowest/bin/python -m twisted.trial --jobs $(JOBS) $(FAST)
+	$(VENV)/lowest/bin/python $(TRIAL:-Wall=) $(FAST)
 
 coverage: $(VENV)/.test
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m twisted.trial $(TESTS)
+	$(BIN)/coverage run -m twisted.trial $(or $(TESTS),tests)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report --fail-under=95
 

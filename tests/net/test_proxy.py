@@ -1,7 +1,6 @@
 """The PROXY header: however it comes in pieces, whatever it holds; and a real HAProxy."""
 
 import json
-import shutil
 import socket
 import struct
 import subprocess
@@ -14,7 +13,7 @@ from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
-from twisted.trial.unittest import SkipTest, SynchronousTestCase
+from twisted.trial.unittest import SynchronousTestCase
 
 from evcharge.net.proxy import (
     HEADER_S,
@@ -28,6 +27,7 @@ from evcharge.net.proxy import (
 from evcharge.testing import MemoryServer, MemoryTransport
 from tests.support.certificates import make_certificate
 from tests.support.servers import LINE, V1, ServerTestCase
+from tests.support.tools import need
 from tests.support.waiting import until
 
 PROXY = IPv4Address("TCP", "10.0.0.1", 5)
@@ -305,8 +305,7 @@ class ServerTests(ServerTestCase):
 
     def test_haproxy(self) -> None:
         """Through a real HAProxy, of either version, the limits and the log go by the client."""
-        if shutil.which("haproxy") is None:
-            raise SkipTest("haproxy is not on this machine")
+        need("haproxy")
         server = self.start(
             Path(self.mktemp()), "--proxy-protocol", "--max-connections-per-address", "1"
         ).wait()

@@ -6,7 +6,6 @@ import itertools
 import json
 import os
 import select
-import shutil
 import signal
 import socket
 import ssl
@@ -27,7 +26,7 @@ from twisted.internet.task import Clock
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from twisted.python.usage import UsageError
-from twisted.trial.unittest import SkipTest, SynchronousTestCase, TestCase
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface import implementer
 
 from evcharge.net.protocol import LINGER_S, DriverFactory
@@ -37,6 +36,7 @@ from evcharge.tap import makeService
 from evcharge.testing import MemoryTransport
 from tests.support.certificates import make_certificate
 from tests.support.servers import LINE, TLSTestCase, memory_kib, memory_of
+from tests.support.tools import need
 
 REQUEST = LINE.encode() + b"\n"
 LOGIN = (
@@ -107,8 +107,7 @@ class ConnectionTests(TLSTestCase):
 
     def openssl_client(self, *options: str) -> int:
         """The code that `openssl s_client` gets for a request."""
-        if shutil.which("openssl") is None:
-            raise SkipTest("openssl is not on this machine")
+        need("openssl")
         command = ["openssl", "s_client", "-quiet", "-no_ign_eof", "-verify_return_error", *options]
         command += ["-CAfile", str(self.certificate), "-connect", f"127.0.0.1:{self.tls_port}"]
         client = subprocess.Popen(
@@ -136,8 +135,7 @@ class ConnectionTests(TLSTestCase):
 
     def test_alpn_curl(self) -> None:
         """curl, which says that it could speak HTTP, is told where it is, with TLS and without."""
-        if shutil.which("curl") is None:
-            raise SkipTest("curl is not on this machine")
+        need("curl")
         self.serve()
         for scheme in ("https", "http"):
             done = subprocess.run(

@@ -11,10 +11,10 @@ from datetime import datetime
 from pathlib import Path
 
 import psycopg
-from twisted.trial.unittest import SkipTest
 
 from tests.support import postgres
 from tests.support.servers import Client, HealthTestCase, Server
+from tests.support.tools import need
 from tests.support.waiting import until
 
 HOUR_S, DAY_S = 3600.0, 86400.0
@@ -321,14 +321,12 @@ class WrongAtTheStartTests(LyingTestCase):
 
     def test_fake_time(self) -> None:
         """The kernel's clock, as a program of any language sees it: 20 days behind at boot."""
-        libraries = sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
-        if not libraries:
-            raise SkipTest("libfaketime is not installed (Debian's package faketime)")
+        library = need("libfaketime")
         said = self.folder / "faketime"
         said.write_text("-20d\n")
         fake = (
             "env",
-            f"LD_PRELOAD={libraries[0]}",
+            f"LD_PRELOAD={library}",
             f"FAKETIME_TIMESTAMP_FILE={said}",
             "FAKETIME_NO_CACHE=1",
             "FAKETIME_DONT_FAKE_MONOTONIC=1",

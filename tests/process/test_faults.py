@@ -8,7 +8,6 @@ when the trouble is over all works again without a restart, and adds up.
 import contextlib
 import os
 import resource
-import shutil
 import signal
 import socket
 import sqlite3
@@ -22,6 +21,7 @@ from twisted.trial.unittest import SkipTest
 from benchmarks.soak_audit import Account, Book, audit
 from tests.support import postgres
 from tests.support.servers import LOGIN, Client, Server, ServerTestCase, request_line
+from tests.support.tools import need
 from tests.support.waiting import until
 
 DAY_S = 86400.0
@@ -211,8 +211,7 @@ class PermissionTests(FaultTestCase):
         """What has modes count for a server that is started by root."""
         if os.geteuid() != 0:
             return []
-        if shutil.which("setpriv") is None:
-            raise SkipTest("setpriv is not on this machine")
+        need("setpriv")
         return ["setpriv", "--bounding-set=-all", "--inh-caps=-all"]
 
     def test_modes(self) -> None:

@@ -3,7 +3,6 @@
 import json
 import os
 import random
-import shutil
 import signal
 import socket
 import subprocess
@@ -12,10 +11,9 @@ import threading
 import time
 from pathlib import Path
 
-from twisted.trial.unittest import SkipTest
-
 from tests.support import postgres
 from tests.support.servers import LINE, LOGIN, ROOT, Client, Server, ServerTestCase, request_line
+from tests.support.tools import need
 from tests.support.waiting import until
 
 
@@ -23,9 +21,7 @@ class ToolsTests(ServerTestCase):
     """The ways people try the server from a shell."""
 
     def run_line(self, shell: str, needs: str, command: str) -> list[dict]:
-        for tool in (shell, needs):
-            if shutil.which(tool) is None:
-                raise SkipTest(f"{tool} is not on this machine")
+        need(shell, needs)
         server = self.start(Path(self.mktemp())).wait()
         done = subprocess.run(
             [shell, "-c", command.replace("PORT", str(server.port))],

@@ -1,15 +1,13 @@
 """The systemd unit of docs/operation: that systemd takes it, and the server runs under it."""
 
-import ctypes.util
 import json
 import shlex
-import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
-from twisted.trial.unittest import SkipTest, SynchronousTestCase
+from twisted.trial.unittest import SynchronousTestCase
 
 from evcharge.net.guards.descriptors import RESERVED
 from evcharge.process.workers import END_S
@@ -17,6 +15,7 @@ from evcharge.tap import Options
 from tests.support import postgres
 from tests.support.confined import settings
 from tests.support.servers import ROOT, Server, ServerTestCase
+from tests.support.tools import need
 
 UNIT = ROOT / "docs" / "operation" / "evcharge.service"
 DROP_INS = sorted((ROOT / "docs" / "operation" / "evcharge.service.d").glob("*.conf"))
@@ -50,8 +49,7 @@ json.dump({
 
 
 def systemd_analyze(*arguments: str) -> subprocess.CompletedProcess:
-    if shutil.which("systemd-analyze") is None:
-        raise SkipTest("systemd-analyze is not installed")
+    need("systemd-analyze")
     return subprocess.run(["systemd-analyze", *arguments], capture_output=True, text=True)
 
 
@@ -129,10 +127,7 @@ class ConfinedServerTests(ServerTestCase):
     """
 
     def setUp(self) -> None:
-        if shutil.which("systemd-analyze") is None:
-            raise SkipTest("systemd-analyze is not installed")
-        if ctypes.util.find_library("seccomp") is None:
-            raise SkipTest("libseccomp is not installed")
+        need("systemd-analyze", "libseccomp")
         self.confined = [sys.executable, str(ROOT / "tests" / "support" / "confined.py"), str(UNIT)]
 
     def test_confined(self) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, event
-from twisted.trial.unittest import SkipTest, SynchronousTestCase
+from twisted.trial.unittest import SynchronousTestCase
 
 from evcharge.models.station import ChargingSession
 from evcharge.storage import (
@@ -50,6 +50,7 @@ from tests.support.operations import (
     until_done,
     user_ids,
 )
+from tests.support.tools import need
 from tests.support.waiting import until
 
 PATIENCE_S = 20.0
@@ -562,8 +563,7 @@ class SqliteTests(SqlContract, SynchronousTestCase):
 
     def failing(self, error: int, calls: Sequence[str], ask: Any, *args: Any) -> Future[Any]:
         """Call `ask` where some calls to the system fail."""
-        if ctypes.util.find_library("seccomp") is None:
-            raise SkipTest("libseccomp is not installed")
+        need("libseccomp")
 
         def confined() -> Any:
             ctypes.CDLL(None).prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
