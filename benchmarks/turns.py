@@ -89,7 +89,7 @@ class Server:
         parsed.parseOptions(options)
         self.reactor = Reactor()
         self.refused: list[str] = []
-        self.gatehouse = Gatehouse(parsed, self.reactor, self.refused.append)
+        self.gatehouse = Gatehouse(parsed.settings.limits, self.reactor, self.refused.append)
         controller = Controller(
             {"LOGIN": Handler(handle)}, self.reactor.seconds, guards=self.gatehouse.around
         )

@@ -6,7 +6,7 @@ import contextlib
 import gc
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -22,12 +22,13 @@ from evcharge import __version__
 from evcharge.controller import Controller, journey
 from evcharge.net.guards import REASONS
 from evcharge.net.guards.gatehouse import Gatehouse
-from evcharge.net.ports import CannotListen, Door, PortService, endpoint, listening_at
+from evcharge.net.ports import CannotListen, Door, PortService, endpoint
 from evcharge.net.protocol import DriverFactory
 from evcharge.outcomes import TOO_LARGE
 from evcharge.process.clock import SteadyClock, keep_steady
 from evcharge.process.logs import ThrottleService, is_seen, warnings_shown
 from evcharge.process.options import Options
+from evcharge.process.settings import Settings
 from evcharge.process.terminal import Terminal
 from evcharge.process.timekeeper import Timekeeper
 from evcharge.station_monitor import StationMonitor
@@ -147,14 +148,14 @@ class Server(MultiService):
     :param reactor: its timers go by steady seconds.
     :param clock: says what time it is.
     :param keeps_time: whether it is to keep that right; else somebody else does.
-    :param endpoints: where drivers come: one for each of :func:`evcharge.net.ports.listening_at`.
+    :param endpoints: where drivers come: one for each of the `ports` of the settings.
     """
 
     log = Logger()
 
     def __init__(
         self,
-        options: Mapping[str, Any],
+        settings: Settings,
         storage: Storage,
         endpoints: Sequence[IStreamServerEndpoint],
         reactor: Any,
@@ -164,7 +165,7 @@ class Server(MultiService):
         super().__init__()
         now = clock.seconds
         metrics = Metrics(REASONS)
-        self._options = options
+        self._settings = settings
         self._reactor = reactor
         thread = StorageThread(reactor)
         group_commit: GroupCommit[Operation[Any]] = GroupCommit(
@@ -179,23 +180,23 @@ class Server(MultiService):
         )
         perform = performer(storage, group_commit.submit, lambda: clock.number)
         timekeeper = Timekeeper(clock, reactor, perform) if keeps_time else None
-        gatehouse = Gatehouse(options, reactor, metrics.refused)
+        gatehouse = Gatehouse(settings.limits, reactor, metrics.refused)
         controller = Controller(
-            journey(perform, storage.car_models, now, options["time-scale"]),
+            journey(perform, storage.car_models, now, settings.time_scale),
             now,
-            options["language"],
-            bool(options["verbose"]),
+            settings.language,
+            settings.verbose,
             gatehouse.around,
             # What costs each request something is done only where it can be asked for.
-            None if options["http-port"] is None else metrics.answered,
+            None if settings.http_port is None else metrics.answered,
             reactor.seconds,
         )
-        strangers = gatehouse.strangers(controller, options["language"])
+        strangers = gatehouse.strangers(controller, settings.language)
         factory = DriverFactory(
             gatehouse.dispatch(controller),
             partial(controller.refuse, TOO_LARGE),
             reactor,
-            options["max-line"],
+            settings.max_line,
             gatehouse.origins.welcome,
             strangers,
             controller.last_resort,
@@ -209,11 +210,13 @@ class Server(MultiService):
 
         ways_in = [layers(factory, controller)]
         self._certificate: CertificateService | None = None
-        if options["tls-port"] is not None:
+        if settings.tls is not None:
             # Only then, as it is big.
             from evcharge.net.tls import CertificateService, TLSFactory
 
-            certificate = self._certificate = CertificateService(options, reactor, now)
+            certificate = self._certificate = CertificateService(
+                settings.tls.certificate, settings.tls.key, reactor, now
+            )
             certificate.setServiceParent(self)
             inner = TLSFactory(
                 certificate, factory, reactor, gatehouse.on_refused, strangers.unencrypted
@@ -222,12 +225,12 @@ class Server(MultiService):
         doors = [
             Door(*place, listening, way_in)
             for place, listening, way_in in zip(
-                listening_at(options).items(), endpoints, ways_in, strict=True
+                settings.ports.items(), endpoints, ways_in, strict=True
             )
         ]
         self.watch: Watched | None = None
         """Where somebody may ask: what they are told."""
-        if options["http-port"] is not None:
+        if settings.http_port is not None:
             from evcharge.web.health import ServerWatch
 
             self.watch = ServerWatch(
@@ -242,8 +245,8 @@ class Server(MultiService):
                 perform,
                 reactor,
                 now,
-                options["sweep-interval"],
-                options["user-ttl"],
+                settings.sweep_interval_s,
+                settings.limits.user_ttl_s,
                 metrics.swept,
             ),
             gatehouse,
@@ -268,7 +271,7 @@ class Server(MultiService):
             "{stations} stations, {users} users",
             version=__version__,
             addresses=self._drivers.addresses,
-            storage=self._options["storage"].name,
+            storage=self._settings.storage.name,
             stations=summary.stations,
             users=summary.users,
         )
@@ -357,20 +360,21 @@ def makeService(options: Options) -> Service:
         reactor.callWhenRunning(_terminal.let_go)
     clock = SteadyClock()
     keep_steady(reactor, clock.steady)
-    endpoints = [endpoint(reactor, port) for port in listening_at(options).values()]
+    settings = options.settings
+    endpoints = [endpoint(reactor, port) for port in settings.ports.values()]
     server: Server | Workers
-    if options["workers"] > 1:
+    if settings.workers > 1:
         # It makes a server of its own in each of its processes, and so has to know this module.
         from evcharge.process.workers import Workers
 
-        server = Workers(options, endpoints, reactor, clock)
+        server = Workers(settings, endpoints, reactor, clock)
     else:
-        server = Server(options, options["storage"].storage(), endpoints, reactor, clock)
-    if options["http-port"] is not None:
+        server = Server(settings, settings.storage.storage(), endpoints, reactor, clock)
+    if settings.http_port is not None:
         from evcharge.web.health import HealthService
 
         assert server.watch is not None
-        HealthService(options["http-port"], server.watch, reactor).first_of(server)
+        HealthService(settings.http_port, server.watch, reactor).first_of(server)
     if options.throttle is not None:
         ThrottleService(options.throttle, reactor).setServiceParent(server)
     return server

@@ -109,7 +109,7 @@ class MemoryServer:
         perform = performer(self.storage, group_commit.submit)
         self.refused: list[str] = []
         """Why clients were refused, each a key of :data:`evcharge.net.guards.REASONS`."""
-        self.gatehouse = Gatehouse(parsed, self.clock, self.refused.append)
+        self.gatehouse = Gatehouse(parsed.settings.limits, self.clock, self.refused.append)
         self.controller = Controller(
             journey(
                 perform,

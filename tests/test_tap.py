@@ -18,8 +18,11 @@ from twisted.scripts.twistd import ServerOptions as TwistdOptions
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from evcharge.healthcheck import healthy
+from evcharge.net.guards.limits import Limits
 from evcharge.net.ports import BACKLOG, endpoint
+from evcharge.process.settings import Settings
 from evcharge.storage import StorageUnavailable
+from evcharge.storage.location import Location
 from evcharge.tap import DriverService, Options, makeService
 from tests.support.drivers import Driver
 
@@ -136,36 +139,34 @@ class OptionsTests(SynchronousTestCase):
         """The defaults are those of the documents, and paths are made absolute."""
         options = Options()
         options.parseOptions([])
+        path = Path("evcharge-data").absolute()
         self.assertEqual(
-            {k: v for k, v in options.items() if k not in ("data", "storage")},
-            {
-                "port": "8888",
-                "workers": 1,
-                "sweep-interval": 5,
-                "user-ttl": 86400,
-                "time-scale": 1,
-                "language": "pt",
-                "max-line": 65536,
-                "max-connections": 16384,
-                "max-connections-per-address": None,
-                "rate-per-connection": 0,
-                "rate-per-address": 0,
-                "max-pending-logins": None,
-                "idle-timeout": 3600,
-                "line-timeout": 30,
-                "unread-timeout": 60,
-                "verbose": 0,
-                "tls-port": None,
-                "tls-certificate": None,
-                "tls-key": None,
-                "proxy-protocol": 0,
-                "http-port": None,
-                "log-format": "text",
-            },
+            options.settings,
+            Settings(
+                storage=Location("files", str(path), path),
+                port="8888",
+                tls=None,
+                http_port=None,
+                workers=1,
+                sweep_interval_s=5,
+                time_scale=1,
+                language="pt",
+                max_line=65536,
+                limits=Limits(
+                    connections=16384,
+                    connections_per_address=None,
+                    rate_per_connection=None,
+                    rate_per_address=None,
+                    pending_logins=None,
+                    user_ttl_s=86400,
+                    idle_s=3600,
+                    line_s=30,
+                    unread_s=60,
+                    proxy_protocol=False,
+                ),
+                verbose=False,
+            ),
         )
-        self.assertTrue(Path(options["data"]).is_absolute())
-        self.assertEqual(options["storage"].kind, "files")
-        self.assertEqual(options["storage"].path, Path(options["data"]))
 
     def test_wrong(self) -> None:
         """A wrong value is refused with the option's name."""

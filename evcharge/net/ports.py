@@ -55,12 +55,6 @@ def port_number(description: str) -> int | None:
     return int(number) if number.isascii() and number.isdigit() else None
 
 
-def listening_at(options: Mapping[str, Any]) -> dict[str, str]:
-    """Option -> description of the drivers' ports: the plain one, and the one for TLS, if any."""
-    names = ("port", "tls-port")
-    return {name: options[name] for name in names if options[name] is not None}
-
-
 def endpoint(reactor: Any, description: str) -> IStreamServerEndpoint:
     """The endpoint that `description` means."""
     found: IStreamServerEndpoint

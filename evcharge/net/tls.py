@@ -6,7 +6,7 @@ import os
 import signal
 from codecs import BOM_UTF8
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -57,7 +57,8 @@ class CertificateService(Service):
     """
     The certificate of new connections: read at the start, and again on SIGHUP.
 
-    :param options: of `twistd evcharge`.
+    :param certificate: the path of its PEM file, and
+    :param key: that of its private key.
     :param now: the present, seconds since the epoch.
     :param on_read_again: called when it has been read again.
     """
@@ -67,14 +68,15 @@ class CertificateService(Service):
 
     def __init__(
         self,
-        options: Mapping[str, Any],
+        certificate: str,
+        key: str,
         reactor: Any,
         now: Callable[[], float],
         on_read_again: Callable[[], None] = lambda: None,
     ) -> None:
         self._on_read_again = on_read_again
-        self._certificate: str = options["tls-certificate"]
-        self._key: str = options["tls-key"]
+        self._certificate = certificate
+        self._key = key
         self._reactor = reactor
         self._now = now
         self._context: SSL.Context | None = None

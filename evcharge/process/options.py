@@ -12,12 +12,12 @@ from twisted.python.usage import Options as UsageOptions
 from twisted.python.usage import UsageError
 
 from evcharge import __version__
-from evcharge.net.guards.admission import MOST_PER_ADDRESS
-from evcharge.net.guards.logins import MOST_PENDING
-from evcharge.net.ports import LAYERED_ENDPOINTS, LOCAL, listening_at, port_number
+from evcharge.net.guards.limits import MOST_PENDING_LOGINS, MOST_PER_ADDRESS, Limits
+from evcharge.net.ports import LAYERED_ENDPOINTS, LOCAL, port_number
 from evcharge.outcomes import LANGUAGES
 from evcharge.process.logs import FORMATS, OBSERVER, Throttle, choose
-from evcharge.storage.location import STORAGE_VARIABLE, parse
+from evcharge.process.settings import Settings, TlsSettings
+from evcharge.storage.location import STORAGE_VARIABLE, Location, parse
 from evcharge.utils.numbers import finite_number, whole_number
 
 PLAIN_PORT = "8888"
@@ -85,7 +85,11 @@ def _one_of(option: str, choices: Sequence[str]) -> Callable[[str], str]:
 
 
 class Options(UsageOptions):
-    """The options of `twistd evcharge`."""
+    """
+    The options of `twistd evcharge`.
+
+    As a mapping they are what was typed; the server goes by :attr:`settings` alone.
+    """
 
     synopsis = "[options]"
     longdesc = (
@@ -211,7 +215,7 @@ class Options(UsageOptions):
             None,
             None,
             f"Users that one address may have logged in who have not paid. 0: any number. Without "
-            f"it {MOST_PENDING}, but any number from this machine itself.",
+            f"it {MOST_PENDING_LOGINS}, but any number from this machine itself.",
             _whole("max-pending-logins", 0, 10**9),
         ],
         [
@@ -236,6 +240,8 @@ class Options(UsageOptions):
             _number("unread-timeout", 0, 10**9),
         ],
     ]
+    settings: Settings
+    """What they come to, once they have been parsed."""
     throttle: Throttle | None = None
     """What keeps the log small, where it is ours."""
     optFlags = [  # noqa: RUF012 - how twisted.python.usage wants it
@@ -267,23 +273,46 @@ class Options(UsageOptions):
             sys.exit(1)
 
     def postOptions(self) -> None:
+        """Make the settings. UsageError: what is asked for does not go together."""
         if not self["data"]:
             raise UsageError("--data must name a directory")
         # twistd changes its working directory before it starts the services.
         self["data"] = os.path.abspath(self["data"])
+        tls = self._tls()
+        self._choose_log()
+        self.settings = Settings(
+            storage=self._storage(),
+            port=self["port"] or (PLAIN_PORT if tls is None else PLAIN_PORT_BESIDE_TLS),
+            tls=tls,
+            http_port=self["http-port"],
+            workers=self["workers"],
+            sweep_interval_s=self["sweep-interval"],
+            time_scale=self["time-scale"],
+            language=self["language"],
+            max_line=self["max-line"],
+            limits=Limits(
+                connections=self["max-connections"],
+                connections_per_address=self["max-connections-per-address"],
+                rate_per_connection=self["rate-per-connection"] or None,
+                rate_per_address=self["rate-per-address"] or None,
+                pending_logins=self["max-pending-logins"],
+                user_ttl_s=self["user-ttl"],
+                idle_s=self["idle-timeout"] or None,
+                line_s=self["line-timeout"] or None,
+                unread_s=self["unread-timeout"] or None,
+                proxy_protocol=bool(self["proxy-protocol"]),
+            ),
+            verbose=bool(self["verbose"]),
+        )
+        _check_shareable(self.settings)
+        _check_layers(self.settings)
+
+    def _storage(self) -> Location:
+        text = self["storage"] or os.environ.get(STORAGE_VARIABLE) or "files"
         try:
-            self["storage"] = parse(
-                self["storage"] or os.environ.get(STORAGE_VARIABLE) or "files", self["data"]
-            )
+            return parse(text, self["data"])
         except ValueError as error:
             raise UsageError(f"--storage {error}") from None
-        self._check_tls()
-        self._choose_log()
-        if self["port"] is None:
-            self["port"] = PLAIN_PORT if self["tls-port"] is None else PLAIN_PORT_BESIDE_TLS
-        if self["workers"] > 1:
-            self._check_shareable()
-        self._check_layers()
 
     def _choose_log(self) -> None:
         """Have twistd log as we want it to, unless it was told otherwise."""
@@ -304,41 +333,45 @@ class Options(UsageOptions):
         self.throttle = choose(self["log-format"], twistd["logfile"], twistd["nodaemon"])
         twistd["logger"] = OBSERVER
 
-    def _check_tls(self) -> None:
+    def _tls(self) -> TlsSettings | None:
         names = ("tls-port", "tls-certificate", "tls-key")
         missing = [f"--{name}" for name in names if not self[name]]
         if len(missing) == len(names):
-            return
+            return None
         if missing:
             raise UsageError(f"TLS needs {' and '.join(missing)} too")
         # twistd changes its working directory before it starts the services.
-        for name in names[1:]:
-            self[name] = os.path.abspath(self[name])
+        certificate, key = (os.path.abspath(self[name]) for name in names[1:])
+        return TlsSettings(self["tls-port"], certificate, key)
 
-    def _check_layers(self) -> None:
-        """Our own layers need the socket: a PROXY header comes before all else, TLS next."""
-        for option in ("port", "tls-port"):
-            port = self[option]
-            if port is None or port.partition(":")[0] not in LAYERED_ENDPOINTS:
-                continue
-            if option == "tls-port":
-                raise UsageError(f"--tls-port must be a plain port, such as tcp:, not {port!r}")
-            if self["proxy-protocol"]:
-                raise UsageError(
-                    f"--proxy-protocol needs a --port that is plain, such as tcp:, not {port!r}; "
-                    "for TLS there is --tls-port"
-                )
 
-    def _check_shareable(self) -> None:
-        workers = self["workers"]
-        if not self["storage"].shareable:
+def _check_layers(settings: Settings) -> None:
+    """Our own layers need the socket: a PROXY header comes before all else, TLS next."""
+    for option, port in settings.ports.items():
+        if port.partition(":")[0] not in LAYERED_ENDPOINTS:
+            continue
+        if option == "tls-port":
+            raise UsageError(f"--tls-port must be a plain port, such as tcp:, not {port!r}")
+        if settings.limits.proxy_protocol:
             raise UsageError(
-                f"--workers {workers} needs a storage that processes can share, "
-                "sqlite:///FILE or postgresql://…, not files"
+                f"--proxy-protocol needs a --port that is plain, such as tcp:, not {port!r}; "
+                "for TLS there is --tls-port"
             )
-        kinds = ", ".join(f"{kind}:" for kind in SHARED_ENDPOINTS)
-        for option, port in listening_at(self).items():
-            if port_number(port) is None and port.partition(":")[0] not in SHARED_ENDPOINTS:
-                raise UsageError(
-                    f"--workers {workers} needs a --{option} that is {kinds}, not {port!r}"
-                )
+
+
+def _check_shareable(settings: Settings) -> None:
+    """Several processes need what they can share."""
+    workers = settings.workers
+    if workers == 1:
+        return
+    if not settings.storage.shareable:
+        raise UsageError(
+            f"--workers {workers} needs a storage that processes can share, "
+            "sqlite:///FILE or postgresql://…, not files"
+        )
+    kinds = ", ".join(f"{kind}:" for kind in SHARED_ENDPOINTS)
+    for option, port in settings.ports.items():
+        if port_number(port) is None and port.partition(":")[0] not in SHARED_ENDPOINTS:
+            raise UsageError(
+                f"--workers {workers} needs a --{option} that is {kinds}, not {port!r}"
+            )

@@ -28,12 +28,12 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from itertools import count, islice
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 import attrs
+import msgspec
 from twisted.application.service import MultiService, Service
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
@@ -61,12 +61,13 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from evcharge import __version__
-from evcharge.net.ports import Door, PortService, Sockets, listening_at
+from evcharge.net.ports import Door, PortService, Sockets
 from evcharge.process.clock import SteadyClock, keep_steady
 from evcharge.process.logs import Throttle, ThrottleService, as_json_event
+from evcharge.process.settings import Settings
 from evcharge.process.shared_time import SharedTime
 from evcharge.process.timekeeper import Follower
-from evcharge.storage.location import STORAGE_VARIABLE, Location
+from evcharge.storage.location import STORAGE_VARIABLE
 from evcharge.tap import ANSWER_S, FLUSH_S, Server, or_exit
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ class Workers(MultiService):
 
     def __init__(
         self,
-        options: Mapping[str, Any],
+        settings: Settings,
         endpoints: Sequence[IStreamServerEndpoint],
         reactor: Any,
         clock: SteadyClock,
@@ -133,25 +134,29 @@ class Workers(MultiService):
         nobody.noisy = False
         self._doors = [
             SharedDoor(*place, listening, nobody)
-            for place, listening in zip(listening_at(options).items(), endpoints, strict=True)
+            for place, listening in zip(settings.ports.items(), endpoints, strict=True)
         ]
         self._ports = PortService(self._doors)
         self._ports.setServiceParent(self)
         self._certificate: Service | None = None
-        if options["tls-port"] is not None:
+        if settings.tls is not None:
             from evcharge.net.tls import CertificateService
 
             self._certificate = CertificateService(
-                options, reactor, clock.seconds, self._read_again
+                settings.tls.certificate,
+                settings.tls.key,
+                reactor,
+                clock.seconds,
+                self._read_again,
             )
         self.watch: Watched | None = None
         """Where somebody may ask: what they are told."""
-        if options["http-port"] is not None:
+        if settings.http_port is not None:
             self.watch = WorkersWatch(self, reactor)
-        self._options = options
+        self._settings = settings
         self._reactor = reactor
         self._clock = clock
-        self._location: Location = options["storage"]
+        self._location = settings.storage
         self._time = SharedTime(
             self._location.storage(shared=True), clock, reactor, self._tell_time
         )
@@ -189,12 +194,12 @@ class Workers(MultiService):
             "{stations} stations, {users} users",
             version=__version__,
             addresses=self._ports.addresses,
-            workers=self._options["workers"],
+            workers=self._settings.workers,
             storage=self._location.name,
             stations=summary.stations,
             users=summary.users,
         )
-        for number in range(1, self._options["workers"] + 1):
+        for number in range(1, self._settings.workers + 1):
             worker = Worker(number, self._beginning, self._spawn, self._reactor)
             self.workers.append(worker)
             worker.start()
@@ -202,7 +207,7 @@ class Workers(MultiService):
     def _beginning(self) -> bytes:
         # A worker that is started again may find that the system's clock has been set meanwhile.
         sockets = [len(door.sockets) for door in self._doors]
-        return beginning_to_line(self._options, self._clock.lead_s, self._clock.number, sockets)
+        return Beginning(self._settings, self._clock.lead_s, self._clock.number, sockets).to_line()
 
     def _tell_time(self) -> None:
         lead_s, number = time = self._clock.lead_s, self._clock.number
@@ -494,26 +499,26 @@ class Lines:
 # Between the two
 
 
-def beginning_to_line(
-    options: Mapping[str, Any], lead_s: float, number: int, sockets: Sequence[int]
-) -> bytes:
-    """
-    What a worker is told first, as one line of JSON: the options, the parent's
-    :attr:`SteadyClock.lead_s` and :attr:`SteadyClock.number`, and how many sockets each of the
-    drivers' ports has.
-    """
-    everything = {**options, "storage": attrs.asdict(options["storage"])}
-    beginning = {"options": everything, "time": [lead_s, number], "sockets": sockets}
-    return json.dumps(beginning, default=str).encode() + b"\n"
+@attrs.frozen
+class Beginning:
+    """What a worker is told first."""
 
+    settings: Settings
+    lead_s: float
+    """The parent's :attr:`SteadyClock.lead_s`, and"""
+    clock_number: int
+    """its :attr:`SteadyClock.number`."""
+    sockets: Sequence[int]
+    """How many sockets each of the drivers' ports has."""
 
-def beginning_from_line(line: bytes) -> tuple[dict[str, Any], tuple[float, int], list[int]]:
-    """What :func:`beginning_to_line` wrote."""
-    beginning = json.loads(line)
-    options: dict[str, Any] = beginning["options"]
-    location = options["storage"]
-    options["storage"] = Location(**{**location, "path": Path(location["path"])})
-    return options, tuple(beginning["time"]), beginning["sockets"]
+    def to_line(self) -> bytes:
+        """It as one line of JSON."""
+        return msgspec.json.encode(self, enc_hook=str) + b"\n"
+
+    @classmethod
+    def from_line(cls, line: bytes) -> Beginning:
+        """What :meth:`to_line` wrote."""
+        return msgspec.json.decode(line, type=cls, dec_hook=lambda kind, value: kind(value))
 
 
 # A worker
@@ -535,15 +540,17 @@ def main() -> None:
     pipe = _pipe_to_parent()
     throttle = Throttle().before(_log_to(pipe))
     globalLogBeginner.beginLoggingTo([throttle])
-    options, (lead_s, clock_number), sockets = beginning_from_line(line)
-    clock = SteadyClock(lead_s=lead_s, number=clock_number)
+    beginning = Beginning.from_line(line)
+    settings = beginning.settings
+    clock = SteadyClock(lead_s=beginning.lead_s, number=beginning.clock_number)
     keep_steady(reactor, clock.steady)
     descriptors = count(SOCKET)
     endpoints = [
-        InheritedEndpoint(reactor, list(islice(descriptors, number))) for number in sockets
+        InheritedEndpoint(reactor, list(islice(descriptors, number)))
+        for number in beginning.sockets
     ]
-    storage = options["storage"].storage(shared=True)
-    server = Server(options, storage, endpoints, reactor, clock, keeps_time=False)
+    storage = settings.storage.storage(shared=True)
+    server = Server(settings, storage, endpoints, reactor, clock, keeps_time=False)
     follower = Follower(clock, reactor)
     follower.setServiceParent(server)
     server.startService()

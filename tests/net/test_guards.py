@@ -18,8 +18,9 @@ from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
 from evcharge.net.guards import logins, origins
-from evcharge.net.guards.admission import GOODBYE_S, MOST_GOODBYES, MOST_PER_ADDRESS
+from evcharge.net.guards.admission import GOODBYE_S, MOST_GOODBYES
 from evcharge.net.guards.gatehouse import TIDY_S
+from evcharge.net.guards.limits import MOST_PER_ADDRESS
 from evcharge.net.guards.logins import FORGOTTEN_PER_TURN
 from evcharge.net.guards.origins import NOWHERE, TIDIED_PER_TURN, Origins, origin_of
 from evcharge.net.guards.patience import ENDS_PER_TURN, LOOK_S, LOOKS_PER_TURN, MARGIN_S, Patience
@@ -411,7 +412,7 @@ class PendingLoginTests(GuardTestCase):
     def test_here(self) -> None:
         """From this machine any number may log in, unless asked for."""
         server = self.serve()
-        self.patch(logins, "MOST_PENDING", 1)
+        self.patch(logins, "MOST_PENDING_LOGINS", 1)
         for host, code in ((HERE, 200), (THERE, 429)):
             connection = server.connect(host)
             self.login(connection)

@@ -162,7 +162,10 @@ class PortTests(TestCase):
         ):
             options = Options()
             options.parseOptions([f"--{option}", value])
-            self.assertEqual(options[option], description)
+            self.assertEqual(
+                {"port": options.settings.port, "http-port": options.settings.http_port}[option],
+                description,
+            )
         for value in (
             *("65536", "localhost:65536", "localhost:", "localhost:x", "localhost:-1", "-1", ""),
             *("²", "localhost:²", "1" * 5000, "localhost"),

@@ -643,9 +643,7 @@ class MemoryTests(SynchronousTestCase):
     def setUp(self) -> None:
         certificate, key = make_certificate(Path(self.mktemp()))
         self.clock = Clock()
-        self.service = CertificateService(
-            {"tls-certificate": certificate, "tls-key": key}, self.clock, self.clock.seconds
-        )
+        self.service = CertificateService(certificate, key, self.clock, self.clock.seconds)
         self.service.read()
 
     def connect(
@@ -885,12 +883,12 @@ class OptionTests(SynchronousTestCase):
         """Beside TLS the plain port is for this machine only, unless it is asked for."""
         options = Options()
         options.parseOptions(["--tls-port=8889", "--tls-certificate=c", "--tls-key=k"])
-        self.assertEqual(options["port"], "localhost:8888")
-        self.assertEqual(options["tls-port"], "8889")
-        self.assertTrue(Path(options["tls-key"]).is_absolute())
+        self.assertEqual(options.settings.port, "localhost:8888")
+        self.assertEqual(options.settings.tls.port, "8889")
+        self.assertTrue(Path(options.settings.tls.key).is_absolute())
         options = Options()
         options.parseOptions(["--tls-port=1", "--tls-certificate=c", "--tls-key=k", "-p", "5"])
-        self.assertEqual(options["port"], "5")
+        self.assertEqual(options.settings.port, "5")
 
     def test_layers(self) -> None:
         """Endpoints with layers of their own leave no place for ours."""

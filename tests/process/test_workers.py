@@ -37,12 +37,11 @@ from evcharge.process.workers import (
     LONGEST_LINE,
     SOCKET,
     TIME,
+    Beginning,
     Lines,
     SharedPort,
     Worker,
     Workers,
-    beginning_from_line,
-    beginning_to_line,
 )
 from evcharge.storage.location import STORAGE_VARIABLE, without_password
 from evcharge.tap import Options, makeService
@@ -694,7 +693,7 @@ class PortTests(SynchronousTestCase):
 
 
 class OptionsLineTests(SynchronousTestCase):
-    """The options on their way to a worker."""
+    """The settings on their way to a worker."""
 
     def test_same(self) -> None:
         """They arrive as they were."""
@@ -705,8 +704,8 @@ class OptionsLineTests(SynchronousTestCase):
         ):
             options = Options()
             options.parseOptions(["--storage", url, "--workers", "2", "--verbose", "-l", "en"])
-            line = beginning_to_line(options, 1e9 + 0.1, 3, [2, 1])
-            self.assertEqual(beginning_from_line(line), (dict(options), (1e9 + 0.1, 3), [2, 1]))
+            beginning = Beginning(options.settings, 1e9 + 0.1, 3, [2, 1])
+            self.assertEqual(Beginning.from_line(beginning.to_line()), beginning)
 
 
 class BeginningTests(SynchronousTestCase):
@@ -719,7 +718,7 @@ class BeginningTests(SynchronousTestCase):
         options.parseOptions(
             ["--storage", f"sqlite:///{file}", "--workers", "2", "--http-port", "0"]
         )
-        storage = options["storage"].storage()
+        storage = options.settings.storage.storage()
         storage.open(time.time())
         storage.close()
         self.clock = SteadyClock()
@@ -741,7 +740,7 @@ class BeginningTests(SynchronousTestCase):
             )
         self.addCleanup(worker.communicate)
         self.addCleanup(worker.kill)
-        worker.stdin.write(beginning_to_line(options, self.clock.lead_s, 0, [1]))
+        worker.stdin.write(Beginning(options.settings, self.clock.lead_s, 0, [1]).to_line())
         worker.stdin.writelines(line + b"\n" for line in said)
         worker.stdin.flush()
         return worker

@@ -111,7 +111,9 @@ class UnitTests(SynchronousTestCase):
         self.assertGreater(float(said["TimeoutStopSec"]), END_S)
         options = Options()
         options.parseOptions([])
-        self.assertGreaterEqual(int(said["LimitNOFILE"]), options["max-connections"] + RESERVED)
+        self.assertGreaterEqual(
+            int(said["LimitNOFILE"]), options.settings.limits.connections + RESERVED
+        )
         self.assertEqual(said["Restart"], "on-failure")
         self.assertEqual(said["User"], "evcharge")
         self.assertEqual(said["StateDirectoryMode"], "0700")

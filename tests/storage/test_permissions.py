@@ -195,13 +195,13 @@ class CureTests(SynchronousTestCase):
         live.chmod(0o700)
         archive.chmod(0o700)
         (archive / "key.pem").chmod(0o600)
-        options = {"tls-certificate": f"{live}/certificate.pem", "tls-key": f"{live}/key.pem"}
+        files = f"{live}/certificate.pem", f"{live}/key.pem"
         found = []
         while True:
             # Ways to a file are opened, and the file itself is given to its reader.
             try:
                 with acting_as(UID, GID):
-                    CertificateService(options, None, time.time).read()
+                    CertificateService(*files, None, time.time).read()
                 break
             except CertificateError as error:
                 told, _, command = str(error).partition("; as root: ")

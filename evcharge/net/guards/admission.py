@@ -17,12 +17,10 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from evcharge.net.guards import ADDRESS_CONNECTIONS, CONNECTIONS, OnRefused
+from evcharge.net.guards.limits import MOST_PER_ADDRESS
 from evcharge.net.guards.origins import Origins
 from evcharge.net.sending import end_sending
 from evcharge.outcomes import RATE_LIMITED, UNAVAILABLE, Outcome
-
-MOST_PER_ADDRESS = 1000
-"""Connections from one address, where nothing else was asked for and it is not this machine."""
 
 GOODBYE_S = 1.0
 """How long a client that is not let in may take to read why."""

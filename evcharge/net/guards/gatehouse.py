@@ -16,9 +16,10 @@ from evcharge.controller import Controller, Guard
 from evcharge.net.guards import Refusals
 from evcharge.net.guards.admission import Admission
 from evcharge.net.guards.descriptors import make_room
+from evcharge.net.guards.limits import Limits
 from evcharge.net.guards.logins import PendingLogins
 from evcharge.net.guards.origins import Origins
-from evcharge.net.guards.patience import MARGIN_S, Limits, Patience
+from evcharge.net.guards.patience import Patience
 from evcharge.net.guards.rates import Dispatch, RateLimit
 from evcharge.net.guards.strangers import UNENCRYPTED, Strangers
 from evcharge.net.protocol import DriverProtocol
@@ -33,7 +34,6 @@ class Gatehouse(Service):
     """
     Makes the guards, and has them look around now and then.
 
-    :param options: those of `twistd evcharge`.
     :param counted: called with the reason, one of :data:`evcharge.net.guards.REASONS`, for each
         client refused.
     """
@@ -43,27 +43,27 @@ class Gatehouse(Service):
 
     def __init__(
         self,
-        options: Mapping[str, Any],
+        limits: Limits,
         clock: IReactorTime,
         counted: Callable[[str], None] | None = None,
     ) -> None:
-        self._options = options
+        self._limits = limits
         self._clock = clock
         self.on_refused = Refusals(counted)
         self.origins = Origins(clock.seconds)
-        asked = options["max-connections"]
+        asked = limits.connections
         most = asked
-        if options["proxy-protocol"]:
+        if limits.proxy_protocol:
             # Those whose header has not come yet have descriptors too.
             most += MOST_PENDING
         room = make_room(most)
-        self.most_headless = min(MOST_PENDING, room // 10) if options["proxy-protocol"] else 0
+        self.most_headless = min(MOST_PENDING, room // 10) if limits.proxy_protocol else 0
         """Connections that may be waiting for their PROXY header at a time, over all ports."""
         self.most_connections = min(asked, room - self.most_headless)
         self._logins = PendingLogins(
             self.origins,
-            options["max-pending-logins"],
-            options["user-ttl"],
+            limits.pending_logins,
+            limits.user_ttl_s,
             clock.seconds,
             self.on_refused,
         )
@@ -79,8 +79,8 @@ class Gatehouse(Service):
 
     def dispatch(self, controller: Controller) -> Dispatch:
         """The controller's dispatch, at no higher rate than is allowed."""
-        per_connection = self._options["rate-per-connection"] or None
-        per_address = self._options["rate-per-address"] or None
+        per_connection = self._limits.rate_per_connection
+        per_address = self._limits.rate_per_address
         if per_connection is None and per_address is None:
             return controller.dispatch
         return RateLimit(
@@ -109,7 +109,7 @@ class Gatehouse(Service):
             self._clock,
             None if controller is None else controller.refuse,
             self.most_connections,
-            self._options["max-connections-per-address"],
+            self._limits.connections_per_address,
             self.on_refused,
         )
 
@@ -119,7 +119,7 @@ class Gatehouse(Service):
 
         :param ports: how many there are to share what may be waiting.
         """
-        if not self._options["proxy-protocol"]:
+        if not self._limits.proxy_protocol:
             return inner
         return ProxyFactory(
             inner, self._clock, self.on_refused, max(1, self.most_headless // ports)
@@ -131,22 +131,18 @@ class Gatehouse(Service):
 
         :param patience_s: how long the storage may take, seconds.
         """
-        limits = Limits(
-            idle_s=self._options["idle-timeout"] or None,
-            line_s=self._options["line-timeout"] or None,
-            unread_s=self._options["unread-timeout"] or None,
-            answer_s=patience_s + MARGIN_S,
+        self._patience = Patience(
+            connections, self._clock, self._limits, patience_s, self.on_refused
         )
-        self._patience = Patience(connections, self._clock, limits, self.on_refused)
 
     def startService(self) -> None:
         super().startService()
-        if self.most_connections < self._options["max-connections"]:
+        if self.most_connections < self._limits.connections:
             self.log.warn(
                 "There are file descriptors for {most} connections, not for the {asked} of "
                 "--max-connections: raise the process's limit (ulimit -n, LimitNOFILE)",
                 most=self.most_connections,
-                asked=self._options["max-connections"],
+                asked=self._limits.connections,
             )
         if self._patience is not None:
             self._repeat(self._patience.look, self._patience.look_s)

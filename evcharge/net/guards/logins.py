@@ -10,15 +10,13 @@ from twisted.python.failure import Failure
 
 from evcharge.handlers import Answer, Reply, then
 from evcharge.net.guards import PENDING_LOGINS, OnRefused
+from evcharge.net.guards.limits import MOST_PENDING_LOGINS
 from evcharge.net.guards.origins import Origin, Origins, Visit
 from evcharge.outcomes import RATE_LIMITED, Refusal
 from evcharge.storage import Eventual
 from evcharge.wire.fields import Data
 
 Handle = Callable[[Data], Eventual[Answer]]
-
-MOST_PENDING = 10_000
-"""Users of one address, where nothing else was asked for and it is not this machine."""
 
 FORGOTTEN_PER_TURN = 500
 """Users that are forgotten in one turn of the reactor because they never paid."""
@@ -31,7 +29,7 @@ class PendingLogins:
     It counts what this process has seen: a user who pays at another one counts here until
     `user_ttl_s` has passed.
 
-    :param most: users from one address; None: :data:`MOST_PENDING`, but any number from this
+    :param most: users from one address; None: :data:`MOST_PENDING_LOGINS`, but any number from this
         machine; 0: any number.
     :param user_ttl_s: after which a user who never paid is removed, seconds.
     :param seconds: the present.
@@ -56,7 +54,7 @@ class PendingLogins:
     def login(self, handle: Handle, data: Data, visit: Visit) -> Eventual[Answer]:
         """LOGIN; refused where too many have logged in from there and not paid."""
         origin = visit.origin
-        most = origin.limit(self._most, MOST_PENDING)
+        most = origin.limit(self._most, MOST_PENDING_LOGINS)
         if most is None:
             return handle(data)
         if origin.pending_logins >= most:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-import attrs
 from twisted.internet.interfaces import IReactorTime
 
 from evcharge.net.guards import IDLE, SLOW_LINE, UNANSWERED, UNREAD, OnRefused
+from evcharge.net.guards.limits import Limits
 from evcharge.net.protocol import DriverProtocol, Standing
 
 LOOK_S, SHORTEST_LOOK_S = 1.0, 0.05
@@ -23,17 +23,6 @@ MARGIN_S = 10.0
 """How much longer than its storage the server may take for a request, seconds."""
 
 
-@attrs.frozen
-class Limits:
-    """Seconds that may pass; None: any number."""
-
-    idle_s: float | None
-    line_s: float | None
-    unread_s: float | None
-    answer_s: float | None
-    """For the server itself, for one request."""
-
-
 class Patience:
     """
     Ends the connections that take too long.
@@ -42,6 +31,7 @@ class Patience:
     set back. So a limit holds to a look or two, and never too early.
 
     :param connections: those that are open, at any time.
+    :param storage_s: how long the storage may take for a request, seconds.
     """
 
     def __init__(
@@ -49,16 +39,17 @@ class Patience:
         connections: Collection[DriverProtocol],
         clock: IReactorTime,
         limits: Limits,
+        storage_s: float,
         on_refused: OnRefused,
     ) -> None:
         self._connections = connections
         self._clock = clock
         self._on_refused = on_refused
-        self._limits = {
+        self._limits: dict[Standing, tuple[float | None, str]] = {
             Standing.IDLE: (limits.idle_s, IDLE),
             Standing.IN_A_LINE: (limits.line_s, SLOW_LINE),
             Standing.UNREAD: (limits.unread_s, UNREAD),
-            Standing.BUSY: (limits.answer_s, UNANSWERED),
+            Standing.BUSY: (storage_s + MARGIN_S, UNANSWERED),
         }
         self._to_see: list[DriverProtocol] = []
         """Those that are still to be looked at, in turns to come."""

@@ -1,0 +1,54 @@
+"""What the server is told, once it is known to be right."""
+
+from __future__ import annotations
+
+import attrs
+
+from evcharge.net.guards.limits import Limits
+from evcharge.storage.location import Location
+
+
+@attrs.frozen
+class TlsSettings:
+    """A further port, on which TLS is spoken."""
+
+    port: str
+    """Its description, see :mod:`evcharge.net.ports`."""
+    certificate: str
+    """The absolute path of the PEM file of the certificate, and its chain."""
+    key: str
+    """That of its private key."""
+
+
+@attrs.frozen
+class Settings:
+    """
+    All that one server goes by.
+
+    :class:`evcharge.process.options.Options` makes them of a command line; nobody changes them.
+    """
+
+    storage: Location
+    port: str
+    """The drivers' port, see :mod:`evcharge.net.ports`."""
+    tls: TlsSettings | None
+    http_port: str | None
+    """The port of those who watch the server, described likewise."""
+    workers: int
+    """Processes that serve the ports."""
+    sweep_interval_s: float
+    time_scale: float
+    """How many times faster than real time charging goes."""
+    language: str
+    """Of the texts, "pt" or "en"."""
+    max_line: int
+    """The longest line that is read, bytes."""
+    limits: Limits
+    verbose: bool
+    """Whether there is a line in the log for each request."""
+
+    @property
+    def ports(self) -> dict[str, str]:
+        """Option -> description of the drivers' ports: the plain one, and that for TLS, if any."""
+        tls = {} if self.tls is None else {"tls-port": self.tls.port}
+        return {"port": self.port, **tls}
