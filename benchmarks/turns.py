@@ -33,7 +33,7 @@ from twisted.logger import globalLogBeginner  # noqa: E402
 
 from evcharge.controller import Controller  # noqa: E402
 from evcharge.handlers import Reply  # noqa: E402
-from evcharge.net.guards.gatehouse import Gatehouse  # noqa: E402
+from evcharge.net.guards.service import Guards  # noqa: E402
 from evcharge.net.protocol import DriverFactory, DriverProtocol  # noqa: E402
 from evcharge.process.logs import Throttle, text_observer  # noqa: E402
 from evcharge.process.options import Options  # noqa: E402
@@ -89,18 +89,18 @@ class Server:
         parsed.parseOptions(options)
         self.reactor = Reactor()
         self.refused: list[str] = []
-        self.gatehouse = Gatehouse(parsed.settings.limits, self.reactor, self.refused.append)
+        self.guards = Guards(parsed.settings.limits, self.reactor, self.refused.append)
         controller = Controller(
-            {"LOGIN": Handler(handle)}, self.reactor.seconds, guards=self.gatehouse.around
+            {"LOGIN": Handler(handle)}, self.reactor.seconds, guards=self.guards.around
         )
         self.factory = DriverFactory(
-            self.gatehouse.dispatch(controller),
+            self.guards.dispatch(controller),
             lambda: b"",
             self.reactor,
-            welcome=self.gatehouse.origins.welcome,
+            connected=self.guards.addresses.connected,
         )
-        self.gatehouse.watch(self.factory.connections, PATIENCE_S)
-        self.gatehouse.startService()
+        self.guards.watch(self.factory.connections, PATIENCE_S)
+        self.guards.startService()
 
     def connect(self, number: int) -> DriverProtocol:
         """One more connection, from an address of its own."""
@@ -177,7 +177,7 @@ def addresses(number: int) -> float:
         connection.dataReceived(b"x\n")
         connection.connectionLost()
     longest = server.reactor.longest_turn(30)
-    assert_forgotten(server.gatehouse.origins)
+    assert_forgotten(server.guards.addresses)
     return longest
 
 
@@ -194,7 +194,7 @@ def pending_logins(number: int) -> float:
     connection.connectionLost()
     assert next(ids) == number
     longest = server.reactor.longest_turn(80)
-    assert_forgotten(server.gatehouse.origins)
+    assert_forgotten(server.guards.addresses)
     return longest
 
 

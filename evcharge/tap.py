@@ -21,8 +21,8 @@ from twisted.logger import Logger
 from evcharge import __version__
 from evcharge.controller import Controller, journey
 from evcharge.net.guards import REASONS
-from evcharge.net.guards.gatehouse import Gatehouse
-from evcharge.net.ports import CannotListen, Door, PortService, endpoint
+from evcharge.net.guards.service import Guards
+from evcharge.net.ports import CannotListen, ListeningPort, PortService, endpoint
 from evcharge.net.protocol import DriverFactory
 from evcharge.outcomes import TOO_LARGE
 from evcharge.process.clock import SteadyClock, keep_steady
@@ -40,7 +40,7 @@ from evcharge.utils.process_title import hide_passwords
 from evcharge.watch.metrics import Metrics
 
 if TYPE_CHECKING:
-    from evcharge.net.tls import CertificateService
+    from evcharge.net.tls.certificate import CertificateService
     from evcharge.process.workers import Workers
     from evcharge.web.health import Watched
 
@@ -72,12 +72,12 @@ class DriverService(PortService):
 
     def __init__(
         self,
-        doors: Sequence[Door],
+        ports: Sequence[ListeningPort],
         factory: DriverFactory,
         controller: Controller,
         clock: Any,
     ) -> None:
-        super().__init__(doors)
+        super().__init__(ports)
         self._factory = factory
         self._controller = controller
         self._clock = clock
@@ -180,50 +180,51 @@ class Server(MultiService):
         )
         perform = performer(storage, group_commit.submit, lambda: clock.number)
         timekeeper = Timekeeper(clock, reactor, perform) if keeps_time else None
-        gatehouse = Gatehouse(settings.limits, reactor, metrics.refused)
+        guards = Guards(settings.limits, reactor, metrics.refused)
         controller = Controller(
             journey(perform, storage.car_models, now, settings.time_scale),
             now,
             settings.language,
             settings.verbose,
-            gatehouse.around,
+            guards.around,
             # What costs each request something is done only where it can be asked for.
             None if settings.http_port is None else metrics.answered,
             reactor.seconds,
         )
-        strangers = gatehouse.strangers(controller, settings.language)
+        other_protocols = guards.other_protocols(controller, settings.language)
         factory = DriverFactory(
-            gatehouse.dispatch(controller),
+            guards.dispatch(controller),
             partial(controller.refuse, TOO_LARGE),
             reactor,
             settings.max_line,
-            gatehouse.origins.welcome,
-            strangers,
+            guards.addresses.connected,
+            other_protocols,
             controller.last_resort,
         )
-        gatehouse.watch(factory.connections, storage.patience_s)
+        guards.watch(factory.connections, storage.patience_s)
         self._storage_service = StorageService(storage, group_commit, thread, now, timekeeper)
 
         def layers(inner: IProtocolFactory, told: Controller | None) -> IProtocolFactory:
             """What a connection goes through before it comes to `inner`, which may be TLS."""
-            return gatehouse.behind_proxy(gatehouse.admission(inner, told), len(endpoints))
+            return guards.behind_proxy(guards.limit_connections(inner, told), len(endpoints))
 
         ways_in = [layers(factory, controller)]
         self._certificate: CertificateService | None = None
         if settings.tls is not None:
             # Only then, as it is big.
-            from evcharge.net.tls import CertificateService, TLSFactory
+            from evcharge.net.tls.certificate import CertificateService
+            from evcharge.net.tls.connection import TLSFactory
 
             certificate = self._certificate = CertificateService(
                 settings.tls.certificate, settings.tls.key, reactor, now
             )
             certificate.setServiceParent(self)
             inner = TLSFactory(
-                certificate, factory, reactor, gatehouse.on_refused, strangers.unencrypted
+                certificate, factory, reactor, guards.on_refused, other_protocols.unencrypted
             )
             ways_in.append(layers(inner, None))
-        doors = [
-            Door(*place, listening, way_in)
+        ports = [
+            ListeningPort(*place, listening, way_in)
             for place, listening, way_in in zip(
                 settings.ports.items(), endpoints, ways_in, strict=True
             )
@@ -234,9 +235,9 @@ class Server(MultiService):
             from evcharge.web.health import ServerWatch
 
             self.watch = ServerWatch(
-                metrics, perform, factory, gatehouse, lambda: bool(self.running), reactor
+                metrics, perform, factory, guards, lambda: bool(self.running), reactor
             )
-        self._drivers = DriverService(doors, factory, controller, reactor)
+        self._drivers = DriverService(ports, factory, controller, reactor)
         for part in (
             self._storage_service,
             thread,
@@ -249,7 +250,7 @@ class Server(MultiService):
                 settings.limits.user_ttl_s,
                 metrics.swept,
             ),
-            gatehouse,
+            guards,
             self._drivers,
         ):
             part.setServiceParent(self)

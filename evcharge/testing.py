@@ -21,7 +21,7 @@ from twisted.internet.testing import StringTransport
 
 from evcharge.controller import Controller, journey
 from evcharge.datasets import parse_car_models, parse_stations
-from evcharge.net.guards.gatehouse import Gatehouse
+from evcharge.net.guards.service import Guards
 from evcharge.net.protocol import DriverFactory, DriverProtocol
 from evcharge.outcomes import TOO_LARGE
 from evcharge.process.options import Options
@@ -109,7 +109,7 @@ class MemoryServer:
         perform = performer(self.storage, group_commit.submit)
         self.refused: list[str] = []
         """Why clients were refused, each a key of :data:`evcharge.net.guards.REASONS`."""
-        self.gatehouse = Gatehouse(parsed.settings.limits, self.clock, self.refused.append)
+        self.guards = Guards(parsed.settings.limits, self.clock, self.refused.append)
         self.controller = Controller(
             journey(
                 perform,
@@ -120,20 +120,20 @@ class MemoryServer:
             ),
             self.clock.seconds,
             language,
-            guards=self.gatehouse.around,
+            guards=self.guards.around,
         )
         self.factory = DriverFactory(
-            self.gatehouse.dispatch(self.controller),
+            self.guards.dispatch(self.controller),
             partial(self.controller.refuse, TOO_LARGE),
             self.clock,
             max_line,
-            self.gatehouse.origins.welcome,
-            self.gatehouse.strangers(self.controller, language),
+            self.guards.addresses.connected,
+            self.guards.other_protocols(self.controller, language),
             self.controller.last_resort,
         )
-        self.accepts = self.gatehouse.admission(self.factory, self.controller)
-        self.gatehouse.watch(self.factory.connections, self.storage.patience_s)
-        self.gatehouse.startService()
+        self.accepts = self.guards.limit_connections(self.factory, self.controller)
+        self.guards.watch(self.factory.connections, self.storage.patience_s)
+        self.guards.startService()
         self.monitor = StationMonitor(
             perform, self.clock, self.clock.seconds, sweep_interval, user_ttl
         )

@@ -70,7 +70,7 @@ def endpoint(reactor: Any, description: str) -> IStreamServerEndpoint:
         # It says what the backlog is by its place.
     found = serverFromString(reactor, description)
     if kind in LAYERED_ENDPOINTS:
-        from evcharge.net.alpn import answer_alpn_at
+        from evcharge.net.tls.alpn import answer_alpn_at
 
         answer_alpn_at(found)
     return found
@@ -172,25 +172,25 @@ class CannotListen(Exception):
 
 
 @attrs.define(eq=False)
-class Door:
+class ListeningPort:
     """A port: the option that it comes from, where it is, and what its connections come to."""
 
     option: str
     description: str
     endpoint: IStreamServerEndpoint
     accepts: IProtocolFactory
-    port: IListeningPort | None = None
+    listening: IListeningPort | None = None
 
     @property
     def sockets(self) -> Sequence[IListeningPort]:
         """What it listens with; none while it does not."""
-        if self.port is None:
+        if self.listening is None:
             return ()
-        return self.port.each if isinstance(self.port, Sockets) else (self.port,)
+        return self.listening.each if isinstance(self.listening, Sockets) else (self.listening,)
 
     def open(self) -> None:
         """Listen, unless we do. CannotListen: it is not possible."""
-        if self.port is not None:
+        if self.listening is not None:
             return
         problems: list[Failure] = []
         self.endpoint.listen(self.accepts).addCallbacks(self._opened, problems.append)
@@ -222,8 +222,8 @@ class Door:
             return "; ports under 1024 are for root, or who has the capability CAP_NET_BIND_SERVICE"
         return ""
 
-    def _opened(self, port: IListeningPort) -> None:
-        self.port = port
+    def _opened(self, listening: IListeningPort) -> None:
+        self.listening = listening
 
     @property
     def address(self) -> str:
@@ -231,8 +231,8 @@ class Door:
         return " and ".join(map(_address, self.sockets)) or "nowhere"
 
 
-def _address(port: IListeningPort) -> str:
-    host: Any = port.getHost()
+def _address(listening: IListeningPort) -> str:
+    host: Any = listening.getHost()
     if hasattr(host, "port"):
         return shown(host.host, host.port)
     return os.fsdecode(getattr(host, "name", str(host)))
@@ -241,8 +241,8 @@ def _address(port: IListeningPort) -> str:
 class PortService(Service):
     """Listens, at one port or several."""
 
-    def __init__(self, doors: Sequence[Door]) -> None:
-        self._doors = doors
+    def __init__(self, ports: Sequence[ListeningPort]) -> None:
+        self._ports = ports
 
     def privilegedStartService(self) -> None:
         # Ports under 1024 are bound before twistd lays its privileges down.
@@ -253,8 +253,8 @@ class PortService(Service):
         self._listen()
 
     def _listen(self) -> None:
-        for door in self._doors:
-            door.open()
+        for port in self._ports:
+            port.open()
 
     def stopService(self) -> Deferred[None]:
         """Fires when nothing is listened at any more."""
@@ -264,13 +264,13 @@ class PortService(Service):
 
     @inlineCallbacks
     def _stop_listening(self) -> Any:
-        for door in self._doors:
-            if door.port is not None:
-                port, door.port = door.port, None
-                yield port.stopListening()
+        for port in self._ports:
+            if port.listening is not None:
+                listening, port.listening = port.listening, None
+                yield listening.stopListening()
 
     @property
     def addresses(self) -> str:
         """Where we listen, for the log: the plain port first."""
-        plain, *others = [door.address for door in self._doors]
+        plain, *others = [port.address for port in self._ports]
         return "".join([plain, *(f"; TLS on {address}" for address in others)])

@@ -15,7 +15,7 @@ Bytes to lines, lines to replies, in order. No business word in here.
 A client that does not read its replies is not read from; a line that is too long, and the server's
 own end, hang up in a way that lets the client read what was said before.
 
-Who is let in, how much of what, and for how long, is up to what stands around this: see
+Who may connect, how much of what, and for how long, is up to what stands around this: see
 :mod:`evcharge.net.guards`.
 """
 
@@ -50,20 +50,20 @@ LINGER_S = 5.0
 """How long a client that was hung up on may take to notice, seconds."""
 
 
-class Farewell(bytes):
+class LastReply(bytes):
     """A reply after which the client is hung up on."""
 
     __slots__ = ()
 
 
-class Visitor(Protocol):
+class Client(Protocol):
     """Whoever has made a connection, as the guards know it; nothing in here looks inside."""
 
     @property
     def name(self) -> str:
         """Where it comes from, for the log."""
 
-    def leave(self) -> None:
+    def disconnected(self) -> None:
         """The connection has ended."""
 
 
@@ -98,16 +98,16 @@ class DriverProtocol(LineReceiver):
 
     seen: tuple[Standing, int, float] | None = None
     """How it stood when it was last looked at, after how many lines, and since when: see
-    :mod:`evcharge.net.guards.patience`."""
+    :mod:`evcharge.net.guards.timeouts`."""
     lines = 0
     """Whole lines that have been read."""
     _turn_ends = LINES_PER_TURN
     """The number of lines at which the others get their turn, and the time of it."""
     _turn_ends_at: float | None = None
 
-    def __init__(self, factory: DriverFactory, visitor: Visitor | None = None) -> None:
+    def __init__(self, factory: DriverFactory, client: Client | None = None) -> None:
         self.factory = factory
-        self.visitor = visitor
+        self.client = client
         # One byte more, for the carriage return that telnet puts before the line end.
         self.MAX_LENGTH = factory.max_line + 1
 
@@ -154,11 +154,11 @@ class DriverProtocol(LineReceiver):
         if not line or line.isspace():
             return b""
         self._begun = True
-        goodbye = self.factory.stranger(line, self.visitor, self.transport.getHost)
-        if goodbye is None:
+        last = self.factory.other_protocol(line, self.client, self.transport.getHost)
+        if last is None:
             return line
-        self.factory.sent_bytes += len(goodbye)
-        self._write(goodbye)
+        self.factory.sent_bytes += len(last)
+        self._write(last)
         self.hang_up()
         return b""
 
@@ -194,7 +194,7 @@ class DriverProtocol(LineReceiver):
 
     def _carry_out(self, line: bytes) -> None:
         try:
-            reply = self.factory.dispatch(line, self.visitor)
+            reply = self.factory.dispatch(line, self.client)
         except Exception:
             reply = self.factory.last_resort(Failure())
         if isinstance(reply, Deferred):
@@ -204,7 +204,7 @@ class DriverProtocol(LineReceiver):
             reply.addErrback(self._break_off)
         else:
             self._reply(reply)
-            if isinstance(reply, Farewell):
+            if isinstance(reply, LastReply):
                 self.hang_up()
 
     def _answer(self, reply: bytes) -> None:
@@ -281,7 +281,7 @@ class DriverProtocol(LineReceiver):
     @property
     def name(self) -> str:
         """Where it comes from, for the log."""
-        return "somebody" if self.visitor is None else self.visitor.name
+        return "somebody" if self.client is None else self.client.name
 
     @property
     def standing(self) -> Standing:
@@ -362,9 +362,10 @@ class DriverFactory(Factory):
         Deferred of it; when that is cancelled it gives the reply that says so.
     :param too_large: makes the reply to a line over the limit.
     :param max_line: the most bytes of a line, without its end.
-    :param welcome: makes the visitor out of the address of one who has been let in.
-    :param stranger: a connection's first line, who sent it, and what gives the address that it came
-        to -> None, or, where that is another protocol than ours, all that is said before the end.
+    :param connected: the address of a new connection -> who has made it.
+    :param other_protocol: a connection's first line, who sent it, and what gives the address that
+        it came to -> None, or, where that is another protocol than ours, all that is said before
+        the end.
     :param last_resort: makes the reply where `dispatch` has failed, which it ought not to.
     """
 
@@ -376,25 +377,25 @@ class DriverFactory(Factory):
         too_large: Callable[[], bytes],
         clock: IReactorTime,
         max_line: int = 65536,
-        welcome: Callable[[IAddress | None], Visitor | None] = lambda address: None,
-        stranger: Callable[[bytes, Any, Callable[[], Any]], bytes | None] = lambda *_: None,
+        connected: Callable[[IAddress | None], Client | None] = lambda address: None,
+        other_protocol: Callable[[bytes, Any, Callable[[], Any]], bytes | None] = lambda *_: None,
         last_resort: Callable[[Failure], bytes] | None = None,
     ) -> None:
         self.dispatch = dispatch
-        self.stranger = stranger
+        self.other_protocol = other_protocol
         self.last_resort = last_resort or LastResort(clock.seconds)
         self.too_large = too_large
         self.max_line = max_line
         self.seconds = clock.seconds
         self.connections: set[DriverProtocol] = set()
         self.received_bytes = self.sent_bytes = 0
-        self._welcome = welcome
+        self._connected = connected
         self._clock = clock
         self._aborts: dict[DriverProtocol, IDelayedCall] = {}
         self._when_empty: list[Deferred[None]] = []
 
     def buildProtocol(self, addr: IAddress | None) -> DriverProtocol:  # type: ignore[override]
-        return DriverProtocol(self, self._welcome(addr))
+        return DriverProtocol(self, self._connected(addr))
 
     def next_turn(self) -> Deferred[None]:
         """Fires when the reactor has seen to the other connections."""
@@ -411,8 +412,8 @@ class DriverFactory(Factory):
     def connection_lost(self, connection: DriverProtocol) -> None:
         """Forget a connection."""
         self.connections.discard(connection)
-        if connection.visitor is not None:
-            connection.visitor.leave()
+        if connection.client is not None:
+            connection.client.disconnected()
         abort = self._aborts.pop(connection, None)
         if abort is not None and abort.active():
             abort.cancel()

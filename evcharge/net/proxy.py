@@ -29,7 +29,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from evcharge.net.guards import PROXY_HEADER, OnRefused
-from evcharge.net.guards.origins import origin_of
+from evcharge.net.guards.clients import counted_under
 
 V1_START, V1_END, V1_LONGEST = b"PROXY ", b"\r\n", 107
 V2_START, V2_FIXED, V2_LONGEST = V2Parser.PREFIX, 16, 4096
@@ -38,7 +38,7 @@ HEADER_S = 10.0
 """How long a header may take to come, seconds."""
 
 MOST_PENDING = 1000
-"""Connections whose header has not come yet; more are not let in."""
+"""Connections whose header has not come yet; more are refused."""
 
 
 class NoHeader(Exception):
@@ -110,7 +110,7 @@ class ProxyFactory(Factory):
     """
     Reads the header of each connection, and only then has `inner` make its protocol.
 
-    :param inner: is given the client's true address, and may not let it in.
+    :param inner: is given the client's true address, and may refuse it.
     """
 
     noisy = False
@@ -143,7 +143,7 @@ class ProxyFactory(Factory):
 
     def refused(self, proxy: IAddress | None) -> None:
         """Tell of a connection without a good header."""
-        self._on_refused(PROXY_HEADER, origin_of(proxy)[0])
+        self._on_refused(PROXY_HEADER, counted_under(proxy)[0])
 
 
 @implementer(IHalfCloseableProtocol)

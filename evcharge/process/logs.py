@@ -41,7 +41,7 @@ OBSERVER = f"{__name__}.observer"
 """What twistd is told to log by: it takes the name of a function."""
 
 _INNER = re.compile(r".+ starting on .+|\((?:TCP|UNIX) Port .+ Closed\)|reactor class: \S+")
-"""What Twisted says of its own parts, as in `Admission starting on 8888`."""
+"""What Twisted says of its own parts, as in `ConnectionLimit starting on 8888`."""
 
 Write = Callable[[LogEvent], Any]
 

@@ -61,7 +61,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from evcharge import __version__
-from evcharge.net.ports import Door, PortService, Sockets
+from evcharge.net.ports import ListeningPort, PortService, Sockets
 from evcharge.process.clock import SteadyClock, keep_steady
 from evcharge.process.logs import Throttle, ThrottleService, as_json_event
 from evcharge.process.settings import Settings
@@ -132,15 +132,15 @@ class Workers(MultiService):
         super().__init__()
         nobody = Factory()
         nobody.noisy = False
-        self._doors = [
-            SharedDoor(*place, listening, nobody)
+        self._listening = [
+            WorkersPort(*place, listening, nobody)
             for place, listening in zip(settings.ports.items(), endpoints, strict=True)
         ]
-        self._ports = PortService(self._doors)
+        self._ports = PortService(self._listening)
         self._ports.setServiceParent(self)
         self._certificate: Service | None = None
         if settings.tls is not None:
-            from evcharge.net.tls import CertificateService
+            from evcharge.net.tls.certificate import CertificateService
 
             self._certificate = CertificateService(
                 settings.tls.certificate,
@@ -206,7 +206,7 @@ class Workers(MultiService):
 
     def _beginning(self) -> bytes:
         # A worker that is started again may find that the system's clock has been set meanwhile.
-        sockets = [len(door.sockets) for door in self._doors]
+        sockets = [len(port.sockets) for port in self._listening]
         return Beginning(self._settings, self._clock.lead_s, self._clock.number, sockets).to_line()
 
     def _tell_time(self) -> None:
@@ -224,7 +224,7 @@ class Workers(MultiService):
             worker.read_again()
 
     def _spawn(self, worker: Worker) -> None:
-        sockets = [_fileno(listening) for door in self._doors for listening in door.sockets]
+        sockets = [_fileno(listening) for port in self._listening for listening in port.sockets]
         self._reactor.spawnProcess(
             worker,
             sys.executable,
@@ -297,13 +297,13 @@ class _NotReady(Exception):
     """A worker that is not; says why."""
 
 
-class SharedDoor(Door):
+class WorkersPort(ListeningPort):
     """A port that is opened here, and that the workers accept from."""
 
-    def _opened(self, port: IListeningPort) -> None:
-        super()._opened(port)
-        for listening in self.sockets:
-            listening.stopReading()  # type: ignore[attr-defined]
+    def _opened(self, listening: IListeningPort) -> None:
+        super()._opened(listening)
+        for each in self.sockets:
+            each.stopReading()  # type: ignore[attr-defined]
 
 
 def _fileno(listening: Any) -> int:

@@ -23,8 +23,8 @@ from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
 
-from evcharge.net.guards.gatehouse import Gatehouse
-from evcharge.net.ports import Door, PortService, endpoint
+from evcharge.net.guards.service import Guards
+from evcharge.net.ports import ListeningPort, PortService, endpoint
 from evcharge.net.protocol import DriverFactory
 from evcharge.storage import FindUser, ListStations, Perform, UnknownUser
 from evcharge.watch.exposition import CONTENT_TYPE, exposition, families
@@ -104,14 +104,14 @@ class ServerWatch:
         metrics: Metrics,
         perform: Perform,
         factory: DriverFactory,
-        gatehouse: Gatehouse,
+        guards: Guards,
         is_running: Callable[[], bool],
         clock: IReactorTime,
     ) -> None:
         self._metrics = metrics
         self._perform = perform
         self._factory = factory
-        self._gatehouse = gatehouse
+        self._guards = guards
         self._is_running = is_running
         self._clock = clock
         self._probed = Shared(self._probe, clock)
@@ -147,7 +147,7 @@ class ServerWatch:
         present = Present(
             is_ready=trouble is None,
             connections=len(self._factory.connections),
-            most_connections=self._gatehouse.most_connections,
+            most_connections=self._guards.most_connections,
             received_bytes=self._factory.received_bytes,
             sent_bytes=self._factory.sent_bytes,
             stations=stations,
@@ -282,7 +282,9 @@ class HealthService(PortService):
     log = Logger()
 
     def __init__(self, port: str, watched: Watched, reactor: Any) -> None:
-        super().__init__([Door("http-port", port, endpoint(reactor, port), site(watched, reactor))])
+        super().__init__(
+            [ListeningPort("http-port", port, endpoint(reactor, port), site(watched, reactor))]
+        )
 
     def first_of(self, services: MultiService) -> None:
         """Become the first of `services`."""

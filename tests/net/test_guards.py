@@ -17,14 +17,14 @@ from twisted.logger import LogLevel, formatEvent
 from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
-from evcharge.net.guards import logins, origins
-from evcharge.net.guards.admission import GOODBYE_S, MOST_GOODBYES
-from evcharge.net.guards.gatehouse import TIDY_S
+from evcharge.net.guards import clients, logins
+from evcharge.net.guards.buckets import LEAST_BURST, TokenBucket
+from evcharge.net.guards.clients import NOWHERE, TIDIED_PER_TURN, Addresses, counted_under
+from evcharge.net.guards.connection_limit import MOST_TOLD, TOLD_S
 from evcharge.net.guards.limits import MOST_PER_ADDRESS
 from evcharge.net.guards.logins import FORGOTTEN_PER_TURN
-from evcharge.net.guards.origins import NOWHERE, TIDIED_PER_TURN, Origins, origin_of
-from evcharge.net.guards.patience import ENDS_PER_TURN, LOOK_S, LOOKS_PER_TURN, MARGIN_S, Patience
-from evcharge.net.guards.rates import LEAST_BURST, Bucket
+from evcharge.net.guards.service import TIDY_S
+from evcharge.net.guards.timeouts import ENDS_PER_TURN, LOOK_S, LOOKS_PER_TURN, MARGIN_S, Timeouts
 from evcharge.net.protocol import LINES_PER_TURN, LINGER_S, DriverProtocol, Standing
 from evcharge.process.options import Options
 from evcharge.testing import NOON, MemoryServer, MemoryTransport, call_now, shipped_network
@@ -57,7 +57,7 @@ class GuardTestCase(SynchronousTestCase):
         return self.codes(transport)
 
 
-class OriginTests(SynchronousTestCase):
+class AddressTests(SynchronousTestCase):
     """What an address is counted under."""
 
     def test_addresses(self) -> None:
@@ -73,46 +73,46 @@ class OriginTests(SynchronousTestCase):
             ("::1", "::1", True),
         ):
             kind = IPv6Address if ":" in host else IPv4Address
-            self.assertEqual(origin_of(kind("TCP", host, 1)), (name, local))
-        self.assertEqual(origin_of(UNIXAddress(b"/run/x")), (NOWHERE, True))
-        self.assertEqual(origin_of(None), (NOWHERE, True))
+            self.assertEqual(counted_under(kind("TCP", host, 1)), (name, local))
+        self.assertEqual(counted_under(UNIXAddress(b"/run/x")), (NOWHERE, True))
+        self.assertEqual(counted_under(None), (NOWHERE, True))
 
     @given(st.text())
     def test_any_host(self, host: str) -> None:
         """Whatever a host's name is, it is counted under something."""
-        name, _ = origin_of(IPv4Address("TCP", host, 1))
+        name, _ = counted_under(IPv4Address("TCP", host, 1))
         self.assertIsInstance(name, str)
 
     def test_forgotten(self) -> None:
         """Nothing is left of an address once nothing of it counts."""
-        origins = Origins(lambda: 0.0)
+        known = Addresses(lambda: 0.0)
         address = IPv4Address("TCP", THERE, 1)
-        visits = [origins.welcome(address), origins.welcome(address)]
-        self.assertEqual((len(origins), origins.connections), (1, 2))
-        visits[0].leave()
-        self.assertEqual((len(origins), origins.at(address).connections), (1, 1))
-        visits[1].leave()
-        self.assertEqual((len(origins), origins.connections), (0, 0))
+        connected = [known.connected(address), known.connected(address)]
+        self.assertEqual((len(known), known.connections), (1, 2))
+        connected[0].disconnected()
+        self.assertEqual((len(known), known.at(address).connections), (1, 1))
+        connected[1].disconnected()
+        self.assertEqual((len(known), known.connections), (0, 0))
 
     def test_come_again(self) -> None:
         """One that comes again between two turns of the tidying is not forgotten as the old one."""
-        known = Origins(lambda: 0.0)
+        known = Addresses(lambda: 0.0)
         addresses = [IPv4Address("TCP", f"192.0.2.{number}", 1) for number in range(3)]
-        visits = [known.welcome(address) for address in addresses]
-        self.patch(origins, "TIDIED_PER_TURN", 2)
+        connected = [known.connected(address) for address in addresses]
+        self.patch(clients, "TIDIED_PER_TURN", 2)
         self.assertTrue(known.tidy() and known.tidy())
-        for visit in visits:
-            visit.leave()
+        for client in connected:
+            client.disconnected()
         for address in addresses:
-            known.welcome(address)
+            known.connected(address)
         self.assertFalse(known.tidy())
         self.assertEqual([known.at(address).connections for address in addresses], [1, 1, 1])
 
 
-class AdmissionTests(GuardTestCase):
+class ConnectionLimitTests(GuardTestCase):
     """--max-connections and --max-connections-per-address."""
 
-    def test_goodbye(self) -> None:
+    def test_told(self) -> None:
         """One who is not let in has a second to read why; who goes earlier leaves no timer."""
         server = self.serve("--max-connections", "1")
         server.connect()
@@ -175,17 +175,17 @@ class AdmissionTests(GuardTestCase):
             connection = server.connect(THERE)
         self.assertEqual(self.ask(connection), [404])
 
-    def test_goodbyes(self) -> None:
+    def test_many_told(self) -> None:
         """One who does not leave is left, and only so many are told at a time."""
         server = self.serve("--max-connections", "1")
         server.connect()
-        told = [server.connect() for _ in range(MOST_GOODBYES)]
+        told = [server.connect() for _ in range(MOST_TOLD)]
         self.assertIsNone(server.accepts.buildProtocol(None))
-        server.advance(GOODBYE_S)
+        server.advance(TOLD_S)
         self.assertTrue(all(transport.aborted for _, transport in told))
         for protocol, _ in told:
             protocol.connectionLost()
-        self.assertEqual(server.accepts.goodbyes, 0)
+        self.assertEqual(server.accepts.told, 0)
         self.refused(server.connect(), 503, "connections")
 
 
@@ -224,7 +224,7 @@ class RateTests(GuardTestCase):
     def test_patient(self) -> None:
         """However much was too much, and however long nothing came: there is a burst, no more."""
         for pause, passes in ((LEAST_BURST / 2, False), (LEAST_BURST / 2 + 0.5, True)):
-            bucket = Bucket.full(2.0, 0.0)
+            bucket = TokenBucket.full(2.0, 0.0)
             for _ in range(1000):
                 bucket.take(0.0)
             self.assertEqual(bucket.take(pause), passes)
@@ -279,9 +279,9 @@ class RateTests(GuardTestCase):
             connection = server.connect(f"203.0.113.{number}")
             self.ask(connection)
             connection[0].connectionLost()
-        self.assertEqual(len(server.gatehouse.origins), 100)
+        self.assertEqual(len(server.guards.addresses), 100)
         server.advance(30)
-        self.assertEqual(len(server.gatehouse.origins), 0)
+        self.assertEqual(len(server.guards.addresses), 0)
 
     def test_garbage_counts(self) -> None:
         """What is no request counts all the same, and blank lines do not."""
@@ -304,7 +304,7 @@ class RateTests(GuardTestCase):
     )
     def test_bucket(self, rate: float, pauses: list[float]) -> None:
         """Over any time no more are let through than the rate and one burst allow."""
-        bucket = Bucket.full(rate, 0.0)
+        bucket = TokenBucket.full(rate, 0.0)
         now, passed = 0.0, 0
         for pause in pauses:
             now += pause
@@ -383,7 +383,7 @@ class PendingLoginTests(GuardTestCase):
     def test_addresses(self) -> None:
         """An address is forgotten with the last user it has pending, however that one went."""
         server = self.serve("--user-ttl", "100")
-        known = server.gatehouse.origins
+        known = server.guards.addresses
         for number, how in enumerate((True, False, "fails", "stays")):
             connection = server.connect(f"192.0.2.{number}")
             code, user = self.login(connection, battery_car=-1 if how == "fails" else 40)
@@ -514,7 +514,7 @@ class PatienceTests(GuardTestCase):
     def stuck(self, answer: Callable[[], Deferred], **more: object) -> tuple:
         """A connection whose NAVIGATION is never answered, with a line behind it."""
         server = self.serve("--idle-timeout", "1", "--line-timeout", "1", **more)
-        server.gatehouse.around["NAVIGATION"] = lambda handle, data, visit: answer()
+        server.guards.around["NAVIGATION"] = lambda handle, data, client: answer()
         protocol, transport = server.connect(THERE)
         protocol.dataReceived(NAVIGATION + START)
         return protocol, transport
@@ -555,7 +555,7 @@ class PatienceTests(GuardTestCase):
         protocol.connectionLost()
         self.pass_time(100)
         self.assertEqual(self.server.refused, ["unanswered"])
-        self.assertEqual((len(self.server.gatehouse.origins), self.codes(transport)), (0, []))
+        self.assertEqual((len(self.server.guards.addresses), self.codes(transport)), (0, []))
 
     def test_lingers(self) -> None:
         """One who was hung up on and is there all the same, whatever became of that, is cut off."""
@@ -571,7 +571,7 @@ class PatienceTests(GuardTestCase):
     def test_shortest(self) -> None:
         """The shortest limit costs no more than twenty looks a second."""
         looks = []
-        self.patch(Patience, "look", lambda patience: looks.append(patience))
+        self.patch(Timeouts, "look", lambda timeouts: looks.append(timeouts))
         server = self.serve("--idle-timeout", "1e-9")
         for _ in range(1000):
             server.advance(0.001)
@@ -691,15 +691,15 @@ class TurnTests(GuardTestCase):
     def test_stops(self) -> None:
         """Once the server ends, nothing more is looked at."""
         looks: list[bool] = []
-        look = Patience.look
+        look = Timeouts.look
 
-        def stop(patience: Patience) -> bool:
-            looks.append(look(patience))
+        def stop(timeouts: Timeouts) -> bool:
+            looks.append(look(timeouts))
             if looks[0]:
-                server.gatehouse.stopService()
+                server.guards.stopService()
             return looks[-1]
 
-        self.patch(Patience, "look", stop)
+        self.patch(Timeouts, "look", stop)
         server = self.serve()
         for _ in range(self.MANY):
             server.connect()
@@ -709,15 +709,15 @@ class TurnTests(GuardTestCase):
 
     def test_fails(self) -> None:
         """A look that fails is logged, and the next one comes all the same."""
-        look = Patience.look
+        look = Timeouts.look
         failures = [ZeroDivisionError()]
 
-        def fail_once(patience: Patience) -> bool:
+        def fail_once(timeouts: Timeouts) -> bool:
             if failures:
                 raise failures.pop()
-            return look(patience)
+            return look(timeouts)
 
-        self.patch(Patience, "look", fail_once)
+        self.patch(Timeouts, "look", fail_once)
         server = self.serve("--idle-timeout", "10")
         _, transport = server.connect()
         for _ in range(14):
@@ -728,15 +728,15 @@ class TurnTests(GuardTestCase):
     def test_addresses(self) -> None:
         """So are addresses forgotten that are of no importance any more."""
         self.serve("--rate-per-address", "1")
-        turns = self.turns(lambda: len(self.server.gatehouse.origins))
+        turns = self.turns(lambda: len(self.server.guards.addresses))
         for number in range(self.MANY):
             connection = self.server.connect(str(ipaddress.IPv4Address(number)))
             self.ask(connection)
             connection[0].connectionLost()
-        self.assertEqual(len(self.server.gatehouse.origins), self.MANY)
+        self.assertEqual(len(self.server.guards.addresses), self.MANY)
         for _ in range(3):
             self.server.advance(TIDY_S)
-        self.assertEqual(len(self.server.gatehouse.origins), 0)
+        self.assertEqual(len(self.server.guards.addresses), 0)
         self.assertIn(max(turns), range(1, TIDIED_PER_TURN + 1))
 
     def test_pending_logins(self) -> None:
@@ -746,14 +746,14 @@ class TurnTests(GuardTestCase):
         request = {"type": "LOGIN", "data": login, "status": {}, "timestamp": ""}
         line = json.dumps(request).encode() + b"\n"
         connection = self.server.connect(THERE)
-        origin = connection[0].visitor.origin
-        turns = self.turns(lambda: origin.pending_logins)
+        address = connection[0].client.address
+        turns = self.turns(lambda: address.pending_logins)
         for _ in range(self.MANY):
             self.assertEqual(self.ask(connection, line), [200])
-        self.assertEqual(origin.pending_logins, self.MANY)
+        self.assertEqual(address.pending_logins, self.MANY)
         for _ in range(8):
             self.server.advance(TIDY_S)
-        self.assertEqual(origin.pending_logins, 0)
+        self.assertEqual(address.pending_logins, 0)
         self.assertIn(max(turns), range(1, FORGOTTEN_PER_TURN + 1))
 
 
@@ -796,7 +796,7 @@ class GrowthTests(GuardTestCase):
         apart = (server.storage, server.clock, server.refused)
         seen = {id(one) for one in apart}
         count = inside = 0
-        left: list[object] = [server.gatehouse, server.factory, server.controller, server.accepts]
+        left: list[object] = [server.guards, server.factory, server.controller, server.accepts]
         while left:
             one = left.pop()
             if id(one) in seen or isinstance(one, (type, ModuleType)):
@@ -821,7 +821,7 @@ class GrowthTests(GuardTestCase):
             user_ttl=60.0,
             time_scale=600.0,
         )
-        server.gatehouse.around["NAVIGATION"] = lambda handle, data, visit: Deferred()
+        server.guards.around["NAVIGATION"] = lambda handle, data, client: Deferred()
         kept = []
         for _ in range(4):
             connections = [one for number in range(10) for one in self.happen(f"192.0.2.{number}")]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SkipTest
 
-from evcharge.net.guards.admission import MOST_GOODBYES
+from evcharge.net.guards.connection_limit import MOST_TOLD
 from tests.support.certificates import make_certificate, tls_options
 from tests.support.hostile import NAVIGATION, START
 from tests.support.servers import LOGIN, ROOT, Client, Server, ServerTestCase, memory_kib
@@ -252,7 +252,7 @@ class LimitTests(ServerTestCase):
         for client in clients:
             self.assertEqual(client.request("LOGIN", **LOGIN)["status"]["code"], 200)
         told = [client.replies.readline() for client in refused]
-        self.assertGreaterEqual(sum(b'"code":503' in line for line in told), MOST_GOODBYES)
+        self.assertGreaterEqual(sum(b'"code":503' in line for line in told), MOST_TOLD)
 
     def test_headless(self) -> None:
         """Behind a proxy, those who send no header leave descriptors for all else."""

@@ -15,7 +15,7 @@ from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from evcharge.healthcheck import healthy
-from evcharge.net.ports import LOOPBACK, MOST_TRIES, CannotListen, Door, endpoint
+from evcharge.net.ports import LOOPBACK, MOST_TRIES, CannotListen, ListeningPort, endpoint
 from evcharge.process.options import Options
 from tests.support.ports import families, free_port
 from tests.support.servers import LINE, Server, ServerTestCase
@@ -24,13 +24,13 @@ from tests.support.servers import LINE, Server, ServerTestCase
 class PortTests(TestCase):
     """Ports opened in this process, where the system may be made to refuse."""
 
-    def open(self, description: str, option: str = "port") -> Door:
+    def open(self, description: str, option: str = "port") -> ListeningPort:
         accepts = Factory()
         accepts.noisy = False
-        door = Door(option, description, endpoint(reactor, description), accepts)
-        door.open()
-        self.addCleanup(door.port.stopListening)
-        return door
+        port = ListeningPort(option, description, endpoint(reactor, description), accepts)
+        port.open()
+        self.addCleanup(port.listening.stopListening)
+        return port
 
     def refused(self, description: str, option: str = "port") -> str:
         """What is said of a port that cannot be opened."""
@@ -69,9 +69,9 @@ class PortTests(TestCase):
             ):
                 there = [host for family, host in families().items() if family != missing]
                 refusal = self.fail(call, missing, number)
-                door = self.open("localhost:0")
+                port = self.open("localhost:0")
                 refusal.restore()
-                self.assertEqual([one.getHost().host for one in door.sockets], there)
+                self.assertEqual([one.getHost().host for one in port.sockets], there)
 
     def test_without_both(self) -> None:
         """Without either that is what is said."""
@@ -100,11 +100,11 @@ class PortTests(TestCase):
         self.open("0")
         open_files = len(os.listdir("/proc/self/fd"))
         self.before("bind", socket.AF_INET6, take)
-        door = self.open("0")
+        port = self.open("0")
         self.assertEqual(len(taken), MOST_TRIES - 1)
-        self.assertEqual(len({one.getHost().port for one in door.sockets}), 1)
+        self.assertEqual(len({one.getHost().port for one in port.sockets}), 1)
         # Those that were tried before are closed.
-        self.assertEqual(len(os.listdir("/proc/self/fd")), open_files + len(door.sockets))
+        self.assertEqual(len(os.listdir("/proc/self/fd")), open_files + len(port.sockets))
 
     def test_taken(self) -> None:
         """A port that is taken with one family only is taken; the option is named, and make's."""

@@ -25,7 +25,7 @@ class DriverProtocolTests(SynchronousTestCase):
         self.transport = MemoryTransport()
         self.protocol.makeConnection(self.transport)
 
-    def dispatch(self, line: bytes, visitor: object) -> Deferred[bytes]:
+    def dispatch(self, line: bytes, client: object) -> Deferred[bytes]:
         done: Deferred[bytes] = Deferred(lambda d: d.callback(b"cancelled"))
         self.asked.append((line, done))
         if line == b"now":
@@ -51,7 +51,7 @@ class DriverProtocolTests(SynchronousTestCase):
     def test_turns(self) -> None:
         """One whose requests take long gives way to others sooner than one whose do not."""
 
-        def slow(line: bytes, visitor: object) -> bytes:
+        def slow(line: bytes, client: object) -> bytes:
             self.clock.rightNow += TURN_S / 2
             return b"."
 
@@ -64,7 +64,7 @@ class DriverProtocolTests(SynchronousTestCase):
     def test_turn_by_time(self) -> None:
         """A turn is over after 2 ms, however few the lines were."""
 
-        def slow(line: bytes, visitor: object) -> bytes:
+        def slow(line: bytes, client: object) -> bytes:
             self.clock.rightNow += 0.0011
             return b"."
 
@@ -90,15 +90,15 @@ class DriverProtocolTests(SynchronousTestCase):
         self.protocol.readConnectionLost()
         self.assertEqual([line for line, _ in self.asked], [b"now"])
 
-    def test_stranger(self) -> None:
+    def test_other_protocol(self) -> None:
         """One whose first line is of another protocol is told so, and hung up on."""
         shown: list[bytes] = []
 
-        def stranger(line: bytes, visitor: object, host: object) -> bytes | None:
+        def other_protocol(line: bytes, client: object, host: object) -> bytes | None:
             shown.append(line)
             return b"goodbye" if line == b"hello" else None
 
-        self.factory.stranger = stranger
+        self.factory.other_protocol = other_protocol
         self.protocol.dataReceived(b"\n \nhello\nnow\n")
         self.assertEqual((self.transport.take(), self.asked), (b"goodbye", []))
         self.assertTrue(self.transport.write_closed)
@@ -122,12 +122,12 @@ class DriverProtocolTests(SynchronousTestCase):
     def test_dispatch_fails(self) -> None:
         """Where `dispatch` fails, now or later, there is a reply, and the next line is read."""
 
-        def dispatch(line: bytes, visitor: object) -> Deferred[bytes]:
+        def dispatch(line: bytes, client: object) -> Deferred[bytes]:
             if line == b"raise":
                 raise ZeroDivisionError("secret")
             if line == b"fail":
                 return fail(ValueError("secret"))
-            return self.dispatch(line, visitor)
+            return self.dispatch(line, client)
 
         self.factory.dispatch = dispatch
         self.protocol.dataReceived(b"raise\nnow\nfail\nnow\n")
@@ -379,7 +379,7 @@ class SocketTests(TestCase):
         """Replies do not wait for one another, and a client that has vanished is noticed."""
         asked: Deferred[None] = Deferred()
 
-        def dispatch(line: bytes, visitor: object) -> bytes:
+        def dispatch(line: bytes, client: object) -> bytes:
             reactor.callLater(0, asked.callback, None)
             return b"."
 

@@ -30,7 +30,8 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface import implementer
 
 from evcharge.net.protocol import LINGER_S, DriverFactory
-from evcharge.net.tls import GOODBYE_S, HANDSHAKE_S, TURN_S, CertificateService, TLSFactory
+from evcharge.net.tls.certificate import CertificateService
+from evcharge.net.tls.connection import HANDSHAKE_S, TOLD_S, TURN_S, TLSFactory
 from evcharge.process.options import Options
 from evcharge.tap import makeService
 from evcharge.testing import MemoryTransport
@@ -446,7 +447,7 @@ class MemoryTests(SynchronousTestCase):
     def test_after_the_end(self) -> None:
         """What a client sends behind its closing alert is not kept, while it waits for a reply."""
         reply: Deferred[bytes] = Deferred()
-        self.connect(SSL.Context(SSL.TLS_CLIENT_METHOD), lambda line, visitor: reply)
+        self.connect(SSL.Context(SSL.TLS_CLIENT_METHOD), lambda line, client: reply)
         client = self.client
         client.send(REQUEST)
         client.shutdown()
@@ -516,7 +517,7 @@ class MemoryTests(SynchronousTestCase):
             self.assertTrue(self.transport.write_closed)
             for more in (REQUEST, b"\x16\x03\x01"):
                 self.protocol.dataReceived(more)
-            self.clock.advance(GOODBYE_S - 0.1)
+            self.clock.advance(TOLD_S - 0.1)
             self.assertFalse(self.transport.disconnecting)
             if leaves:
                 self.protocol.readConnectionLost()
@@ -593,7 +594,7 @@ class MemoryTests(SynchronousTestCase):
         """A connection that fails at its turn is given up, and does not end the turns."""
         context = SSL.Context(SSL.TLS_CLIENT_METHOD)
 
-        def fail(line: bytes, visitor: object) -> None:
+        def fail(line: bytes, client: object) -> None:
             """No reply, which is a bug."""
 
         self.connect(context, fail, said=REQUEST)
@@ -649,7 +650,7 @@ class MemoryTests(SynchronousTestCase):
     def connect(
         self,
         context: SSL.Context,
-        dispatch: Callable[[bytes, object], Deferred[bytes]] = lambda line, visitor: Deferred(),
+        dispatch: Callable[[bytes, object], Deferred[bytes]] = lambda line, client: Deferred(),
         piece: bytes | None = None,
         said: bytes = b"",
         inner: type[DriverFactory] = DriverFactory,
@@ -681,7 +682,7 @@ class MemoryTests(SynchronousTestCase):
 
     def factory(
         self,
-        dispatch: Callable[[bytes, object], Deferred[bytes]] = lambda line, visitor: Deferred(),
+        dispatch: Callable[[bytes, object], Deferred[bytes]] = lambda line, client: Deferred(),
         inner: type[DriverFactory] = DriverFactory,
     ) -> TLSFactory:
         """What makes the server's side of a connection."""

@@ -16,8 +16,8 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from evcharge.cli import main
-from evcharge.net.ports import CannotListen, Door, endpoint
-from evcharge.net.tls import CertificateError, CertificateService
+from evcharge.net.ports import CannotListen, ListeningPort, endpoint
+from evcharge.net.tls.certificate import CertificateError, CertificateService
 from evcharge.process.logs import log_file
 from evcharge.storage import StorageError
 from evcharge.storage.location import parse
@@ -230,9 +230,9 @@ class CureTests(SynchronousTestCase):
     def test_socket(self) -> None:
         """The file of a socket, in a folder of root's."""
         description = f"unix:{self.folder}/socket:mode=660"
-        door = Door("port", description, endpoint(reactor, description), Factory())
+        port = ListeningPort("port", description, endpoint(reactor, description), Factory())
         with acting_as(UID, GID):
-            error = self.assertRaises(CannotListen, door.open)
+            error = self.assertRaises(CannotListen, port.open)
         told, _, command = str(error).partition("; as root: ")
         self.assertEqual(told, f"cannot listen on {description}: Permission denied, for user {UID}")
         self.assertEqual(command, f"chown -R {UID}:{GID} {self.folder}")

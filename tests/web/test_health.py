@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from evcharge.net.guards import REASONS
-from evcharge.net.guards.gatehouse import Gatehouse
+from evcharge.net.guards.service import Guards
 from evcharge.process.workers import WorkersWatch
 from evcharge.storage import SweepResult, UnknownUser
 from evcharge.testing import MemoryServer
@@ -444,12 +444,12 @@ class WatchTests(SynchronousTestCase):
         self.server = MemoryServer()
         self.probes: list[Deferred] = []
         self.running = True
-        gatehouse: Gatehouse = self.server.gatehouse
+        guards: Guards = self.server.guards
         self.watch = ServerWatch(
             Metrics(),
             self.perform,
             self.server.factory,
-            gatehouse,
+            guards,
             lambda: self.running,
             self.server.clock,
         )

@@ -1,16 +1,17 @@
 """
-What stands between the network and the drivers' protocol: who is let in, how much, and how long.
+What stands between the network and the drivers' protocol: how many clients, how much, how long.
 
 ::
 
-    a connection --> Admission ------> DriverProtocol ------> RateLimit --> Controller
-                     so many in all,   lines, replies         so many       PendingLogins
-                     so many from      ^                      requests      so many users
-                     an address        | ends what takes      a second      of an address
-                                       | too long                           who have not paid
-                                       Patience
+    a connection --> ConnectionLimit --> DriverProtocol --> RateLimit --> Controller
+                     so many in all,     lines, replies     so many       PendingLogins
+                     so many from        ^                  requests      so many users
+                     an address          | ends what        a second      of an address
+                                         | takes too long                 who have not paid
+                                         Timeouts
 
-Each has one job and knows none of the others; what they count by is in :mod:`.origins`.
+Each has one job and knows none of the others; what they count by is in :mod:`.clients`, and
+:mod:`.service` puts them together.
 """
 
 from __future__ import annotations

@@ -6,8 +6,8 @@ import resource
 
 RESERVED = 200
 """
-Descriptors for all else than drivers' connections: those who are being told that they are not let
-in (:data:`evcharge.net.guards.admission.MOST_GOODBYES`), those who watch the server
+Descriptors for all else than drivers' connections: those who are being told that they are refused
+(:data:`evcharge.net.guards.connection_limit.MOST_TOLD`), those who watch the server
 (:data:`evcharge.web.health.MOST_CONNECTIONS`), and fifty for files, databases and logs.
 """
 

@@ -10,8 +10,8 @@ from twisted.python.failure import Failure
 
 from evcharge.handlers import Answer, Reply, then
 from evcharge.net.guards import PENDING_LOGINS, OnRefused
+from evcharge.net.guards.clients import Address, Addresses, CountedClient
 from evcharge.net.guards.limits import MOST_PENDING_LOGINS
-from evcharge.net.guards.origins import Origin, Origins, Visit
 from evcharge.outcomes import RATE_LIMITED, Refusal
 from evcharge.storage import Eventual
 from evcharge.wire.fields import Data
@@ -37,54 +37,54 @@ class PendingLogins:
 
     def __init__(
         self,
-        origins: Origins,
+        addresses: Addresses,
         most: int | None,
         user_ttl_s: float,
         seconds: Callable[[], float],
         on_refused: OnRefused,
     ) -> None:
-        self._origins = origins
+        self._addresses = addresses
         self._most = most
         self._user_ttl_s = user_ttl_s
         self._seconds = seconds
         self._on_refused = on_refused
-        self._pending: dict[str, tuple[Origin, float]] = {}
+        self._pending: dict[str, tuple[Address, float]] = {}
         """User id -> where the login came from, and when; the oldest first."""
 
-    def login(self, handle: Handle, data: Data, visit: Visit) -> Eventual[Answer]:
+    def login(self, handle: Handle, data: Data, client: CountedClient) -> Eventual[Answer]:
         """LOGIN; refused where too many have logged in from there and not paid."""
-        origin = visit.origin
-        most = origin.limit(self._most, MOST_PENDING_LOGINS)
+        address = client.address
+        most = address.limit(self._most, MOST_PENDING_LOGINS)
         if most is None:
             return handle(data)
-        if origin.pending_logins >= most:
-            self._on_refused(PENDING_LOGINS, origin.name)
+        if address.pending_logins >= most:
+            self._on_refused(PENDING_LOGINS, address.name)
             return Refusal(RATE_LIMITED)
         # Counted before it is known to succeed: many may be under way at a time.
-        origin.pending_logins += 1
+        address.pending_logins += 1
         try:
             reply = handle(data)
         except Exception:
-            self._release(origin)
+            self._release(address)
             raise
         if isinstance(reply, Deferred):
             return reply.addCallbacks(
-                self._logged_in, self._failed, callbackArgs=(origin,), errbackArgs=(origin,)
+                self._logged_in, self._failed, callbackArgs=(address,), errbackArgs=(address,)
             )
-        return self._logged_in(reply, origin)
+        return self._logged_in(reply, address)
 
-    def _logged_in(self, reply: Answer, origin: Origin) -> Answer:
+    def _logged_in(self, reply: Answer, address: Address) -> Answer:
         if isinstance(reply, Refusal):
-            self._release(origin)
+            self._release(address)
             return reply
-        self._pending[reply.data["user_id"]] = (origin, self._seconds())
+        self._pending[reply.data["user_id"]] = (address, self._seconds())
         return reply
 
-    def _failed(self, failure: Failure, origin: Origin) -> Failure:
-        self._release(origin)
+    def _failed(self, failure: Failure, address: Address) -> Failure:
+        self._release(address)
         return failure
 
-    def payment(self, handle: Handle, data: Data, visit: Visit) -> Eventual[Answer]:
+    def payment(self, handle: Handle, data: Data, client: CountedClient) -> Eventual[Answer]:
         """PAYMENT: one who has paid, or left, is not pending any more."""
         return then(handle(data), self._answered, data)
 
@@ -115,6 +115,6 @@ class PendingLogins:
         if pending is not None:
             self._release(pending[0])
 
-    def _release(self, origin: Origin) -> None:
-        origin.pending_logins -= 1
-        self._origins.forget(origin)
+    def _release(self, address: Address) -> None:
+        address.pending_logins -= 1
+        self._addresses.forget(address)

@@ -17,7 +17,7 @@ LOGIN = (
 )
 POST = (
     b"POST / HTTP/1.1\r\nHost: 127.0.0.1:8888\r\nContent-Type: text/plain;charset=UTF-8\r\n"
-    b"Origin: https://evil.example\r\nContent-Length: 117\r\n\r\n"
+    b"Address: https://evil.example\r\nContent-Length: 117\r\n\r\n"
 )
 REQUEST_LINES = (
     b"POST / HTTP/1.1",

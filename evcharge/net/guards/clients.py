@@ -8,19 +8,19 @@ from typing import Any
 
 import attrs
 
-from evcharge.net.guards.rates import Bucket
+from evcharge.net.guards.buckets import TokenBucket
 
 IPV6_NETWORK = 64
 """Bits by which IPv6 clients are told apart: a subscriber has the others to choose from."""
 
 NOWHERE = "a local socket"
-"""The origin of those who have no address."""
+"""What those are counted under who have no address."""
 
 TIDIED_PER_TURN = 500
 """Addresses that are looked at in one turn of the reactor."""
 
 
-def origin_of(address: Any) -> tuple[str, bool]:
+def counted_under(address: Any) -> tuple[str, bool]:
     """
     What an address is counted under, and whether that is this machine itself.
 
@@ -44,7 +44,7 @@ def origin_of(address: Any) -> tuple[str, bool]:
 
 
 @attrs.define(eq=False)
-class Origin:
+class Address:
     """What has come from one address, and is still of importance."""
 
     name: str
@@ -52,7 +52,7 @@ class Origin:
     """Whether it is this machine: a proxy before the server, or a test."""
     connections: int = 0
     pending_logins: int = 0
-    bucket: Bucket | None = None
+    bucket: TokenBucket | None = None
 
     def limit(self, asked: int | None, otherwise: int) -> int | None:
         """
@@ -65,24 +65,24 @@ class Origin:
 
 
 @attrs.define(eq=False)
-class Visit:
-    """One connection: the :class:`evcharge.net.protocol.Visitor` of these guards."""
+class CountedClient:
+    """Who has made one connection: a :class:`evcharge.net.protocol.Client`."""
 
-    origin: Origin
-    _left: Callable[[Origin], None]
-    bucket: Bucket | None = None
+    address: Address
+    _ended: Callable[[Address], None]
+    bucket: TokenBucket | None = None
 
     @property
     def name(self) -> str:
         """Where it comes from, for the log."""
-        return self.origin.name
+        return self.address.name
 
-    def leave(self) -> None:
+    def disconnected(self) -> None:
         """The connection has ended."""
-        self._left(self.origin)
+        self._ended(self.address)
 
 
-class Origins:
+class Addresses:
     """
     The addresses of which something is known.
 
@@ -91,41 +91,41 @@ class Origins:
 
     def __init__(self, seconds: Callable[[], float]) -> None:
         self._seconds = seconds
-        self._known: dict[str, Origin] = {}
-        self._to_tidy: list[Origin] = []
+        self._known: dict[str, Address] = {}
+        self._to_tidy: list[Address] = []
         self.connections = 0
         """Open connections of all."""
 
     def __len__(self) -> int:
         return len(self._known)
 
-    def at(self, address: Any) -> Origin:
+    def at(self, address: Any) -> Address:
         """What is known of an address; nothing yet, perhaps."""
-        name, is_local = origin_of(address)
-        return self._known.get(name) or Origin(name, is_local)
+        name, is_local = counted_under(address)
+        return self._known.get(name) or Address(name, is_local)
 
-    def welcome(self, address: Any) -> Visit:
-        """Count a connection that has been let in."""
-        origin = self.at(address)
-        self._known[origin.name] = origin
-        origin.connections += 1
+    def connected(self, address: Any) -> CountedClient:
+        """Count a connection."""
+        known = self.at(address)
+        self._known[known.name] = known
+        known.connections += 1
         self.connections += 1
-        return Visit(origin, self._left)
+        return CountedClient(known, self._ended)
 
-    def _left(self, origin: Origin) -> None:
-        origin.connections -= 1
+    def _ended(self, address: Address) -> None:
+        address.connections -= 1
         self.connections -= 1
-        self.forget(origin)
+        self.forget(address)
 
-    def forget(self, origin: Origin) -> None:
+    def forget(self, address: Address) -> None:
         """Forget an address, unless something of it still counts."""
-        if origin.connections or origin.pending_logins:
+        if address.connections or address.pending_logins:
             return
-        if origin.bucket is not None and not origin.bucket.is_full(self._seconds()):
+        if address.bucket is not None and not address.bucket.is_full(self._seconds()):
             return
         # Its name may stand for somebody who came after it was forgotten.
-        if self._known.get(origin.name) is origin:
-            del self._known[origin.name]
+        if self._known.get(address.name) is address:
+            del self._known[address.name]
 
     def tidy(self) -> bool:
         """

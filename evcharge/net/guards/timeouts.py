@@ -23,7 +23,7 @@ MARGIN_S = 10.0
 """How much longer than its storage the server may take for a request, seconds."""
 
 
-class Patience:
+class Timeouts:
     """
     Ends the connections that take too long.
 

@@ -1,7 +1,7 @@
 """
 Clients that speak another protocol.
 
-Any web page can have its visitor's browser POST to a port of the visitor's own machine. The server
+Any web page can have its client's browser POST to a port of the client's own machine. The server
 would answer each line of the request's head with 400, and then carry out what its body says. So a
 client whose first line is HTTP is told where it is, in HTTP, and nothing else of it is read. The
 same goes for TLS on a port without it: TLS clients can be made to send what others chose, too; and
@@ -39,9 +39,9 @@ UNENCRYPTED = Phrase(
 )
 
 
-class Strangers:
+class OtherProtocols:
     """
-    Says goodbye to those who do not speak evcharge's protocol.
+    What those are told who do not speak evcharge's protocol, before their connection ends.
 
     :param dispatch: answers a line that is no JSON.
     :param reply: makes the one to plain text where TLS is spoken, with :data:`UNENCRYPTED`.
@@ -60,22 +60,22 @@ class Strangers:
         self._language = language
         self._on_refused = on_refused
 
-    def __call__(self, first_line: bytes, visitor: Any, host: Callable[[], Any]) -> bytes | None:
+    def __call__(self, first_line: bytes, client: Any, host: Callable[[], Any]) -> bytes | None:
         """
         What is said before the connection ends; None where it may go on.
 
         :param first_line: of the connection; blank ones do not count.
-        :param visitor: who sent it.
+        :param client: who sent it.
         :param host: gives the address that it came to.
         """
         if first_line.startswith(_TLS):
-            goodbye: bytes = self._dispatch(first_line, visitor) + b"\n"
+            last: bytes = self._dispatch(first_line, client) + b"\n"
         elif _HTTP.match(first_line):
-            goodbye = self._in_http(getattr(host(), "port", None), first_line.startswith(b"HEAD "))
+            last = self._in_http(getattr(host(), "port", None), first_line.startswith(b"HEAD "))
         else:
             return None
-        self._on_refused(OTHER_PROTOCOL, visitor.name)
-        return goodbye
+        self._on_refused(OTHER_PROTOCOL, client.name)
+        return last
 
     def unencrypted(self, text: bytes, who: str, host: Any) -> bytes:
         """
@@ -88,15 +88,15 @@ class Strangers:
         line = text.removeprefix(BOM_UTF8).lstrip().partition(b"\n")[0]
         if text.startswith((V1_START, V2_START)):
             # A proxy hands on to its client whatever is said.
-            what, goodbye = "a PROXY header (--proxy-protocol)", b""
+            what, last = "a PROXY header (--proxy-protocol)", b""
         elif _HTTP.match(line):
             what = "HTTP"
-            goodbye = self._in_http(getattr(host, "port", None), line.startswith(b"HEAD "))
+            last = self._in_http(getattr(host, "port", None), line.startswith(b"HEAD "))
         else:
             what = "JSON" if line.startswith(b"{") else "text"
-            goodbye = self._reply() + b"\n"
+            last = self._reply() + b"\n"
         self._on_refused(PLAIN_TEXT, who, what)
-        return goodbye
+        return last
 
     def _in_http(self, port: int | None, head_only: bool) -> bytes:
         where = "" if port is None else f" {port}"

@@ -1,4 +1,4 @@
-"""The guards that the options ask for, put together."""
+"""The guards that the limits ask for, put together."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from twisted.logger import Logger
 
 from evcharge.controller import Controller, Guard
 from evcharge.net.guards import Refusals
-from evcharge.net.guards.admission import Admission
+from evcharge.net.guards.clients import Addresses
+from evcharge.net.guards.connection_limit import ConnectionLimit
 from evcharge.net.guards.descriptors import make_room
 from evcharge.net.guards.limits import Limits
 from evcharge.net.guards.logins import PendingLogins
-from evcharge.net.guards.origins import Origins
-from evcharge.net.guards.patience import Patience
+from evcharge.net.guards.other_protocols import UNENCRYPTED, OtherProtocols
 from evcharge.net.guards.rates import Dispatch, RateLimit
-from evcharge.net.guards.strangers import UNENCRYPTED, Strangers
+from evcharge.net.guards.timeouts import Timeouts
 from evcharge.net.protocol import DriverProtocol
 from evcharge.net.proxy import MOST_PENDING, ProxyFactory
 from evcharge.outcomes import INVALID_JSON, RATE_LIMITED
@@ -30,7 +30,7 @@ TIDY_S = 10.0
 """How often what has come to nothing is forgotten, seconds."""
 
 
-class Gatehouse(Service):
+class Guards(Service):
     """
     Makes the guards, and has them look around now and then.
 
@@ -38,7 +38,7 @@ class Gatehouse(Service):
         client refused.
     """
 
-    name = "gatehouse"
+    name = "guards"
     log = Logger()
 
     def __init__(
@@ -50,18 +50,17 @@ class Gatehouse(Service):
         self._limits = limits
         self._clock = clock
         self.on_refused = Refusals(counted)
-        self.origins = Origins(clock.seconds)
-        asked = limits.connections
-        most = asked
+        self.addresses = Addresses(clock.seconds)
+        most = limits.connections
         if limits.proxy_protocol:
             # Those whose header has not come yet have descriptors too.
             most += MOST_PENDING
         room = make_room(most)
         self.most_headless = min(MOST_PENDING, room // 10) if limits.proxy_protocol else 0
         """Connections that may be waiting for their PROXY header at a time, over all ports."""
-        self.most_connections = min(asked, room - self.most_headless)
+        self.most_connections = min(limits.connections, room - self.most_headless)
         self._logins = PendingLogins(
-            self.origins,
+            self.addresses,
             limits.pending_logins,
             limits.user_ttl_s,
             clock.seconds,
@@ -72,7 +71,7 @@ class Gatehouse(Service):
             "PAYMENT": self._logins.payment,
         }
         """The guards that stand around the handlers."""
-        self._patience: Patience | None = None
+        self._timeouts: Timeouts | None = None
         self._loops: list[LoopingCall] = []
         self._rounds = DeferredLock()
         """One round at a time: two would share the turns."""
@@ -92,20 +91,22 @@ class Gatehouse(Service):
             self.on_refused,
         )
 
-    def strangers(self, controller: Controller, language: str) -> Strangers:
+    def other_protocols(self, controller: Controller, language: str) -> OtherProtocols:
         """What looks at the first line of each connection; `language` is that of its texts."""
         unencrypted = partial(controller.refuse, INVALID_JSON, None, {"detail": UNENCRYPTED})
-        return Strangers(controller.dispatch, unencrypted, language, self.on_refused)
+        return OtherProtocols(controller.dispatch, unencrypted, language, self.on_refused)
 
-    def admission(self, inner: IProtocolFactory, controller: Controller | None) -> Admission:
+    def limit_connections(
+        self, inner: IProtocolFactory, controller: Controller | None
+    ) -> ConnectionLimit:
         """
-        What lets connections in to `inner`.
+        What lets so many connections come to `inner`.
 
-        :param controller: tells those who are not let in; None where they could not read it.
+        :param controller: tells those who are refused; None where they could not read it.
         """
-        return Admission(
+        return ConnectionLimit(
             inner,
-            self.origins,
+            self.addresses,
             self._clock,
             None if controller is None else controller.refuse,
             self.most_connections,
@@ -115,7 +116,7 @@ class Gatehouse(Service):
 
     def behind_proxy(self, inner: IProtocolFactory, ports: int) -> IProtocolFactory:
         """
-        What takes connections to `inner` from a proxy, where the options say that there is one.
+        What takes connections to `inner` from a proxy, where there is one.
 
         :param ports: how many there are to share what may be waiting.
         """
@@ -125,14 +126,14 @@ class Gatehouse(Service):
             inner, self._clock, self.on_refused, max(1, self.most_headless // ports)
         )
 
-    def watch(self, connections: Collection[DriverProtocol], patience_s: float) -> None:
+    def watch(self, connections: Collection[DriverProtocol], storage_s: float) -> None:
         """
         Have `connections`, those open at any time, end when they take too long.
 
-        :param patience_s: how long the storage may take, seconds.
+        :param storage_s: how long the storage may take, seconds.
         """
-        self._patience = Patience(
-            connections, self._clock, self._limits, patience_s, self.on_refused
+        self._timeouts = Timeouts(
+            connections, self._clock, self._limits, storage_s, self.on_refused
         )
 
     def startService(self) -> None:
@@ -144,9 +145,9 @@ class Gatehouse(Service):
                 most=self.most_connections,
                 asked=self._limits.connections,
             )
-        if self._patience is not None:
-            self._repeat(self._patience.look, self._patience.look_s)
-        self._repeat(self.origins.tidy, TIDY_S)
+        if self._timeouts is not None:
+            self._repeat(self._timeouts.look, self._timeouts.look_s)
+        self._repeat(self.addresses.tidy, TIDY_S)
         self._repeat(self._logins.tidy, TIDY_S)
 
     def stopService(self) -> None:

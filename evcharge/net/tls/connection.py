@@ -1,21 +1,13 @@
-"""TLS: the certificate, and connections that can be closed by halves."""
+"""Connections over TLS, which can be closed by halves, and whose handshakes take turns."""
 
 from __future__ import annotations
 
-import os
-import signal
 from codecs import BOM_UTF8
 from collections import deque
 from collections.abc import Callable
-from datetime import datetime, timezone
-from pathlib import Path
 from typing import Any
 
-from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from OpenSSL import SSL
-from twisted.application.service import Service
 from twisted.internet.interfaces import (
     IDelayedCall,
     IHalfCloseableProtocol,
@@ -24,186 +16,24 @@ from twisted.internet.interfaces import (
     IReactorTime,
 )
 from twisted.internet.protocol import connectionDone
-from twisted.internet.ssl import CertificateOptions, TLSVersion
 from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from evcharge.net.alpn import answer_alpn
 from evcharge.net.guards import TLS_FAILED, TLS_HANDSHAKE, OnRefused
-from evcharge.net.ports import CannotListen
-from evcharge.utils.permissions import remedy_to_read
-
-SOON_S = 14 * 86400.0
-"""How long before a certificate ends the log begins to warn, seconds."""
 
 HANDSHAKE_S = 10.0
 """How long a handshake may take, seconds."""
 
-GOODBYE_S = 1.0
+TOLD_S = 1.0
 """How long a client that does not speak TLS may take to read why it is not listened to, seconds."""
 
 TURN_S = 0.002
 """How long handshakes may be worked at before everybody else gets their turn, seconds."""
 
 
-class CertificateError(CannotListen):
-    """The certificate or its key cannot be used: names the option and the file."""
-
-
-@implementer(IOpenSSLServerConnectionCreator)
-class CertificateService(Service):
-    """
-    The certificate of new connections: read at the start, and again on SIGHUP.
-
-    :param certificate: the path of its PEM file, and
-    :param key: that of its private key.
-    :param now: the present, seconds since the epoch.
-    :param on_read_again: called when it has been read again.
-    """
-
-    name = "certificate"
-    log = Logger()
-
-    def __init__(
-        self,
-        certificate: str,
-        key: str,
-        reactor: Any,
-        now: Callable[[], float],
-        on_read_again: Callable[[], None] = lambda: None,
-    ) -> None:
-        self._on_read_again = on_read_again
-        self._certificate = certificate
-        self._key = key
-        self._reactor = reactor
-        self._now = now
-        self._context: SSL.Context | None = None
-        self._before: Any = None
-        """Who cared for SIGHUP before we did."""
-
-    def privilegedStartService(self) -> None:
-        # The key may be one that only root can read.
-        super().privilegedStartService()
-        self._read_once()
-
-    def startService(self) -> None:
-        super().startService()
-        self._read_once()
-        self._before = signal.signal(signal.SIGHUP, self._hung_up)
-
-    def stopService(self) -> None:
-        super().stopService()
-        if self._before is not None:
-            signal.signal(signal.SIGHUP, self._before)
-
-    def _read_once(self) -> None:
-        if self._context is None:
-            self.read()
-
-    def _hung_up(self, *_: object) -> None:
-        self._reactor.callFromThread(self.read_again)
-
-    def read(self) -> None:
-        """Read the files. CertificateError: they cannot be used, and what was read before stays."""
-        first = self._first_certificate()
-        context = CertificateOptions(raiseMinimumTo=TLSVersion.TLSv1_2).getContext()
-        answer_alpn(context)
-        context.set_options(SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_COMPRESSION)
-        try:
-            context.use_certificate_chain_file(self._certificate)
-        except SSL.Error as error:
-            raise _unusable("certificate", self._certificate, error) from None
-        self._check_key()
-        try:
-            context.use_privatekey_file(self._key)
-        except SSL.Error as error:
-            if "mismatch" in str(error):
-                raise self._mismatch() from None
-            raise _unusable("key", self._key, error) from None
-        try:
-            context.check_privatekey()
-        except SSL.Error:
-            raise self._mismatch() from None
-        self._context = context
-        self._tell(first)
-
-    def _first_certificate(self) -> x509.Certificate:
-        content = _readable("certificate", self._certificate)
-        try:
-            return x509.load_pem_x509_certificates(content)[0]
-        except (ValueError, IndexError):
-            raise CertificateError(
-                f"--tls-certificate {self._certificate}: it holds no certificate in PEM form"
-            ) from None
-
-    def _check_key(self) -> None:
-        """See to it that OpenSSL will find a key, and not ask the terminal for a passphrase."""
-        content = _readable("key", self._key)
-        try:
-            load_pem_private_key(content, None)
-        except TypeError:
-            raise CertificateError(
-                f"--tls-key {self._key}: it has a passphrase, and there is nobody to ask for it"
-            ) from None
-        except (ValueError, UnsupportedAlgorithm):
-            raise CertificateError(
-                f"--tls-key {self._key}: it holds no private key in PEM form"
-            ) from None
-
-    def _mismatch(self) -> CertificateError:
-        return CertificateError(
-            f"--tls-key {self._key}: it is not the key of the certificate in {self._certificate}"
-        )
-
-    def _tell(self, certificate: x509.Certificate) -> None:
-        """Log which certificate there is, and whether it will do for a while."""
-        ends = certificate.not_valid_after_utc
-        left_s = (ends - datetime.fromtimestamp(self._now(), timezone.utc)).total_seconds()
-        told = {
-            "subject": certificate.subject.rfc4514_string() or "no name",
-            "ends": ends.isoformat(),
-            "path": self._certificate,
-        }
-        if left_s < 0:
-            self.log.error("The TLS certificate of {subject} has ended at {ends} ({path})", **told)
-        elif left_s < SOON_S:
-            self.log.warn("The TLS certificate of {subject} ends at {ends} ({path})", **told)
-        else:
-            self.log.info("TLS certificate of {subject}, until {ends} ({path})", **told)
-
-    def read_again(self) -> None:
-        """Read the files anew; where they cannot be used, say so and go on with what there was."""
-        try:
-            self.read()
-        except CertificateError as error:
-            self.log.error("The TLS certificate stays as it was: {problem}", problem=str(error))
-        else:
-            self._on_read_again()
-
-    def serverConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> SSL.Connection:
-        """What encrypts a new connection."""
-        assert self._context is not None, "the certificate is read before anything listens"
-        return _Connection(self._context, tlsProtocol)
-
-
-def _readable(option: str, path: str) -> bytes:
-    try:
-        with open(path, "rb") as file:
-            return file.read()
-    except OSError as error:
-        raise CertificateError(
-            f"--tls-{option} {path}: {os.strerror(error.errno or 0)}"
-            f"{remedy_to_read(error, Path(path))}"
-        ) from None
-
-
-def _unusable(option: str, path: str, error: SSL.Error) -> CertificateError:
-    return CertificateError(f"--tls-{option} {path}: {_told(error) or 'it cannot be used'}")
-
-
-def _told(error: Any) -> str:
+def told(error: Any) -> str:
     """What OpenSSL says of an error; nothing where a connection has just ended."""
     if isinstance(error, SSL.SysCallError) or not error.args:
         return ""
@@ -217,7 +47,7 @@ def is_text(data: bytes) -> bool:
     return b" " <= first <= b"~" or first.isspace() or first == BOM_UTF8[:1]
 
 
-class _Connection(SSL.Connection):
+class EncryptedConnection(SSL.Connection):
     """
     An OpenSSL connection of which the client may close its half.
 
@@ -243,7 +73,7 @@ class _Connection(SSL.Connection):
 
 
 @implementer(IHalfCloseableProtocol)
-class _DriverTLS(TLSMemoryBIOProtocol):
+class EncryptedProtocol(TLSMemoryBIOProtocol):
     """TLS around a driver's protocol, which may close its half too."""
 
     factory: TLSFactory
@@ -274,9 +104,9 @@ class _DriverTLS(TLSMemoryBIOProtocol):
     def _turn_away(self, text: bytes) -> None:
         """Tell a client that does not speak TLS why it is not listened to."""
         self._refused = self._turned_away = self._lostTLSConnection = True
-        self._late.reset(GOODBYE_S)
+        self._late.reset(TOLD_S)
         inner: Any = self.wrappedProtocol
-        self.transport.write(self.factory.stranger(text, inner.name, self.transport.getHost()))
+        self.transport.write(self.factory.plain_text(text, inner.name, self.transport.getHost()))
         # What it sends meanwhile is read and dropped: closing before would reset the connection,
         # and the client could lose what it is told.
         self.transport.loseWriteConnection()
@@ -318,7 +148,7 @@ class _DriverTLS(TLSMemoryBIOProtocol):
             # With its traceback it would keep, and be kept by, the frame that it was made in:
             # garbage of 100 KiB that only a collection finds, for each client that just goes.
             reason.cleanFailure()
-            self._failed(_told(reason.value))
+            self._failed(told(reason.value))
         super()._tlsShutdownFinished(reason)
 
     def dataReceived(self, bytes: bytes) -> None:
@@ -385,32 +215,34 @@ class TLSFactory(TLSMemoryBIOFactory):
     A handshake takes as much work as dozens of requests, and one client can begin a hundred at a
     time: so they wait for one another.
 
-    :param stranger: the first of some plain text, who sent it, and where it came to -> what is said
-        before the connection ends.
+    :param creator: makes what encrypts a connection: a
+        :class:`evcharge.net.tls.certificate.CertificateService`.
+    :param plain_text: the first of some plain text, who sent it, and where it came to -> what is
+        said before the connection ends.
     """
 
     log = Logger()
-    protocol = _DriverTLS
+    protocol = EncryptedProtocol
 
     def __init__(
         self,
-        certificate: CertificateService,
+        creator: IOpenSSLServerConnectionCreator,
         inner: IProtocolFactory,
         clock: IReactorTime,
         on_refused: OnRefused,
-        stranger: Callable[[bytes, str, Any], bytes],
+        plain_text: Callable[[bytes, str, Any], bytes],
     ) -> None:
-        super().__init__(certificate, False, inner, clock)
-        self.stranger = stranger
+        super().__init__(creator, False, inner, clock)
+        self.plain_text = plain_text
         self.clock = clock
         self.on_refused = on_refused
-        self._waiting: deque[_DriverTLS] = deque()
+        self._waiting: deque[EncryptedProtocol] = deque()
         self._next_turn: IDelayedCall | None = None
 
     def _applyProtocolNegotiation(self, connection: SSL.Connection) -> None:
         """Older versions of Twisted would put their answer to ALPN in the place of ours."""
 
-    def await_turn(self, connection: _DriverTLS) -> None:
+    def await_turn(self, connection: EncryptedProtocol) -> None:
         """Have `connection` go on with its handshake when its time has come."""
         self._waiting.append(connection)
         if self._next_turn is None:
