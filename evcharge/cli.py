@@ -16,9 +16,10 @@ from evcharge.commands import FAILED, INTERRUPTED, SUCCESS, Exit
 COMMANDS = {
     "ask": "evcharge.commands.ask",
     "drive": "evcharge.commands.drive",
-    "bootstrap": "evcharge.commands.storages",
-    "migrate": "evcharge.commands.storages",
-    "export": "evcharge.commands.storages",
+    "bootstrap": "evcharge.commands.bootstrap",
+    "backup": "evcharge.commands.copies",
+    "migrate": "evcharge.commands.copies",
+    "export": "evcharge.commands.copies",
 }
 """Each command, and the module that has it: only that is imported, as some take a while."""
 

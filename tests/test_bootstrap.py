@@ -17,7 +17,8 @@ from twisted.web.server import NOT_DONE_YET, Site
 
 from evcharge.bootstrap import make_users
 from evcharge.cli import main
-from evcharge.commands.storages import SourceError, fetch_limited
+from evcharge.commands.bootstrap import fetch_limited
+from evcharge.commands.storages import SourceError
 from evcharge.models.user import User
 from evcharge.storage import NoFreeSlot, SlotHeldElsewhere, TakeSlot, carry_out
 from evcharge.storage.files.store import FileStorage

@@ -1,0 +1,226 @@
+"""`evcharge bootstrap`: makes what is missing of a network."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from tqdm import tqdm
+from twisted.internet.defer import Deferred, inlineCallbacks
+
+from evcharge.bootstrap import make_users
+from evcharge.commands import Exit
+from evcharge.commands.storages import (
+    DIRECTORY,
+    SourceError,
+    add_storage,
+    location,
+    say,
+    told,
+    warn,
+)
+from evcharge.datasets import (
+    DatasetError,
+    StationRows,
+    listed,
+    parse_car_models,
+    parse_stations,
+)
+from evcharge.process.logs import warnings_shown
+from evcharge.storage import ListStations, carry_out
+from evcharge.utils.permissions import remedy_to_read
+
+FETCH_TIMEOUT_S = 30.0
+FETCH_LIMIT_BYTES = 64 * 1024 * 1024
+MOST_USERS = 1_000_000
+
+
+def _whole(least: int, most: int) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            number = least - 1
+        if not least <= number <= most:
+            raise argparse.ArgumentTypeError(
+                f"must be a whole number from {least} to {most}, not {text!r}"
+            )
+        return number
+
+    return read
+
+
+def add_to(commands: Any) -> None:
+    """Add the command to the console script."""
+    bootstrap = commands.add_parser(
+        "bootstrap",
+        help="make what is missing of a network: stations, cars, simulated users",
+        description=(
+            "Makes what is missing: the storage, its stations and cars, and simulated users, some "
+            "of whom are charging. What is there stays as it is; run again, it tops up. No server "
+            "may be running on a data directory or an SQLite file; on PostgreSQL they may."
+        ),
+    )
+    add_storage(bootstrap)
+    bootstrap.add_argument(
+        "--data", default=DIRECTORY, help="data directory of the storage files (%(default)s)"
+    )
+    bootstrap.add_argument(
+        "--stations", metavar="FILE-or-URL", help="CSV of stations (the shipped one)"
+    )
+    bootstrap.add_argument("--cars", metavar="FILE-or-URL", help="JSON of car models (the shipped)")
+    bootstrap.add_argument(
+        "--users",
+        type=_whole(0, MOST_USERS),
+        default=150,
+        help="simulated users that there shall be (%(default)s)",
+    )
+    bootstrap.add_argument(
+        "--seed",
+        type=_whole(0, 2**63 - 1),
+        help="makes the same cars, batteries and stations again",
+    )
+    bootstrap.set_defaults(run=told(_bootstrap))
+
+
+def _bootstrap(options: argparse.Namespace) -> None:
+    place = location("--storage", options.storage, options.data)
+    contents = _read_sources([s for s in (options.cars, options.stations) if s is not None])
+    cars, stations = _parse(options, contents)
+    storage = place.storage(cars, stations)
+    with warnings_shown(say):
+        storage.open(time.time())
+    try:
+        states = carry_out(storage, ListStations())
+        if stations is not None:
+            doubts = stations.out_of_place(state.station for state in states)
+            warn(listed([*stations.doubts, *doubts]))
+        made = make_users(storage, options.users, options.seed, time.time(), _progress)
+        states = carry_out(storage, ListStations())
+    finally:
+        storage.close()
+    print(
+        f"{place.name}: {len(states)} stations with "
+        f"{sum(state.available_slots for state in states)} free slots; "
+        f"{made.users} users made, {made.charging} of them charging"
+    )
+
+
+def _parse(
+    options: argparse.Namespace, contents: dict[str, bytes]
+) -> tuple[dict[str, dict[str, Any]] | None, StationRows | None]:
+    """The cars and stations that were named. Exit: names every mistake in both."""
+    cars = stations = None
+    problems: list[str] = []
+    if options.cars is not None:
+        try:
+            cars = parse_car_models(contents[options.cars], options.cars)
+        except DatasetError as error:
+            problems += error.problems
+    if options.stations is not None:
+        try:
+            stations = parse_stations(contents[options.stations], options.stations)
+        except DatasetError as error:
+            problems += error.problems
+    if problems:
+        lines = [f"  {problem}" for problem in listed(problems)]
+        raise Exit("\n".join(["nothing was written:", *lines]))
+    return cars, stations
+
+
+def _progress(numbers: Iterable[int]) -> Iterable[int]:
+    """A progress bar, where a person is watching."""
+    return tqdm(numbers, desc="users", unit="user", disable=None)
+
+
+def _read_sources(sources: Sequence[str]) -> dict[str, bytes]:
+    """The content of each file or http(s) URL. SourceError."""
+    contents: dict[str, bytes] = {}
+    urls = [source for source in sources if source.startswith(("http://", "https://"))]
+    for source in sources:
+        if source not in urls:
+            try:
+                contents[source] = Path(source).read_bytes()
+            except OSError as error:
+                cure = remedy_to_read(error, Path(source))
+                raise SourceError(f"{source}: {error.strerror or error}{cure}") from None
+    if urls:
+        contents.update(_fetch_all(urls))
+    return contents
+
+
+def _fetch_all(urls: Sequence[str]) -> dict[str, bytes]:
+    """Fetch `urls` with the reactor, which runs for as long as that takes."""
+    from twisted.internet import reactor as installed
+
+    reactor: Any = installed
+    contents: dict[str, bytes] = {}
+    problems: list[str] = []
+
+    @inlineCallbacks
+    def fetch() -> Any:
+        for url in urls:
+            try:
+                contents[url] = yield fetch_limited(url, reactor)
+            except SourceError as error:
+                problems.append(str(error))
+        reactor.stop()
+
+    reactor.callWhenRunning(fetch)
+    reactor.run()
+    if problems:
+        raise SourceError("; ".join(problems))
+    return contents
+
+
+def fetch_limited(
+    url: str,
+    reactor: Any,
+    timeout_s: float = FETCH_TIMEOUT_S,
+    limit_bytes: int = FETCH_LIMIT_BYTES,
+) -> Deferred[bytes]:
+    """
+    Fetch a URL.
+
+    :return: fires with the body. SourceError: it cannot be had, takes longer than `timeout_s` or
+        is larger than `limit_bytes`.
+    """
+    import treq
+    from twisted.internet.error import ConnectError, DNSLookupError
+    from twisted.web.client import Agent, RedirectAgent, ResponseFailed
+
+    client = treq.client.HTTPClient(RedirectAgent(Agent(reactor, connectTimeout=timeout_s)))
+
+    @inlineCallbacks
+    def fetch() -> Any:
+        response = yield client.get(url, unbuffered=True)
+        parts: list[bytes] = []
+        size = 0
+
+        def collect(data: bytes) -> None:
+            nonlocal size
+            size += len(data)
+            if size > limit_bytes:
+                raise SourceError(f"{url}: is larger than {limit_bytes} bytes")
+            parts.append(data)
+
+        yield treq.collect(response, collect)
+        if response.code != 200:
+            raise SourceError(f"{url}: the server answered {response.code}")
+        return b"".join(parts)
+
+    def explain(failure: Any) -> bytes:
+        if failure.check(SourceError):
+            failure.raiseException()
+        if failure.check(ConnectError, DNSLookupError, ResponseFailed):
+            raise SourceError(f"{url}: cannot be fetched: {failure.getErrorMessage()}")
+        raise SourceError(f"{url}: cannot be fetched: {failure.value!r}")
+
+    def took_too_long(_: object, limit_s: float) -> NoReturn:
+        raise SourceError(f"{url}: took longer than {limit_s:g} seconds")
+
+    fetched: Deferred[bytes] = fetch().addTimeout(timeout_s, reactor, took_too_long)
+    return fetched.addErrback(explain)
