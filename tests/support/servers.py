@@ -20,6 +20,7 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 import evcharge
 from tests.support.certificates import make_certificate, tls_options
+from tests.support.forked import Forked
 from tests.support.waiting import until
 
 ROOT = Path(evcharge.__file__).resolve().parent.parent
@@ -29,8 +30,17 @@ V1 = b"PROXY TCP4 203.0.113.7 10.0.0.1 4711 8888\r\n"
 """What a proxy sends first."""
 
 
+TWISTD = ("-c", "from twisted.scripts.twistd import run; run()")
+
+
 class Server:
-    """`twistd evcharge` on a free port of the loopback interface."""
+    """
+    `twistd evcharge` on a free port of the loopback interface.
+
+    :param before: the program that is to start Python, with its arguments.
+    :param launch: what Python is to run. Where there is neither it forks from a process that has
+        imported all that it needs (:mod:`tests.support.forked`).
+    """
 
     def __init__(
         self,
@@ -38,27 +48,22 @@ class Server:
         *options: str,
         port: str = "tcp:0:interface=127.0.0.1",
         before: Sequence[str] = (),
-        launch: Sequence[str] = ("-c", "from twisted.scripts.twistd import run; run()"),
+        launch: Sequence[str] = (),
     ) -> None:
-        self.process = subprocess.Popen(
-            [
-                *before,
-                sys.executable,
-                *launch,
-                "--nodaemon",
-                "--pidfile=",
-                "evcharge",
-                "--port",
-                port,
-                "--data",
-                str(data),
-                *options,
-            ],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-        )
+        arguments = ["--nodaemon", "--pidfile=", "evcharge", "--port", port, "--data", str(data)]
+        arguments += options
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        self.process: Forked | subprocess.Popen
+        if before or launch:
+            self.process = subprocess.Popen(
+                [*before, sys.executable, *(launch or TWISTD), *arguments],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                env=environment,
+            )
+        else:
+            self.process = Forked(arguments, environment)
         self.log: list[str] = []
 
     def wait(self) -> "Server":
