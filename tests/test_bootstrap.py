@@ -176,6 +176,39 @@ class CommandTests(SynchronousTestCase):
         five, six = (state.station for state in stations(storage))
         self.assertEqual((five.name, five.power_kw, six.power_kw), ("A", None, 22))
 
+    def test_differences(self) -> None:
+        """Where its files differ from what is there it names each field, and what changes it."""
+        urls = [f"files:{self.data}", f"sqlite:///{self.data}.db"]
+        urls.append(postgres.shared().url(postgres.shared().create_database()))
+        facts = {"battery_capacity": 1, "energy_consumption": 1, "max_speed": 1}
+        cars = Path(self.mktemp())
+        for url in urls:
+            options = ("--storage", url, "--users", "0", "--stations", str(self.file))
+            self.file.write_text(f"{HEADER};precoKWh\n5;A;Rua;-12.3;-38.9;2;1.95\n"
+                                 "6;B;Rua;-12.3;-38.9;2;\n")  # fmt: skip
+            cars.write_text(json.dumps({"Mine": facts}))
+            for _ in range(2):
+                status, _, err = self.run_command("bootstrap", *options, "--cars", str(cars))
+                self.assertEqual((status, err), (0, ""))
+            self.file.write_text(f"{HEADER};precoKWh\n5;A;Rua;-12.3;-38.9;3;2,1\n"
+                                 "6;B;Rua;-12.3;-38.9;2;\n7;C;Rua;-12.3;-38.9;2;\n")  # fmt: skip
+            cars.write_text(json.dumps({"Mine": {**facts, "battery_capacity": 2}}))
+            status, out, err = self.run_command("bootstrap", *options, "--cars", str(cars))
+            self.assertEqual(status, 0)
+            self.assertIn("3 stations with 6 free slots", out)
+            said = [
+                "evcharge: car model Mine: changed",
+                "evcharge:     battery_capacity: 1.0 -> 2.0",
+                "evcharge: station 5 A: changed",
+                "evcharge:     quantidadeDeVeiculosSimultaneos: 2 -> 3",
+                "evcharge:     precoKWh: 1.95 -> 2.1",
+                "evcharge: what is there stays as it is; to have it changed: evcharge apply",
+            ]
+            self.assertEqual(err.splitlines(), said)
+            # Of what the file does not say there is nothing to say.
+            self.file.write_text(f"{HEADER}\n5;A;Rua;-12.3;-38.9;2\n")
+            self.assertEqual(self.run_command("bootstrap", *options)[::2], (0, ""))
+
     def test_odd_cells(self) -> None:
         """A cell that holds half an end of line, a quote or a separator is read as it was."""
         name = 'A\r"B;C"'

@@ -13,6 +13,7 @@ from twisted.internet.defer import Deferred, inlineCallbacks
 
 from evcharge.bootstrap import make_users
 from evcharge.commands import Exit
+from evcharge.commands.network import left_as_it_is
 from evcharge.commands.storages import (
     DIRECTORY,
     SourceError,
@@ -29,8 +30,10 @@ from evcharge.datasets import (
     parse_car_models,
     parse_stations,
 )
+from evcharge.models.network import Network
 from evcharge.process.logs import warnings_shown
 from evcharge.storage import ListStations, carry_out
+from evcharge.storage.contents import Copyable
 from evcharge.utils.permissions import remedy_to_read
 
 FETCH_TIMEOUT_S = 30.0
@@ -102,11 +105,24 @@ def _bootstrap(options: argparse.Namespace) -> None:
         states = carry_out(storage, ListStations())
     finally:
         storage.close()
+    if cars is not None or stations is not None:
+        _tell_what_differs(storage, cars, stations)
     print(
         f"{place.name}: {len(states)} stations with "
         f"{sum(state.available_slots for state in states)} free slots; "
         f"{made.users} users made, {made.charging} of them charging"
     )
+
+
+def _tell_what_differs(
+    storage: Copyable, cars: dict[str, dict[str, Any]] | None, stations: StationRows | None
+) -> None:
+    with storage.read_contents(time.time()) as contents:
+        records = {record.station.station_id: record for record in contents.stations}
+        lines = left_as_it_is(Network(contents.car_models, records), cars, stations)
+    if lines:
+        warn(listed(lines))
+        warn(["what is there stays as it is; to have it changed: evcharge apply"])
 
 
 def _parse(

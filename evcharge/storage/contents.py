@@ -9,30 +9,13 @@ from typing import Any, Protocol, TypeVar
 
 import attrs
 
-from evcharge.models.station import ChargingSession, Station
+from evcharge.models.network import StationRecord
+from evcharge.models.station import ChargingSession
 from evcharge.models.user import User
 from evcharge.storage.clocks import Clocks
 from evcharge.utils.ids import ending
 
 T = TypeVar("T")
-
-
-@attrs.frozen
-class StationRecord:
-    """A station as it is kept."""
-
-    station: Station
-    """With the slots that it has in truth, whatever its row of the CSV says; -1, where that is not
-    known."""
-    in_service: bool
-    other_columns: Mapping[str, str]
-    """The cells of its CSV row that evcharge has no use for, by column; all of them, where the row
-    is wrong."""
-
-    @property
-    def is_unread(self) -> bool:
-        """Whether its row is wrong: the station is then known as far as that can be read."""
-        return not self.in_service and "id" in self.other_columns
 
 
 @attrs.frozen

@@ -24,8 +24,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 import evcharge
 from evcharge.datasets import COLUMNS, OPTIONAL_COLUMNS, parse_car_models, parse_stations
+from evcharge.models.network import StationRecord
 from evcharge.storage import StorageError, Summary
-from evcharge.storage.contents import Contents, Payment, StationRecord
+from evcharge.storage.contents import Contents, Payment
 from evcharge.storage.files.network import shipped
 from evcharge.storage.files.store import CARS, PAYMENTS, STATIONS, FileStorage
 from evcharge.storage.location import parse

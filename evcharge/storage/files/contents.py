@@ -13,10 +13,11 @@ from pathlib import Path
 import attrs
 
 from evcharge.datasets import listed, other_columns, read_car_models
+from evcharge.models.network import StationRecord
 from evcharge.models.station import SlotTable, Station
 from evcharge.models.user import User
 from evcharge.storage import StorageError
-from evcharge.storage.contents import Contents, Payment, StationRecord
+from evcharge.storage.contents import Contents, Payment
 from evcharge.storage.files.directory import CLOCK, LOCK, PAYMENTS, DataDirectory, names
 from evcharge.storage.files.durable import TEMPORARY, flush_file, flush_folder
 from evcharge.storage.files.network import CARS, OUT_OF_SERVICE, STATIONS, copied, read_rows

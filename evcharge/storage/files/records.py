@@ -16,9 +16,10 @@ import msgspec
 
 from evcharge.datasets import COLUMNS, MOST_SLOTS, OPTIONAL_COLUMNS, station_csv
 from evcharge.models.electric_car import MOST_FIGURE, CarModel, ElectricCar
+from evcharge.models.network import StationRecord
 from evcharge.models.station import ChargingSession, SlotTable, Station
 from evcharge.models.user import User
-from evcharge.storage.contents import Payment, StationRecord
+from evcharge.storage.contents import Payment
 from evcharge.utils.ids import ending
 from evcharge.utils.numbers import finite_number, whole_number
 from evcharge.utils.time_utils import iso_utc

@@ -11,10 +11,11 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, Table, delete, func, insert, literal, select
 from sqlalchemy.exc import DBAPIError
 
+from evcharge.models.network import StationRecord
 from evcharge.storage import (
     StorageError,
 )
-from evcharge.storage.contents import Contents, Payment, StationRecord
+from evcharge.storage.contents import Contents, Payment
 from evcharge.storage.group_commit import TryAgain
 from evcharge.storage.sql import clocks as sql_clocks
 from evcharge.storage.sql import schema

@@ -1,0 +1,38 @@
+"""A network as a whole: its stations, in service or not, and the car models that it knows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from evcharge.models.station import Station
+
+
+@attrs.frozen
+class StationRecord:
+    """A station as it is kept."""
+
+    station: Station
+    """With the slots that it has in truth, whatever its row of the CSV says; -1, where that is not
+    known."""
+    in_service: bool
+    other_columns: Mapping[str, str]
+    """The cells of its CSV row that evcharge has no use for, by column; all of them, where the row
+    is wrong."""
+
+    @property
+    def is_unread(self) -> bool:
+        """Whether its row is wrong: the station is then known as far as that can be read."""
+        return not self.in_service and "id" in self.other_columns
+
+
+@attrs.frozen
+class Network:
+    """What a storage knows of the network, or is to know."""
+
+    car_models: Mapping[str, Any]
+    """The facts of each model by its name, in the catalogue's order."""
+    stations: Mapping[int, StationRecord]
+    """By id."""
