@@ -32,9 +32,10 @@ from twisted.internet.defer import Deferred  # noqa: E402
 from twisted.logger import globalLogBeginner  # noqa: E402
 
 from evcharge.controller import Controller  # noqa: E402
-from evcharge.handlers import Reply  # noqa: E402
 from evcharge.net.guards.service import Guards  # noqa: E402
+from evcharge.net.lines import Lines  # noqa: E402
 from evcharge.net.protocol import DriverFactory, DriverProtocol  # noqa: E402
+from evcharge.outcomes import Reply  # noqa: E402
 from evcharge.process.logs import Throttle, text_observer  # noqa: E402
 from evcharge.process.options import Options  # noqa: E402
 from evcharge.storage.group_commit import GroupCommit  # noqa: E402
@@ -71,10 +72,11 @@ class Reactor(ReactorBase):
 class Handler:
     """Answers every request in the same way."""
 
-    reads = ()
+    FIELDS = ()
+    GUARD = "login"
 
     def __init__(self, handle: Callable[[Any], Any]) -> None:
-        self.handle = handle
+        self.answer = handle
 
     def on_failure(self, data: Any) -> dict[str, Any]:
         """Nothing."""
@@ -94,7 +96,7 @@ class Server:
             {"LOGIN": Handler(handle)}, self.reactor.seconds, guards=self.guards.around
         )
         self.factory = DriverFactory(
-            self.guards.dispatch(controller),
+            self.guards.dispatch(Lines(controller, self.reactor.seconds)),
             lambda: b"",
             self.reactor,
             connected=self.guards.addresses.connected,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import attrs
 
@@ -71,6 +72,22 @@ INTERNAL = Outcome(500, "internal", Phrase("Erro interno", "Internal error"))
 UNAVAILABLE = Outcome(503, "unavailable", Phrase("Serviço indisponível", "Service unavailable"))
 
 
+@attrs.define
+class Reply:
+    """What a request is answered with."""
+
+    data: Any
+    """A dict, or the JSON of one, written already: :func:`evcharge.wire.envelope.encode_part`."""
+    outcome: Outcome = SUCCESS
+    say: Callable[[str], str] | None = None
+    """What makes the data's `message`, if there is one: it is given the language."""
+
+    type: str = attrs.field(default="", init=False)
+    """The request's, as `id` is; the controller fills them in, and the text of the outcome."""
+    message: str = attrs.field(default="", init=False)
+    id: str | int | None = attrs.field(default=None, init=False)
+
+
 @attrs.frozen
 class Refusal:
     """What a request, or an operation of the storage, ends in instead of its result."""
@@ -82,32 +99,16 @@ class Refusal:
     """Further fields of the reply's data; a :class:`Phrase` is said in the reply's language."""
 
 
-class RequestFailed(Exception):
-    """
-    A request that ends in `outcome`; `values` fill in its text.
-
-    :param more: further fields of the reply's data; a :class:`Phrase` is said in its language.
-    """
-
-    def __init__(
-        self, outcome: Outcome, more: Mapping[str, object] = NOTHING, **values: object
-    ) -> None:
-        super().__init__(outcome, values)
-        self.outcome = outcome
-        self.more = more
-        self.values = values
+def unreadable(why: Phrase) -> Refusal:
+    """The refusal of a line that is no JSON object; `why` says where, and the likely cause."""
+    return Refusal(INVALID_JSON, more={"detail": why})
 
 
-def unreadable(why: Phrase) -> RequestFailed:
-    """The failure of a line that is no JSON object; `why` says where, and the likely cause."""
-    return RequestFailed(INVALID_JSON, {"detail": why})
+def missing(*fields: str) -> Refusal:
+    """The refusal of a request that lacks `fields`."""
+    return Refusal(MISSING_FIELDS, {"fields": ", ".join(fields)})
 
 
-def missing(*fields: str) -> RequestFailed:
-    """The failure of a request that lacks `fields`."""
-    return RequestFailed(MISSING_FIELDS, fields=", ".join(fields))
-
-
-def invalid(field: str, must_be: Phrase) -> RequestFailed:
-    """The failure of a request whose `field` is not what it `must_be`."""
-    return RequestFailed(INVALID_FIELD, field=field, must_be=must_be)
+def invalid(field: str, must_be: Phrase) -> Refusal:
+    """The refusal of a request whose `field` is not what it `must_be`."""
+    return Refusal(INVALID_FIELD, {"field": field, "must_be": must_be})

@@ -19,9 +19,11 @@ from twisted.internet.interfaces import (
 from twisted.logger import Logger
 
 from evcharge import __version__
-from evcharge.controller import Controller, journey
+from evcharge.controller import Controller
+from evcharge.handlers import Context, handlers
 from evcharge.net.guards import REASONS
 from evcharge.net.guards.service import Guards
+from evcharge.net.lines import Lines
 from evcharge.net.ports import CannotListen, ListeningPort, PortService, endpoint
 from evcharge.net.protocol import DriverFactory
 from evcharge.outcomes import TOO_LARGE
@@ -182,7 +184,7 @@ class Server(MultiService):
         timekeeper = Timekeeper(clock, reactor, perform) if keeps_time else None
         guards = Guards(settings.limits, reactor, metrics.refused)
         controller = Controller(
-            journey(perform, storage.car_models, now, settings.time_scale),
+            handlers(Context(perform, storage.car_models, now, settings.time_scale)),
             now,
             settings.language,
             settings.verbose,
@@ -191,24 +193,25 @@ class Server(MultiService):
             None if settings.http_port is None else metrics.answered,
             reactor.seconds,
         )
-        other_protocols = guards.other_protocols(controller, settings.language)
+        lines = Lines(controller, now)
+        other_protocols = guards.other_protocols(lines, settings.language)
         factory = DriverFactory(
-            guards.dispatch(controller),
-            partial(controller.refuse, TOO_LARGE),
+            guards.dispatch(lines),
+            partial(lines.refuse, TOO_LARGE),
             reactor,
             settings.max_line,
             guards.addresses.connected,
             other_protocols,
-            controller.last_resort,
+            lines.last_resort,
         )
         guards.watch(factory.connections, storage.patience_s)
         self._storage_service = StorageService(storage, group_commit, thread, now, timekeeper)
 
-        def layers(inner: IProtocolFactory, told: Controller | None) -> IProtocolFactory:
+        def layers(inner: IProtocolFactory, told: Lines | None) -> IProtocolFactory:
             """What a connection goes through before it comes to `inner`, which may be TLS."""
             return guards.behind_proxy(guards.limit_connections(inner, told), len(endpoints))
 
-        ways_in = [layers(factory, controller)]
+        ways_in = [layers(factory, lines)]
         self._certificate: CertificateService | None = None
         if settings.tls is not None:
             # Only then, as it is big.

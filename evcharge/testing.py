@@ -19,9 +19,11 @@ from twisted.internet.defer import Deferred, execute
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
-from evcharge.controller import Controller, journey
+from evcharge.controller import Controller
 from evcharge.datasets import parse_car_models, parse_stations
+from evcharge.handlers import Context, handlers
 from evcharge.net.guards.service import Guards
+from evcharge.net.lines import Lines
 from evcharge.net.protocol import DriverFactory, DriverProtocol
 from evcharge.outcomes import TOO_LARGE
 from evcharge.process.options import Options
@@ -111,27 +113,30 @@ class MemoryServer:
         """Why clients were refused, each a key of :data:`evcharge.net.guards.REASONS`."""
         self.guards = Guards(parsed.settings.limits, self.clock, self.refused.append)
         self.controller = Controller(
-            journey(
-                perform,
-                self.storage.car_models,
-                self.clock.seconds,
-                time_scale,
-                lambda: f"00000000-0000-4000-8000-{next(numbers):012d}",
+            handlers(
+                Context(
+                    perform,
+                    self.storage.car_models,
+                    self.clock.seconds,
+                    time_scale,
+                    lambda: f"00000000-0000-4000-8000-{next(numbers):012d}",
+                )
             ),
             self.clock.seconds,
             language,
             guards=self.guards.around,
         )
+        lines = Lines(self.controller, self.clock.seconds)
         self.factory = DriverFactory(
-            self.guards.dispatch(self.controller),
-            partial(self.controller.refuse, TOO_LARGE),
+            self.guards.dispatch(lines),
+            partial(lines.refuse, TOO_LARGE),
             self.clock,
             max_line,
             self.guards.addresses.connected,
-            self.guards.other_protocols(self.controller, language),
-            self.controller.last_resort,
+            self.guards.other_protocols(lines, language),
+            lines.last_resort,
         )
-        self.accepts = self.guards.limit_connections(self.factory, self.controller)
+        self.accepts = self.guards.limit_connections(self.factory, lines)
         self.guards.watch(self.factory.connections, self.storage.patience_s)
         self.guards.startService()
         self.monitor = StationMonitor(

@@ -9,9 +9,10 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from evcharge.controller import UNKNOWN, Controller
-from evcharge.handlers import Reply
-from evcharge.outcomes import TOO_LARGE
+from evcharge.net.lines import Lines
+from evcharge.outcomes import TOO_LARGE, Reply
 from evcharge.testing import NOON
+from evcharge.wire.fields import USER_ID
 from tests.support.journey import LONG
 
 LINE = b'{"type":"DO","data":{"user_id":"%s"},"status":{},"timestamp":"","id":7}'
@@ -20,10 +21,10 @@ LINE = b'{"type":"DO","data":{"user_id":"%s"},"status":{},"timestamp":"","id":7}
 class Does:
     """A handler that does what a test wants it to."""
 
-    reads = (("user_id",),)
+    FIELDS = (USER_ID,)
 
     def __init__(self, handle: Callable[[], Any], on_failure: Callable[[], Any] = dict) -> None:
-        self.handle = lambda data: handle()
+        self.answer = lambda data: handle()
         self.on_failure = lambda data: on_failure()
 
 
@@ -31,14 +32,16 @@ def broken(*_: object) -> Any:
     raise ZeroDivisionError("secret")
 
 
-def controller(handle: Callable[[], Any], on_failure: Any = dict, **more: Any) -> Controller:
-    return Controller({"DO": Does(handle, on_failure)}, **{"now": lambda: NOON, **more})
+def controller(handle: Callable[[], Any], on_failure: Any = dict, **more: Any) -> Lines:
+    """A controller with one handler, as one who sends lines sees it."""
+    more = {"now": lambda: NOON, **more}
+    return Lines(Controller({"DO": Does(handle, on_failure)}, **more), more["now"])
 
 
 class LastResortTests(SynchronousTestCase):
     """Where making a reply goes wrong there is one all the same."""
 
-    def answer(self, to: Controller, line: bytes = LINE) -> dict:
+    def answer(self, to: Lines, line: bytes = LINE) -> dict:
         reply = to.dispatch(line)
         if isinstance(reply, Deferred):
             reply = self.successResultOf(reply)

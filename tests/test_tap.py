@@ -75,7 +75,7 @@ class ServerTests(TestCase):
         server = self.make()
         handler = self.drivers._controller._handlers["START"]
         stuck: Deferred = Deferred()
-        object.__setattr__(handler, "perform", lambda operation: stuck)
+        object.__setattr__(handler.context, "perform", lambda operation: stuck)
         driver = await self.connect()
         first, second = driver.request("START"), driver.request("NAVIGATION")
         # The server has read both once it answers another connection.

@@ -2,55 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import attrs
 
-from evcharge.handlers import Answer, Reply, then
+from evcharge.handlers.handler import Answer, Handler, then
 from evcharge.models.electric_car import CarModel, ElectricCar
 from evcharge.models.user import User
-from evcharge.outcomes import Phrase, invalid
-from evcharge.storage import AddUser, Eventual, Perform
-from evcharge.wire.fields import Data, name_text, number, require
+from evcharge.outcomes import Phrase, Reply, invalid
+from evcharge.storage import AddUser, Eventual
+from evcharge.wire.fields import Data, Field, Number, Text
 
 
 @attrs.frozen
-class Login:
-    """
-    Answers LOGIN.
+class Login(Handler):
+    """Answers LOGIN."""
 
-    :param car_models: gives the catalogue.
-    :param new_id: makes an id that cannot be guessed.
-    :param now: the present, seconds since the epoch.
-    """
+    TYPE = "LOGIN"
+    FIELDS = (
+        Field("user_name", Text(1, 100, numbers=True)),
+        Field("selected_car", Text(numbers=True)),
+        Field("battery_car", Number(0, 100)),
+    )
+    GUARD = "login"
 
-    perform: Perform
-    car_models: Callable[[], Mapping[str, Mapping[str, Any]]]
-    new_id: Callable[[], str]
-    now: Callable[[], float]
-    reads = (("user_name",), ("selected_car",), ("battery_car",))
     _models: dict[str, tuple[object, CarModel]] = attrs.field(factory=dict, init=False)
     """The models that were read of the catalogue, each with what it was read from."""
 
-    def handle(self, data: Data) -> Eventual[Answer]:
-        require(data, "user_name", "selected_car", "battery_car")
-        name = name_text(data, "user_name", 1, 100)
-        selected = name_text(data, "selected_car")
-        percent = number(data, "battery_car", 0, 100)
-        facts = self.car_models().get(selected)
+    def handle(self, user_name: str, selected_car: str, battery_car: float) -> Eventual[Answer]:
+        context = self.context
+        facts = context.car_models().get(selected_car)
         if facts is None:
-            raise invalid(
+            return invalid(
                 "selected_car",
                 Phrase("um dos modelos de car_models", "one of the models of car_models"),
             )
         user = User(
-            user_id=self.new_id(),
-            user_name=name,
-            car=ElectricCar.charged_to(self._model(selected, facts), percent),
-            created_timestamp=self.now(),
+            user_id=context.new_id(),
+            user_name=user_name,
+            car=ElectricCar.charged_to(self._model(selected_car, facts), battery_car),
+            created_timestamp=context.now(),
         )
-        return then(self.perform(AddUser(user)), self._added, user.user_id)
+        return then(context.perform(AddUser(user)), self._added, user.user_id)
 
     def on_failure(self, data: Data) -> dict[str, Any]:
         return {"user_id": None}

@@ -7,13 +7,14 @@ from typing import Any, TypeVar
 
 import attrs
 
-from evcharge.handlers import Answer, Reply, then
+from evcharge.handlers.handler import Answer, Handler, then
 from evcharge.models.connectors import shown_connectors
 from evcharge.models.station import StationState
-from evcharge.storage import Eventual, ListStations, Perform
+from evcharge.outcomes import Reply
+from evcharge.storage import Eventual, ListStations
 from evcharge.utils.geo_utils import distance_km
 from evcharge.wire.envelope import encode_part
-from evcharge.wire.fields import Data, integer, position
+from evcharge.wire.fields import POSITION, Field, Integer
 
 T = TypeVar("T")
 
@@ -22,42 +23,43 @@ MOST_STATIONS = 1000
 
 
 @attrs.frozen
-class Start:
-    """
-    Answers START.
+class Start(Handler):
+    """Answers START."""
 
-    :param car_models: gives the catalogue.
-    """
+    TYPE = "START"
+    FIELDS = (
+        Field("position", POSITION, optional=True),
+        Field("limit", Integer(1, MOST_STATIONS), optional=True),
+    )
 
-    perform: Perform
-    car_models: Callable[[], Mapping[str, Mapping[str, Any]]]
-    reads = (("limit",), ("position",), ("position", "latitude"), ("position", "longitude"))
     _parts: dict[Any, tuple[object, Any]] = attrs.field(factory=dict, init=False)
-    """What was written last of the catalogue, and of each station's state."""
+    """What was written last of the catalogue, of each station's state, and of all of them."""
 
-    def handle(self, data: Data) -> Eventual[Answer]:
-        place = position(data) if "position" in data else None
-        limit = integer(data, "limit", 1, MOST_STATIONS) if "limit" in data else MOST_STATIONS
-        return then(self.perform(ListStations()), self._reply, place, limit)
-
-    def on_failure(self, data: Data) -> dict[str, Any]:
-        return {}
+    def handle(
+        self, position: Mapping[str, float] | None = None, limit: int = MOST_STATIONS
+    ) -> Eventual[Answer]:
+        return then(self.context.perform(ListStations()), self._reply, position, limit)
 
     def _reply(
-        self,
-        states: Sequence[StationState],
-        place: tuple[float, float] | None,
-        limit: int,
+        self, states: Sequence[StationState], position: Mapping[str, float] | None, limit: int
     ) -> Reply:
-        reply: dict[str, Any] = {"car_models": self._part("car_models", self.car_models())}
+        cars = self._part("car_models", self.context.car_models())
         if len(states) > limit:
-            reply["total_stations"] = len(states)
-            reply["truncated"] = True
-            states = _nearest(states, place, limit)
-        reply["station_models"] = {
+            return Reply(
+                {
+                    "car_models": cars,
+                    "total_stations": len(states),
+                    "truncated": True,
+                    "station_models": self._stations(_nearest(states, position, limit)),
+                }
+            )
+        stations = self._part("station_models", states, self._stations)
+        return Reply({"car_models": cars, "station_models": stations})
+
+    def _stations(self, states: Sequence[StationState]) -> dict[str, Any]:
+        return {
             state.station.key: self._part(state.station.key, state, _describe) for state in states
         }
-        return Reply(reply)
 
     def _part(self, key: str, value: T, describe: Callable[[T], Any] = lambda value: value) -> Any:
         """`value`, described and written; anew only when it is another object than before."""
@@ -68,16 +70,19 @@ class Start:
 
 
 def _nearest(
-    states: Sequence[StationState], place: tuple[float, float] | None, limit: int
+    states: Sequence[StationState], place: Mapping[str, float] | None, limit: int
 ) -> Sequence[StationState]:
     """The `limit` stations nearest to `place`, nearest first; without it the first by id."""
     if place is None:
         return states[:limit]
-    here = place
+    latitude, longitude = place["latitude"], place["longitude"]
 
     def far(state: StationState) -> tuple[float, int]:
         station = state.station
-        return (distance_km(*here, station.latitude, station.longitude), station.station_id)
+        return (
+            distance_km(latitude, longitude, station.latitude, station.longitude),
+            station.station_id,
+        )
 
     return sorted(states, key=far)[:limit]
 

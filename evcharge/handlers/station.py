@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import attrs
 
-from evcharge.handlers import Answer, Reply, then
+from evcharge.handlers.handler import Answer, Handler, then
 from evcharge.models.station import ChargingSession, StationState, plan_session
 from evcharge.models.user import User
-from evcharge.outcomes import NO_STATION, Phrase, RequestFailed, invalid, missing
+from evcharge.outcomes import NO_STATION, Phrase, Refusal, Reply, invalid
 from evcharge.planning.selection import CRITERIA, Candidate, rank_stations
 from evcharge.storage import (
     EndJourney,
     Eventual,
     FindUser,
     ListStations,
-    Perform,
     TakeSlot,
 )
 from evcharge.utils.figures import kilometres, minutes, reais
@@ -26,15 +25,13 @@ from evcharge.utils.geo_utils import distance_km
 from evcharge.utils.numbers import finite_number
 from evcharge.utils.texts import beginning
 from evcharge.wire.fields import (
+    POSITION,
+    USER_ID,
+    Boolean,
+    Choice,
     Data,
-    boolean,
-    choice,
-    is_text,
-    mapping,
-    position,
-    require,
-    station_id,
-    text,
+    Field,
+    StationId,
 )
 
 MOST_ALTERNATIVES = 4
@@ -84,63 +81,100 @@ def paid(language: str, session: ChargingSession) -> str:
     )
 
 
-def _echo_user(data: Data) -> str | None:
-    user_id = data.get("user_id")
-    return str(user_id) if is_text(user_id) else None
+@attrs.frozen
+class Listed:
+    """Distances that a client worked out, km, by the ids of their stations."""
+
+    distances: Mapping[str, float]
+    entries: int = 0
+    """How many the client sent, those that are no distances included."""
+
+    def of(self, states: Sequence[StationState]) -> list[tuple[StationState, float]]:
+        distances = self.distances
+        return [
+            (state, distances[state.station.key])
+            for state in states
+            if state.station.key in distances
+        ]
+
+
+NOTHING_LISTED = Listed({})
 
 
 @attrs.frozen
-class SelectionStation:
+class DistanceList:
     """
-    Answers SELECTION_STATION.
+    An object of station id -> `{"distance_origin_position": km}`, read as :class:`Listed`.
 
-    :param now: the present, seconds since the epoch.
-    :param time_scale: how many times faster than real time charging goes.
+    What is no distance is passed over, unless nothing else is there.
     """
 
-    perform: Perform
-    now: Callable[[], float]
-    time_scale: float
-    reads = (
-        ("user_id",),
-        ("criterion",),
-        ("list_stations",),
-        ("list_stations", "*"),
-        ("list_stations", "*", "distance_origin_position"),
-        ("position",),
-        ("position", "latitude"),
-        ("position", "longitude"),
+    places = ((), ("*",), ("*", "distance_origin_position"))
+    must_be = Phrase("um objeto", "an object")
+
+    def read(self, name: str, value: object) -> Listed | Refusal:
+        if not isinstance(value, dict):
+            return invalid(name, self.must_be)
+        distances: dict[str, float] = {}
+        for key, entry in value.items():
+            if isinstance(entry, dict):
+                distance = finite_number(entry.get("distance_origin_position"))
+                if distance is not None and distance >= 0:
+                    distances[key] = distance
+        if value and not distances:
+            return _not_understood(name, *next(iter(value.items())))
+        return Listed(distances, len(value))
+
+
+def _not_understood(name: str, key: str, entry: object) -> Refusal:
+    """Why the entry `key` of a list of distances is none."""
+    key = beginning(key, LONGEST_KEY)
+    if not isinstance(entry, dict):
+        return invalid(
+            f"{name}.{key}",
+            Phrase(
+                'um objeto {"distance_origin_position": km}',
+                'an object {"distance_origin_position": km}',
+            ),
+        )
+    return invalid(
+        f"{name}.{key}.distance_origin_position",
+        Phrase(
+            "um número de km não menor que 0, com ponto decimal e sem unidade (4.5)",
+            "a number of km not under 0, with a decimal point and no unit (4.5)",
+        ),
     )
 
-    def handle(self, data: Data) -> Eventual[Answer]:
-        if "list_stations" in data or "position" in data:
-            require(data, "user_id")
-        else:
-            # Either of the two would do.
-            raise missing(
-                *(name for name in ("user_id",) if name not in data), "list_stations/position"
-            )
-        user_id = text(data, "user_id")
-        criterion = (
-            choice(data, "criterion", tuple(CRITERIA)) if "criterion" in data else "distance"
-        )
-        entries = 0
-        if "list_stations" in data:
-            distances, entries = _given(data), len(data["list_stations"])
-        else:
-            distances = _measured(*position(data))
+
+class SelectionStation(Handler):
+    """Answers SELECTION_STATION."""
+
+    TYPE = "SELECTION_STATION"
+    FIELDS = (
+        USER_ID,
+        Field("criterion", Choice(tuple(CRITERIA)), optional=True),
+        Field("list_stations", DistanceList(), instead=Field("position", POSITION)),
+    )
+
+    def handle(
+        self,
+        user_id: str,
+        criterion: str = "distance",
+        list_stations: Listed = NOTHING_LISTED,
+        position: Mapping[str, float] | None = None,
+    ) -> Eventual[Answer]:
+        distances = list_stations.of if position is None else partial(_measured, position)
         return then(
-            self.perform(FindUser(user_id, whereabouts=True)),
+            self.context.perform(FindUser(user_id, whereabouts=True)),
             self._with_stations,
-            user_id,
             criterion,
             distances,
-            entries,
+            list_stations.entries,
         )
 
     def on_failure(self, data: Data) -> dict[str, Any]:
         return {
-            "user_id": _echo_user(data),
+            "user_id": USER_ID.repeated(data),
             "id_station": None,
             "price_loading": 0,
             "distance_km": None,
@@ -151,7 +185,7 @@ class SelectionStation:
         }
 
     def _with_stations(
-        self, user: User, user_id: str, criterion: str, distances: Distances, entries: int
+        self, user: User, criterion: str, distances: Distances, entries: int
     ) -> Eventual[Answer]:
         def choose(states: Sequence[StationState]) -> Reply:
             known = distances(states)
@@ -159,84 +193,38 @@ class SelectionStation:
                 user.car,
                 known,
                 criterion,
-                self.now(),
-                self.time_scale,
+                self.context.now(),
+                self.context.time_scale,
                 1 + MOST_ALTERNATIVES,
             )
             if ranked:
                 best, *others = ranked
                 reply = Reply(
                     {
-                        "user_id": user_id,
+                        "user_id": user.user_id,
                         **_figures(best),
                         "alternatives": [_figures(candidate) for candidate in others],
                     },
                     say=partial(sent_to, best=best),
                 )
             else:
-                reply = Reply(self.on_failure({"user_id": user_id}), NO_STATION)
+                reply = Reply(self.on_failure({"user_id": user.user_id}), NO_STATION)
             if entries > len(known):
                 reply.data["ignored"] = entries - len(known)
             return reply
 
-        return then(self.perform(ListStations()), choose)
+        return then(self.context.perform(ListStations()), choose)
 
 
-def _given(data: Data) -> Distances:
-    """
-    The distances that the client worked out; what is none is passed over.
-
-    :raise RequestFailed: `list_stations` is no object, or has entries of which none is understood.
-    """
-    listed = mapping(data, "list_stations")
-    given: dict[str, float] = {}
-    for key, entry in listed.items():
-        if isinstance(entry, dict):
-            distance = finite_number(entry.get("distance_origin_position"))
-            if distance is not None and distance >= 0:
-                given[key] = distance
-    if listed and not given:
-        raise _not_understood(*next(iter(listed.items())))
-
-    def look_up(states: Sequence[StationState]) -> list[tuple[StationState, float]]:
-        return [(state, given[state.station.key]) for state in states if state.station.key in given]
-
-    return look_up
-
-
-def _not_understood(key: str, entry: object) -> RequestFailed:
-    """Why the entry `key` of a `list_stations` is no distance."""
-    key = beginning(key, LONGEST_KEY)
-    if not isinstance(entry, dict):
-        return invalid(
-            f"list_stations.{key}",
-            Phrase(
-                'um objeto {"distance_origin_position": km}',
-                'an object {"distance_origin_position": km}',
-            ),
-        )
-    return invalid(
-        f"list_stations.{key}.distance_origin_position",
-        Phrase(
-            "um número de km não menor que 0, com ponto decimal e sem unidade (4.5)",
-            "a number of km not under 0, with a decimal point and no unit (4.5)",
-        ),
-    )
-
-
-def _measured(latitude: float, longitude: float) -> Distances:
+def _measured(
+    place: Mapping[str, float], states: Sequence[StationState]
+) -> list[tuple[StationState, float]]:
     """The distances from a place to every station."""
-
-    def measure(states: Sequence[StationState]) -> list[tuple[StationState, float]]:
-        return [
-            (
-                state,
-                distance_km(latitude, longitude, state.station.latitude, state.station.longitude),
-            )
-            for state in states
-        ]
-
-    return measure
+    latitude, longitude = place["latitude"], place["longitude"]
+    return [
+        (state, distance_km(latitude, longitude, state.station.latitude, state.station.longitude))
+        for state in states
+    ]
 
 
 def _figures(candidate: Candidate) -> dict[str, Any]:
@@ -250,41 +238,33 @@ def _figures(candidate: Candidate) -> dict[str, Any]:
     }
 
 
-@attrs.frozen
-class Payment:
-    """
-    Answers PAYMENT.
+ID_STATION = Field("id_station", StationId())
 
-    :param new_id: makes an id that cannot be guessed.
-    :param now: the present, seconds since the epoch.
-    :param time_scale: how many times faster than real time charging goes.
-    """
 
-    perform: Perform
-    new_id: Callable[[], str]
-    now: Callable[[], float]
-    time_scale: float
-    reads = (("user_id",), ("id_station",), ("confirmation",))
+class Payment(Handler):
+    """Answers PAYMENT."""
 
-    def handle(self, data: Data) -> Eventual[Answer]:
-        require(data, "user_id", "id_station", "confirmation")
-        user_id = text(data, "user_id")
-        station = station_id(data, "id_station")
-        if not boolean(data, "confirmation"):
+    TYPE = "PAYMENT"
+    FIELDS = (USER_ID, ID_STATION, Field("confirmation", Boolean()))
+    GUARD = "payment"
+
+    def handle(self, user_id: str, id_station: str | None, confirmation: bool) -> Eventual[Answer]:
+        context = self.context
+        if not confirmation:
             # Whichever station is named, the slot that is freed is the one that the user holds.
-            return then(self.perform(EndJourney(user_id)), self._ended, user_id, station)
+            return then(context.perform(EndJourney(user_id)), self._ended, user_id, id_station)
         plan = partial(
-            plan_session, receipt_id=self.new_id(), now=self.now(), time_scale=self.time_scale
+            plan_session,
+            receipt_id=context.new_id(),
+            now=context.now(),
+            time_scale=context.time_scale,
         )
-        return then(self.perform(TakeSlot(user_id, station, plan)), self._paid)
+        return then(context.perform(TakeSlot(user_id, id_station or "", plan)), self._paid)
 
     def on_failure(self, data: Data) -> dict[str, Any]:
-        station = data.get("id_station")
-        if isinstance(station, int) and not isinstance(station, bool) and abs(station) < 10**20:
-            station = str(station)
         return {
-            "user_id": _echo_user(data),
-            "id_station": station if is_text(station) else None,
+            "user_id": USER_ID.repeated(data),
+            "id_station": ID_STATION.repeated(data),
             "confirmation": False,
         }
 
@@ -302,7 +282,7 @@ class Payment:
             say=partial(paid, session=session),
         )
 
-    def _ended(self, _: None, user_id: str, station: str) -> Reply:
+    def _ended(self, _: None, user_id: str, id_station: str | None) -> Reply:
         return Reply(
-            {"user_id": user_id, "id_station": station, "confirmation": False}, say=ENDED.say
+            {"user_id": user_id, "id_station": id_station, "confirmation": False}, say=ENDED.say
         )

@@ -5,13 +5,12 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-import attrs
-
-from evcharge.handlers import Answer, Reply, then
+from evcharge.handlers.handler import Answer, Handler, then
 from evcharge.models.user import User
-from evcharge.storage import Eventual, FindUser, Perform
+from evcharge.outcomes import Reply
+from evcharge.storage import Eventual, FindUser
 from evcharge.utils.figures import kilometres
-from evcharge.wire.fields import Data, number, require, text
+from evcharge.wire.fields import USER_ID, Data, Field, Number
 
 
 def within_range(language: str, range_km: float, trip_km: float) -> str:
@@ -30,17 +29,14 @@ def out_of_range(language: str, range_km: float, trip_km: float) -> str:
     return f"The trip is beyond the present range: a range of {reach}, a trip of {trip}"
 
 
-@attrs.frozen
-class Navigation:
+class Navigation(Handler):
     """Answers NAVIGATION."""
 
-    perform: Perform
-    reads = (("user_id",), ("route_distance",))
+    TYPE = "NAVIGATION"
+    FIELDS = (USER_ID, Field("route_distance", Number(0, over=True)))
 
-    def handle(self, data: Data) -> Eventual[Answer]:
-        require(data, "user_id", "route_distance")
-        distance = number(data, "route_distance", 0, over=True)
-        return then(self.perform(FindUser(text(data, "user_id"))), self._reply, distance)
+    def handle(self, user_id: str, route_distance: float) -> Eventual[Answer]:
+        return then(self.context.perform(FindUser(user_id)), self._reply, route_distance)
 
     def on_failure(self, data: Data) -> dict[str, Any]:
         return {"can_complete": False, "autonomy": 0}

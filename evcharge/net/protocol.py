@@ -40,8 +40,8 @@ from twisted.protocols.basic import LineReceiver
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from evcharge.incidents import LastResort
 from evcharge.net.sending import end_sending, sender
+from evcharge.wire.last_resort import LastResort
 
 LINES_PER_TURN, TURN_S = 64, 0.002
 """Lines that one connection may have handled, and how long, before the others get their turn."""
@@ -383,7 +383,7 @@ class DriverFactory(Factory):
     ) -> None:
         self.dispatch = dispatch
         self.other_protocol = other_protocol
-        self.last_resort = last_resort or LastResort(clock.seconds)
+        self.last_resort = last_resort or LastResort(clock.seconds).line
         self.too_large = too_large
         self.max_line = max_line
         self.seconds = clock.seconds

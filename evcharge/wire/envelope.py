@@ -14,23 +14,20 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any
 
 import attrs
 import msgspec
 
-from evcharge.outcomes import Phrase, RequestFailed, invalid, missing, unreadable
+from evcharge.outcomes import Phrase, Refusal, Reply, invalid, missing, unreadable
 from evcharge.wire import diagnosis
-from evcharge.wire.fields import MAX_TEXT, a_text, is_text
+from evcharge.wire.fields import MAX_TEXT, Place, a_text, is_text
 
 ENVELOPE_FIELDS = ("type", "data", "status", "timestamp")
 UNREADABLE_TYPE = "error"
 MAX_ID_LENGTH = 128
 MAX_ID_NUMBER = 2**53
 """Up to here every integer is one of JavaScript's numbers too."""
-
-Place: TypeAlias = tuple[str, ...]
-"""The names that lead to a value in a request's data; `*` stands for any name."""
 
 READS_NOTHING: Mapping[str, Sequence[Place]] = {}
 
@@ -63,14 +60,14 @@ _LARGE_EXPONENT = re.compile(rb"[eE]\+?[0-9]{3}")
 
 @attrs.define(slots=True)
 class Request:
-    """What could be read of a request; `failure` says what could not, None where all is well."""
+    """What could be read of a request; `refusal` says what could not, None where all is well."""
 
     type: str = UNREADABLE_TYPE
     data: Mapping[str, Any] = attrs.field(factory=dict)
     id: str | int | None = None
-    failure: RequestFailed | None = None
+    refusal: Refusal | None = None
     began: float = 0.0
-    """When it came, seconds since the epoch, where somebody counts how long it takes."""
+    """When it came, where somebody counts how long it takes; seconds of a clock of theirs."""
 
 
 def decode(line: bytes, reads: Mapping[str, Sequence[Place]] = READS_NOTHING) -> Request:
@@ -98,16 +95,13 @@ def decode(line: bytes, reads: Mapping[str, Sequence[Place]] = READS_NOTHING) ->
             return Request(envelope.type, envelope.data or {}, request_id)  # type: ignore[arg-type]
     line = line.rstrip().removesuffix(b"\\n")
     request = Request()
-    try:
-        large = _MANY_RUN in line.translate(_AS_ZEROS)
-        message = _load(line, large)
+    large = _MANY_RUN in line.translate(_AS_ZEROS)
+    message = _load(line, large)
+    if isinstance(message, Refusal):
+        request.refusal = message
+    else:
         may_be_infinite = large or _LARGE_EXPONENT.search(line)
-        _read(message, request, reads if may_be_infinite else None)
-    except RequestFailed as failed:
-        # With its traceback, and what it was raised out of, it would be a cycle that holds the line
-        # until the garbage is collected.
-        failed.__context__ = None
-        request.failure = failed.with_traceback(None)
+        request.refusal = _read(message, request, reads if may_be_infinite else None)
     return request
 
 
@@ -134,7 +128,7 @@ def _load(line: bytes, large: bool) -> Any:
     The JSON value of `line`; integers that are too large to be finite are infinite.
 
     :param large: whether it may have such integers.
-    :raise RequestFailed: it has none, or one that is not Unicode text; says why.
+    :return: the value, or the Refusal of a line that has none, or one that is not Unicode text.
     """
     if not large:
         try:
@@ -144,30 +138,30 @@ def _load(line: bytes, large: bool) -> Any:
     try:
         text = line.decode()
     except UnicodeDecodeError as error:
-        raise unreadable(diagnosis.not_utf8(line, error.start)) from None
+        return unreadable(diagnosis.not_utf8(line, error.start))
     try:
         value = _load_json(text)
     except json.JSONDecodeError as error:
-        raise unreadable(diagnosis.not_json(text, error.pos, error.msg)) from None
+        return unreadable(diagnosis.not_json(text, error.pos, error.msg))
     except _NotFinite:
-        raise unreadable(diagnosis.not_finite(text)) from None
+        return unreadable(diagnosis.not_finite(text))
     except RecursionError:
-        raise unreadable(diagnosis.TOO_DEEP) from None
+        return unreadable(diagnosis.TOO_DEEP)
     why = diagnosis.not_unicode(text)
-    if why is not None:
-        raise unreadable(why)
-    return value
+    return value if why is None else unreadable(why)
 
 
-def _read(message: Any, request: Request, reads: Mapping[str, Sequence[Place]] | None) -> None:
+def _read(
+    message: Any, request: Request, reads: Mapping[str, Sequence[Place]] | None
+) -> Refusal | None:
     """
     Fill in `request` from `message`.
 
     :param reads: as for :func:`decode`; None where no number of `message` is too large.
-    :raise RequestFailed: some of it is missing or wrong.
+    :return: why it is refused, where some of it is missing or wrong.
     """
     if not isinstance(message, dict):
-        raise unreadable(diagnosis.no_object(message))
+        return unreadable(diagnosis.no_object(message))
     # What the reply repeats is read first, so that the reply to a bad request has it too.
     kind, data, request_id = message.get("type"), message.get("data"), message.get("id")
     good_type, good_id = is_text(kind), _is_id(request_id)
@@ -183,22 +177,23 @@ def _read(message: Any, request: Request, reads: Mapping[str, Sequence[Place]] |
     if reads is not None:
         for place in _not_finite(message):
             if not _is_read(place, reads.get(request.type, ())):
-                raise unreadable(diagnosis.too_large(".".join(place)))
+                return unreadable(diagnosis.too_large(".".join(place)))
     absent = [name for name in ENVELOPE_FIELDS if name not in message]
     if absent:
-        raise missing(*absent)
+        return missing(*absent)
     if not good_type:
-        raise invalid("type", a_text())
+        return invalid("type", a_text())
     if not isinstance(data, dict):
-        raise invalid("data", Phrase("um objeto", "an object"))
+        return invalid("data", Phrase("um objeto", "an object"))
     if "id" in message and not good_id:
-        raise invalid(
+        return invalid(
             "id",
             Phrase(
                 f"um texto de até {MAX_ID_LENGTH} caracteres ou um número inteiro de -2^53 a 2^53",
                 f"text of up to {MAX_ID_LENGTH} characters or an integer from -2^53 to 2^53",
             ),
         )
+    return None
 
 
 def _is_id(value: object) -> bool:
@@ -247,27 +242,19 @@ def encode_part(value: Any) -> msgspec.Raw:
     return msgspec.Raw(_encode_json(value))
 
 
-def encode(
-    kind: str,
-    data: Mapping[str, Any],
-    code: int,
-    message: str,
-    timestamp: str,
-    request_id: str | int | None,
-) -> bytes:
+def encode(reply: Reply, timestamp: str) -> bytes:
     """
     Write a reply.
 
     :param timestamp: when it is made, as :func:`evcharge.utils.time_utils.iso_utc` writes it.
-    :param request_id: the request's `id`; None where it had none.
     :return: UTF-8 JSON without a line end.
     """
-    reply: dict[str, Any] = {
-        "type": kind,
-        "data": data,
-        "status": {"code": code, "message": message},
+    envelope: dict[str, Any] = {
+        "type": reply.type,
+        "data": reply.data,
+        "status": {"code": reply.outcome.code, "message": reply.message},
         "timestamp": timestamp,
     }
-    if request_id is not None:
-        reply["id"] = request_id
-    return _encode_json(reply)
+    if reply.id is not None:
+        envelope["id"] = reply.id
+    return _encode_json(envelope)

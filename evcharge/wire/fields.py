@@ -1,16 +1,31 @@
-"""Reading the fields of a request's data: every check names the field and what it must be."""
+"""
+The fields of a request's data: what each must be, and how it is read. Pure.
+
+A message declares its fields, and :func:`read` reads them; what is wrong with one is a
+:class:`~evcharge.outcomes.Refusal` that names it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Protocol, TypeAlias
 
-from evcharge.outcomes import Phrase, invalid, missing
+import attrs
+
+from evcharge.outcomes import Phrase, Refusal, invalid, missing
 from evcharge.utils.numbers import finite_number, whole_number
 
-Data = Mapping[str, Any]
+Data: TypeAlias = Mapping[str, Any]
+
+Place: TypeAlias = tuple[str, ...]
+"""The names that lead to a value in a request's data; `*` stands for any name."""
+
+ITSELF: tuple[Place, ...] = ((),)
 
 MAX_TEXT = 200
+
+ID_DIGITS = 20
+"""An integer of more digits is no station's id."""
 
 
 def is_text(value: object, longest: int = MAX_TEXT) -> bool:
@@ -22,17 +37,6 @@ def is_text(value: object, longest: int = MAX_TEXT) -> bool:
     )
 
 
-def require(data: Data, *names: str) -> None:
-    """
-    Check that `data` has every one of `names`.
-
-    :raise RequestFailed: `missing_fields`, naming those that it lacks.
-    """
-    for name in names:
-        if name not in data:
-            raise missing(*(name for name in names if name not in data))
-
-
 def a_text(shortest: int = 0, longest: int = MAX_TEXT) -> Phrase:
     """What a field must be that is text."""
     return Phrase(
@@ -41,150 +45,225 @@ def a_text(shortest: int = 0, longest: int = MAX_TEXT) -> Phrase:
     )
 
 
-def text(data: Data, name: str, shortest: int = 0, longest: int = MAX_TEXT) -> str:
+class Kind(Protocol):
+    """What a field must be."""
+
+    @property
+    def must_be(self) -> Phrase:
+        """What is said of it where it is not."""
+
+    @property
+    def places(self) -> tuple[Place, ...]:
+        """Where in a value something is looked at; `()` is the value itself."""
+
+    def read(self, name: str, value: object) -> Any:
+        """What `value`, that of the field `name`, stands for; a Refusal where it is none."""
+
+
+@attrs.frozen
+class Text:
     """
-    The text `data[name]`, `shortest` to `longest` characters without control characters.
+    Text of `shortest` to `longest` characters, none of them a control one.
 
-    :raise RequestFailed: `invalid_field`.
+    :param numbers: whether a number counts as its text.
     """
-    value = data[name]
-    if not is_text(value, longest) or len(value) < shortest:
-        raise invalid(name, a_text(shortest, longest))
-    return str(value)
+
+    shortest: int = 0
+    longest: int = MAX_TEXT
+    numbers: bool = False
+    places = ITSELF
+
+    @property
+    def must_be(self) -> Phrase:
+        return a_text(self.shortest, self.longest)
+
+    def read(self, name: str, value: object) -> str | Refusal:
+        if self.numbers and type(value) in (int, float):
+            # A number that is longer than any name is not written out, only to be refused.
+            value = str(value) if abs(value) < 10**MAX_TEXT else None  # type: ignore[arg-type]
+        if is_text(value, self.longest) and len(value) >= self.shortest:  # type: ignore[arg-type]
+            return value  # type: ignore[return-value]
+        return invalid(name, self.must_be)
 
 
-def name_text(data: Data, name: str, shortest: int = 0, longest: int = MAX_TEXT) -> str:
+@attrs.frozen
+class Number:
     """
-    The name `data[name]`, as :func:`text` reads it; a number counts as its text.
-
-    :raise RequestFailed: `invalid_field`.
-    """
-    value = data[name]
-    # A number that is longer than any name is not written out, only to be refused.
-    if type(value) in (int, float) and abs(value) < 10**MAX_TEXT:
-        data = {name: str(value)}
-    return text(data, name, shortest, longest)
-
-
-def number(
-    data: Data,
-    name: str,
-    least: float,
-    most: float | None = None,
-    *,
-    over: bool = False,
-    label: str | None = None,
-) -> float:
-    """
-    The number `data[name]`, which may come as a string holding one.
+    A number, which may come as a string holding one.
 
     :param least: the least that it may be; with `over`, what it must be more than.
     :param most: the most that it may be, if there is such a bound.
-    :param label: how a failure names the field, where that is not `name`.
-    :raise RequestFailed: `invalid_field`.
     """
-    value = finite_number(data[name])
-    if (
-        value is None
-        or value < least
-        or (over and value == least)
-        or (most is not None and value > most)
-    ):
-        if most is not None:
-            bounds = Phrase(
-                f"um número de {least:g} a {most:g}", f"a number from {least:g} to {most:g}"
-            )
-        elif over:
-            bounds = Phrase(f"um número maior que {least:g}", f"a number over {least:g}")
-        else:
-            bounds = Phrase(f"um número não menor que {least:g}", f"a number not under {least:g}")
-        raise invalid(label or name, bounds)
-    return value
+
+    least: float
+    most: float | None = None
+    over: bool = False
+    places = ITSELF
+
+    @property
+    def must_be(self) -> Phrase:
+        least = f"{self.least:g}"
+        if self.most is not None:
+            return Phrase(f"um número de {least} a {self.most:g}",
+                          f"a number from {least} to {self.most:g}")  # fmt: skip
+        if self.over:
+            return Phrase(f"um número maior que {least}", f"a number over {least}")
+        return Phrase(f"um número não menor que {least}", f"a number not under {least}")
+
+    def read(self, name: str, value: object) -> float | Refusal:
+        number = finite_number(value)
+        if (
+            number is None
+            or number < self.least
+            or (self.over and number == self.least)
+            or (self.most is not None and number > self.most)
+        ):
+            return invalid(name, self.must_be)
+        return number
 
 
-def integer(data: Data, name: str, least: int, most: int) -> int:
-    """
-    The integer `data[name]`, from `least` to `most`; it may come as a string holding one.
+@attrs.frozen
+class Integer:
+    """An integer from `least` to `most`, which may come as a string holding one."""
 
-    :raise RequestFailed: `invalid_field`.
-    """
-    value = whole_number(data[name])
-    if value is None or not least <= value <= most:
-        raise invalid(
-            name,
-            Phrase(
-                f"um número inteiro de {least} a {most}", f"a whole number from {least} to {most}"
-            ),
+    least: int
+    most: int
+    places = ITSELF
+
+    @property
+    def must_be(self) -> Phrase:
+        return Phrase(
+            f"um número inteiro de {self.least} a {self.most}",
+            f"a whole number from {self.least} to {self.most}",
         )
-    return value
+
+    def read(self, name: str, value: object) -> int | Refusal:
+        number = whole_number(value)
+        if number is None or not self.least <= number <= self.most:
+            return invalid(name, self.must_be)
+        return number
 
 
-def boolean(data: Data, name: str) -> bool:
+@attrs.frozen
+class Boolean:
+    """A boolean; nothing else counts as one."""
+
+    places = ITSELF
+    must_be = Phrase("true ou false", "true or false")
+
+    def read(self, name: str, value: object) -> bool | Refusal:
+        return value if isinstance(value, bool) else invalid(name, self.must_be)
+
+
+@attrs.frozen
+class Choice:
+    """One of some texts."""
+
+    choices: tuple[str, ...]
+    places = ITSELF
+
+    @property
+    def must_be(self) -> Phrase:
+        listed = ", ".join(self.choices)
+        return Phrase(f"um destes: {listed}", f"one of: {listed}")
+
+    def read(self, name: str, value: object) -> str | Refusal:
+        known = isinstance(value, str) and value in self.choices
+        return value if known else invalid(name, self.must_be)  # type: ignore[return-value]
+
+
+@attrs.frozen
+class StationId:
     """
-    The boolean `data[name]`; nothing else counts as one.
+    The id of a station, text or an integer, read as text.
 
-    :raise RequestFailed: `invalid_field`.
+    An integer of more than :data:`ID_DIGITS` is no station's, and read as None.
     """
-    value = data[name]
-    if not isinstance(value, bool):
-        raise invalid(name, Phrase("true ou false", "true or false"))
-    return value
+
+    places = ITSELF
+    must_be = Phrase("o id de um posto, texto ou número inteiro", "a station's id, text or integer")
+
+    def read(self, name: str, value: object) -> str | Refusal | None:
+        if isinstance(value, int) and not isinstance(value, bool):
+            return str(value) if abs(value) < 10**ID_DIGITS else None
+        return value if is_text(value) else invalid(name, self.must_be)  # type: ignore[return-value]
 
 
-def mapping(data: Data, name: str) -> Data:
+@attrs.frozen
+class Object:
+    """An object that has `fields` of its own; it is read as a dict of what they stand for."""
+
+    fields: tuple[Field, ...]
+    must_be = Phrase("um objeto", "an object")
+
+    @property
+    def places(self) -> tuple[Place, ...]:
+        return (*ITSELF, *places(self.fields))
+
+    def read(self, name: str, value: object) -> dict[str, Any] | Refusal:
+        if not isinstance(value, dict):
+            return invalid(name, self.must_be)
+        return read(self.fields, value, f"{name}.")
+
+
+@attrs.frozen
+class Field:
+    """A field of a request's data."""
+
+    name: str
+    kind: Kind
+    optional: bool = False
+    instead: Field | None = None
+    """A field that does instead of this one; it is looked at only where this one is absent."""
+
+    def repeated(self, data: Data) -> Any:
+        """What a reply to `data`, good or bad, repeats of the field: None where it is wrong."""
+        value = self.kind.read(self.name, data.get(self.name))
+        return None if isinstance(value, Refusal) else value
+
+
+USER_ID = Field("user_id", Text())
+POSITION = Object((Field("latitude", Number(-90, 90)), Field("longitude", Number(-180, 180))))
+"""A place: degrees, WGS 84."""
+
+
+def read(fields: Sequence[Field], data: Data, within: str = "") -> dict[str, Any] | Refusal:
     """
-    The object `data[name]`.
+    Read `fields` of `data`.
 
-    :raise RequestFailed: `invalid_field`.
+    :param within: what stands before their names where one is named.
+    :return: what each stands for that is there, by its name; or a Refusal: `missing_fields` with
+        all that lack, or else `invalid_field` with the first that is wrong.
     """
-    value = data[name]
-    if not isinstance(value, dict):
-        raise invalid(name, Phrase("um objeto", "an object"))
-    return value
+    values = {}
+    for field in fields:
+        if field.name not in data:
+            if field.optional:
+                continue
+            if field.instead is None or field.instead.name not in data:
+                return missing(*_absent(fields, data, within))
+            field = field.instead
+        value = field.kind.read(within + field.name, data[field.name])
+        if type(value) is Refusal:
+            absent = _absent(fields, data, within)
+            return missing(*absent) if absent else value
+        values[field.name] = value
+    return values
 
 
-def choice(data: Data, name: str, choices: tuple[str, ...]) -> str:
-    """
-    The text `data[name]`, one of `choices`.
-
-    :raise RequestFailed: `invalid_field`.
-    """
-    value = data[name]
-    if value not in choices:
-        listed = ", ".join(choices)
-        raise invalid(name, Phrase(f"um destes: {listed}", f"one of: {listed}"))
-    return str(value)
+def _absent(fields: Iterable[Field], data: Data, within: str) -> list[str]:
+    """The names of those fields that must be there and are not."""
+    absent = []
+    for field in fields:
+        names = [each.name for each in (field, field.instead) if each is not None]
+        if not field.optional and not any(name in data for name in names):
+            absent.append(within + "/".join(names))
+    return absent
 
 
-def position(data: Data) -> tuple[float, float]:
-    """
-    The place `data["position"]`: latitude and longitude, degrees, WGS 84.
-
-    :raise RequestFailed: `missing_fields` or `invalid_field`.
-    """
-    place = mapping(data, "position")
-    absent = [f"position.{name}" for name in ("latitude", "longitude") if name not in place]
-    if absent:
-        raise missing(*absent)
-    return (
-        number(place, "latitude", -90, 90, label="position.latitude"),
-        number(place, "longitude", -180, 180, label="position.longitude"),
-    )
-
-
-def station_id(data: Data, name: str) -> str:
-    """
-    The id of a station, `data[name]`, a string or an integer, as a string.
-
-    :raise RequestFailed: `invalid_field`.
-    """
-    value = data[name]
-    if isinstance(value, int) and not isinstance(value, bool):
-        # An integer of thousands of digits is no station's id, and costly to write out.
-        return str(value) if abs(value) < 10**20 else ""
-    if not is_text(value):
-        raise invalid(
-            name,
-            Phrase("o id de um posto, texto ou número inteiro", "a station's id, text or integer"),
-        )
-    return str(value)
+def places(fields: Iterable[Field]) -> Iterator[Place]:
+    """The places of a request's data where something is looked at that has `fields`."""
+    for field in fields:
+        for each in (field, field.instead):
+            if each is not None:
+                yield from ((each.name, *place) for place in each.kind.places)

@@ -2,9 +2,10 @@
 
 import gc
 import json
+from codecs import BOM_UTF8
 from decimal import Decimal
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred, fail
 from twisted.trial.unittest import SynchronousTestCase
@@ -15,7 +16,10 @@ from evcharge.storage import StorageUnavailable
 from evcharge.storage.memory import MemoryStorage
 from evcharge.testing import NOON, MemoryServer, call_now
 from tests.support.journey import CARS, login, outcome, server, station
+from tests.support.messages import TYPES, good_data
 from tests.support.operations import stations
+
+FIELDS = sorted({name for data in good_data("").values() for name in data})
 
 
 class EnvelopeTests(SynchronousTestCase):
@@ -105,25 +109,9 @@ class EnvelopeTests(SynchronousTestCase):
             ).map(lambda value: json.dumps(value).encode()),
             st.fixed_dictionaries(
                 {
-                    "type": st.sampled_from(
-                        ["START", "LOGIN", "NAVIGATION", "SELECTION_STATION", "PAYMENT"]
-                    ),
+                    "type": st.sampled_from(TYPES),
                     "data": st.dictionaries(
-                        st.sampled_from(
-                            [
-                                "user_id",
-                                "user_name",
-                                "selected_car",
-                                "battery_car",
-                                "route_distance",
-                                "position",
-                                "list_stations",
-                                "id_station",
-                                "confirmation",
-                                "criterion",
-                                "limit",
-                            ]
-                        ),
+                        st.sampled_from(FIELDS),
                         st.none()
                         | st.booleans()
                         | st.floats()
@@ -140,12 +128,14 @@ class EnvelopeTests(SynchronousTestCase):
             ).map(lambda value: json.dumps(value).encode()),
         )
     )
+    @example(BOM_UTF8)
     def test_any_line(self, line: bytes) -> None:
         """No line whatever gets a 500 or a silence, or changes what is kept."""
         to = server(station(1))
         before = list(to.storage.users()), stations(to.storage)
         replies = to.send(line + b"\n")
-        self.assertEqual(len(replies), sum(1 for part in line.split(b"\n") if part.strip()))
+        lines = line.removeprefix(BOM_UTF8).split(b"\n")
+        self.assertEqual(len(replies), sum(1 for part in lines if part.strip()))
         for reply in replies:
             self.assertIn(reply["status"]["code"], (200, 400, 404))
         if all(reply["type"] != "LOGIN" or outcome(reply)[0] != 200 for reply in replies):
@@ -605,6 +595,19 @@ class PaymentTests(SynchronousTestCase):
         self.assertEqual(reply["data"]["message"], "Viagem encerrada")
         self.assertEqual(self.free(to), 1)
         self.assertEqual(outcome(self.pay(to, user, 2, False)), (404, "user_not_found"))
+
+    def test_long_ids(self) -> None:
+        """An integer longer than any station's id is repeated as none, paid or ended."""
+        for number, repeated in ((10**20 - 1, "9" * 20), (10**20, None), (-(10**300), None)):
+            to = server(station(1))
+            user = login(to)
+            for confirmation, expected in (
+                (True, (404, "station_not_found")),
+                (False, (200, None)),
+            ):
+                reply = self.pay(to, user, number, confirmation)
+                self.assertEqual(outcome(reply), expected)
+                self.assertEqual(reply["data"]["id_station"], repeated)
 
     def test_failures(self) -> None:
         """Failures take nothing."""

@@ -122,7 +122,7 @@ class ImportTests(SynchronousTestCase):
             problems(self.rows, imported),
             [
                 f"net.protocol need not know {name}"
-                for name in ("incidents", "net.sending", "Twisted")
+                for name in ("net.sending", "wire.last_resort", "Twisted")
             ],
         )
 

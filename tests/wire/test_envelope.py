@@ -11,6 +11,7 @@ from evcharge.storage.memory import MemoryStorage
 from evcharge.testing import MemoryServer
 from evcharge.wire.envelope import decode
 from tests.support.journey import CARS, LONG, login, outcome, server, station
+from tests.support.messages import TYPES, good_data
 
 POISON = {
     "half a pair": r'"\ud800"',
@@ -42,19 +43,10 @@ def line(kind: str, data: dict[str, str], /, **more: str) -> bytes:
 
 
 def messages(user_id: str) -> dict[str, dict[str, str]]:
-    """The data of each message, all optional fields included."""
-    user = json.dumps(user_id)
+    """The data of each message, all optional fields included, as :func:`line` takes it."""
     return {
-        "START": {"position": '{"latitude":1,"longitude":2}', "limit": "5"},
-        "LOGIN": {"user_name": '"Ana"', "selected_car": '"Small"', "battery_car": "40"},
-        "NAVIGATION": {"user_id": user, "route_distance": "1"},
-        "SELECTION_STATION": {
-            "user_id": user,
-            "list_stations": '{"1":{"distance_origin_position":1}}',
-            "position": '{"latitude":1,"longitude":2}',
-            "criterion": '"price"',
-        },
-        "PAYMENT": {"user_id": user, "id_station": '"1"', "confirmation": "true"},
+        kind: {name: json.dumps(value) for name, value in data.items()}
+        for kind, data in good_data(user_id).items()
     }
 
 
@@ -114,9 +106,7 @@ class RequestTests(SynchronousTestCase):
         """One who asks for what there is not is told what there is."""
         data = self.one(line("FLY", {}))["data"]
         self.assertEqual(data["reason"], "unknown_type")
-        self.assertEqual(
-            data["types"], ["START", "LOGIN", "NAVIGATION", "SELECTION_STATION", "PAYMENT"]
-        )
+        self.assertEqual(data["types"], TYPES)
         self.assertEqual(data["message"], "Ação desconhecida")
 
 
@@ -282,7 +272,7 @@ class PoisonTests(SynchronousTestCase):
             self.assertLess(len(sent), 65_536)
             tracemalloc.start()
             self.addCleanup(tracemalloc.stop)
-            self.assertIsNone(decode(sent).failure)
+            self.assertIsNone(decode(sent).refusal)
             self.assertLess(tracemalloc.get_traced_memory()[1], 20 * 1024 * 1024)
             tracemalloc.stop()
 
@@ -370,10 +360,10 @@ class DetailTests(SynchronousTestCase):
     """What is said of a line that cannot be read."""
 
     def detail(self, sent: str | bytes, language: str = "en") -> str:
-        failure = decode(sent.encode() if isinstance(sent, str) else sent).failure
-        assert failure is not None, sent
-        self.assertEqual(failure.outcome.reason, "invalid_json")
-        return failure.more["detail"].say(language)
+        refusal = decode(sent.encode() if isinstance(sent, str) else sent).refusal
+        assert refusal is not None, sent
+        self.assertEqual(refusal.outcome.reason, "invalid_json")
+        return refusal.more["detail"].say(language)
 
     def test_place(self) -> None:
         """The place is told in characters and bytes, both counted from 1."""
@@ -426,8 +416,8 @@ class DetailTests(SynchronousTestCase):
             found = json.loads(sent)
         except ValueError:
             found = None
-        failure = decode(sent).failure
-        assert failure is not None
+        refusal = decode(sent).refusal
+        assert refusal is not None
         if not isinstance(found, dict):
             for language in ("pt", "en"):
                 self.assertTrue(5 < len(self.detail(sent, language)) < 200)

@@ -1,98 +1,169 @@
 """Reading the fields of a request: each bound, and what stands on either side of it."""
 
-from collections.abc import Callable
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from evcharge.outcomes import RequestFailed
+from evcharge.outcomes import MISSING_FIELDS, Refusal, missing
 from evcharge.utils.figures import decimal, kilometres, minutes, reais
-from evcharge.wire.fields import boolean, choice, integer, name_text, number, station_id, text
+from evcharge.wire.fields import (
+    POSITION,
+    Boolean,
+    Choice,
+    Field,
+    Integer,
+    Kind,
+    Number,
+    StationId,
+    Text,
+    read,
+)
 
 
 class BoundTests(SynchronousTestCase):
     """What is accepted up to where."""
 
-    def refused(self, read: Callable[..., Any], value: object, *args: Any, **more: Any) -> str:
-        with self.assertRaises(RequestFailed) as caught:
-            read({"field": value}, "field", *args, **more)
-        failed = caught.exception
-        self.assertEqual(failed.outcome.reason, "invalid_field")
-        return failed.outcome.phrase.say("en", failed.values)
+    def assertRead(self, kind: Kind, value: object, expected: object) -> None:
+        self.assertEqual(read([Field("field", kind)], {"field": value}), {"field": expected})
+
+    def refused(self, kind: Kind, value: object) -> str:
+        refusal = read([Field("field", kind)], {"field": value})
+        assert isinstance(refusal, Refusal), (value, refusal)
+        self.assertEqual(refusal.outcome.reason, "invalid_field")
+        said = refusal.outcome.phrase.say("en", refusal.figures)
+        self.assertIn("Invalid field: field must be ", said)
+        return said
 
     def test_text(self) -> None:
         """Text has at most 200 characters, and no less and no more than is asked for."""
-        for read in (text, name_text):
+        for numbers in (False, True):
+            kind, some = Text(numbers=numbers), Text(2, 3, numbers)
             for value in ("", "x", "x" * 200, "é" * 200, "😀" * 200, "\u00a0", "\u2028"):
-                self.assertEqual(read({"field": value}, "field"), value)
+                self.assertRead(kind, value, value)
             for value in ("x" * 201, "😀" * 201, "\x00", "a\x1f", "\x7f", "\x80", "\x9f", None, []):
-                self.refused(read, value)
+                self.refused(kind, value)
             for value in ("xx", "xxx"):
-                self.assertEqual(read({"field": value}, "field", 2, 3), value)
+                self.assertRead(some, value, value)
             for value in ("x", "xxxx"):
-                self.assertIn("2 to 3 characters", self.refused(read, value, 2, 3))
-        self.refused(text, 5)
+                self.assertIn("2 to 3 characters", self.refused(some, value))
+        self.refused(Text(), 5)
 
     def test_name(self) -> None:
         """A number is as long as its text is; a boolean is none."""
-        for value, read in ((12, "12"), (-1, "-1"), (0.5, "0.5"), (123, "123")):
-            self.assertEqual(name_text({"field": value}, "field", 2, 3), read)
+        kind, some = Text(numbers=True), Text(2, 3, numbers=True)
+        for value, expected in ((12, "12"), (-1, "-1"), (0.5, "0.5"), (123, "123")):
+            self.assertRead(some, value, expected)
         for value in (1, 1234, 0.25):
-            self.refused(name_text, value, 2, 3)
+            self.refused(some, value)
         for value in (True, False, None):
-            self.refused(name_text, value)
-        self.assertEqual(name_text({"field": 10**199}, "field"), "1" + "0" * 199)
+            self.refused(kind, value)
+        self.assertRead(kind, 10**199, "1" + "0" * 199)
         for value in (10**200, -(10**199), float("inf"), float("-inf"), float("nan"), 10**5000):
-            self.refused(name_text, value)
+            self.refused(kind, value)
 
     def test_number(self) -> None:
         """Both bounds belong to what is allowed, but for one that must be exceeded."""
-        for value, read in ((2, 2.0), (3, 3.0), ("2.0", 2.0), (" 3 ", 3.0), (2.5, 2.5)):
-            self.assertEqual(number({"field": value}, "field", 2, 3), read)
+        for value, expected in ((2, 2.0), (3, 3.0), ("2.0", 2.0), (" 3 ", 3.0), (2.5, 2.5)):
+            self.assertRead(Number(2, 3), value, expected)
         for value in (1.9999999, 3.0000001, "1.9", "3.1"):
-            self.assertIn("from 2 to 3", self.refused(number, value, 2, 3))
-        self.assertEqual(number({"field": 0}, "field", 0), 0)
-        self.assertIn("not under 0", self.refused(number, -5e-324, 0))
-        self.assertEqual(number({"field": 5e-324}, "field", 0, over=True), 5e-324)
+            self.assertIn("from 2 to 3", self.refused(Number(2, 3), value))
+        self.assertRead(Number(0), 0, 0)
+        self.assertIn("not under 0", self.refused(Number(0), -5e-324))
+        self.assertRead(Number(0, over=True), 5e-324, 5e-324)
         for value in (0, -0.0, "0", -1):
-            self.assertIn("over 0", self.refused(number, value, 0, over=True))
+            self.assertIn("over 0", self.refused(Number(0, over=True), value))
         for value in ("4,5", "4.5 km", "", "1e999", "0x10", "1_0", "٣", True, None, float("inf"),
                       10**400, "9" * 201):  # fmt: skip
-            self.refused(number, value, 0)
-        self.assertEqual(number({"field": "9" * 200}, "field", 0), float("9" * 200))
+            self.refused(Number(0), value)
+        self.assertRead(Number(0), "9" * 200, float("9" * 200))
         for value in (-0.0, "-0", "-0.0", "-1e-400"):
             # Else a driver were told of a distance of -0 km.
-            self.assertEqual(str(number({"field": value}, "field", 0)), "0.0")
+            self.assertEqual(str(Number(0).read("field", value)), "0.0")
 
     def test_integer(self) -> None:
         """Both bounds belong to it; a fraction does not."""
-        for value, read in ((2, 2), (3, 3), ("2", 2), (3.0, 3), ("3.0", 3)):
-            self.assertEqual(integer({"field": value}, "field", 2, 3), read)
+        for value, expected in ((2, 2), (3, 3), ("2", 2), (3.0, 3), ("3.0", 3)):
+            self.assertRead(Integer(2, 3), value, expected)
         for value in (1, 4, 2.5, "2.5", True, None, "", float("inf")):
-            self.assertIn("whole number from 2 to 3", self.refused(integer, value, 2, 3))
+            self.assertIn("whole number from 2 to 3", self.refused(Integer(2, 3), value))
 
     def test_boolean(self) -> None:
         """Nothing counts as a boolean but the two."""
         for value in (True, False):
-            self.assertIs(boolean({"field": value}, "field"), value)
+            self.assertRead(Boolean(), value, value)
         for value in (0, 1, "true", "", None, [], {}):
-            self.refused(boolean, value)
+            self.refused(Boolean(), value)
 
     def test_choice(self) -> None:
         """A choice is a text, and not what reads like it."""
-        self.assertEqual(choice({"field": "1"}, "field", ("1", "None")), "1")
+        self.assertRead(Choice(("1", "None")), "1", "1")
         for value in (1, None, ["1"], {"1": 1}, True, "", "2"):
-            self.assertIn("one of: 1, None", self.refused(choice, value, ("1", "None")))
+            self.assertIn("one of: 1, None", self.refused(Choice(("1", "None")), value))
 
     def test_station_id(self) -> None:
-        """Integers are their text, but not at any length."""
-        for value, read in (
+        """Integers are their text; those longer than any id are nobody's, and no other value is."""
+        for value, expected in (
             ("7", "7"), (7, "7"), (-7, "-7"), (0, "0"), ("x" * 200, "x" * 200), ("", ""),
-            (10**20 - 1, "9" * 20), (10**20, ""), (-(10**20), ""), (10**4000, ""),
+            (10**20 - 1, "9" * 20), (10**20, None), (-(10**20), None), (10**4000, None),
         ):  # fmt: skip
-            self.assertEqual(station_id({"field": value}, "field"), read)
+            self.assertRead(StationId(), value, expected)
         for value in ("x" * 201, "\n", 7.0, True, None, [], float("inf")):
-            self.refused(station_id, value)
+            self.refused(StationId(), value)
+
+
+class ReadTests(SynchronousTestCase):
+    """Several fields, of which some may be absent."""
+
+    FIELDS = (
+        Field("flag", Boolean()),
+        Field("place", POSITION, optional=True),
+        Field("one", Integer(1, 2), instead=Field("other", Text())),
+    )
+
+    def read(self, **data: Any) -> Any:
+        return read(self.FIELDS, data)
+
+    def said(self, **data: Any) -> str:
+        refusal = self.read(**data)
+        return refusal.outcome.phrase.say("en", refusal.figures)
+
+    def test_present(self) -> None:
+        """What is there is read, by name; what is not, and may be, is left out."""
+        self.assertEqual(self.read(flag=True, one="2", more=1), {"flag": True, "one": 2})
+        place = {"latitude": "1", "longitude": 2, "altitude": None}
+        self.assertEqual(
+            self.read(flag=True, place=place, other="x"),
+            {"flag": True, "place": {"latitude": 1.0, "longitude": 2.0}, "other": "x"},
+        )
+
+    def test_instead(self) -> None:
+        """What does instead of another is not looked at where that one is there."""
+        self.assertEqual(self.read(flag=True, one=1, other=[]), {"flag": True, "one": 1})
+        self.assertIn("other must be text", self.said(flag=True, other=[]))
+
+    def test_missing(self) -> None:
+        """All that lack are named, even behind one that is wrong."""
+        self.assertEqual(self.read(), missing("flag", "one/other"))
+        self.assertEqual(self.read(flag=1), missing("one/other"))
+        self.assertEqual(self.read(one=7), missing("flag"))
+        self.assertEqual(self.read(flag=True, place={}, other=""),
+                         missing("place.latitude", "place.longitude"))  # fmt: skip
+        self.assertEqual(self.read(place={}).outcome, MISSING_FIELDS)
+
+    def test_wrong(self) -> None:
+        """The first that is wrong is named, within its object."""
+        self.assertIn("flag must be", self.said(flag=1, one=7))
+        self.assertIn("place must be an object", self.said(flag=True, one=1, place=None))
+        self.assertIn(
+            "place.longitude must be a number from -180 to 180",
+            self.said(flag=True, one=1, place={"latitude": 90, "longitude": 181}),
+        )
+
+    def test_repeated(self) -> None:
+        """A reply repeats what was read, and None of what is wrong or absent."""
+        field = Field("one", Integer(1, 2))
+        for data, expected in (({"one": "2"}, 2), ({"one": 3}, None), ({}, None)):
+            self.assertEqual(field.repeated(data), expected)
 
 
 class FigureTests(SynchronousTestCase):

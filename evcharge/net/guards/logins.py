@@ -8,11 +8,11 @@ from itertools import islice
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from evcharge.handlers import Answer, Reply, then
+from evcharge.handlers import Answer, then
 from evcharge.net.guards import PENDING_LOGINS, OnRefused
 from evcharge.net.guards.clients import Address, Addresses, CountedClient
 from evcharge.net.guards.limits import MOST_PENDING_LOGINS
-from evcharge.outcomes import RATE_LIMITED, Refusal
+from evcharge.outcomes import RATE_LIMITED, Refusal, Reply
 from evcharge.storage import Eventual
 from evcharge.wire.fields import Data
 

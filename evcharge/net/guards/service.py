@@ -12,7 +12,8 @@ from twisted.internet.interfaces import IProtocolFactory, IReactorTime
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 
-from evcharge.controller import Controller, Guard
+from evcharge.controller import Guard
+from evcharge.handlers import MESSAGES
 from evcharge.net.guards import Refusals
 from evcharge.net.guards.clients import Addresses
 from evcharge.net.guards.connection_limit import ConnectionLimit
@@ -22,6 +23,7 @@ from evcharge.net.guards.logins import PendingLogins
 from evcharge.net.guards.other_protocols import UNENCRYPTED, OtherProtocols
 from evcharge.net.guards.rates import Dispatch, RateLimit
 from evcharge.net.guards.timeouts import Timeouts
+from evcharge.net.lines import Lines
 from evcharge.net.protocol import DriverProtocol
 from evcharge.net.proxy import MOST_PENDING, ProxyFactory
 from evcharge.outcomes import INVALID_JSON, RATE_LIMITED
@@ -66,49 +68,47 @@ class Guards(Service):
             clock.seconds,
             self.on_refused,
         )
+        guards = {"login": self._logins.login, "payment": self._logins.payment}
         self.around: Mapping[str, Guard] = {
-            "LOGIN": self._logins.login,
-            "PAYMENT": self._logins.payment,
+            message.TYPE: guards[message.GUARD] for message in MESSAGES if message.GUARD is not None
         }
-        """The guards that stand around the handlers."""
+        """The guards that stand around the handlers, by message type."""
         self._timeouts: Timeouts | None = None
         self._loops: list[LoopingCall] = []
         self._rounds = DeferredLock()
         """One round at a time: two would share the turns."""
 
-    def dispatch(self, controller: Controller) -> Dispatch:
-        """The controller's dispatch, at no higher rate than is allowed."""
+    def dispatch(self, lines: Lines) -> Dispatch:
+        """The dispatch of `lines`, at no higher rate than is allowed."""
         per_connection = self._limits.rate_per_connection
         per_address = self._limits.rate_per_address
         if per_connection is None and per_address is None:
-            return controller.dispatch
+            return lines.dispatch
         return RateLimit(
-            controller.dispatch,
-            partial(controller.refuse, RATE_LIMITED),
+            lines.dispatch,
+            partial(lines.refuse, RATE_LIMITED),
             self._clock.seconds,
             per_connection,
             per_address,
             self.on_refused,
         )
 
-    def other_protocols(self, controller: Controller, language: str) -> OtherProtocols:
+    def other_protocols(self, lines: Lines, language: str) -> OtherProtocols:
         """What looks at the first line of each connection; `language` is that of its texts."""
-        unencrypted = partial(controller.refuse, INVALID_JSON, None, {"detail": UNENCRYPTED})
-        return OtherProtocols(controller.dispatch, unencrypted, language, self.on_refused)
+        unencrypted = partial(lines.refuse, INVALID_JSON, None, {"detail": UNENCRYPTED})
+        return OtherProtocols(lines.dispatch, unencrypted, language, self.on_refused)
 
-    def limit_connections(
-        self, inner: IProtocolFactory, controller: Controller | None
-    ) -> ConnectionLimit:
+    def limit_connections(self, inner: IProtocolFactory, lines: Lines | None) -> ConnectionLimit:
         """
         What lets so many connections come to `inner`.
 
-        :param controller: tells those who are refused; None where they could not read it.
+        :param lines: tells those who are refused; None where they could not read it.
         """
         return ConnectionLimit(
             inner,
             self.addresses,
             self._clock,
-            None if controller is None else controller.refuse,
+            None if lines is None else lines.refuse,
             self.most_connections,
             self._limits.connections_per_address,
             self.on_refused,

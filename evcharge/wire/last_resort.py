@@ -9,7 +9,7 @@ from uuid import uuid4
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from evcharge.outcomes import INTERNAL
+from evcharge.outcomes import INTERNAL, Reply
 from evcharge.utils.time_utils import iso_utc
 from evcharge.wire.envelope import UNREADABLE_TYPE, encode
 
@@ -38,22 +38,29 @@ class LastResort:
     ) -> None:
         self._now = now
         self._counted = counted
-        message = INTERNAL.phrase.say(language)
-        data = {"message": message, "reason": INTERNAL.reason, "incident": "%s"}
-        self._reply = encode(UNREADABLE_TYPE, data, INTERNAL.code, message, "%s", None)
+        self._message = INTERNAL.phrase.say(language)
 
-    def __call__(self, failure: Failure) -> bytes:
+    def reply(self, failure: Failure) -> Reply:
         """
-        The reply, 500, without its line end.
+        The reply, 500.
 
         :param failure: what happened; the log has it, beside the incident that the reply names.
         """
-        incident, timestamp = new_incident(), iso_utc(0)
+        incident = new_incident()
         with contextlib.suppress(Exception):
             self.log.failure(
                 "Incident {incident} in making a reply", failure=failure, incident=incident
             )
         with contextlib.suppress(Exception):
-            timestamp = iso_utc(self._now())
             self._counted()
-        return self._reply % (incident.encode(), timestamp.encode())
+        data = {"message": self._message, "reason": INTERNAL.reason, "incident": incident}
+        reply = Reply(data, INTERNAL)
+        reply.type, reply.message = UNREADABLE_TYPE, self._message
+        return reply
+
+    def line(self, failure: Failure) -> bytes:
+        """The same as a line, without its end."""
+        timestamp = iso_utc(0)
+        with contextlib.suppress(Exception):
+            timestamp = iso_utc(self._now())
+        return encode(self.reply(failure), timestamp)

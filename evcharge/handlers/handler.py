@@ -1,0 +1,86 @@
+"""What the handlers have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, TypeAlias
+
+import attrs
+from twisted.internet.defer import Deferred
+
+from evcharge.outcomes import Refusal, Reply
+from evcharge.storage import Eventual, Perform
+from evcharge.utils.ids import uuid7
+from evcharge.wire.fields import Data, Field, read
+
+Answer: TypeAlias = Reply | Refusal
+"""What becomes of a request."""
+
+
+@attrs.frozen
+class Context:
+    """What the handlers work with."""
+
+    perform: Perform
+    """Carries out the storage's operations."""
+    car_models: Callable[[], Mapping[str, Mapping[str, Any]]]
+    """Gives the catalogue, as :meth:`evcharge.storage.Storage.car_models` does."""
+    now: Callable[[], float]
+    """The present, seconds since the epoch."""
+    time_scale: float = 1.0
+    """How many times faster than real time charging goes."""
+    new_id: Callable[[], str] = attrs.field()
+    """Makes the ids of users and receipts: they must not be guessable."""
+
+    @new_id.default
+    def _uuid7(self) -> Callable[[], str]:
+        return lambda: uuid7(self.now())
+
+
+@attrs.frozen
+class Handler:
+    """Answers one type of message."""
+
+    TYPE: ClassVar[str]
+    FIELDS: ClassVar[tuple[Field, ...]]
+    """The fields of its data, in the order in which they are read."""
+    GUARD: ClassVar[str | None] = None
+    """What stands around it, of those that :mod:`evcharge.net.guards.service` has."""
+
+    context: Context
+
+    def answer(self, data: Data) -> Eventual[Answer]:
+        """What becomes of a request with `data`. What it may raise is a fault, or Unavailable."""
+        asked = read(self.FIELDS, data)
+        return asked if isinstance(asked, Refusal) else self.handle(**asked)
+
+    def handle(self, *_: Any, **asked: Any) -> Eventual[Answer]:
+        """
+        Answer a request that is as it should be.
+
+        :param asked: what was read of each field that is there, by its name.
+        """
+        raise NotImplementedError
+
+    def on_failure(self, data: Data) -> dict[str, Any]:
+        """The fields that a reply has when the request is refused; `data` has not been checked."""
+        return {}
+
+
+def then(
+    value: Eventual[Any], go_on: Callable[..., Eventual[Answer]], *args: Any
+) -> Eventual[Answer]:
+    """
+    Go on with `value`, unless it is a :class:`Refusal`: that is the answer then.
+
+    It is gone on with now, where it is there, since most are and a Deferred costs more.
+    """
+    if isinstance(value, Deferred):
+        return value.addCallback(_then, go_on, args)
+    return value if isinstance(value, Refusal) else go_on(value, *args)
+
+
+def _then(
+    value: Any, go_on: Callable[..., Eventual[Answer]], args: tuple[Any, ...]
+) -> Eventual[Answer]:
+    return value if isinstance(value, Refusal) else go_on(value, *args)

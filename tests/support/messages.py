@@ -1,0 +1,88 @@
+"""Requests of every message, made of what the messages declare of their fields."""
+
+from collections.abc import Iterator
+from functools import singledispatch
+from typing import Any
+
+from evcharge.handlers import MESSAGES, Handler
+from evcharge.handlers.station import DistanceList
+from evcharge.wire.fields import (
+    Boolean,
+    Choice,
+    Field,
+    Integer,
+    Number,
+    Object,
+    StationId,
+    Text,
+)
+
+TYPES = [message.TYPE for message in MESSAGES]
+
+KNOWN = {"selected_car": "Small"}
+"""What a field must say that is looked up in tests.support.journey's network."""
+
+
+def every_field(message: type[Handler]) -> Iterator[Field]:
+    """All fields of a message, those too that are read only where another is absent."""
+    for field in message.FIELDS:
+        yield field
+        if field.instead is not None:
+            yield field.instead
+
+
+def good_data(user_id: str) -> dict[str, dict[str, Any]]:
+    """The data of a request of each type, with all its fields; it is about the user `user_id`."""
+    known = {**KNOWN, "user_id": user_id}
+    return {
+        message.TYPE: {
+            field.name: known.get(field.name, value(field.kind)) for field in every_field(message)
+        }
+        for message in MESSAGES
+    }
+
+
+@singledispatch
+def value(kind: Any) -> Any:
+    """A value that is of `kind`."""
+    raise NotImplementedError(kind)
+
+
+@value.register
+def _(kind: Text) -> str:
+    return "Ana"
+
+
+@value.register
+def _(kind: Number) -> float:
+    return kind.least + 1
+
+
+@value.register
+def _(kind: Integer) -> int:
+    return kind.most
+
+
+@value.register
+def _(kind: Boolean) -> bool:
+    return True
+
+
+@value.register
+def _(kind: Choice) -> str:
+    return kind.choices[-1]
+
+
+@value.register
+def _(kind: StationId) -> str:
+    return "1"
+
+
+@value.register
+def _(kind: Object) -> dict[str, Any]:
+    return {field.name: value(field.kind) for field in kind.fields}
+
+
+@value.register
+def _(kind: DistanceList) -> dict[str, Any]:
+    return {"1": {"distance_origin_position": 1}}
