@@ -119,7 +119,7 @@ format: $(VENV)/.lint
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.run
+bench: $(VENV)/.test
 	$(BIN)/python benchmarks/requests.py $(BENCH)
 
 soak: $(VENV)/.run

@@ -11,6 +11,10 @@
  * tells the result. As the load does not pause between warm-up and window, the connections' journeys
  * stay out of step, as those of drivers are.
  *
+ * With `--requests N` it is N requests that are counted, after a warm-up of as many replies, and
+ * between the two it pauses until the line comes: what was outstanding is answered meanwhile, and
+ * all that is counted is asked and answered after it.
+ *
  * It is C because it must not be what is measured: on two cores, a generator that costs as much as
  * the server decides the figures.
  */
@@ -39,10 +43,10 @@
 #define ENVELOPE_END \
     ",\"status\":{\"code\":0,\"message\":\"\"},\"timestamp\":\"2025-04-07T13:45:12.678Z\"}\n"
 
-enum mode { ECHO, NAVIGATION, LOGIN, JOURNEY };
-static const char *const mode_names[] = {"echo", "navigation", "login", "journey"};
+enum mode { ECHO, STARTING, NAVIGATION, LOGIN, JOURNEY };
+static const char *const mode_names[] = {"echo", "start", "navigation", "login", "journey"};
 
-/* What a connection has asked for last, in a journey's order. */
+/* What a connection has asked for last, in a journey's order; START is no part of it. */
 enum step { START, LOG_IN, NAVIGATE, SELECT, PAY, END };
 
 struct connection {
@@ -62,6 +66,7 @@ struct connection {
 static enum mode mode = ECHO;
 static unsigned port = 8888, connections = 50, depth = 1;
 static double seconds = 3, warmup = 1;
+static uint64_t requests; /* how many to count; 0: those of `seconds` */
 
 static int poller;
 static uint64_t now;
@@ -70,7 +75,7 @@ static unsigned users; /* connections that have their user */
 static unsigned busy;  /* connections that wait for a reply */
 
 /* Results. */
-static uint64_t replies, slowest, last_reply, no_slot;
+static uint64_t asked, replies, warm_replies, slowest, last_reply, no_slot;
 static uint64_t wrong_code[1000], wrong_content, closed, unanswered;
 
 static void fail(const char *format, ...) {
@@ -162,6 +167,8 @@ static void ask(struct connection *c) {
     c->sent[(c->first + c->outstanding) % depth] = now;
     if (c->outstanding++ == 0)
         busy++;
+    if (counting && ++asked == requests)
+        draining = true;
 }
 
 static void watch(struct connection *c, int operation) {
@@ -271,7 +278,7 @@ static void go_on(struct connection *c) {
             c->journeys++;
         if (c->step == END && draining)
             return;
-        c->step = c->step == END ? START : c->step + 1;
+        c->step = c->step == END ? LOG_IN : c->step + 1;
         ask(c);
         return;
     }
@@ -281,7 +288,7 @@ static void go_on(struct connection *c) {
         /* It has its user: from now on it keeps `depth` requests outstanding. */
         c->step = NAVIGATE;
         users++;
-        while (c->outstanding < depth)
+        while (c->outstanding < depth && !draining)
             ask(c);
         return;
     }
@@ -297,7 +304,8 @@ static void take_reply(struct connection *c, const char *line, size_t length) {
     if (counting) {
         replies++;
         record(now - sent);
-    }
+    } else
+        warm_replies++;
     unsigned code = status_code(line, length);
     if (code != 200) {
         /* Counted in the warm-up too: a wrong reply is never in order. */
@@ -360,11 +368,12 @@ static void open_connection(struct connection *c, unsigned number) {
 /* The first requests: a driver's first step, or as many as are to be outstanding. */
 static void begin(struct connection *c) {
     static const enum step first[] = {
-        [ECHO] = NAVIGATE, [NAVIGATION] = LOG_IN, [LOGIN] = LOG_IN, [JOURNEY] = START};
+        [ECHO] = NAVIGATE,    [STARTING] = START, [NAVIGATION] = LOG_IN,
+        [LOGIN] = LOG_IN, [JOURNEY] = LOG_IN};
     c->step = first[mode];
     strcpy(c->user_id, "00000000-0000-4000-8000-000000000000"); /* what echo's requests show */
     now = clock_ns(CLOCK_MONOTONIC);
-    unsigned count = mode == ECHO || mode == LOGIN ? depth : 1;
+    unsigned count = mode == NAVIGATION || mode == JOURNEY ? 1 : depth;
     users += mode != NAVIGATION;
     while (count-- > 0)
         ask(c);
@@ -372,29 +381,32 @@ static void begin(struct connection *c) {
         closed++;
 }
 
-static void watch_input(void) {
-    struct epoll_event event = {.events = EPOLLIN, .data.ptr = NULL};
-    puts("ready");
-    fflush(stdout);
-    /* A file cannot be polled; there is no need to wait for one either. */
-    if (epoll_ctl(poller, EPOLL_CTL_ADD, STDIN_FILENO, &event) < 0)
-        counting = true;
-}
-
 static void start_counting(void) {
     char line[16];
     if (read(STDIN_FILENO, line, sizeof line) <= 0)
         fail("the standard input ended: nobody waits for a result");
-    epoll_ctl(poller, EPOLL_CTL_DEL, STDIN_FILENO, NULL);
     counting = true;
+    now = last_reply = clock_ns(CLOCK_MONOTONIC);
+}
+
+/* Say that the load is warm; and wait for the line that has it counted, or go on meanwhile. */
+static void announce(void) {
+    struct epoll_event event = {.events = EPOLLIN, .data.ptr = NULL};
+    puts("ready");
+    fflush(stdout);
+    /* A file cannot be polled; there is no need to wait for one either. */
+    if (requests > 0)
+        start_counting();
+    else if (epoll_ctl(poller, EPOLL_CTL_ADD, STDIN_FILENO, &event) < 0)
+        counting = true;
 }
 
 static void print_result(uint64_t wall_ns, uint64_t cpu_ns) {
     printf("{\"mode\":\"%s\",\"connections\":%u,\"depth\":%u,\"requests\":%llu,"
            "\"seconds\":%.6f,\"cpu_us_per_request\":%.3f,\"p50_ms\":%.4f,\"p99_ms\":%.4f,"
            "\"max_ms\":%.4f,\"no_slot\":%llu,\"errors\":{",
-           mode_names[mode], connections, depth, (unsigned long long)replies,
-           (double)wall_ns / 1e9, replies ? (double)cpu_ns / 1e3 / (double)replies : 0,
+           mode_names[mode], connections, depth,
+           (unsigned long long)(requests > 0 ? asked : replies), (double)wall_ns / 1e9, replies ? (double)cpu_ns / 1e3 / (double)replies : 0,
            percentile_ms(0.50), percentile_ms(0.99), (double)slowest / 1e6,
            (unsigned long long)no_slot);
     const char *comma = "";
@@ -424,8 +436,10 @@ static void run(void) {
         int count = epoll_wait(poller, events, 256, 10);
         for (int i = 0; i < count; i++) {
             struct connection *c = events[i].data.ptr;
-            if (c == NULL)
+            if (c == NULL) {
                 start_counting();
+                epoll_ctl(poller, EPOLL_CTL_DEL, STDIN_FILENO, NULL);
+            }
             else if (((events[i].events & EPOLLOUT) && !flush(c)) ||
                      ((events[i].events & ~(uint32_t)EPOLLOUT) && !receive(c)))
                 closed++;
@@ -435,15 +449,16 @@ static void run(void) {
             unanswered = busy;
             break;
         }
-        if (!announced && now >= warm && users == connections) {
+        bool is_warm = requests > 0 ? warm_replies >= requests : now >= warm;
+        if (!announced && is_warm && users == connections) {
             announced = true;
-            watch_input();
+            announce();
         }
         if (counting && started == 0) {
             started = now;
             cpu_start = clock_ns(CLOCK_PROCESS_CPUTIME_ID);
         }
-        if (counting && now - started >= (uint64_t)(seconds * 1e9))
+        if (requests == 0 && counting && now - started >= (uint64_t)(seconds * 1e9))
             draining = true;
     }
     if (!announced)
@@ -457,6 +472,7 @@ static void read_arguments(int argc, char **argv) {
         {"port", required_argument, NULL, 'p'},    {"connections", required_argument, NULL, 'c'},
         {"depth", required_argument, NULL, 'd'},   {"seconds", required_argument, NULL, 's'},
         {"warmup", required_argument, NULL, 'w'},  {"mode", required_argument, NULL, 'm'},
+        {"requests", required_argument, NULL, 'r'},
         {NULL, 0, NULL, 0},
     };
     int option;
@@ -468,11 +484,12 @@ static void read_arguments(int argc, char **argv) {
         case 'd': depth = (unsigned)atoi(optarg); break;
         case 's': seconds = atof(optarg); break;
         case 'w': warmup = atof(optarg); break;
+        case 'r': requests = strtoull(optarg, NULL, 10); break;
         case 'm':
             while (known <= JOURNEY && strcmp(optarg, mode_names[known]) != 0)
                 known++;
             if (known > JOURNEY)
-                fail("--mode is echo, navigation, login or journey, not %s", optarg);
+                fail("--mode is echo, start, navigation, login or journey, not %s", optarg);
             mode = (enum mode)known;
             break;
         default: exit(2);

@@ -9,19 +9,10 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import fcntl
-import importlib.util
 import json
 import os
-import platform
-import re
-import select
-import shlex
-import shutil
 import signal
-import socket
 import statistics
-import struct
 import subprocess
 import sys
 import tempfile
@@ -32,74 +23,36 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-HERE = Path(__file__).resolve().parent
-KINDS = ("navigation", "login", "journey")
-ECHO = "echo"
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-START_S = 20.0
-"""How long a server may take to listen."""
-STOP_S = 8.0
-"""How long it may take to end; evcharge gives itself five seconds."""
+from benchmarks import instructions
+from benchmarks.servers import (
+    ECHO,
+    KINDS,
+    LATE_S,
+    START_S,
+    STOP_S,
+    Problem,
+    Running,
+    Storage,
+    Target,
+    WrongReplies,
+    apart,
+    await_ready,
+    compile_load,
+    facts,
+    loaded,
+    postgres,
+    result_of,
+    started,
+    tail,
+)
+
 AROUND_S = 1.5
 """What one measurement takes besides its load, about: a server's start and end, and cleaning up."""
-LATE_S = 15.0
-"""How much longer than it was told the load generator may take: it gives up on silence at 10 s."""
 
 DISTURBED = 0.15
 """As much of a core for anything else shows; the kernel alone stays under it."""
-
-FACTS = """
-import json, sys
-import msgspec, twisted, evcharge
-print(json.dumps({
-    "Python": sys.version.split()[0], "Twisted": twisted.__version__,
-    "msgspec": msgspec.__version__, "evcharge": evcharge.__version__,
-    "evcharge's source": list(evcharge.__path__)[0],
-}))
-"""
-TWISTD = "import sys; from twisted.scripts.twistd import run; sys.argv[0] = 'twistd'; run()"
-
-
-class Problem(Exception):
-    """The benchmark cannot go on; says why."""
-
-
-class WrongReplies(Exception):
-    """The server did not answer as it should: there is no figure, only what was counted."""
-
-
-@dataclass(frozen=True)
-class Storage:
-    """
-    A storage to measure.
-
-    :ivar label: how the table names it.
-    :ivar spec: `files`, `sqlite`, or what the server's option `--storage` takes.
-    """
-
-    label: str
-    spec: str
-
-    def arguments(self, folder: Path) -> list[str]:
-        """The server's options for it, in `folder` where it has any files."""
-        if self.spec == "files":
-            return ["--data", str(folder / "data")]
-        if self.spec == "sqlite":
-            return ["--storage", f"sqlite:///{folder / 'evcharge.sqlite3'}"]
-        return ["--storage", self.spec.replace("{dir}", str(folder))]
-
-
-@dataclass(frozen=True)
-class Target:
-    """One row of the table: a kind of load on a server with a storage; the echo has none."""
-
-    kind: str
-    storage: Storage | None
-    depth: int
-
-    @property
-    def name(self) -> str:
-        return self.kind if self.storage is None else f"{self.kind} on {self.storage.label}"
 
 
 @dataclass(frozen=True)
@@ -123,29 +76,6 @@ class Sample:
 
 Samples = dict[Target, list[Sample | None]]
 """A sample a round; None where the round was not measured after wrong replies."""
-
-
-# Processes: all are ended by their ids, whatever happens.
-
-
-@contextlib.contextmanager
-def ended(process: subprocess.Popen[bytes]) -> Iterator[subprocess.Popen[bytes]]:
-    """End the process on the way out: asked first, for its storage's sake, then killed."""
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            process.terminate()
-            try:
-                process.wait(STOP_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-        for stream in (process.stdin, process.stdout):
-            if stream is not None:
-                # What was not flushed to a process that has ended is of no use to it.
-                with contextlib.suppress(OSError):
-                    stream.close()
 
 
 def descendants(pid: int) -> Iterator[int]:
@@ -187,71 +117,6 @@ def busy_ns(cores: Iterable[int]) -> int:
     return ticks * 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 
 
-def free_port() -> int:
-    """A port that nothing listens on, and that the system gives to no client of its own accord."""
-    for port in range(20000 + os.getpid() % 10000, 32768):
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(("127.0.0.1", port))
-            return port
-    raise RuntimeError("no port is free")
-
-
-def await_listening(server: subprocess.Popen[bytes], port: int, log: Path, name: str) -> None:
-    """Wait until the server accepts connections; Problem, with its log, where it does not."""
-    deadline = time.monotonic() + START_S
-    while server.poll() is None and time.monotonic() < deadline:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-            return
-        time.sleep(0.02)
-    how = "does not listen" if server.poll() is None else f"ended with {server.returncode}"
-    raise Problem(f"the server for {name} {how}; its log:\n{tail(log)}")
-
-
-def tail(log: Path, lines: int = 30) -> str:
-    """The end of a log."""
-    return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
-
-
-def apart(folder: Path) -> None:
-    """
-    Have the folders that are made in `folder` lie apart on the disk, where it can be had.
-
-    ext4 without a journal looks, for a minute or more, at each inode that was freed near a new
-    file before it passes it over, so that a storage of many files would pay for the folders that
-    earlier measurements, of this run or the last, have left: it doubled a LOGIN's CPU.
-    """
-    # linux/fs.h: its folders are at the top of unrelated hierarchies (chattr +T).
-    get_flags, set_flags, top_dir = 0x80086601, 0x40086602, 0x00020000
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        flags = struct.unpack("=l4x", fcntl.ioctl(descriptor, get_flags, bytes(8)))[0]
-        fcntl.ioctl(descriptor, set_flags, struct.pack("=l4x", flags | top_dir))
-    except OSError:
-        pass  # another kind of file system, which has its own ways
-    finally:
-        os.close(descriptor)
-
-
-def compile_load(folder: Path) -> Path:
-    """Compile the load generator; Problem where there is no compiler, or it fails."""
-    if compiler := shutil.which("cc"):
-        command = [compiler]
-    elif importlib.util.find_spec("ziglang") is not None:
-        command = [sys.executable, "-m", "ziglang", "cc"]
-    else:
-        raise Problem(
-            "the load generator needs a C compiler: install one (Debian: apt install gcc libc6-dev)"
-            f", or the wheel that brings one: {sys.executable} -m pip install ziglang"
-        )
-    program = folder / "load"
-    command += ["-O2", "-std=c11", "-o", str(program), str(HERE / "load.c")]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode != 0:
-        raise Problem(f"{shlex.join(command)} failed:\n{done.stderr}")
-    return program
-
-
 # Measuring
 
 
@@ -281,86 +146,38 @@ class Bench:
         :raise WrongReplies: the server did not answer as it should.
         """
         folder = Path(tempfile.mkdtemp(prefix=f"{target.kind}-", dir=self._scratch))
-        log = folder / "server.log"
-        port = free_port()
+        options, profiler = self._options, []
+        if options.profile is not None and target.storage is not None:
+            name = f"{target.kind}-{target.storage.label}-{round_number}.prof"
+            profiler = ["--profiler", "cprofile", "--savestats"]
+            profiler += ["--profile", str(options.profile.resolve() / name)]
         try:
-            with log.open("w") as output:
-                server = subprocess.Popen(
-                    self._server_command(target, port, folder, round_number),
-                    cwd=folder,
-                    env=server_environment(self._options),
-                    stdin=subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=subprocess.STDOUT,
-                    # A Ctrl-C is for this process, which then ends the others in order.
-                    start_new_session=True,
-                )
-            with ended(server):
-                # Threads and children that it starts later are on the same core.
-                os.sched_setaffinity(server.pid, {self._server_core})
-                await_listening(server, port, log, target.name)
-                return self._under_load(target, server, port, log)
+            with started(
+                target, options, folder, with_twistd=profiler, core=self._server_core
+            ) as server:
+                return self._under_load(target, server)
         finally:
             # What was written must not be written back under the next measurement. Nor is it
             # removed before the last one: see apart().
             os.sync()
 
-    def _server_command(
-        self, target: Target, port: int, folder: Path, round_number: int
-    ) -> list[str]:
-        options = self._options
-        if target.storage is None:
-            return [options.python, str(HERE / "echo.py"), str(port)]
-        command = [options.python, "-c", TWISTD, "--nodaemon", "--pidfile="]
-        if options.profile is not None:
-            name = f"{target.kind}-{target.storage.label}-{round_number}.prof"
-            command += ["--profiler", "cprofile", "--savestats"]
-            command += ["--profile", str(options.profile.resolve() / name)]
-        command += ["evcharge", "--port", f"tcp:{port}:interface=127.0.0.1"]
-        return command + target.storage.arguments(folder) + shlex.split(options.server_arguments)
-
-    def _under_load(
-        self, target: Target, server: subprocess.Popen[bytes], port: int, log: Path
-    ) -> Sample:
-        options = self._options
-        wanted = {
-            "port": port,
-            "connections": options.connections,
-            "depth": target.depth,
-            "seconds": options.seconds,
-            "warmup": options.warmup,
-            "mode": target.kind,
-        }
-        load = subprocess.Popen(
-            [str(self._load), *(f"--{name}={value}" for name, value in wanted.items())],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            start_new_session=True,
-            bufsize=0,
-        )
-        with ended(load):
-            assert load.stdout is not None
-            # It says "ready" when it is warm, and counts from when it is told to.
-            readable, _, _ = select.select([load.stdout], [], [], options.warmup + LATE_S)
-            if not readable or load.stdout.readline() != b"ready\n":
-                raise Problem(f"no load on {target.name}; the server's log:\n{tail(log)}")
-            cores = (self._load_core, self._server_core)
-            busy, before = busy_ns(cores), cpu_ns(server.pid)
+    def _under_load(self, target: Target, server: Running) -> Sample:
+        options, cores = self._options, (self._load_core, self._server_core)
+        pid = server.process.pid
+        with loaded(
+            self._load, target, server, options, seconds=options.seconds, warmup=options.warmup
+        ) as load:
+            await_ready(load, target, server.log, options.warmup + LATE_S)
+            busy, before = busy_ns(cores), cpu_ns(pid)
             try:
                 output, _ = load.communicate(b"\n", options.seconds + LATE_S)
-                used, busy = cpu_ns(server.pid) - before, busy_ns(cores) - busy
+                used, busy = cpu_ns(pid) - before, busy_ns(cores) - busy
             except subprocess.TimeoutExpired:
                 raise Problem(f"the load on {target.name} does not end") from None
             except OSError as error:
-                raise Problem(f"no CPU time of {target.name}: {error}\n{tail(log)}") from None
-        result = json.loads(output) if load.returncode == 0 else {}
-        if "closed" in result.get("errors", ()):
-            # Which it does not do of itself: see whether it is still there.
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                code = server.wait(1)
-                raise Problem(f"the server for {target.name} ended with {code}:\n{tail(log)}")
-        if not result.get("requests") or result["errors"]:
-            raise WrongReplies(f"{result.get('errors', 'no result')}; server's log:\n{tail(log)}")
+                why = f"no CPU time of {target.name}: {error}"
+                raise Problem(f"{why}\n{tail(server.log)}") from None
+        result = result_of(load, output, target, server)
         count, wall = result["requests"], result["seconds"]
         load_core = result["cpu_us_per_request"] * count / 1e6 / wall
         return Sample(
@@ -375,21 +192,6 @@ class Bench:
             no_slot=result["no_slot"],
             requests=count,
         )
-
-
-def server_environment(options: argparse.Namespace) -> dict[str, str]:
-    """The environment in which evcharge is found, the one that was asked for."""
-    given = os.environ.get("PYTHONPATH")
-    if options.source is not None:
-        path = [str(options.source.resolve()), given]
-    else:
-        path = [given, str(HERE.parent)]
-    # No bytecode in the source that is measured: it may be someone's working tree.
-    return {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(filter(None, path)),
-        "PYTHONDONTWRITEBYTECODE": "1",
-    }
 
 
 def run_rounds(
@@ -493,38 +295,6 @@ def notes(samples: Samples) -> list[str]:
     return said
 
 
-def file_system(folder: Path) -> str:
-    """The type of the file system that a folder is on."""
-    best, kind = -1, "unknown"
-    for line in Path("/proc/self/mounts").read_text().splitlines():
-        _, mounted, each, *_ = line.split()
-        if folder.is_relative_to(mounted) and len(mounted) > best:
-            best, kind = len(mounted), each
-    return kind
-
-
-def facts(options: argparse.Namespace, scratch: Path) -> dict[str, str]:
-    """What the figures depend on."""
-    done = subprocess.run(
-        [options.python, "-c", FACTS],
-        env=server_environment(options),
-        cwd=scratch,
-        capture_output=True,
-        text=True,
-    )
-    if done.returncode != 0:
-        raise Problem(f"{options.python} cannot import the server:\n{done.stderr}")
-    model = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
-    return {
-        "CPU": f"{model[1] if model else platform.machine()}, {os.cpu_count()} cores",
-        "Kernel": platform.release(),
-        "File system": file_system(scratch),
-        **json.loads(done.stdout),
-        # A database's URL may hold a password.
-        "Command": re.sub(r"(://[^:@/\s]*:)[^@/\s]*@", r"\1***@", shlex.join(sys.orig_argv)),
-    }
-
-
 # The command line
 
 
@@ -539,6 +309,16 @@ def storages(specs: Sequence[str]) -> list[Storage]:
             label = f"{base}-{number}"
         found.append(Storage(label, spec))
     return found
+
+
+def all_storages() -> list[str]:
+    """What is measured where nothing is asked for: all that there are on this machine."""
+    try:
+        postgres()
+    except Problem as problem:
+        print(f"postgresql is left out: {problem}", flush=True)
+        return ["sqlite", "files"]
+    return ["sqlite", "files", "postgresql"]
 
 
 def kinds(value: str) -> list[str]:
@@ -562,7 +342,19 @@ def read_arguments() -> argparse.Namespace:
     """The options of the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n\n")[0].strip())
     add = parser.add_argument
-    add("--rounds", type=positive, default=5, help="rounds; default %(default)s")
+    add(
+        "--instructions",
+        action="store_true",
+        help="count user-space instructions under valgrind in place of CPU time",
+    )
+    add("--rounds", type=positive, help="rounds; default 5, and 1 with --instructions")
+    add(
+        "--requests",
+        type=positive,
+        default=3000,
+        help="that --instructions counts, and four times as many where many are outstanding; "
+        "default %(default)s",
+    )
     add("--seconds", type=float, default=3.0, help="of each measurement; default %(default)s")
     add("--warmup", type=float, default=1.0, help="seconds before each; default %(default)s")
     add("--connections", type=positive, default=50, help="default %(default)s")
@@ -575,25 +367,37 @@ def read_arguments() -> argparse.Namespace:
     add(
         "--storage",
         action="append",
-        metavar="files|sqlite|URL",
-        help="what to measure with, repeatable; {dir} in a URL is a fresh folder; default: files "
-        "and sqlite. A database that a URL names is neither made nor cleared",
+        metavar="sqlite|files|postgresql|URL",
+        help="what to measure with, repeatable; postgresql is a server of our own; {dir} in a URL "
+        "is a fresh folder; default: the first two, and postgresql where the test extra is "
+        "installed. A database that a URL names is neither made nor cleared",
     )
-    add("--only", type=kinds, default=list(KINDS), help=f"of {','.join(KINDS)}; with the echo")
+    add(
+        "--only",
+        type=kinds,
+        default=[kind for kind in KINDS if kind != "start"],
+        help=f"of {','.join(KINDS)}; with the echo; default: all but start",
+    )
     add("--scratch", type=Path, default=Path(), help="where data goes, a real disk; default: here")
     add("--json", type=Path, metavar="FILE", help="write every sample")
     add("--python", default=sys.executable, help="that runs the server; default: this one")
     add("--source", type=Path, help="checkout to measure; default: PYTHONPATH, then this one")
     add("--server-arguments", default="", help="more options of the server, in one word")
     add("--profile", type=Path, metavar="DIR", help="write cProfile's of the reactor's thread")
-    return parser.parse_args()
+    options = parser.parse_args()
+    options.rounds = options.rounds or (1 if options.instructions else 5)
+    return options
 
 
 def benchmark(options: argparse.Namespace, scratch: Path) -> int:
     """Measure and print; returns the exit status."""
+    if options.instructions:
+        instructions.require_valgrind()
     known = facts(options, scratch)
     load = compile_load(scratch)
-    chosen = storages(options.storage or ["files", "sqlite"])
+    chosen = storages(options.storage or all_storages())
+    if options.instructions:
+        return instructions.compare(options, chosen, load, scratch)
     targets = [Target(ECHO, None, options.depth)] + [
         Target(kind, storage, 1 if kind == "journey" else options.depth)
         for storage in chosen
