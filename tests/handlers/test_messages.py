@@ -1,0 +1,157 @@
+"""What the messages declare of themselves, held against what is made of it."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+import evcharge
+from evcharge.controller import UNKNOWN, Controller
+from evcharge.handlers import MESSAGES, Context, handlers
+from evcharge.handlers.start import Start
+from evcharge.net.lines import Lines
+from evcharge.outcomes import Reply
+from evcharge.testing import NOON, MemoryServer
+from evcharge.wire.envelope import UNREADABLE_TYPE
+from evcharge.wire.fields import Field, Object
+from tests.support.journey import login, outcome, server, station
+from tests.support.messages import TYPES, good_data
+
+PROTOCOL = Path(evcharge.__file__).resolve().parent.parent / "docs" / "protocol.md"
+
+
+class FieldTests(SynchronousTestCase):
+    """Each message reads what it declares."""
+
+    def setUp(self) -> None:
+        self.server = server(station(1))
+        self.good = good_data(login(self.server))
+
+    def test_good(self) -> None:
+        """A request with every field is carried out, and so is one without those it can lack."""
+        for message in MESSAGES:
+            data = self.good[message.TYPE]
+            self.assertEqual(outcome(self.server.request(message.TYPE, **data))[0], 200)
+            for field in message.FIELDS:
+                if field.optional or field.instead:
+                    fewer = {name: value for name, value in data.items() if name != field.name}
+                    reply = self.server.request(message.TYPE, **fewer)
+                    self.assertEqual(outcome(reply)[0], 200, (message.TYPE, field.name))
+
+    def test_missing(self) -> None:
+        """A request that lacks another field is told which."""
+        for message in MESSAGES:
+            for field in message.FIELDS:
+                if not field.optional:
+                    gone = {field.name, field.instead.name if field.instead else ""}
+                    data = self.good[message.TYPE]
+                    fewer = {name: value for name, value in data.items() if name not in gone}
+                    reply = self.server.request(message.TYPE, **fewer)
+                    self.assertEqual(outcome(reply), (400, "missing_fields"))
+                    self.assertIn(f"({field.name}", reply["data"]["message"])
+
+    def test_null(self) -> None:
+        """Null is no value of any field, be it one that may be absent."""
+        for message in MESSAGES:
+            for field in message.FIELDS:
+                data = {**self.good[message.TYPE], field.name: None}
+                reply = self.server.request(message.TYPE, **data)
+                self.assertEqual(outcome(reply), (400, "invalid_field"))
+                self.assertIn(f" {field.name} deve ser ", reply["data"]["message"])
+
+
+def rows(
+    fields: tuple[Field, ...], within: str = "", note: str = ""
+) -> Iterator[tuple[str, str, str]]:
+    """What the protocol's page says of `fields`: the name, what it must be, and whether it must."""
+    for field in fields:
+        either = field.instead
+        told = "optional" if field.optional else f"or `{either.name}`" if either else note
+        yield f"`{within}{field.name}`", field.kind.must_be.en, told
+        if isinstance(field.kind, Object):
+            yield from rows(field.kind.fields, f"{within}{field.name}.")
+        if either is not None:
+            yield from rows((either,), within, f"where there is no `{field.name}`")
+
+
+class DeclaredTests(SynchronousTestCase):
+    """What comes of the table of messages."""
+
+    def test_types(self) -> None:
+        """No two messages have one type: the second would never be answered."""
+        self.assertEqual(len(set(TYPES)), len(TYPES))
+
+    def test_page(self) -> None:
+        """The table of fields in docs/protocol.md is what the messages declare, in their order."""
+        part = PROTOCOL.read_text().partition("### Fields\n")[2].partition("\n#")[0]
+        told = [tuple(cell.strip() for cell in line.strip("| \n").split(" | "))
+                for line in re.findall(r"^\| [A-Z].*$", part, re.M)]  # fmt: skip
+        declared = [
+            tuple(cell for cell in (message.TYPE, *row) if cell)
+            for message in MESSAGES
+            for row in rows(message.FIELDS)
+        ]
+        self.assertEqual(told, declared)
+
+    def test_sections(self) -> None:
+        """Each message has a section of that page."""
+        titles = re.findall(r"^## ([A-Z_]+)$", PROTOCOL.read_text(), re.M)
+        self.assertEqual(titles, TYPES)
+
+    def test_guards(self) -> None:
+        """Every guard that a message names is there, and stands around that message."""
+        guarded = {message.TYPE for message in MESSAGES if message.GUARD is not None}
+        self.assertEqual(set(MemoryServer().guards.around), guarded)
+
+    def test_labels(self) -> None:
+        """Requests are counted by the types that there are, and under two names besides."""
+        labels: list[str] = []
+        context = Context(lambda operation: (), dict, lambda: NOON)
+        controller = Controller(
+            handlers(context), lambda: NOON, answered=lambda kind, *_: labels.append(kind)
+        )
+        lines = Lines(controller, lambda: NOON)
+        for kind in (*TYPES, "FLY", "\\u0000"):
+            lines.dispatch(f'{{"type":"{kind}","data":{{}},"status":0,"timestamp":0}}'.encode())
+        self.assertEqual(labels, [*TYPES, UNKNOWN, UNREADABLE_TYPE])
+
+
+class WrittenOnceTests(SynchronousTestCase):
+    """What is the same in many replies is written once."""
+
+    def setUp(self) -> None:
+        self.server = server(station(1), station(2), station(3))
+
+    def reply(self, **data: Any) -> Any:
+        start = self.server.controller._handlers[Start.TYPE]
+        reply = start.answer(data)
+        assert isinstance(reply, Reply)
+        return reply.data
+
+    def test_start(self) -> None:
+        """START's stations are written anew when one of them has changed, and not before."""
+        first = self.reply()["station_models"]
+        login(self.server)
+        self.assertIs(self.reply()["station_models"], first)
+        self.assertIs(self.reply(limit=3)["station_models"], first)
+        user = login(self.server)
+        self.server.request("PAYMENT", user_id=user, id_station=2, confirmation=True)
+        second = self.reply()["station_models"]
+        self.assertNotEqual(bytes(second), bytes(first))
+        self.assertIn(b'"available_slots":0', bytes(second))
+        self.assertIs(self.reply()["station_models"], second)
+
+    def test_stations(self) -> None:
+        """A station that has not changed is not written anew, with a limit neither."""
+        first = self.reply(limit=2)["station_models"]
+        user = login(self.server)
+        self.server.request("PAYMENT", user_id=user, id_station=2, confirmation=True)
+        second = self.reply(limit=2)["station_models"]
+        self.assertIs(second["1"], first["1"])
+        self.assertIsNot(second["2"], first["2"])
+
+    def test_cars(self) -> None:
+        """The catalogue is written once."""
+        self.assertIs(self.reply()["car_models"], self.reply(limit=1)["car_models"])
