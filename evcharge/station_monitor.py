@@ -15,6 +15,9 @@ from twisted.python.failure import Failure
 from evcharge.storage import Perform, Sweep, SweepResult
 from evcharge.storage.group_commit import Unavailable
 
+END_S = 0.5
+"""How long a sweep may take to end when the server does, seconds."""
+
 
 class StationMonitor(Service):
     """
@@ -59,7 +62,7 @@ class StationMonitor(Service):
         self._loop.start(self._interval, now=True)
 
     def stopService(self) -> Deferred[None]:
-        """Fires when a sweep that is under way has ended."""
+        """Fires when a sweep that is under way has ended; after :data:`END_S` all the same."""
         super().stopService()
         if self._loop is not None:
             self._loop.stop()
@@ -68,7 +71,7 @@ class StationMonitor(Service):
             return succeed(None)
         ended: Deferred[None] = Deferred()
         self._sweep.addCallback(ended.callback)
-        return ended
+        return ended.addTimeout(END_S, self._clock).addErrback(lambda _: None)
 
     def _tick(self) -> None:
         if self._sweep is not None:

@@ -11,27 +11,26 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
+import attrs
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, execute
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
-from evcharge.controller import Controller
 from evcharge.datasets import parse_car_models, parse_stations
-from evcharge.handlers import Context, handlers
 from evcharge.net.guards.service import Guards
 from evcharge.net.lines import Lines
-from evcharge.net.protocol import DriverFactory, DriverProtocol
-from evcharge.outcomes import TOO_LARGE
+from evcharge.net.protocol import DriverProtocol
+from evcharge.process.clock import SteadyClock
+from evcharge.process.engine import Engine, Here
 from evcharge.process.options import Options
-from evcharge.station_monitor import StationMonitor
-from evcharge.storage import Storage, performer
+from evcharge.process.server import driver_factory
+from evcharge.storage import Storage
 from evcharge.storage.files.network import CARS, STATIONS, shipped
-from evcharge.storage.group_commit import GroupCommit
 from evcharge.storage.memory import MemoryStorage
+from evcharge.watch.metrics import Metrics
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -97,51 +96,46 @@ class MemoryServer:
     ) -> None:
         parsed = Options()
         parsed.parseOptions(list(options))
+        settings = attrs.evolve(
+            parsed.settings,
+            language=language,
+            time_scale=time_scale,
+            max_line=max_line,
+            sweep_interval_s=sweep_interval,
+            limits=attrs.evolve(parsed.settings.limits, user_ttl_s=user_ttl),
+        )
         self.clock = Clock()
         self.clock.advance(NOON)
         self.storage = shipped_network() if storage is None else storage
         numbers = itertools.count(1)
-        group_commit = GroupCommit(
-            self.storage.execute,
-            in_thread,
-            self.clock,
-            self.storage.patience_s,
-            soon=lambda start: start(),
-        )
-        perform = performer(self.storage, group_commit.submit)
         self.refused: list[str] = []
         """Why clients were refused, each a key of :data:`evcharge.net.guards.REASONS`."""
-        self.guards = Guards(parsed.settings.limits, self.clock, self.refused.append)
-        self.controller = Controller(
-            handlers(
-                Context(
-                    perform,
-                    self.storage.car_models,
-                    self.clock.seconds,
-                    time_scale,
-                    lambda: f"00000000-0000-4000-8000-{next(numbers):012d}",
-                )
-            ),
-            self.clock.seconds,
-            language,
-            guards=self.guards.around,
-        )
-        lines = Lines(self.controller, self.clock.seconds)
-        self.factory = DriverFactory(
-            self.guards.dispatch(lines),
-            partial(lines.refuse, TOO_LARGE),
+        self.guards = Guards(settings.limits, self.clock, self.refused.append)
+        self.engine = Engine(
+            settings,
+            self.storage,
             self.clock,
-            max_line,
-            self.guards.addresses.connected,
+            SteadyClock(self.clock.seconds, lead_s=0.0),
+            Here(in_thread),
+            Metrics(),
+            self.guards.around,
+            keeps_time=False,
+            new_id=lambda: f"00000000-0000-4000-8000-{next(numbers):012d}",
+        )
+        self.controller = self.engine.controller
+        lines = Lines(self.controller, self.clock.seconds)
+        self.factory = driver_factory(
+            settings,
+            self.storage.patience_s,
+            lines,
             self.guards.other_protocols(lines, language),
-            lines.last_resort,
+            self.guards,
+            self.clock,
         )
         self.accepts = self.guards.limit_connections(self.factory, lines)
-        self.guards.watch(self.factory.connections, self.storage.patience_s)
         self.guards.startService()
-        self.monitor = StationMonitor(
-            perform, self.clock, self.clock.seconds, sweep_interval, user_ttl
-        )
+        self.monitor = self.engine.monitor
+        # Of the engine this alone is started: the storage is open.
         self.monitor.startService()
 
     def connect(self, host: str = "127.0.0.1") -> tuple[DriverProtocol, MemoryTransport]:

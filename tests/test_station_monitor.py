@@ -4,7 +4,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from evcharge.station_monitor import StationMonitor
+from evcharge.station_monitor import END_S, StationMonitor
 from evcharge.storage import StorageUnavailable, Sweep, SweepResult
 
 INTERVAL_S, TTL_S = 5.0, 100.0
@@ -78,6 +78,16 @@ class StationMonitorTests(SynchronousTestCase):
         self.clock.advance(10 * INTERVAL_S)
         self.assertEqual(len(self.sweeps), 1)
         self.successResultOf(self.monitor.stopService())
+
+    def test_stopped_late(self) -> None:
+        """It does not wait for one that does not end."""
+        stopped = self.monitor.stopService()
+        self.clock.advance(END_S / 2)
+        self.assertNoResult(stopped)
+        self.clock.advance(END_S / 2)
+        self.successResultOf(stopped)
+        self.end(SweepResult(9, 0))
+        self.assertEqual([result.freed for _, result in self.told], [9])
 
     def test_failed(self) -> None:
         """One that failed is told of as such, and logged; the next one comes all the same."""

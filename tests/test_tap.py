@@ -20,10 +20,12 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from evcharge.healthcheck import healthy
 from evcharge.net.guards.limits import Limits
 from evcharge.net.ports import BACKLOG, endpoint
+from evcharge.process import server as server_module
+from evcharge.process.server import DriverService
 from evcharge.process.settings import Settings
 from evcharge.storage import StorageUnavailable
 from evcharge.storage.location import Location
-from evcharge.tap import DriverService, Options, makeService
+from evcharge.tap import Options, makeService
 from tests.support.drivers import Driver
 
 
@@ -69,9 +71,7 @@ class ServerTests(TestCase):
 
     async def test_drain_limit(self) -> None:
         """A request that the storage never answers gets 503 when the server must end."""
-        from evcharge import tap
-
-        self.patch(tap, "ANSWER_S", 0.2)
+        self.patch(server_module, "ANSWER_S", 0.2)
         server = self.make()
         handler = self.drivers._controller._handlers["START"]
         stuck: Deferred = Deferred()
@@ -121,7 +121,7 @@ class ServerTests(TestCase):
     async def test_thread(self) -> None:
         """What a storage raises in its thread reaches who asked."""
         server = self.make()
-        (thread,) = (s for s in server if s.name == "storage thread")
+        (thread,) = (s._opened._thread for s in server if s.name == "engine")
 
         def fail() -> None:
             raise StorageUnavailable("x")

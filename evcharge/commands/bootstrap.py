@@ -31,10 +31,10 @@ from evcharge.datasets import (
     parse_stations,
 )
 from evcharge.models.network import Network
-from evcharge.process.logs import warnings_shown
 from evcharge.storage import ListStations, carry_out
 from evcharge.storage.contents import Copyable
 from evcharge.utils.permissions import remedy_to_read
+from evcharge.utils.warnings import warnings_shown
 
 FETCH_TIMEOUT_S = 30.0
 FETCH_LIMIT_BYTES = 64 * 1024 * 1024

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 import signal
 import sys
 import time
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable
 from pathlib import Path
 from typing import Any, TextIO
 
+import attrs
 from twisted.application.service import Service
 from twisted.internet.task import LoopingCall
 from twisted.logger import (
@@ -19,7 +19,6 @@ from twisted.logger import (
     LogLevel,
     eventAsText,
     formatEvent,
-    globalLogPublisher,
     jsonFileLogObserver,
     textFileLogObserver,
 )
@@ -27,8 +26,6 @@ from twisted.python.logfile import LogFile
 from zope.interface import implementer
 
 from evcharge.utils.permissions import remedy
-
-FORMATS = ("text", "json")
 
 WINDOW_S = 60.0
 MOST_OF_A_KIND = 30
@@ -45,57 +42,58 @@ _INNER = re.compile(r".+ starting on .+|\((?:TCP|UNIX) Port .+ Closed\)|reactor 
 
 Write = Callable[[LogEvent], Any]
 
-_chosen: list[Callable[[], Throttle]] = []
-"""What :func:`observer` is to make."""
 
-_seen = [True]
-"""Whether what it makes writes to the standard output."""
+def text_observer(file: TextIO) -> Write:
+    """Writes events as lines of text."""
+    return textFileLogObserver(file)
 
 
-def choose(form: str, path: str | None, in_foreground: bool) -> Throttle:
+def json_observer(file: TextIO) -> Write:
+    """Writes events as JSON, an object a line."""
+    write = jsonFileLogObserver(file, recordSeparator="")
+    return lambda event: write(as_json_event(event))
+
+
+FORMATS = {"text": text_observer, "json": json_observer}
+
+
+@attrs.frozen
+class Log:
     """
-    Have :func:`observer` log in `form`, one of :data:`FORMATS`, to where twistd would.
+    The log as twistd is to have it: in one of :data:`FORMATS`, to where twistd would log.
 
-    :return: what keeps that log small.
+    :param path: of the file that twistd was told of, if it was.
     """
-    throttle = Throttle()
-    _seen[:] = [in_foreground and path in (None, "", "-")]
-    make = json_observer if form == "json" else text_observer
-    _chosen[:] = [lambda: throttle.before(for_people(make(log_file(path, in_foreground))))]
-    return throttle
+
+    form: str
+    path: str | None
+    in_foreground: bool
+    throttle: Throttle = attrs.field(factory=lambda: Throttle())
+    """What keeps it small."""
+
+    @property
+    def is_seen(self) -> bool:
+        """Whether it goes where a person would see it: to the standard output."""
+        return self.in_foreground and self.path in (None, "", "-")
+
+    def observer(self) -> Throttle:
+        """What writes it. SystemExit: the file cannot be made."""
+        write = FORMATS[self.form](log_file(self.path, self.in_foreground))
+        return self.throttle.before(for_people(write))
+
+
+_chosen: list[Log] = []
+"""The log of this process: twistd takes no observer, but the name of a function that makes it."""
+
+
+def choose(log: Log) -> None:
+    """Have :func:`observer` make what writes `log`."""
+    _chosen[:] = [log]
 
 
 def observer() -> Throttle:
-    """The observer that was chosen."""
-    return _chosen[0]()
-
-
-@implementer(ILogObserver)
-class _Aloud:
-    """Says what is a warning, or worse."""
-
-    def __init__(self, say: Callable[[str], object]) -> None:
-        self._say = say
-
-    def __call__(self, event: LogEvent) -> None:
-        if event["log_level"] >= LogLevel.warn:
-            self._say(f"evcharge: {formatEvent(event)}")
-
-
-@contextlib.contextmanager
-def warnings_shown(say: Callable[[str], object]) -> Iterator[None]:
-    """Meanwhile, what is logged as a warning, or as worse, is a line that `say` is given too."""
-    aloud = _Aloud(say)
-    globalLogPublisher.addObserver(aloud)
-    try:
-        yield
-    finally:
-        globalLogPublisher.removeObserver(aloud)
-
-
-def is_seen() -> bool:
-    """Whether the log goes where a person would see it: to the standard output."""
-    return _seen[-1]
+    """What writes the log that was chosen."""
+    return _chosen[0].observer()
 
 
 def log_file(path: str | None, in_foreground: bool) -> TextIO:
@@ -125,11 +123,6 @@ def log_file(path: str | None, in_foreground: bool) -> TextIO:
     return file  # type: ignore[no-any-return]
 
 
-def text_observer(file: TextIO) -> Write:
-    """Writes events as lines of text."""
-    return textFileLogObserver(file)
-
-
 def for_people(write: Write) -> Write:
     """Leaves out what names parts of the program: where it listens, the server says itself."""
 
@@ -138,16 +131,6 @@ def for_people(write: Write) -> Write:
         is_twisted = namespace == "log_legacy" or namespace.startswith("twisted.")
         if not (is_twisted and not event.get("isError") and _INNER.fullmatch(formatEvent(event))):
             write(event)
-
-    return observe
-
-
-def json_observer(file: TextIO) -> Write:
-    """Writes events as JSON, an object a line."""
-    write = jsonFileLogObserver(file, recordSeparator="")
-
-    def observe(event: LogEvent) -> None:
-        write(as_json_event(event))
 
     return observe
 

@@ -15,7 +15,7 @@ from evcharge import __version__
 from evcharge.net.guards.limits import MOST_PENDING_LOGINS, MOST_PER_ADDRESS, Limits
 from evcharge.net.ports import LAYERED_ENDPOINTS, LOCAL, port_number
 from evcharge.outcomes import LANGUAGES
-from evcharge.process.logs import FORMATS, OBSERVER, Throttle, choose
+from evcharge.process.logs import FORMATS, OBSERVER, Log, choose
 from evcharge.process.settings import Settings, TlsSettings
 from evcharge.storage.location import STORAGE_VARIABLE, Location, parse
 from evcharge.utils.numbers import finite_number, whole_number
@@ -169,7 +169,7 @@ class Options(UsageOptions):
             None,
             "text",
             "How the log is written: text, or json, an object a line.",
-            _one_of("log-format", FORMATS),
+            _one_of("log-format", tuple(FORMATS)),
         ],
         ["language", "l", "pt", "Language of the texts: pt or en.", _one_of("language", LANGUAGES)],
         [
@@ -242,8 +242,8 @@ class Options(UsageOptions):
     ]
     settings: Settings
     """What they come to, once they have been parsed."""
-    throttle: Throttle | None = None
-    """What keeps the log small, where it is ours."""
+    log: Log | None = None
+    """The log, where it is ours."""
     optFlags = [  # noqa: RUF012 - how twisted.python.usage wants it
         [
             "proxy-protocol",
@@ -330,7 +330,8 @@ class Options(UsageOptions):
             if self["log-format"] != "text":
                 raise UsageError("--log-format json goes with neither --syslog nor --logger")
             return
-        self.throttle = choose(self["log-format"], twistd["logfile"], twistd["nodaemon"])
+        self.log = Log(self["log-format"], twistd["logfile"], bool(twistd["nodaemon"]))
+        choose(self.log)
         twistd["logger"] = OBSERVER
 
     def _tls(self) -> TlsSettings | None:

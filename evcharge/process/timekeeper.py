@@ -108,6 +108,8 @@ class Timekeeper(Service):
     :param wall: the system's clock, seconds since the epoch.
     :param boot: which of the machine's starts this is.
     :param pause: waits for some seconds, at the start.
+    :param begins_with: the storage to :meth:`begin` with when it starts, open by then; None: it has
+        begun by then.
     """
 
     name = "timekeeper"
@@ -122,6 +124,7 @@ class Timekeeper(Service):
         wall: Callable[[], float] = time.time,
         boot: str | None = None,
         pause: Callable[[float], None] = time.sleep,
+        begins_with: Storage | None = None,
     ) -> None:
         self._clock = clock
         self._timers = timers
@@ -130,6 +133,7 @@ class Timekeeper(Service):
         self._wall = wall
         self._boot = boot_id() if boot is None else boot
         self._pause = pause
+        self._begins_with = begins_with
         self._whose = "The system's"
         self._asks = False
         """Whether the storage has a time of its own, by which all who share it go."""
@@ -220,6 +224,8 @@ class Timekeeper(Service):
 
     def startService(self) -> None:
         super().startService()
+        if self._begins_with is not None:
+            self.begin(self._begins_with)
         self._loop = LoopingCall(self._look)
         self._loop.clock = self._timers
         self._loop.start(LOOK_S, now=False)

@@ -28,21 +28,18 @@ from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from evcharge.process.clock import SteadyClock
-from evcharge.process.workers import (
-    ACCEPT_PAUSE_S,
+from evcharge.process.workers.messages import (
     ANSWER,
     ASK,
-    ASK_S,
-    END_S,
     LONGEST_LINE,
     SOCKET,
     TIME,
     Beginning,
     Lines,
-    SharedPort,
-    Worker,
-    Workers,
 )
+from evcharge.process.workers.parent import Workers
+from evcharge.process.workers.sockets import ACCEPT_PAUSE_S, SharedPort
+from evcharge.process.workers.worker import ASK_S, END_S, Worker
 from evcharge.storage.location import STORAGE_VARIABLE, without_password
 from evcharge.tap import Options, makeService
 from tests.support import postgres
@@ -446,7 +443,10 @@ class InProcessTests(TestCase):
         async def ready(times: int) -> None:
             limit = reactor.seconds() + LIMIT_S
             while (
-                sum("evcharge.tap.Server#info" in line and "listens" in line for line in seen())
+                sum(
+                    "evcharge.process.server.Server#info" in line and "listens" in line
+                    for line in seen()
+                )
                 < times
             ):
                 self.assertLess(reactor.seconds(), limit, "".join(seen()))
@@ -475,7 +475,9 @@ class InProcessTests(TestCase):
         pids += [int(pid) for pid in re.findall(r"is process (\d+)", "".join(seen()))]
         self.assertEqual(len(set(pids)), 4)
         self.assertTrue(gone(pids)())
-        self.assertTrue(any("[worker 1: evcharge.tap.Server#info]" in line for line in seen()))
+        self.assertTrue(
+            any("[worker 1: evcharge.process.server.Server#info]" in line for line in seen())
+        )
 
 
 class FakeProcess:
@@ -613,7 +615,7 @@ class WorkerTests(SynchronousTestCase):
                 sys.executable,
                 "-c",
                 "from twisted.logger import Logger, globalLogBeginner\n"
-                "from evcharge.process.workers import _log_to, _pipe_to_parent\n"
+                "from evcharge.process.workers.child import _log_to, _pipe_to_parent\n"
                 "globalLogBeginner.beginLoggingTo([_log_to(_pipe_to_parent())])\n"
                 "log = Logger('there')\n"
                 "log.info('all {well!r}', well=object)\n"
@@ -730,7 +732,7 @@ class BeginningTests(SynchronousTestCase):
         with socket.create_server(("127.0.0.1", 0)) as listening:
             self.port = listening.getsockname()[1]
             worker = subprocess.Popen(
-                [sys.executable, "-m", "evcharge.process.workers"],
+                [sys.executable, "-m", "evcharge.process.workers.child"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,

@@ -10,8 +10,8 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from evcharge.net.guards.descriptors import RESERVED
-from evcharge.process.workers import END_S
-from evcharge.tap import Options
+from evcharge.process.options import Options
+from evcharge.process.workers.worker import END_S
 from tests.support import postgres
 from tests.support.confined import settings
 from tests.support.servers import ROOT, Server, ServerTestCase

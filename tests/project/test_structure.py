@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 import evcharge
 from evcharge.testing import MemoryServer
-from tests.support.imports import PACKAGE, all_imports, imports, problems, table
+from tests.support.imports import PACKAGE, all_imports, circle, imports, problems, table
 
 ROOT = Path(evcharge.__file__).resolve().parent.parent
 
@@ -125,6 +125,28 @@ class ImportTests(SynchronousTestCase):
                 for name in ("net.sending", "wire.last_resort", "Twisted")
             ],
         )
+
+    def test_no_circle(self) -> None:
+        """No modules import one another, not even for their types or within a function."""
+        self.assertEqual(circle(self.imported), "")
+
+    def test_circles(self) -> None:
+        """A circle is found, however long and wherever in a module its imports stand."""
+        for source in (
+            "from evcharge import tap",
+            "def f():\n    from evcharge.tap import makeService",
+            "if TYPE_CHECKING:\n    import evcharge.tap",
+        ):
+            for module, least in (("net.ports", 2), ("utils.permissions", 3)):
+                imported = {**self.imported, module: imports(source, module)}
+                first, *others = circle(imported).split(" -> ")
+                self.assertEqual(first, others[-1])
+                self.assertGreaterEqual(len(others), least)
+                self.assertLessEqual({module, "tap"}, set(others))
+
+    def test_top(self) -> None:
+        """At most 12 modules stand beside the folders."""
+        self.assertLessEqual(len(list((ROOT / PACKAGE).glob("*.py"))), 12)
 
     def test_places(self) -> None:
         """Each module is named in "Where things are", and no other."""

@@ -160,3 +160,23 @@ def problems(rows: Mapping[str, Row], imported: Mapping[str, Iterable[str]]) -> 
             if word and word not in used[name]:
                 found.append(f"{name} need not know {word}")
     return found
+
+
+def circle(imported: Mapping[str, Iterable[str]]) -> str:
+    """
+    Some of our modules that import one another in a circle: `a -> b -> a`; empty where none do.
+
+    :param imported: by each of them.
+    """
+    left = {
+        module: {whom(name, imported) for name in names} & imported.keys() - {module}
+        for module, names in imported.items()
+    }
+    while ends := [module for module in left if not left[module] & left.keys()]:
+        for module in ends:
+            del left[module]
+    # Whoever is left imports one who is left.
+    way = list(left)[:1]
+    while way and way[-1] not in way[:-1]:
+        way.append(min(left[way[-1]] & left.keys()))
+    return " -> ".join(way[way.index(way[-1]) :]) if way else ""

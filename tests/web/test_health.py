@@ -18,7 +18,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from evcharge.net.guards import REASONS
 from evcharge.net.guards.service import Guards
-from evcharge.process.workers import WorkersWatch
+from evcharge.process.workers.watch import WorkersWatch
 from evcharge.storage import SweepResult, UnknownUser
 from evcharge.testing import MemoryServer
 from evcharge.watch.exposition import exposition, families, together
@@ -293,7 +293,7 @@ class WorkersWatchTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.parent = SimpleNamespace(workers=[FakeWorker(), FakeWorker()], running=True)
-        self.watch = WorkersWatch(self.parent, Clock())
+        self.watch = WorkersWatch(self.parent.workers, lambda: self.parent.running, Clock())
 
     def answer(self, number: int, answer: object) -> None:
         self.parent.workers[number].asked[-1].callback(answer)

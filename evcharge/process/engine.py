@@ -1,0 +1,164 @@
+"""What answers drivers, whatever brings their requests: all of a server but for its ports."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from twisted.application.service import MultiService, Service
+from twisted.internet.defer import Deferred, DeferredList, execute, inlineCallbacks, maybeDeferred
+from twisted.internet.interfaces import IReactorTime
+
+from evcharge.controller import NO_GUARDS, Controller, Guard
+from evcharge.handlers import Context, handlers
+from evcharge.process.clock import SteadyClock
+from evcharge.process.settings import Settings
+from evcharge.process.timekeeper import Timekeeper
+from evcharge.station_monitor import StationMonitor
+from evcharge.storage import Operation, Storage, Summary, performer
+from evcharge.storage.group_commit import GroupCommit
+from evcharge.storage.threads import StorageThread
+from evcharge.watch.metrics import Metrics
+
+
+class InOrder(MultiService):
+    """Services that start in order and stop in the opposite one, one after another."""
+
+    @inlineCallbacks
+    def stopService(self) -> Any:
+        self.running = 0
+        for part in reversed(list(self)):
+            # One that fails to stop is no reason for the others not to.
+            yield DeferredList([maybeDeferred(part.stopService)], consumeErrors=True)
+
+
+class Here(Service):
+    """In the place of a storage's thread, where nothing blocks: all is called here and now."""
+
+    busy = False
+
+    def __init__(self, call: Callable[..., Deferred[Any]] = execute) -> None:
+        self._call = call
+
+    def __call__(self, f: Callable[..., Any], /, *args: Any) -> Deferred[Any]:
+        """Call `f`."""
+        return self._call(f, *args)
+
+    def soon(self, f: Callable[[], object]) -> None:
+        """Call `f`."""
+        f()
+
+
+class StorageService(Service):
+    """
+    Opens the storage when it starts; closes it when it stops, as all who use it have stopped.
+
+    :param storage: not open yet.
+    :param timers: whose timers it goes by.
+    :param clock: says by which of the storage's clocks the instants of operations are.
+    :param thread: where the storage blocks.
+    :param carried_out: see :class:`evcharge.storage.group_commit.GroupCommit`.
+    """
+
+    name = "storage"
+    summary: Summary
+    """What there was at the start."""
+
+    def __init__(
+        self,
+        storage: Storage,
+        timers: IReactorTime,
+        clock: SteadyClock,
+        thread: StorageThread | Here,
+        carried_out: Callable[[int, float, int], None] = lambda size, seconds, attempts: None,
+    ) -> None:
+        self._storage = storage
+        self._clock = clock
+        self._thread = thread
+        self._group_commit: GroupCommit[Operation[Any]] = GroupCommit(
+            storage.execute,
+            thread,
+            timers,
+            storage.patience_s,
+            thread.soon,
+            storage.interrupt,
+            carried_out,
+        )
+        self.perform = performer(storage, self._group_commit.submit, lambda: clock.number)
+
+    def startService(self) -> None:
+        super().startService()
+        self.summary = self._storage.open(self._clock.seconds())
+        self._thread.startService()
+
+    def stopService(self) -> None:
+        super().stopService()
+        self._thread.stopService()
+        self._group_commit.close()
+        # With a write still stuck in a thread, no other process may have the storage before this
+        # one is gone.
+        if not self._thread.busy:
+            self._storage.close()
+
+
+class Engine(InOrder):
+    """
+    The storage and its time, the controller, and the monitor.
+
+    As it stops, the last sweep may end, and then the storage is closed.
+
+    :param storage: not open yet.
+    :param timers: whose timers it goes by.
+    :param clock: says what time it is.
+    :param thread: where the storage blocks.
+    :param guards: stand around the handlers, by message type.
+    :param keeps_time: whether it is to keep the clock right; else somebody else does.
+    :param new_id: see :class:`evcharge.handlers.Context`.
+    """
+
+    name = "engine"
+
+    def __init__(
+        self,
+        settings: Settings,
+        storage: Storage,
+        timers: IReactorTime,
+        clock: SteadyClock,
+        thread: StorageThread | Here,
+        metrics: Metrics,
+        guards: Mapping[str, Guard] = NO_GUARDS,
+        keeps_time: bool = True,
+        new_id: Callable[[], str] | None = None,
+    ) -> None:
+        super().__init__()
+        now = clock.seconds
+        self.storage = storage
+        self._opened = StorageService(storage, timers, clock, thread, metrics.carried_out)
+        self.perform = perform = self._opened.perform
+        self.controller = Controller(
+            handlers(Context(perform, storage.car_models, now, settings.time_scale, new_id)),
+            now,
+            settings.language,
+            settings.verbose,
+            guards,
+            # What costs each request something is done only where it can be asked for.
+            None if settings.http_port is None else metrics.answered,
+            timers.seconds,
+        )
+        self.monitor = StationMonitor(
+            perform,
+            timers,
+            now,
+            settings.sweep_interval_s,
+            settings.limits.user_ttl_s,
+            metrics.swept,
+        )
+        self._opened.setServiceParent(self)
+        if keeps_time:
+            Timekeeper(clock, timers, perform, begins_with=storage).setServiceParent(self)
+        self.monitor.setServiceParent(self)
+
+    @property
+    def summary(self) -> Summary:
+        """What the storage held at the start."""
+        return self._opened.summary

@@ -1,0 +1,221 @@
+"""A server of one process: an engine, and the ports where drivers come."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import inlineCallbacks
+from twisted.internet.interfaces import IProtocolFactory, IReactorTime, IStreamServerEndpoint
+from twisted.logger import Logger
+
+from evcharge import __version__
+from evcharge.controller import Controller
+from evcharge.net.guards import REASONS
+from evcharge.net.guards.other_protocols import OtherProtocols
+from evcharge.net.guards.service import Guards
+from evcharge.net.lines import Lines
+from evcharge.net.ports import ListeningPort, PortService
+from evcharge.net.protocol import DriverFactory
+from evcharge.outcomes import TOO_LARGE
+from evcharge.process.clock import SteadyClock
+from evcharge.process.engine import Engine, InOrder
+from evcharge.process.settings import Settings
+from evcharge.process.terminal import Terminal
+from evcharge.storage import Storage
+from evcharge.storage.threads import StorageThread
+from evcharge.watch.metrics import Metrics
+
+if TYPE_CHECKING:
+    from evcharge.net.tls.certificate import CertificateService
+    from evcharge.web.health import Watched
+
+ANSWER_S = 4.0
+"""How long the requests that were read may take once the server is to end, seconds."""
+
+FLUSH_S = 0.5
+"""How long the last replies may then take to go out, seconds."""
+
+COLLECT_AFTER = 20_000
+"""
+Objects that are made, and not ended by themselves, before the garbage is collected.
+
+Requests leave none. But Twisted leaves four, half a KiB, for each call in a thread.
+"""
+
+
+def driver_factory(
+    settings: Settings,
+    storage_s: float,
+    lines: Lines,
+    other_protocols: OtherProtocols,
+    guards: Guards,
+    timers: IReactorTime,
+) -> DriverFactory:
+    """
+    What makes drivers' protocols, with `guards` before what answers `lines`.
+
+    :param storage_s: how long the storage may take, seconds.
+    """
+    factory = DriverFactory(
+        guards.dispatch(lines),
+        partial(lines.refuse, TOO_LARGE),
+        timers,
+        settings.max_line,
+        guards.addresses.connected,
+        other_protocols,
+        lines.last_resort,
+    )
+    guards.watch(factory.connections, storage_s)
+    return factory
+
+
+class DriverService(PortService):
+    """
+    Listens for drivers' programs.
+
+    Stopping: no new connections; the requests that were read are answered and the bytes are out;
+    what is not answered within :data:`ANSWER_S` gets `unavailable`; then the connections end.
+    """
+
+    name = "drivers"
+
+    def __init__(
+        self,
+        ports: Sequence[ListeningPort],
+        factory: DriverFactory,
+        controller: Controller,
+        clock: Any,
+    ) -> None:
+        super().__init__(ports)
+        self._factory = factory
+        self._controller = controller
+        self._clock = clock
+
+    @inlineCallbacks
+    def stopService(self) -> Any:
+        yield super().stopService()
+        late = [
+            self._clock.callLater(ANSWER_S, self._refuse),
+            self._clock.callLater(ANSWER_S + FLUSH_S, self._factory.abort),
+        ]
+        yield self._factory.drain()
+        for call in late:
+            if call.active():
+                call.cancel()
+
+    def _refuse(self) -> None:
+        self._controller.close()
+        self._factory.give_up()
+
+
+class Server(InOrder):
+    """
+    The whole server; drivers go before its engine does.
+
+    :param storage: not open yet.
+    :param endpoints: where drivers come: one for each of the `ports` of the settings.
+    :param reactor: its timers go by steady seconds.
+    :param clock: says what time it is.
+    :param terminal: where it is said why the server cannot start.
+    :param keeps_time: whether it is to keep the clock right; else somebody else does.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        settings: Settings,
+        storage: Storage,
+        endpoints: Sequence[IStreamServerEndpoint],
+        reactor: Any,
+        clock: SteadyClock,
+        terminal: Terminal,
+        keeps_time: bool = True,
+    ) -> None:
+        super().__init__()
+        metrics = Metrics(REASONS)
+        self._settings = settings
+        self._terminal = terminal
+        guards = Guards(settings.limits, reactor, metrics.refused)
+        self._engine = engine = Engine(
+            settings,
+            storage,
+            reactor,
+            clock,
+            StorageThread(reactor),
+            metrics,
+            guards.around,
+            keeps_time,
+        )
+        lines = Lines(engine.controller, clock.seconds)
+        other_protocols = guards.other_protocols(lines, settings.language)
+        factory = driver_factory(
+            settings, storage.patience_s, lines, other_protocols, guards, reactor
+        )
+
+        def layers(inner: IProtocolFactory, told: Lines | None) -> IProtocolFactory:
+            """What a connection goes through before it comes to `inner`, which may be TLS."""
+            return guards.behind_proxy(guards.limit_connections(inner, told), len(endpoints))
+
+        ways_in = [layers(factory, lines)]
+        self._certificate: CertificateService | None = None
+        if settings.tls is not None:
+            # Only then, as it is big.
+            from evcharge.net.tls.certificate import CertificateService
+            from evcharge.net.tls.connection import TLSFactory
+
+            certificate = self._certificate = CertificateService(
+                settings.tls.certificate, settings.tls.key, reactor, clock.seconds
+            )
+            certificate.setServiceParent(self)
+            inner = TLSFactory(
+                certificate, factory, reactor, guards.on_refused, other_protocols.unencrypted
+            )
+            ways_in.append(layers(inner, None))
+        ports = [
+            ListeningPort(*place, listening, way_in)
+            for place, listening, way_in in zip(
+                settings.ports.items(), endpoints, ways_in, strict=True
+            )
+        ]
+        self.watch: Watched | None = None
+        """Where somebody may ask: what they are told."""
+        if settings.http_port is not None:
+            from evcharge.web.health import ServerWatch
+
+            self.watch = ServerWatch(
+                metrics, engine.perform, factory, guards, lambda: bool(self.running), reactor
+            )
+        self._drivers = DriverService(ports, factory, engine.controller, reactor)
+        for part in (engine, guards, self._drivers):
+            part.setServiceParent(self)
+
+    def privilegedStartService(self) -> None:
+        with self._terminal.or_exit():
+            super().privilegedStartService()
+
+    def startService(self) -> None:
+        with self._terminal.or_exit():
+            super().startService()
+        # What was imported and opened stays: no collection need ever look at it again. And as
+        # requests leave next to no cycles behind, collecting them can wait.
+        gc.freeze()
+        gc.set_threshold(COLLECT_AFTER, 20, 100)
+        summary = self._engine.summary
+        self.log.info(
+            "evcharge {version} listens on {addresses}; data in {storage}: "
+            "{stations} stations, {users} users",
+            version=__version__,
+            addresses=self._drivers.addresses,
+            storage=self._settings.storage.name,
+            stations=summary.stations,
+            users=summary.users,
+        )
+
+    def read_again(self) -> None:
+        """Read the TLS certificate again, if there is one."""
+        if self._certificate is not None:
+            self._certificate.read_again()
