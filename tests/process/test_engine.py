@@ -4,7 +4,7 @@ import json
 
 import attrs
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -36,7 +36,8 @@ class EngineTests(SynchronousTestCase):
 
     def reply(self, kind: str, **data: object) -> dict:
         line = json.dumps({"type": kind, "data": data, "status": {}, "timestamp": ""}).encode()
-        return json.loads(self.engine.controller.dispatch(line, None))
+        answered = maybeDeferred(self.engine.controller.dispatch, line, None)
+        return json.loads(self.successResultOf(answered))
 
     def test_day(self) -> None:
         """It is started, serves, sweeps, and is stopped."""
