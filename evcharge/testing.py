@@ -13,7 +13,6 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any, ParamSpec, TypeVar
 
-import attrs
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, execute
 from twisted.internet.task import Clock
@@ -79,7 +78,7 @@ class MemoryServer:
 
     :param storage: already open; by default the shipped network, in memory.
     :param in_thread: where the storage is called; by default here and now.
-    :param options: of `twistd evcharge`, as they are typed there, for its limits:
+    :param options: others of `twistd evcharge`, as they are typed there, for its limits:
         `["--rate-per-connection", "5"]`.
     """
 
@@ -95,15 +94,17 @@ class MemoryServer:
         options: Sequence[str] = (),
     ) -> None:
         parsed = Options()
-        parsed.parseOptions(list(options))
-        settings = attrs.evolve(
-            parsed.settings,
-            language=language,
-            time_scale=time_scale,
-            max_line=max_line,
-            sweep_interval_s=sweep_interval,
-            limits=attrs.evolve(parsed.settings.limits, user_ttl_s=user_ttl),
+        parsed.parseOptions(
+            [
+                f"--language={language}",
+                f"--time-scale={time_scale}",
+                f"--max-line={max_line}",
+                f"--sweep-interval={sweep_interval}",
+                f"--user-ttl={user_ttl}",
+                *options,
+            ]
         )
+        settings = parsed.settings
         self.clock = Clock()
         self.clock.advance(NOON)
         self.storage = shipped_network() if storage is None else storage
@@ -128,7 +129,7 @@ class MemoryServer:
             settings,
             self.storage.patience_s,
             lines,
-            self.guards.other_protocols(lines, language),
+            self.guards.other_protocols(lines, settings.language),
             self.guards,
             self.clock,
         )

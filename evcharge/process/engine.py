@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import attrs
 from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred, DeferredList, execute, inlineCallbacks, maybeDeferred
 from twisted.internet.interfaces import IReactorTime
@@ -135,8 +136,11 @@ class Engine(InOrder):
         self.storage = storage
         self._opened = StorageService(storage, timers, clock, thread, metrics.carried_out)
         self.perform = perform = self._opened.perform
+        context = Context(perform, storage.car_models, now, settings.time_scale)
+        if new_id is not None:
+            context = attrs.evolve(context, new_id=new_id)
         self.controller = Controller(
-            handlers(Context(perform, storage.car_models, now, settings.time_scale, new_id)),
+            handlers(context),
             now,
             settings.language,
             settings.verbose,

@@ -8,6 +8,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from evcharge.net.lines import Lines
 from evcharge.process.clock import SteadyClock
 from evcharge.process.engine import Engine, Here, InOrder
 from evcharge.process.options import Options
@@ -33,10 +34,11 @@ class EngineTests(SynchronousTestCase):
             self.metrics,
             keeps_time=False,
         )
+        self.lines = Lines(self.engine.controller, lambda: NOON + self.timers.seconds())
 
     def reply(self, kind: str, **data: object) -> dict:
         line = json.dumps({"type": kind, "data": data, "status": {}, "timestamp": ""}).encode()
-        answered = maybeDeferred(self.engine.controller.dispatch, line, None)
+        answered = maybeDeferred(self.lines.dispatch, line)
         return json.loads(self.successResultOf(answered))
 
     def test_day(self) -> None:
