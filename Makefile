@@ -5,8 +5,8 @@ PORT ?= 8888
 DATA ?= evcharge-data
 STORAGE ?=
 TESTS ?=
-# Processes that share the tests; each may have a PostgreSQL of its own.
-JOBS ?= $(shell nproc 2>&- || echo 1)
+# Processes that share the tests, one more than the machine has processors, as tests also wait.
+JOBS ?= $(shell echo $$(($$(nproc 2>&- || echo 1) + 1)))
 TAG ?=
 AUDIT ?=
 
@@ -20,16 +20,16 @@ LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generat
 
 # What takes minutes: kills, processes by the dozen, floods. All other tests are the fast half. The
 # longest come first, so that no process is left with one when the others have ended.
-SLOW = $(addprefix tests., \
-    commands.test_ask commands.test_drive commands.test_migrate net.test_hostile \
-    process.test_clock_servers process.test_faults process.test_secrets process.test_server \
-    process.test_workers project.test_operation_unit project.test_release project.test_soak \
-    storage.test_steps storage.sql.test_postgres_server)
+SLOW = tests.process.test_clock_servers tests.storage.test_steps tests.net.test_hostile \
+    tests.process.test_workers tests.storage.sql.test_postgres_server tests.process.test_server \
+    tests.process.test_faults tests.project.test_release tests.commands.test_ask \
+    tests.commands.test_drive tests.commands.test_migrate tests.process.test_secrets \
+    tests.project.test_operation_unit tests.project.test_soak
 FAST = $(filter-out $(SLOW),$(subst /,.,$(basename $(sort $(wildcard \
     tests/test_*.py tests/*/test_*.py tests/*/*/test_*.py)))))
 TRIAL = -Wall tools/tests.py --jobs $(JOBS)
 # The lowest Python that setup.cfg names, where this machine has it.
-OLDEST = $(if $(shell python3.10 -c 'print(1)' 2>&-),python3.10,$(PYTHON))
+OLDEST = $(or $(firstword $(shell $(PYTHON) tools/pythons.py)),$(PYTHON))
 
 .PHONY: help run test fast check lowest coverage lint format bench soak docs changelog audit constraints release clean
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from sqlalchemy import create_engine, text
 from twisted.logger import LogLevel
@@ -34,6 +34,7 @@ from evcharge.testing import NOON
 from evcharge.utils.time_utils import iso_utc
 from tests.support import postgres
 from tests.support.commands import run
+from tests.support.examples import examples, given
 from tests.support.logged import logged
 from tests.support.operations import (
     MODEL,
@@ -722,7 +723,7 @@ def networks(draw: Any) -> dict[str, Any]:
 class PropertyTests(MigrateCase):
     """Whatever a network is made of."""
 
-    @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=examples(15), deadline=None, suppress_health_check=list(HealthCheck))
     @given(networks())
     def test_networks(self, files: dict[str, Any]) -> None:
         """From files to SQLite and back: opening one gives what opening the other does."""

@@ -5,7 +5,7 @@ import io
 import json
 from decimal import Decimal
 
-from hypothesis import given, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -30,6 +30,7 @@ from evcharge.models.connectors import connector_kind, connector_names, shown_co
 from evcharge.models.electric_car import CarModel
 from evcharge.models.station import Station
 from evcharge.storage.files.network import CARS, STATIONS, shipped
+from tests.support.examples import given
 
 HEADER = ";".join((*COLUMNS, *OPTIONAL_COLUMNS))
 GOOD = "7;Praça;Rua A;-12.25;-38.95;4;22;1.45;Type 2"

@@ -5,7 +5,7 @@ import json
 from codecs import BOM_UTF8
 from decimal import Decimal
 
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, example, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred, fail
 from twisted.trial.unittest import SynchronousTestCase
@@ -15,6 +15,7 @@ from evcharge.models.station import Station
 from evcharge.storage import StorageUnavailable
 from evcharge.storage.memory import MemoryStorage
 from evcharge.testing import NOON, MemoryServer, call_now
+from tests.support.examples import examples, given
 from tests.support.journey import CARS, login, outcome, server, station
 from tests.support.messages import TYPES, good_data
 from tests.support.operations import stations
@@ -99,7 +100,7 @@ class EnvelopeTests(SynchronousTestCase):
             reply["data"]["message"], "Required fields are missing (data, status, timestamp)"
         )
 
-    @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=examples(75), deadline=None, suppress_health_check=list(HealthCheck))
     @given(
         st.one_of(
             st.binary(max_size=300),
@@ -661,7 +662,7 @@ class PaymentTests(SynchronousTestCase):
 
     # It is one test for each storage.
     @settings(
-        max_examples=60,
+        max_examples=examples(15),
         deadline=None,
         suppress_health_check=[HealthCheck.differing_executors],
     )

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, example, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -13,6 +13,7 @@ from evcharge.storage.location import parse
 from evcharge.testing import NOON, MemoryServer, shipped_network
 from tests.support import postgres
 from tests.support.commands import run
+from tests.support.examples import examples, given
 from tests.support.operations import find_user
 from tests.support.servers import ServerTestCase
 
@@ -80,7 +81,10 @@ class TextContract:
         stations = server.request("START")["data"]["station_models"]
 
         @settings(
-            max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), database=None
+            max_examples=examples(15),
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+            database=None,
         )
         @given(TEXT, st.booleans())
         @example("Łukasz", False)

@@ -8,7 +8,6 @@ from collections import deque
 from collections.abc import Callable
 from types import FunctionType, ModuleType
 
-from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.defer import Deferred, fail
@@ -28,6 +27,7 @@ from evcharge.net.guards.timeouts import ENDS_PER_TURN, LOOK_S, LOOKS_PER_TURN, 
 from evcharge.net.protocol import LINES_PER_TURN, LINGER_S, DriverProtocol, Standing
 from evcharge.process.options import Options
 from evcharge.testing import NOON, MemoryServer, MemoryTransport, call_now, shipped_network
+from tests.support.examples import given
 from tests.support.logged import logged
 
 START = b'{"type":"START","data":{},"status":{},"timestamp":"","id":"s"}\n'

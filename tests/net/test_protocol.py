@@ -3,7 +3,7 @@
 import json
 import socket
 
-from hypothesis import given, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, fail
@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from evcharge.net.protocol import LINES_PER_TURN, LINGER_S, TURN_S, DriverFactory, Standing
 from evcharge.testing import MemoryServer, MemoryTransport
+from tests.support.examples import given
 
 
 class DriverProtocolTests(SynchronousTestCase):

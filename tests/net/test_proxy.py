@@ -6,7 +6,6 @@ import struct
 import subprocess
 from pathlib import Path
 
-from hypothesis import given
 from hypothesis import strategies as st
 from OpenSSL import SSL
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
@@ -26,6 +25,7 @@ from evcharge.net.proxy import (
 )
 from evcharge.testing import MemoryServer, MemoryTransport
 from tests.support.certificates import make_certificate
+from tests.support.examples import given
 from tests.support.servers import LINE, V1, ServerTestCase
 from tests.support.tools import need
 from tests.support.waiting import until

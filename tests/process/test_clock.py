@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
@@ -26,6 +26,7 @@ from evcharge.storage import (
 )
 from evcharge.storage.memory import MemoryStorage
 from evcharge.testing import shipped_network
+from tests.support.examples import given
 from tests.support.logged import logged
 from tests.support.operations import (
     a_session,

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Sequence
 
-from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
@@ -18,6 +17,7 @@ from evcharge.storage.group_commit import (
     TryAgain,
     Unavailable,
 )
+from tests.support.examples import given
 
 
 class GroupCommitTests(SynchronousTestCase):

@@ -3,13 +3,13 @@
 import os
 from pathlib import Path
 
-from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from evcharge.storage.location import parse, without_password
 from evcharge.testing import NOON
 from tests.support import postgres
+from tests.support.examples import given
 
 CHARACTERS = st.characters(codec="utf-8", exclude_categories=("Cc", "Zs", "Zl", "Zp"))
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from sqlalchemy import event
 from twisted.trial.unittest import SynchronousTestCase
@@ -41,6 +41,7 @@ from evcharge.storage.sql.databases import Postgres, Sqlite
 from evcharge.storage.sql.store import SqlStorage
 from evcharge.testing import NOON, shipped_network
 from tests.support import postgres
+from tests.support.examples import examples, given
 from tests.support.operations import (
     a_session,
     a_user,
@@ -334,7 +335,10 @@ class StorageContract:
         step = st.tuples(st.integers(0, 3), st.integers(0, 5), st.integers(0, 1))
 
         @settings(
-            max_examples=20, deadline=None, suppress_health_check=list(HealthCheck), database=None
+            max_examples=examples(10),
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+            database=None,
         )
         @given(st.lists(step, max_size=30))
         def check(steps: list[tuple[int, int, int]]) -> None:

@@ -6,6 +6,8 @@ The programs and libraries that some tests need, and the packages of Debian that
 prints the packages of those that this machine lacks.
 """
 
+from __future__ import annotations
+
 import ctypes.util
 import glob
 import shutil

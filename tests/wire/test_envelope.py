@@ -3,13 +3,14 @@
 import json
 import tracemalloc
 
-from hypothesis import given, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from evcharge.storage.memory import MemoryStorage
 from evcharge.testing import MemoryServer
 from evcharge.wire.envelope import decode
+from tests.support.examples import examples, given
 from tests.support.journey import CARS, LONG, login, outcome, server, station
 from tests.support.messages import TYPES, good_data
 
@@ -284,7 +285,7 @@ class PoisonTests(SynchronousTestCase):
         )
         self.assertRefused(line("START", {"x": deep.replace("1", LONG)}), "invalid_json")
 
-    @settings(max_examples=400, deadline=None)
+    @settings(max_examples=examples(100), deadline=None)
     @given(st.data())
     def test_any(self, draw: st.DataObject) -> None:
         """
@@ -400,7 +401,7 @@ class DetailTests(SynchronousTestCase):
                 if part.strip().rstrip(",").strip('"') not in ("1", "b"):
                     self.assertIn("várias linhas", reply["data"]["detail"], part)
 
-    @settings(max_examples=500, deadline=None)
+    @settings(max_examples=examples(125), deadline=None)
     @given(
         st.one_of(
             st.binary(max_size=40),

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-from hypothesis import given, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from twisted.logger import formatEvent
 from twisted.trial.unittest import SynchronousTestCase
@@ -23,6 +23,7 @@ from evcharge.storage import (
 from evcharge.storage.files.store import PAYMENTS, FileStorage
 from evcharge.storage.files.unread import ids_in
 from evcharge.testing import NOON, MemoryServer
+from tests.support.examples import examples, given
 from tests.support.logged import logged
 from tests.support.operations import (
     a_session,
@@ -369,7 +370,7 @@ class IdsTests(UnreadCase):
         found = ids_in(self.whole[:-5], ["someone"])
         self.assertEqual(found, {IDS[name] for name in "abc"})
 
-    @settings(max_examples=200, deadline=None, database=None)
+    @settings(max_examples=examples(50), deadline=None, database=None)
     @given(st.binary() | st.text(alphabet='{}[]",:0 \\').map(str.encode))
     def test_any_bytes(self, content: bytes) -> None:
         """Whatever a file holds, it is looked through."""

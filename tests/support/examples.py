@@ -1,0 +1,22 @@
+"""
+How many examples Hypothesis tries: few in `make test`, which is run often, and many by night, with
+`HYPOTHESIS_PROFILE=nightly make test`.
+"""
+
+import os
+
+from hypothesis import given, settings
+
+__all__ = ["examples", "given"]
+
+OFTEN, NIGHTLY = 50, 1000
+"""Examples of a test that names no number."""
+
+settings.register_profile("often", max_examples=OFTEN)
+settings.register_profile("nightly", max_examples=NIGHTLY)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "often"))
+
+
+def examples(number: int) -> int:
+    """How many there are to be of a test that is tried with `number` in `make test`."""
+    return number * settings().max_examples // OFTEN
