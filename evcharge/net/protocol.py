@@ -24,30 +24,27 @@ from __future__ import annotations
 from codecs import BOM_UTF8
 from collections.abc import Callable
 from enum import Enum
-from typing import Any, Protocol
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
     IAddress,
-    IDelayedCall,
     IHalfCloseableProtocol,
     IPushProducer,
     IReactorTime,
     ITCPTransport,
 )
-from twisted.internet.protocol import Factory, connectionDone
-from twisted.protocols.basic import LineReceiver
+from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from evcharge.net.connections import Client, Connections
+from evcharge.net.receiver import FairLineReceiver
 from evcharge.net.sending import end_sending, sender
 from evcharge.wire.last_resort import LastResort
 
-LINES_PER_TURN, TURN_S = 64, 0.002
-"""Lines that one connection may have handled, and how long, before the others get their turn."""
-
-LINGER_S = 5.0
-"""How long a client that was hung up on may take to notice, seconds."""
+MOST_UNSENT = 16 * 1024
+"""Replies that are collected before they are sent, bytes: each copies those before it."""
 
 
 class LastReply(bytes):
@@ -56,19 +53,22 @@ class LastReply(bytes):
     __slots__ = ()
 
 
-class Client(Protocol):
-    """Whoever has made a connection, as the guards know it; nothing in here looks inside."""
+class State(Enum):
+    """What a connection does: see :class:`DriverProtocol`."""
 
-    @property
-    def name(self) -> str:
-        """Where it comes from, for the log."""
+    READING = "takes up lines as they come"
+    BUSY = "waits for a reply, or for its turn"
+    UNREAD = "waits for its replies to be read"
+    DRAINING = "answers what has come, and takes no more"
+    LINGERING = "has said all, and waits for the client's end"
+    GONE = "is lost"
 
-    def disconnected(self) -> None:
-        """The connection has ended."""
+
+READING, BUSY, UNREAD, DRAINING, LINGERING, GONE = State
 
 
 class Standing(Enum):
-    """Whom a connection waits for."""
+    """Whom a connection waits for, and how long that may take."""
 
     IDLE = "a request"
     IN_A_LINE = "the rest of a line"
@@ -77,21 +77,49 @@ class Standing(Enum):
 
 
 @implementer(IHalfCloseableProtocol, IPushProducer)
-class DriverProtocol(LineReceiver):
-    """One connection: it holds bytes and the order of replies, nothing about a user."""
+class DriverProtocol(FairLineReceiver):
+    """
+    One connection: it holds bytes and the order of replies, nothing about a user.
 
-    delimiter = b"\n"
+    ========= ==================== ======================== ========================================
+    state     what comes is        lines that have come     until
+    ========= ==================== ======================== ========================================
+    READING   read                 are taken up             one has to be waited for: BUSY
+    BUSY      read, up to one      are held back            its reply is there, or the others have
+              line's limit                                  had their turn: READING
+    UNREAD    not read             are held back            the client has read its replies: BUSY or
+                                                            READING
+    DRAINING  not read             are taken up, and held   all are answered: LINGERING
+                                   back for the same
+                                   reasons
+    LINGERING read, and dropped    are dropped              the client has closed too, or after
+                                                            `LINGER_S`: GONE
+    GONE      -                    are dropped              -
+    ========= ==================== ======================== ========================================
+
+    UNREAD is entered from READING and BUSY whenever the transport's buffer is full. The end of the
+    client's half leads to DRAINING, as the server's own end does; a line too long, a last reply,
+    another protocol and a timeout lead to LINGERING at once, where :data:`LINGER_S` of
+    :mod:`.connections` begin; the loss of the connection leads to GONE. :meth:`_enter` alone
+    pauses, resumes and hangs up.
+
+    Replies are sent when no more lines can be taken up, so that those of lines that came together,
+    and were ready together, go out together.
+    """
+
     factory: DriverFactory
     transport: Any
 
-    _waiting: Deferred[Any] | None = None
-    """The request that is being carried out."""
+    state = READING
+    _request: Deferred[Any] | None = None
+    """What the next line waits for: the reply to the last one, or the others' turn."""
     _replies_unread = False
-    _not_read_from = False
-    _at_eof = False
-    _hung_up = False
-    _draining = False
-    _lost = False
+    """Whether the transport's buffer is full."""
+    _client_ended = False
+    _is_read = True
+
+    _unsent = b""
+    """Replies that are ready."""
 
     _begun = False
     """Whether a line has come that says which protocol the client speaks."""
@@ -99,17 +127,85 @@ class DriverProtocol(LineReceiver):
     seen: tuple[Standing, int, float] | None = None
     """How it stood when it was last looked at, after how many lines, and since when: see
     :mod:`evcharge.net.guards.timeouts`."""
-    lines = 0
-    """Whole lines that have been read."""
-    _turn_ends = LINES_PER_TURN
-    """The number of lines at which the others get their turn, and the time of it."""
-    _turn_ends_at: float | None = None
 
     def __init__(self, factory: DriverFactory, client: Client | None = None) -> None:
         self.factory = factory
         self.client = client
         # One byte more, for the carriage return that telnet puts before the line end.
         self.MAX_LENGTH = factory.max_line + 1
+
+    # States
+
+    def _enter(self, state: State) -> None:
+        """Be in `state` from now on: pause, resume and hang up as it wants it."""
+        before, self.state = self.state, state
+        if state is READING:
+            self.paused = False
+            if not self._is_read:
+                self._read(True)
+        elif state is BUSY:
+            self.paused = True
+            if self.left > self.factory.max_line:
+                # Until the lines that have come are taken up.
+                self._read(False)
+        elif state is UNREAD:
+            self.paused = True
+            self._read(False)
+        elif state is DRAINING:
+            self.paused = self._request is not None or self._replies_unread
+            self._read(False)
+        elif state is LINGERING:
+            self.paused = True
+            if before is not LINGERING:
+                self.clearLineBuffer()
+                self._send()
+                # TLS waits for its producer to have done, any transport for one that is paused.
+                self.transport.unregisterProducer()
+            self._hang_up()
+        else:
+            self.paused = True
+            self.clearLineBuffer()
+            self._unsent = b""
+
+    def _read(self, wanted: bool) -> None:
+        if wanted is not self._is_read:
+            self._is_read = wanted
+            if wanted:
+                self.transport.resumeProducing()
+            else:
+                self.transport.pauseProducing()
+
+    def _hang_up(self) -> None:
+        if self._client_ended:
+            self.transport.loseConnection()
+        else:
+            # Closing at once while input is still unread would reset the connection, and the client
+            # could lose the replies that are on their way.
+            self._read(True)
+            end_sending(self.transport)
+            self.factory.abort_later(self)
+
+    def _wait(self) -> None:
+        """Hold the next line back, for the request that there is or for the client to read."""
+        if self.state is DRAINING:
+            self._enter(DRAINING)
+        elif not self._has_ended:
+            self._enter(UNREAD if self._replies_unread else BUSY)
+
+    def _go_on(self) -> None:
+        """Take up the next line, unless something holds it back."""
+        if self._request is None and not self._replies_unread:
+            self.paused = False
+            # Where a reply was there at once, whoever took up its line goes on with the next.
+            if not self._taking_lines:
+                self._take_up()
+        else:
+            self._send()
+
+    @property
+    def _has_ended(self) -> bool:
+        """Whether nothing more will be said."""
+        return self.state is LINGERING or self.state is GONE
 
     # Transport -> lines
 
@@ -124,28 +220,71 @@ class DriverProtocol(LineReceiver):
 
     def dataReceived(self, data: bytes) -> None:
         self.factory.received_bytes += len(data)
-        self._begin_turn()
-        super().dataReceived(data)
-        if self.paused and len(self._buffer) > self.factory.max_line:
-            self._not_read_from = True
-            self.transport.pauseProducing()
+        if not self.paused:
+            self._buffer += data
+            if not self._taking_lines:
+                self._take_up()
+        elif not self._has_ended:
+            self._buffer += data
+            self._wait()
+
+    def before_next_line(self, turn_is_over: bool) -> None:
+        if len(self._unsent) > MOST_UNSENT:
+            self._send()
+        if turn_is_over:
+            self._request = self.factory.next_turn().addBoth(self._next_turn)
+            self._wait()
+
+    def _take_up(self) -> None:
+        """Take up lines, send the replies that are ready, and enter the state that follows."""
+        if self._buffer:
+            self.take_lines()
+        if self._unsent:
+            self._send()
+        if self.paused:
+            return
+        if len(self._buffer) > self.MAX_LENGTH:
+            self.lineLengthExceeded(self._buffer)
+        elif self.state is DRAINING:
+            self._enter(LINGERING)
+        elif self.state is not READING:
+            # What is left is part of a line, whose rest must come for it to be judged.
+            self._enter(READING)
+
+    def _next_turn(self, ignored: None) -> None:
+        self._request = None
+        if not self._has_ended:
+            self._go_on()
+
+    # Lines -> replies
 
     def lineReceived(self, line: bytes) -> None:
         if line.endswith(b"\r"):
             line = line[:-1]
         if len(line) > self.factory.max_line:
-            return self.lineLengthExceeded(line)
-        self.lines += 1
+            self.lineLengthExceeded(line)
+            return
         if not self._begun:
             line = self._begin(line)
-        if line and not line.isspace():
-            self._carry_out(line)
-        elif self._buffer:
-            self._drop_blank_lines()
-        if self._buffer and not self.paused and self._turn_is_over():
-            self._waiting = self.factory.next_turn().addBoth(self._next_turn)
-            self.paused = True
-        return None
+        if not line or line.isspace():
+            self.skip_blank_lines()
+            return
+        try:
+            reply = self.factory.dispatch(line, self.client)
+        except Exception:
+            reply = self.factory.last_resort(Failure())
+        if isinstance(reply, Deferred):
+            self._request = reply
+            self._enter(DRAINING if self.state is DRAINING else BUSY)
+            reply.addBoth(self._answer)
+        else:
+            self._unsent += reply + b"\n"
+            if isinstance(reply, LastReply):
+                self.hang_up()
+
+    def lineLengthExceeded(self, line: bytes) -> None:
+        self._unsent += self.factory.too_large() + b"\n"
+        self.hang_up()
 
     def _begin(self, line: bytes) -> bytes:
         """What is left of a line that may be the first; nothing, where the client is hung up on."""
@@ -157,121 +296,56 @@ class DriverProtocol(LineReceiver):
         last = self.factory.other_protocol(line, self.client, self.transport.getHost)
         if last is None:
             return line
-        self.factory.sent_bytes += len(last)
-        self._write(last)
+        self._unsent = last
         self.hang_up()
         return b""
 
-    def _drop_blank_lines(self) -> None:
-        # One by one, a flood of them would let no thread have the interpreter for long.
-        blank = len(self._buffer) - len(self._buffer.lstrip())
-        self._buffer = self._buffer[self._buffer.rfind(self.delimiter, 0, blank) + 1 :]
-
-    def lineLengthExceeded(self, line: bytes) -> None:
-        self._reply(self.factory.too_large())
-        self.hang_up()
-
-    def rawDataReceived(self, data: bytes) -> None:
-        """Raw mode is entered by hanging up only: what still comes is dropped."""
-
-    # Turns, so that nobody waits for one who sends much
-
-    def _begin_turn(self) -> None:
-        self._turn_ends = self.lines + LINES_PER_TURN
-        self._turn_ends_at = None
-
-    def _turn_is_over(self) -> bool:
-        now = self.factory.seconds()
-        if self._turn_ends_at is None:
-            self._turn_ends_at = now + TURN_S
-        return self.lines >= self._turn_ends or now >= self._turn_ends_at
-
-    def _next_turn(self, ignored: None) -> None:
-        self._begin_turn()
-        self._go_on(None)
-
-    # Lines -> replies
-
-    def _carry_out(self, line: bytes) -> None:
-        try:
-            reply = self.factory.dispatch(line, self.client)
-        except Exception:
-            reply = self.factory.last_resort(Failure())
-        if isinstance(reply, Deferred):
-            self._waiting = reply
-            self.paused = True
-            reply.addCallbacks(self._answer, self._answer_all_the_same)
-            reply.addErrback(self._break_off)
-        else:
-            self._reply(reply)
-            if isinstance(reply, LastReply):
-                self.hang_up()
-
-    def _answer(self, reply: bytes) -> None:
+    def _answer(self, reply: bytes | Failure) -> None:
         """Send a reply that was waited for, and take up the next line."""
-        if not self._lost:
-            self._reply(reply)
-        self._go_on(None)
+        self._request = None
+        try:
+            if isinstance(reply, Failure):
+                reply = self.factory.last_resort(reply)
+            if not self._has_ended:
+                self._unsent += reply + b"\n"
+                self._go_on()
+        except Exception:
+            # It cannot be answered, and would wait for ever, and unseen.
+            self.factory.last_resort(Failure())
+            self.transport.abortConnection()
 
-    def _answer_all_the_same(self, failure: Failure) -> None:
-        """Answer a request whose reply could not be made, which ought not to happen."""
-        self._answer(self.factory.last_resort(failure))
-
-    def _break_off(self, failure: Failure) -> None:
-        """End a connection that cannot be answered: it would wait for ever, and unseen."""
-        self.factory.last_resort(failure)
-        self.transport.abortConnection()
-
-    def _reply(self, reply: bytes) -> None:
-        self.factory.sent_bytes += len(reply) + 1
-        self._write(reply + self.delimiter)
-
-    def _go_on(self, ignored: None) -> None:
-        """Take up the next line, unless something holds it back."""
-        self._waiting = None
-        self._continue()
-
-    def _continue(self) -> None:
-        if self._lost or self._waiting is not None or self._replies_unread:
-            return
-        self.paused = False
-        if self._busyReceiving:
-            # The reply was there at once: whoever handed the line in goes on with the next.
-            return
-        if self._buffer:
-            super().dataReceived(b"")
-            if self.paused or self._hung_up:
-                return
-        if self._draining or self._at_eof:
-            self._end()
-        elif self._not_read_from:
-            # What is left is part of a line, whose rest must come for it to be judged.
-            self._not_read_from = False
-            self.transport.resumeProducing()
+    def _send(self) -> None:
+        unsent, self._unsent = self._unsent, b""
+        if unsent:
+            self.factory.sent_bytes += len(unsent)
+            self._write(unsent)
 
     # The client does not read, or has said all it wants to
 
     def pauseProducing(self) -> None:
         """The transport's buffer is full."""
-        self._replies_unread = self._not_read_from = True
-        super().pauseProducing()
+        self._replies_unread = True
+        self._wait()
 
     def resumeProducing(self) -> None:
         """The transport's buffer is empty again."""
         self._replies_unread = False
-        self._continue()
+        if self._request is not None or self._has_ended:
+            self._wait()
+        else:
+            self._go_on()
 
     def readConnectionLost(self) -> None:
         """The client has closed its writing half; what it sent before is answered first."""
-        if self._hung_up:
-            self.transport.loseConnection()
+        self._client_ended = True
+        if self.state is LINGERING:
+            self._enter(LINGERING)
             return
-        self._at_eof = True
-        if self._buffer:
+        if self.left:
             # A last line without its end is a line all the same: `printf '{…}' | nc`.
             self._buffer += self.delimiter
-        if not self.paused:
-            self._continue()
+        self._enter(DRAINING)
+        self._go_on()
 
     def writeConnectionLost(self) -> None:
         """Our own hanging up has gone out; the client's end is still to come."""
@@ -286,75 +360,54 @@ class DriverProtocol(LineReceiver):
     @property
     def standing(self) -> Standing:
         """Whom it waits for now."""
-        if self._waiting is not None or self._hung_up:
+        if self._request is not None:
             return Standing.BUSY
-        if self._replies_unread or self._at_eof:
+        if self._replies_unread or self._client_ended:
             return Standing.UNREAD
+        if self.state is LINGERING:
+            # That it does not end is for the server to see to.
+            return Standing.BUSY
         return Standing.IN_A_LINE if self._buffer else Standing.IDLE
 
     def drain(self) -> None:
         """Answer the requests that have been read, then hang up."""
-        if self._hung_up or self._draining:
+        if self.state is DRAINING or self._has_ended:
             return
-        self._draining = True
-        self.transport.pauseProducing()
         # What has come of a line that is not whole yet is no request.
         self._buffer = self._buffer[: self._buffer.rfind(self.delimiter) + 1]
-        self._continue()
+        self._enter(DRAINING)
+        self._go_on()
 
     def give_up(self) -> None:
         """Have the request that is being carried out answered now, with its failure."""
-        if self._waiting is not None:
-            self._waiting.cancel()
+        if self._request is not None:
+            self._request.cancel()
 
     def abandon(self) -> None:
         """
         Have the request that is being carried out answered now, with its failure, and hang up; what
         else was read is dropped. Where not even that helps, cut the connection.
         """
-        late = self._waiting
-        self._draining = True
-        self.clearLineBuffer()
-        self.give_up()
-        if self._waiting is late:
+        late = self._request
+        if not self._has_ended:
+            self.clearLineBuffer()
+            self._enter(DRAINING)
+            self.give_up()
+        if self._request is late:
             # No answer came; or it was hung up on long ago, and is there all the same.
             self.transport.abortConnection()
 
-    def _end(self) -> None:
-        if self._at_eof:
-            # TLS waits for its producer to have done.
-            self.transport.unregisterProducer()
-            self.transport.loseConnection()
-        else:
-            self.hang_up()
-
     def hang_up(self) -> None:
-        """
-        Send what is to be sent, then our end, and wait for the client's.
-
-        Closing at once while input is still unread would reset the connection, and the client
-        could lose the replies that are on their way.
-        """
-        if self._hung_up:
-            return
-        self._hung_up = True
-        self.setRawMode()
-        self.clearLineBuffer()
-        self.paused = False
-        # A producer that is paused would keep the transport from ever ending.
-        self.transport.unregisterProducer()
-        self.transport.resumeProducing()
-        end_sending(self.transport)
-        self.factory.abort_later(self)
+        """Send what is to be sent, then our end, and wait for the client's."""
+        if not self._has_ended:
+            self._enter(LINGERING)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self._lost = True
-        self.paused = True
-        self.clearLineBuffer()
+        self._enter(GONE)
         self.factory.connection_lost(self)
 
 
-class DriverFactory(Factory):
+class DriverFactory(Connections):
     """
     Makes the protocol of each connection, and ends them all.
 
@@ -381,64 +434,14 @@ class DriverFactory(Factory):
         other_protocol: Callable[[bytes, Any, Callable[[], Any]], bytes | None] = lambda *_: None,
         last_resort: Callable[[Failure], bytes] | None = None,
     ) -> None:
+        super().__init__(clock)
         self.dispatch = dispatch
         self.other_protocol = other_protocol
         self.last_resort = last_resort or LastResort(clock.seconds).line
         self.too_large = too_large
         self.max_line = max_line
-        self.seconds = clock.seconds
-        self.connections: set[DriverProtocol] = set()
         self.received_bytes = self.sent_bytes = 0
         self._connected = connected
-        self._clock = clock
-        self._aborts: dict[DriverProtocol, IDelayedCall] = {}
-        self._when_empty: list[Deferred[None]] = []
 
     def buildProtocol(self, addr: IAddress | None) -> DriverProtocol:  # type: ignore[override]
         return DriverProtocol(self, self._connected(addr))
-
-    def next_turn(self) -> Deferred[None]:
-        """Fires when the reactor has seen to the other connections."""
-        turn: Deferred[None] = Deferred(lambda _: call.cancel())
-        call = self._clock.callLater(0, turn.callback, None)
-        return turn
-
-    def abort_later(self, connection: DriverProtocol) -> None:
-        """Give the client of `connection` a while to close it too."""
-        self._aborts[connection] = self._clock.callLater(
-            LINGER_S, connection.transport.abortConnection
-        )
-
-    def connection_lost(self, connection: DriverProtocol) -> None:
-        """Forget a connection."""
-        self.connections.discard(connection)
-        if connection.client is not None:
-            connection.client.disconnected()
-        abort = self._aborts.pop(connection, None)
-        if abort is not None and abort.active():
-            abort.cancel()
-        if not self.connections:
-            waiting, self._when_empty = self._when_empty, []
-            for done in waiting:
-                done.callback(None)
-
-    def drain(self) -> Deferred[None]:
-        """Have every connection answer what it has read and hang up; fires when all are gone."""
-        done: Deferred[None] = Deferred()
-        self._when_empty.append(done)
-        for connection in list(self.connections):
-            connection.drain()
-        if not self.connections and not done.called:
-            self._when_empty.remove(done)
-            done.callback(None)
-        return done
-
-    def give_up(self) -> None:
-        """Have every request that is still being carried out answered with its failure."""
-        for connection in list(self.connections):
-            connection.give_up()
-
-    def abort(self) -> None:
-        """End every connection now, whatever is still to be sent."""
-        for connection in list(self.connections):
-            connection.transport.abortConnection()

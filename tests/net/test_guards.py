@@ -16,6 +16,7 @@ from twisted.logger import LogLevel, formatEvent
 from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
+from evcharge.net.connections import LINGER_S
 from evcharge.net.guards import clients, logins
 from evcharge.net.guards.buckets import LEAST_BURST, TokenBucket
 from evcharge.net.guards.clients import NOWHERE, TIDIED_PER_TURN, Addresses, counted_under
@@ -24,7 +25,8 @@ from evcharge.net.guards.limits import MOST_PER_ADDRESS
 from evcharge.net.guards.logins import FORGOTTEN_PER_TURN
 from evcharge.net.guards.service import TIDY_S
 from evcharge.net.guards.timeouts import ENDS_PER_TURN, LOOK_S, LOOKS_PER_TURN, MARGIN_S, Timeouts
-from evcharge.net.protocol import LINES_PER_TURN, LINGER_S, DriverProtocol, Standing
+from evcharge.net.protocol import DriverProtocol, Standing
+from evcharge.net.receiver import LINES_PER_TURN
 from evcharge.process.options import Options
 from evcharge.testing import NOON, MemoryServer, MemoryTransport, call_now, shipped_network
 from tests.support.examples import given

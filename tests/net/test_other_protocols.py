@@ -7,7 +7,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from evcharge.net.protocol import LINGER_S
+from evcharge.net.connections import LINGER_S
 from evcharge.testing import MemoryServer
 from tests.support.servers import LINE, V1, ServerTestCase, TLSTestCase
 

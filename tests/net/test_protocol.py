@@ -10,7 +10,9 @@ from twisted.internet.defer import Deferred, fail
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from evcharge.net.protocol import LINES_PER_TURN, LINGER_S, TURN_S, DriverFactory, Standing
+from evcharge.net.connections import LINGER_S
+from evcharge.net.protocol import MOST_UNSENT, DriverFactory, Standing, State
+from evcharge.net.receiver import LINES_PER_TURN, TURN_S
 from evcharge.testing import MemoryServer, MemoryTransport
 from tests.support.examples import given
 
@@ -48,6 +50,89 @@ class DriverProtocolTests(SynchronousTestCase):
         self.protocol.dataReceived(b"d\n")
         self.answer(3)
         self.assertEqual(self.transport.take(), b"re:cd\n")
+
+    def written(self) -> list[bytes]:
+        """What is sent from now on, each piece by itself."""
+        pieces: list[bytes] = []
+        self.protocol._write = pieces.append
+        return pieces
+
+    def test_together(self) -> None:
+        """Replies to lines that came together go out together."""
+        pieces = self.written()
+        self.protocol.dataReceived(b"now\n" * 16)
+        self.assertEqual(pieces, [b"at once\n" * 16])
+
+    def test_together_later(self) -> None:
+        """So does a reply that was waited for with those that are ready behind it."""
+        pieces = self.written()
+        self.protocol.dataReceived(b"now\na\nnow\nnow\nb\nnow\n")
+        self.assertEqual(pieces, [b"at once\n"])
+        self.answer(1)
+        self.assertEqual(pieces[1:], [b"re:a\n" + b"at once\n" * 2])
+        self.answer(4)
+        self.assertEqual(pieces[2:], [b"re:b\nat once\n"])
+
+    def test_collected(self) -> None:
+        """No more than a few replies are collected, and none for a client that does not read."""
+        reply, pieces = b"x" * (MOST_UNSENT // 3), []
+
+        def full(piece: bytes) -> None:
+            pieces.append(piece)
+            if len(pieces) == 2:
+                self.protocol.pauseProducing()
+
+        self.factory.dispatch = lambda line, client: reply
+        self.protocol._write = full
+        self.protocol.dataReceived(b"a\n" * 8)
+        self.assertEqual(pieces, [(reply + b"\n") * 3] * 2)
+        self.assertIs(self.protocol.state, State.UNREAD)
+        self.protocol.resumeProducing()
+        self.assertEqual(pieces[2:], [(reply + b"\n") * 2])
+        self.assertIs(self.protocol.state, State.READING)
+
+    def test_states(self) -> None:
+        """Each state follows on what its row of the table says."""
+        protocol = self.protocol
+        states = [protocol.state]
+        for step in (
+            lambda: protocol.dataReceived(b"a\nb\n"),
+            protocol.pauseProducing,
+            protocol.resumeProducing,
+            protocol.pauseProducing,
+            lambda: self.answer(0),
+            protocol.resumeProducing,
+            lambda: self.answer(1),
+            lambda: protocol.dataReceived(b"c\nd\n"),
+            protocol.drain,
+            lambda: self.answer(2),
+            protocol.pauseProducing,
+            lambda: self.answer(3),
+            protocol.resumeProducing,
+            protocol.connectionLost,
+        ):
+            step()
+            states.append(protocol.state)
+        self.assertEqual(
+            [state.name for state in states],
+            ["READING", "BUSY", "UNREAD", "BUSY", "UNREAD", "UNREAD", "BUSY", "READING", "BUSY"]
+            + ["DRAINING"] * 4
+            + ["LINGERING", "GONE"],
+        )
+
+    def test_hang_up_unread(self) -> None:
+        """One whose last reply fills the transport's buffer is hung up on all the same, once."""
+
+        def full(piece: bytes) -> None:
+            self.transport.write(piece)
+            self.protocol.pauseProducing()
+
+        self.protocol._write = full
+        self.protocol.dataReceived(b"x" * 12)
+        self.assertEqual(self.transport.take(), b"too large\n")
+        self.assertTrue(self.transport.write_closed)
+        self.assertIs(self.protocol.state, State.LINGERING)
+        self.assertEqual(len(self.clock.getDelayedCalls()), 1)
 
     def test_turns(self) -> None:
         """One whose requests take long gives way to others sooner than one whose do not."""

@@ -29,7 +29,8 @@ from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface import implementer
 
-from evcharge.net.protocol import LINGER_S, DriverFactory
+from evcharge.net.connections import LINGER_S
+from evcharge.net.protocol import DriverFactory
 from evcharge.net.tls.certificate import CertificateService
 from evcharge.net.tls.connection import HANDSHAKE_S, TOLD_S, TURN_S, TLSFactory
 from evcharge.process.options import Options

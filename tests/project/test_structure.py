@@ -122,7 +122,13 @@ class ImportTests(SynchronousTestCase):
             problems(self.rows, imported),
             [
                 f"net.protocol need not know {name}"
-                for name in ("net.sending", "wire.last_resort", "Twisted")
+                for name in (
+                    "net.connections",
+                    "net.receiver",
+                    "net.sending",
+                    "wire.last_resort",
+                    "Twisted",
+                )
             ],
         )
 

@@ -66,7 +66,7 @@ class Address:
 
 @attrs.define(eq=False)
 class CountedClient:
-    """Who has made one connection: a :class:`evcharge.net.protocol.Client`."""
+    """Who has made one connection: a :class:`evcharge.net.connections.Client`."""
 
     address: Address
     _ended: Callable[[Address], None]
