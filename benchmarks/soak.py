@@ -20,7 +20,6 @@ import argparse
 import asyncio
 import contextlib
 import ctypes
-import itertools
 import json
 import logging
 import math
@@ -30,16 +29,12 @@ import random
 import re
 import signal
 import socket
-import struct
 import subprocess
 import sys
 import tempfile
 import time
-import traceback
 from pathlib import Path
 from typing import Any
-
-import attrs
 
 import twisted
 
@@ -50,509 +45,37 @@ from benchmarks.requests import positive  # noqa: E402
 from benchmarks.soak_audit import (  # noqa: E402
     SLACK_S,
     SWEEP_S,
-    Account,
     Book,
-    Ended,
+    Sample,
     audit,
     check_shown,
     memory,
     read,
-    remains,
 )
+from benchmarks.soak_drivers import Driver, envelope  # noqa: E402
+from evcharge.client import Client, NoReply  # noqa: E402
 from evcharge.storage import StorageError  # noqa: E402
 from evcharge.storage.location import parse, without_password  # noqa: E402
-from evcharge.utils.ids import ending  # noqa: E402
 
 TIME_SCALE = 200
 """Charging that takes an hour takes 18 seconds here."""
 
-STATIONS = 36
-"""In the network that evcharge brings along."""
+LONGEST_TTL_S, SHORTEST_TTL_S, EARLY_TTL_S = 60.0, 10.0, 86400.0
+"""After which a user who never paid is removed: in a run of ten minutes or more, at least, and
+where drivers leave early: what is kept for that time is seen to pile up."""
 
-EARLY_TTL_S = 86400.0
-"""The same where drivers leave early: what is kept for that time is seen to pile up."""
-
-LONGEST_TTL_S, SHORTEST_TTL_S = 60.0, 10.0
-"""After which a user who never paid is removed, in a run of ten minutes or more, and at least."""
-
-REPLY_S = 30.0
-"""How long a driver waits for a reply: much longer than any may take."""
-
-LAST_REPLIES_S = 40.0
-"""How long the drivers may take to end."""
-
-START_S, END_S = 30.0, 15.0
-"""How long the server may take to start, and to end; it gives itself five seconds for that."""
+LAST_REPLIES_S, START_S, END_S = 40.0, 30.0, 15.0
+"""How long the drivers may take to end, and the server to start, and to end; it gives itself five
+seconds for that."""
 
 HARD_LIMIT_S = 180.0
 """How much longer than it was told the soak may take in all."""
 
 LIBC = ctypes.CDLL(None)
 
-LOST = (ConnectionError, asyncio.IncompleteReadError, asyncio.TimeoutError, OSError)
-"""What the loss of a connection looks like."""
 
-TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
-
-ALLOWED = {
-    "START": {(200, "")},
-    "LOGIN": {(200, "")},
-    "NAVIGATION": {(200, ""), (404, "user_not_found")},
-    "SELECTION_STATION": {(200, ""), (200, "no_station"), (404, "user_not_found")},
-    "PAYMENT": {(200, ""), (200, "no_slot"), (404, "user_not_found"), (409, "already_reserved")},
-}
-"""The codes and reasons that what is sent here may get."""
-
-GARBAGE = [
-    (b"garbage", 400),
-    (b"\xff\xfe\xfd", 400),
-    (b"\xff\xfe{\x00}\x00", 400),
-    (b"[" * 5000, 400),
-    (b'{"a":' * 10_000, 400),
-    (b"null", 400),
-    (b"{}", 400),
-    (b'{"type":"START","data":{},"status":{},"timestamp":"","id":true}', 400),
-    (b'{"type":"START","data":[1],"status":{},"timestamp":""}', 400),
-    (b'{"type":"LOGIN","data":{},"status":{},"timestamp":""}', 400),
-    (b'{"type":"\\ud800","data":{},"status":{},"timestamp":""}', 400),
-    (b'{"type":"DANCE","data":{},"status":{},"timestamp":""}', 404),
-    (b'{"type":"NAVIGATION","data":{"user_id":"x","route_distance":NaN},"status":{}}', 400),
-]
-
-
-class Driver:
-    """
-    One driver's program, over one connection at a time.
-
-    :param cars: the catalogue.
-    :param early: whether it leaves as soon as it has logged in, or paid.
-    """
-
-    def __init__(
-        self,
-        number: int,
-        server: Server,
-        book: Book,
-        chance: random.Random,
-        cars: dict[str, Any],
-        early: bool = False,
-    ) -> None:
-        self._early = early
-        self._number = number
-        self._server = server
-        self._book = book
-        self._chance = chance
-        self._cars = cars
-        self._life: int | None = None
-        """The server's, in which the connection was made."""
-        self._reader: asyncio.StreamReader | None = None
-        self._writer: Any = None
-        self._asked = 0
-        self._journeys = 0
-        self._owed = 0
-        """Replies to requests that were sent whole."""
-        self._promised = 0
-        """Of those, replies to what the server has read before it was asked to end."""
-        self.stopping = False
-
-    async def run(self) -> None:
-        """Make journeys until told to stop."""
-        while not self.stopping:
-            try:
-                await self._journey()
-            except LOST:
-                await self._away()
-            except (LookupError, TypeError, ValueError) as wrong:
-                self._book.find("".join(traceback.format_exception(wrong)))
-                await self._away()
-        self._drop()
-
-    # The journey
-
-    async def _journey(self) -> None:
-        if self._early:
-            await self._short_journey()
-            return
-        if self._chance.random() < 0.3:
-            self._check_stations(await self._ask("START", {}))
-        car, percent = self._chance.choice(list(self._cars)), self._chance.randint(1, 79)
-        user = await self._log_in(car, percent)
-        if user is None:
-            return
-        user_id, account = user
-        await self._think()
-        if not await self._navigate(user_id, account, car, percent):
-            return
-        station = await self._choose(user_id, account)
-        if station is None or self._chance.random() < 0.05:
-            # Has logged in, and is never heard of again.
-            return
-        await self._think()
-        await self._pay(user_id, account, station)
-        if account.stage == "charging":
-            await self._charge(user_id, account)
-        elif account.stage == "waiting" and self._chance.random() < 0.8:
-            await self._leave(user_id, account)
-
-    async def _short_journey(self) -> None:
-        user = await self._log_in(
-            self._chance.choice(list(self._cars)), self._chance.randint(1, 79)
-        )
-        if user is None:
-            return
-        user_id, account = user
-        if self._chance.random() < 0.5:
-            await self._pay(user_id, account, str(self._chance.randint(1, STATIONS)))
-        if account.stage in ("waiting", "charging"):
-            await self._leave(user_id, account)
-
-    async def _log_in(self, car: str, percent: int) -> tuple[str, Account] | None:
-        """Log in: the user's id, and what is known of it; None where the server let nobody in."""
-        self._journeys += 1
-        name = f"Driver {self._number}, journey {self._journeys}"
-        login = {"user_name": name, "selected_car": car, "battery_car": percent}
-        asked = time.time()
-        # Whatever becomes of it, this LOGIN is not sent again.
-        self._book.lost_logins.add(name)
-        reply = await self._ask("LOGIN", login)
-        if reply["status"]["code"] != 200:
-            return None
-        self._book.lost_logins.remove(name)
-        user_id: str = reply["data"]["user_id"]
-        if user_id in self._book.users:
-            self._book.find(f"LOGIN gave the id …{ending(user_id)} a second time")
-        account = self._book.users[user_id] = Account(name, asked, time.time())
-        return user_id, account
-
-    async def _navigate(self, user_id: str, account: Account, car: str, percent: int) -> bool:
-        """Ask for the range, and see whether it is this car's. Whether the user is there."""
-        reply = await self._ask("NAVIGATION", {"user_id": user_id, "route_distance": 10})
-        if reply["status"]["code"] != 200:
-            self._missed(account, reply)
-            return False
-        facts = self._cars[car]
-        range_km = facts["battery_capacity"] * percent / 100 / facts["energy_consumption"]
-        if not math.isclose(reply["data"]["autonomy"], range_km):
-            self._book.find(f"{account} has {percent} % in a {car}, and was told {reply}")
-        return True
-
-    async def _choose(self, user_id: str, account: Account) -> str | None:
-        if self._chance.random() < 0.5:
-            data: dict[str, Any] = {"position": {"latitude": -12.25, "longitude": -38.95}}
-        else:
-            ids = self._chance.sample(range(1, STATIONS + 1), 10)
-            data = {
-                "list_stations": {
-                    str(number): {"distance_origin_position": self._chance.uniform(0, 20)}
-                    for number in ids
-                }
-            }
-        data["criterion"] = self._chance.choice(["distance", "time", "price"])
-        reply = await self._ask("SELECTION_STATION", {"user_id": user_id, **data})
-        self._missed(account, reply)
-        station: str | None = reply["data"].get("id_station")
-        # Not all the same one: in a town that is full everybody is sent to the next to be free.
-        return station if self._chance.random() < 0.5 else str(self._chance.randint(1, STATIONS))
-
-    async def _pay(self, user_id: str, account: Account, station: str) -> None:
-        """Pay, and if the answer is lost ask again until there is one."""
-        data = {"user_id": user_id, "id_station": station, "confirmation": True}
-        before = attrs.evolve(account)
-        account.stage, account.tried = "unsure", station
-        reply, times = await self._insist("PAYMENT", data)
-        code, told = reply["status"]["code"], reply["data"]
-        if code == 404:
-            account.stage = "left"
-            if times == 1:
-                # Else it may have been paid, charged and swept before an answer came through.
-                account.tried = ""
-                self._missed(before, reply)
-        elif told["confirmation"]:
-            self._paid(account, station, told)
-        else:
-            account.stage = "waiting"
-            if times == 1:
-                # Else one that was not answered may be carried out only now, by another worker.
-                account.tried = ""
-            if code != 200:
-                self._book.find(f"{account} has no slot, and was told {reply}")
-
-    def _paid(self, account: Account, station: str, told: dict[str, Any]) -> None:
-        new = (told["receipt_id"], told["amount"], told["estimated_timestamp"])
-        if told["id_station"] != station:
-            self._book.find(f"{account} paid at station {station}, and was told {told}")
-        if account.receipt and new != (account.receipt, account.amount, account.ends):
-            self._book.find(f"{account} was given another receipt for its slot: {told}")
-        account.stage, account.station, account.tried = "charging", station, ""
-        account.receipt, account.amount, account.ends = new
-
-    async def _charge(self, user_id: str, account: Account) -> None:
-        data = {"user_id": user_id, "id_station": account.station, "confirmation": True}
-        if self._chance.random() < 0.4:
-            await self._think()
-            reply, _ = await self._insist("PAYMENT", data)
-            if reply["data"]["confirmation"]:
-                self._paid(account, account.station, reply["data"])
-            else:
-                self._missed(account, reply)
-        if self._chance.random() < 0.1:
-            other = str(int(account.station) % STATIONS + 1)
-            reply, _ = await self._insist("PAYMENT", {**data, "id_station": other})
-            if reply["status"]["code"] != 409:
-                self._missed(account, reply)
-        if self._chance.random() < 0.6:
-            await self._think()
-            await self._leave(user_id, account)
-
-    async def _leave(self, user_id: str, account: Account) -> None:
-        data = {"user_id": user_id, "id_station": account.station or "1", "confirmation": False}
-        before = attrs.evolve(account)
-        account.stage = "unsure"
-        reply, times = await self._insist("PAYMENT", data)
-        if times == 1 and reply["status"]["code"] != 200:
-            # Else it may have left before an answer came through.
-            self._missed(before, reply)
-        account.stage = "left"
-        self._book.events["journeys ended by drivers"] += 1
-
-    def _missed(self, account: Account, reply: dict[str, Any]) -> None:
-        """A reply that is right when the sweep has removed the user, and only then."""
-        code = reply["status"]["code"]
-        if code not in (200, 404, 503) or (code == 200 and reply["type"] == "PAYMENT"):
-            self._book.find(f"{account} was told {reply}")
-        elif code == 404 and not account.may_be_gone(time.time(), self._book.ttl_s):
-            self._book.find(f"{account} should be there, and was told {reply}")
-
-    def _check_stations(self, reply: dict[str, Any]) -> None:
-        stations = reply["data"].get("station_models", {})
-        if len(stations) != STATIONS and reply["status"]["code"] == 200:
-            self._book.find(f"START shows {len(stations)} stations")
-        for number, station in stations.items():
-            if not 0 <= station["available_slots"] <= station["max_slots"]:
-                self._book.find(f"START shows station {number} as {station}")
-
-    # Asking
-
-    async def _insist(self, kind: str, data: dict[str, Any]) -> tuple[dict[str, Any], int]:
-        """Ask until there is an answer that is none of 503; it, and how often it took asking."""
-        for times in itertools.count(1):
-            try:
-                reply = await self._ask(kind, data)
-            except LOST:
-                if self.stopping:
-                    raise
-                await self._away()
-                continue
-            if reply["status"]["code"] != 503:
-                return reply, times
-            await asyncio.sleep(0.2)
-        raise AssertionError
-
-    async def _ask(self, kind: str, data: dict[str, Any]) -> dict[str, Any]:
-        """Ask once, in one of many ways; one of :data:`LOST` where no answer comes."""
-        chance = self._chance.random()
-        if chance < 0.02:
-            await self._garbage()
-        await self._connect()
-        self._asked += 1
-        request = {"type": kind, "data": data, "status": {}, "timestamp": "", "id": self._asked}
-        line = json.dumps(request).encode() + b"\n"
-        if 0.02 <= chance < 0.04:
-            self._book.events["dropped"] += 1
-            self._writer.write(line)
-            self._drop(reset=self._chance.random() < 0.5)
-            raise ConnectionResetError
-        if 0.04 <= chance < 0.06:
-            return await self._half_close(kind, line)
-        if 0.06 <= chance < 0.08:
-            return await self._pipeline(kind, request, 1)
-        if 0.08 <= chance < 0.0805:
-            return await self._pipeline(kind, request, 60)
-        if 0.081 <= chance < 0.09:
-            self._book.events["trickled"] += 1
-            await self._trickle(line)
-        else:
-            self._writer.write(line)
-        self._owed += 1
-        if 0.09 <= chance < 0.11:
-            self._book.events["read late"] += 1
-            await asyncio.sleep(1)
-        reply = await self._reply(kind, self._asked)
-        if 0.11 <= chance < 0.13:
-            self._book.events["reconnected"] += 1
-            self._drop()
-        return reply
-
-    async def _half_close(self, kind: str, line: bytes) -> dict[str, Any]:
-        """Say no more behind the request; after its reply there has to be the server's end."""
-        self._book.events["half-closed"] += 1
-        self._writer.write(line[: -self._chance.randint(0, 1) or None])
-        self._writer.write_eof()
-        self._owed += 1
-        reply = await self._reply(kind, self._asked)
-        await self._see_the_end(f"{kind} and a FIN")
-        return reply
-
-    async def _pipeline(self, kind: str, request: dict[str, Any], before: int) -> dict[str, Any]:
-        """Send further requests first; many of them fill the server's buffers and ours."""
-        self._book.events["pipelined" if before == 1 else "read slowly"] += 1
-        ids = [f"before {number}" for number in range(before)]
-        for one in ids:
-            start = {**request, "type": "START", "data": {}, "id": one}
-            self._writer.write(json.dumps(start).encode() + b"\n")
-        self._writer.write(json.dumps(request).encode() + b"\n")
-        self._owed += before + 1
-        for one in ids:
-            if before > 1:
-                await asyncio.sleep(0.02)
-            await self._reply("START", one)
-        return await self._reply(kind, self._asked)
-
-    async def _trickle(self, line: bytes) -> None:
-        for at in range(0, len(line), 20):
-            self._writer.write(line[at : at + 20])
-            await asyncio.sleep(0.01)
-
-    async def _garbage(self) -> None:
-        """Say something wrong, and be told so."""
-        await self._connect()
-        self._book.events["garbage"] += 1
-        if self._chance.random() < 0.1:
-            self._writer.write(b"x" * 70_000)
-            # Not to be counted on when the server is asked to end: it is no whole line.
-            line, code = b"70,000 bytes", 413
-        else:
-            line, code = self._chance.choice(GARBAGE)
-            if self._chance.random() < 0.1 and len(line) < 500:
-                await self._trickle(line + b"\n")
-            else:
-                self._writer.write(line + b"\n")
-            self._owed += 1
-        reply = await self._line()
-        told = reply["status"]["code"]
-        if told != code and not (told == 503 and self._server.may_refuse()):
-            self._book.find(f"{line[:80]!r} should get {code}, and got {str(reply)[:1000]}")
-        if code == 413:
-            await self._see_the_end("a line over the limit")
-
-    async def _reply(self, kind: str, request_id: object) -> dict[str, Any]:
-        reply = await self._line()
-        code, reason = reply["status"]["code"], reply["data"].get("reason", "")
-        self._book.replies[kind, code, reason] += 1
-        if reply["type"] != kind or reply.get("id") != request_id:
-            self._book.find(f"{kind} {request_id} was answered by {str(reply)[:1000]}")
-        if (code, reason) not in ALLOWED[kind] and not (code == 503 and self._server.may_refuse()):
-            self._book.find(f"{kind} was answered by {str(reply)[:1000]}")
-        return reply
-
-    async def _line(self) -> dict[str, Any]:
-        """The next reply; any is an envelope."""
-        assert self._reader is not None
-        try:
-            line = await asyncio.wait_for(self._reader.readuntil(b"\n"), REPLY_S)
-        except LOST as lost:
-            if isinstance(lost, asyncio.TimeoutError):
-                self._book.find(f"no reply to driver {self._number} within {REPLY_S:g} s")
-            else:
-                self._lost("hung up instead of a reply", lost)
-            if self._promised:
-                self._book.find("a request that was read before SIGTERM was not answered")
-            raise
-        self._owed = max(0, self._owed - 1)
-        self._promised = max(0, self._promised - 1)
-        problem, reply = envelope(line)
-        if problem:
-            self._book.find(f"a reply {problem}: {line[:1000]!r}")
-            # What is asked next could be answered by the rest of it.
-            raise ConnectionResetError
-        return reply
-
-    # The connection
-
-    async def _connect(self) -> None:
-        if self._writer is None:
-            self._life = self._server.life
-            try:
-                self._reader, self._writer = await asyncio.open_connection(
-                    "127.0.0.1", self._server.port, limit=1 << 17
-                )
-            except LOST as lost:
-                self._lost("let nobody in", lost)
-                raise
-
-    def _lost(self, what: str, lost: BaseException) -> None:
-        """The connection is lost: see whether the server's end may have been the reason."""
-        if self._life is not None and self._life == self._server.life:
-            self._book.find(f"the server, which ran all the time, {what}: {lost!r}")
-
-    async def _see_the_end(self, after: str) -> None:
-        """The server closes the connection, and has nothing more to say."""
-        assert self._reader is not None
-        try:
-            more = await asyncio.wait_for(self._reader.read(1000), REPLY_S)
-            if more:
-                self._book.find(f"after {after} comes {more!r}")
-        except asyncio.TimeoutError:
-            self._book.find(f"after {after} the server does not hang up")
-        except OSError as lost:
-            self._lost(f"reset the connection after {after}", lost)
-        self._drop()
-
-    def promise(self, read: set[int]) -> None:
-        """
-        The server is asked to end: what it has read it will have answered.
-
-        :param read: the local ports of the connections on which it has read all that was sent.
-        """
-        if self._writer is None or self._writer.transport.get_write_buffer_size():
-            return
-        address = self._writer.get_extra_info("sockname")
-        if address is not None and address[1] in read:
-            self._promised = self._owed
-            self._book.events["replies owed at SIGTERM"] += self._owed
-
-    def _drop(self, reset: bool = False) -> None:
-        if self._writer is not None:
-            if reset:
-                connected: socket.socket = self._writer.get_extra_info("socket")
-                connected.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            self._writer.close()
-        self._reader = self._writer = None
-        self._owed = self._promised = 0
-
-    async def _away(self) -> None:
-        """The connection is lost: wait a little before the next one."""
-        self._drop()
-        self._book.events["lost"] += 1
-        await asyncio.sleep(self._chance.uniform(0.1, 0.5))
-
-    async def _think(self) -> None:
-        await asyncio.sleep(self._chance.uniform(0.1, 1.0))
-
-
-def envelope(line: bytes) -> tuple[str, dict[str, Any]]:
-    """What is wrong with the envelope of a reply, or nothing; and the reply."""
-    try:
-        reply = json.loads(line)
-    except ValueError:
-        return "that is no JSON", {}
-    if not isinstance(reply, dict):
-        return "that is no object", {}
-    fields = {"type": str, "data": dict, "status": dict, "timestamp": str}
-    for field, kind in fields.items():
-        if not isinstance(reply.get(field), kind):
-            return f"without {field}", {}
-    if more := set(reply) - set(fields) - {"id"}:
-        return f"with {more}", {}
-    if not TIMESTAMP.fullmatch(reply["timestamp"]):
-        return "with a strange timestamp", {}
-    status, data = reply["status"], reply["data"]
-    code, message = status.get("code"), status.get("message")
-    if type(code) is not int or not isinstance(message, str) or not message:
-        return "with a strange status", {}
-    if code != 200 and not (data.get("reason") and data.get("message") == message):
-        return "that does not say what is wrong", {}
-    return "", reply
+class Problem(Exception):
+    """The soak cannot go on; says why."""
 
 
 def read_by_server(port: int, table: str) -> set[int]:
@@ -579,34 +102,41 @@ def die_with_parent() -> None:
     LIBC.prctl(pr_set_pdeathsig, signal.SIGKILL)
 
 
+def children(pid: int) -> list[int]:
+    """The child processes of a process."""
+    found: list[int] = []
+    with contextlib.suppress(OSError):
+        for task in Path(f"/proc/{pid}/task").glob("*/children"):
+            found += map(int, task.read_text().split())
+    return found
+
+
+def is_worker(pid: int) -> bool:
+    """Whether there is such a process, and it is a worker: ids are given anew."""
+    try:
+        return b"evcharge.process.workers" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
+
+
 class Server:
     """The server under test, killed and started again."""
 
     def __init__(self, folder: Path, url: str, workers: int, book: Book) -> None:
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port: int = free.getsockname()[1]
-        self._log = folder / "server.log"
-        self._book = book
-        self._command = [
-            sys.executable,
-            "-c",
-            "from twisted.scripts.twistd import run; run()",
-            "--nodaemon",
-            "--pidfile=",
-            "evcharge",
-            "--port",
-            f"tcp:{self.port}:interface=127.0.0.1",
-            "--data",
-            str(folder / "data"),
-            "--workers",
-            str(workers),
-            "--time-scale",
-            str(TIME_SCALE),
-            "--sweep-interval",
-            str(SWEEP_S),
-            "--user-ttl",
-            str(book.ttl_s),
-        ]
+        self._log, self._book = folder / "server.log", book
+        options = {
+            "port": f"tcp:{self.port}:interface=127.0.0.1",
+            "data": folder / "data",
+            "workers": workers,
+            "time-scale": TIME_SCALE,
+            "sweep-interval": SWEEP_S,
+            "user-ttl": book.ttl_s,
+        }
+        run = "from twisted.scripts.twistd import run; run()"
+        self._command = [sys.executable, "-c", run, "--nodaemon", "--pidfile=", "evcharge"]
+        self._command += [f"--{name}={value}" for name, value in options.items()]
         # Not on the command line, which others can read: a database's URL may hold a password.
         self._environment = {**os.environ, "PYTHONPATH": str(ROOT), "EVCHARGE_STORAGE": url}
         self._process: subprocess.Popen[bytes] | None = None
@@ -650,8 +180,7 @@ class Server:
 
     async def end(self, how: signal.Signals) -> None:
         """End it by a signal, and wait until it and its workers are gone."""
-        process, self._process = self._process, None
-        self.life = None
+        process, self._process, self.life = self._process, None, None
         if process is None:
             return
         workers = children(process.pid)
@@ -669,8 +198,8 @@ class Server:
             await asyncio.sleep(0.02)
         if how is signal.SIGTERM:
             self._refused_until = time.monotonic() + SLACK_S
-        if process.returncode != -how:
-            self._book.find(f"ended by {how.name}, the server's status is {process.returncode}")
+        told = f"ended by {how.name}, the server's status is {process.returncode}"
+        self._book.find(told, process.returncode != -how)
 
     def kill_a_worker(self, chance: random.Random) -> bool:
         """Kill one of its workers; False where it has none."""
@@ -690,177 +219,118 @@ class Server:
 
     def memory_kib(self) -> int:
         """The memory that it and its workers have for themselves, KiB."""
-        if self._process is None:
-            return 0
-        pid = self._process.pid
         total = 0
-        for one in (pid, *children(pid)):
+        for pid in [self._process.pid, *children(self._process.pid)] if self._process else ():
             with contextlib.suppress(OSError):
-                for line in Path(f"/proc/{one}/status").read_text().splitlines():
-                    if line.startswith("RssAnon"):
-                        total += int(line.split()[1])
+                status = Path(f"/proc/{pid}/status").read_text()
+                total += sum(map(int, re.findall(r"^RssAnon:\s+(\d+)", status, re.M)))
         return total
 
 
-class Problem(Exception):
-    """The soak cannot go on; says why."""
-
-
-def children(pid: int) -> list[int]:
-    """The child processes of a process."""
-    found: list[int] = []
-    with contextlib.suppress(OSError):
-        for task in Path(f"/proc/{pid}/task").glob("*/children"):
-            found += map(int, task.read_text().split())
-    return found
-
-
-def is_worker(pid: int) -> bool:
-    """Whether there is such a process, and it is a worker: ids are given anew."""
-    try:
-        return b"evcharge.process.workers" in Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return False
-
-
-@attrs.define
 class Soak:
     """One run."""
 
-    options: argparse.Namespace
-    folder: Path
-    url: str
-    book: Book
-    memory: list[tuple[int, int]] = attrs.field(factory=list)
-    """Each second of the phase without kills: memory, KiB, and users."""
-    ended: list[Ended] = attrs.field(factory=list)
-    """The same, of what has ended by then."""
-    shown: dict[str, Any] = attrs.field(factory=dict)
-    """The stations as START had them when nobody asked for anything any more, and"""
-    shown_at: float = 0.0
-    """when that was, seconds since the epoch."""
+    def __init__(self, options: argparse.Namespace, folder: Path, url: str, book: Book) -> None:
+        self._options, self._data, self._url, self._book = options, folder / "data", url, book
+        self._samples: list[Sample] = []
+        """Each second of the phase without kills."""
+        self._chance = random.Random(options.seed)
+        self._server = Server(folder, url, options.workers, book)
+        cars = json.loads((ROOT / "evcharge/data/car_models.json").read_text())
+        self._drivers = [
+            Driver(n, self._server, book, random.Random(f"{options.seed} {n}"), cars, options.early)
+            for n in range(options.connections)
+        ]
 
-    async def run(self) -> None:
-        """Run it, and leave the server ended."""
-        options, book = self.options, self.book
+    async def run(self) -> str:
+        """Run it, and leave the server ended; what to print."""
+        book, server, loop = self._book, self._server, asyncio.get_running_loop()
         running = asyncio.current_task()
         assert running is not None
         for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, running.cancel)
-        server = Server(self.folder, self.url, options.workers, book)
-        cars = json.loads((ROOT / "evcharge/data/car_models.json").read_text())
-        drivers = [
-            Driver(
-                number,
-                server,
-                book,
-                random.Random(f"{options.seed} {number}"),
-                cars,
-                options.early,
-            )
-            for number in range(options.connections)
-        ]
+            loop.add_signal_handler(number, running.cancel)
         tasks: list[asyncio.Task[None]] = []
         try:
             await server.start()
-            tasks += [asyncio.create_task(driver.run()) for driver in drivers]
-            await self._trouble(server, drivers, tasks)
-            for driver in drivers:
+            tasks += [asyncio.create_task(driver.run()) for driver in self._drivers]
+            await self._trouble(tasks)
+            for driver in self._drivers:
                 driver.stopping = True
             _, late = await asyncio.wait(tasks, timeout=LAST_REPLIES_S)
-            if late:
-                book.find(f"{len(late)} drivers have not ended within {LAST_REPLIES_S:g} s")
-            await self._last_start(server)
+            book.find(f"{len(late)} drivers have not ended within {LAST_REPLIES_S:g} s", late)
+            # What START says of the slots may be a second old.
+            await asyncio.sleep(1.5)
+            shown_at, shown = time.time(), self._last_start()
             await server.end(signal.SIGTERM)
         finally:
             for task in tasks:
                 task.cancel()
             await server.end(signal.SIGKILL)
-        self._check_log(server.log())
+        for line in re.findall(
+            r".*#(?:error|critical)\].*|(?:.*\n){3}.*Traceback.*|.*Incident.*", server.log()
+        ):
+            # That a worker was killed is told as an error.
+            book.find(f"the log has: {line}", "the next one starts in" not in line)
+        audited = audit(book, self._url, self._data, time.time())
+        if shown:
+            check_shown(book, shown, shown_at, read(self._url, self._data))
+        return f"{audited}\n{memory(book, self._samples, self._options.early)}"
 
-    async def _trouble(
-        self, server: Server, drivers: list[Driver], tasks: list[asyncio.Task[None]]
-    ) -> None:
+    async def _trouble(self, tasks: list[asyncio.Task[None]]) -> None:
         """Kill the server for two thirds of the time, and watch its memory in the last."""
-        options, book = self.options, self.book
-        chance = random.Random(options.seed)
-        began = time.monotonic()
-        next_kill = options.kill_every
+        options, book, server = self._options, self._book, self._server
+        began, next_kill = time.monotonic(), options.kill_every
         while (passed := time.monotonic() - began) < options.seconds:
             await asyncio.sleep(min(1.0, options.seconds - passed))
-            for task in tasks:
-                if task.done():
-                    task.result()
+            for task in filter(asyncio.Task.done, tasks):
+                task.result()
             if (status := server.has_ended()) is not None:
                 book.find(f"the server ended by itself, with {status}:\n{server.log()[-3000:]}")
                 await server.start()
             if passed >= options.seconds * 2 / 3:
-                kib = server.memory_kib()
-                self.memory.append((kib, book.present(time.time())))
-                ended = book.events["journeys ended by drivers"]
-                self.ended.append(Ended(kib, ended, len(book.lost_logins)))
+                ended, lost = book.events["journeys ended by drivers"], len(book.lost_logins)
+                users = book.present(time.time())
+                self._samples.append(Sample(server.memory_kib(), users, ended, lost))
             elif passed >= next_kill:
-                next_kill = passed + options.kill_every * chance.uniform(0.5, 1.5)
-                await self._kill(server, drivers, chance)
+                next_kill = passed + options.kill_every * self._chance.uniform(0.5, 1.5)
+                await self._kill()
 
-    async def _kill(self, server: Server, drivers: list[Driver], chance: random.Random) -> None:
-        events = self.book.events
-        if chance.random() < 0.3 and server.kill_a_worker(chance):
+    async def _kill(self) -> None:
+        server, events = self._server, self._book.events
+        if self._chance.random() < 0.3 and server.kill_a_worker(self._chance):
             events["workers killed"] += 1
             return
-        how = signal.SIGTERM if chance.random() < 0.3 else signal.SIGKILL
+        how = signal.SIGTERM if self._chance.random() < 0.3 else signal.SIGKILL
         events[f"server ended by {how.name}"] += 1
         if how is signal.SIGTERM:
             read = read_by_server(server.port, Path("/proc/net/tcp").read_text())
-            for driver in drivers:
+            for driver in self._drivers:
                 driver.promise(read)
         await server.end(how)
         await server.start()
 
-    async def _last_start(self, server: Server) -> None:
-        # What START says of the slots may be a second old.
-        await asyncio.sleep(1.5)
-        self.shown_at = time.time()
+    def _last_start(self) -> dict[str, Any]:
+        """The stations, when nobody asks for anything any more."""
+        lines: list[bytes] = []
         try:
-            reader, writer = await asyncio.open_connection("127.0.0.1", server.port, limit=1 << 20)
-            writer.write(b'{"type":"START","data":{},"status":{},"timestamp":""}\n')
-            _, reply = envelope(await asyncio.wait_for(reader.readuntil(b"\n"), REPLY_S))
-            writer.close()
-            self.shown = reply["data"]["station_models"]
-        except (*LOST, KeyError) as error:
-            self.book.find(f"the last START was not answered: {error!r}")
-
-    def _check_log(self, log: str) -> None:
-        for word in ("Traceback", "Incident"):
-            if word in log:
-                at = log.index(word)
-                self.book.find(f"the log has: {log[max(0, at - 200) : at + 1500]}")
-        for line in log.splitlines():
-            # That a worker was killed is told as an error.
-            if re.search(r"#(error|critical)\]", line) and "the next one starts in" not in line:
-                self.book.find(f"the log has: {line}")
-
-    def check(self) -> list[str]:
-        """Audit the storage, and look at memory; what to print."""
-        now, data = time.time(), self.folder / "data"
-        audited = audit(self.book, self.url, data, now)
-        if self.shown:
-            check_shown(self.book, self.shown, self.shown_at, read(self.url, data))
-        told = [audited, memory(self.book, self.memory)]
-        return [*told, remains(self.book, self.ended)] if self.options.early else told
+            with Client(port=self._server.port, on_line=lambda *line: lines.append(line[1])) as one:
+                stations: dict[str, Any] = one.request("START")["data"]["station_models"]
+        except (NoReply, KeyError) as error:
+            self._book.find(f"the last START was not answered: {error!r}")
+            return {}
+        problem, _ = envelope(lines[-1])
+        self._book.find(f"the last reply {problem}", problem)
+        return stations
 
 
-def report(soak: Soak, checked: list[str]) -> int:
+def report(book: Book, seconds: float, checked: str) -> int:
     """Print what came of it; the exit status."""
-    book, seconds = soak.book, soak.options.seconds
     total = sum(book.replies.values())
     print(f"{total} replies, {total / seconds:.0f} a second:")
     for (kind, code, reason), count in sorted(book.replies.items()):
         print(f"  {kind} {code} {reason}".rstrip() + f": {count}")
-    print("; ".join(f"{count} {event}" for event, count in sorted(book.events.items())))
-    print(*checked, sep="\n")
-    for finding in book.findings:
-        print(f"FINDING: {finding}")
+    print("; ".join(f"{count} {event}" for event, count in sorted((+book.events).items())))
+    print(checked, *(f"FINDING: {finding}" for finding in book.findings), sep="\n")
     if book.untold_findings:
         print(f"and {book.untold_findings} more")
     count = len(book.findings) + book.untold_findings
@@ -895,11 +365,8 @@ def read_arguments() -> argparse.Namespace:
     add = parser.add_argument
     add("--connections", type=positive, default=500, help="drivers; default %(default)s")
     add("--seconds", type=over_zero, default=600.0, help="default %(default)g")
-    add(
-        "--kill-every",
-        type=over_zero,
-        help="seconds, on the average; default: 20, or an eighth of a shorter run's time",
-    )
+    every = "seconds, on the average; default: 20, or an eighth of a shorter run's time"
+    add("--kill-every", type=over_zero, help=every)
     add("--storage", default="files", help="files, sqlite or the URL of an empty database")
     add("--workers", type=positive, default=1, help="processes of the server; default %(default)s")
     add("--seed", type=int, default=random.randrange(10**6), help="of its choices")
@@ -916,15 +383,13 @@ def soak(options: argparse.Namespace, folder: Path) -> int:
     url = f"sqlite:///{folder}/soak.db" if options.storage == "sqlite" else options.storage
     prepare(url, folder / "data")
     ttl_s = min(LONGEST_TTL_S, max(SHORTEST_TTL_S, options.seconds / 10))
-    if options.early:
-        ttl_s = EARLY_TTL_S
-    run = Soak(options, folder, url, Book(ttl_s))
-    limit_s = options.seconds + HARD_LIMIT_S
+    book = Book(EARLY_TTL_S if options.early else ttl_s)
+    run, limit_s = Soak(options, folder, url, book), options.seconds + HARD_LIMIT_S
     try:
-        asyncio.run(asyncio.wait_for(run.run(), limit_s))
+        checked = asyncio.run(asyncio.wait_for(run.run(), limit_s))
     except asyncio.TimeoutError:
         raise Problem(f"it has not ended within {limit_s:g} s") from None
-    return report(run, run.check())
+    return report(book, options.seconds, checked)
 
 
 def main() -> int:

@@ -11,7 +11,7 @@ import json
 import statistics
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,8 @@ SWEEP_S = 1.0
 
 SLACK_S = 5.0
 """How near to its end a user or a session may be found either way, seconds."""
+
+LATE_S = SWEEP_S + SLACK_S
 
 MOST_GROWTH_KIB = 10 * 1024
 """How much the server's memory may grow while nothing kills it, KiB."""
@@ -72,6 +74,25 @@ class Account:
             return now > self.ends - SLACK_S
         return bool(self.tried) or now - self.asked > ttl_s - SLACK_S
 
+    def places(self, session: ChargingSession | None, now: float, ttl_s: float) -> set[str]:
+        """
+        Where the user may be: "gone", "waiting", or at a station, which has a number.
+
+        :param session: what the user was found to hold.
+        """
+        if self.stage == "left":
+            return {"gone"}
+        charges = self.stage == "charging"
+        found = {"gone"} if self.stage == "unsure" or self.may_be_gone(now, ttl_s) else set()
+        # Who has charged may be seen between the end of the session and that of the user.
+        until = self.ends if charges else self.since + ttl_s
+        if now <= until + LATE_S and (not charges or "gone" in found):
+            found.add("waiting")
+        if session and session.receipt_id == (self.receipt or session.receipt_id):
+            ends = self.ends if charges else session.estimated_timestamp
+            found |= {self.tried, self.station} - {""} if now <= ends + LATE_S else set()
+        return found
+
 
 @attrs.define
 class Book:
@@ -88,12 +109,12 @@ class Book:
     findings: list[str] = attrs.field(factory=list)
     untold_findings: int = 0
 
-    def find(self, what: str) -> None:
-        """Note something that should not be."""
-        if len(self.findings) < MOST_FINDINGS:
+    def find(self, what: str, wrong: object = True) -> None:
+        """Note something that should not be, where it is `wrong`."""
+        if wrong and len(self.findings) < MOST_FINDINGS:
             self.findings.append(what)
         else:
-            self.untold_findings += 1
+            self.untold_findings += bool(wrong)
 
     def present(self, now: float) -> int:
         """About how many users the server has, as far as was told."""
@@ -118,11 +139,8 @@ class Found:
 
 def read(url: str, data: Path) -> Found:
     """Read a storage whole. StorageError: it cannot be."""
-    storage = parse(url, str(data)).storage()
-    with storage.read_contents(time.time()) as contents:
-        return Found(
-            contents, list(contents.users), list(contents.sessions), list(contents.payments)
-        )
+    with parse(url, str(data)).storage().read_contents(time.time()) as contents:
+        return Found(contents, *map(list, (contents.users, contents.sessions, contents.payments)))
 
 
 def audit(book: Book, url: str, data: Path, now: float) -> str:
@@ -139,7 +157,12 @@ def audit(book: Book, url: str, data: Path, now: float) -> str:
         return "nothing could be audited"
     for remark in found.contents.remarks:
         book.find(f"the storage remarks: {remark}")
-    _audit_slots(book, found)
+    # That one user stands at two stations no table can say; files are looked at below.
+    taken = Counter(session.station_id for session in found.sessions)
+    for station in (record.station for record in found.contents.stations):
+        here, slots = taken[station.station_id], station.max_slots
+        told = f"{here} stand at the {slots} slots of station {station.station_id}"
+        book.find(told, here > slots)
     if url == "files":
         _audit_files(book, data)
     _audit_users(book, found, now)
@@ -151,18 +174,6 @@ def audit(book: Book, url: str, data: Path, now: float) -> str:
     )
 
 
-def _audit_slots(book: Book, found: Found) -> None:
-    # That one user stands at two stations no table can say; files are looked at below.
-    taken = Counter(session.station_id for session in found.sessions)
-    for record in found.contents.stations:
-        station = record.station
-        if taken[station.station_id] > station.max_slots:
-            book.find(
-                f"{taken[station.station_id]} stand at the {station.max_slots} slots of station "
-                f"{station.station_id}"
-            )
-
-
 def _audit_files(book: Book, data: Path) -> None:
     """The files themselves: what reads them puts some things right that should be so already."""
     standing: Counter[str] = Counter()
@@ -171,26 +182,22 @@ def _audit_files(book: Book, data: Path) -> None:
         try:
             station = json.loads(path.read_text())
             vehicles = station["vehicles"]
-            held = [vehicle["receipt_id"] for vehicle in vehicles.values()]
+            standing.update(vehicles.keys())
+            receipts += [vehicle["receipt_id"] for vehicle in vehicles.values()]
+            slots = station["available_slots"] + len(vehicles)
+            book.find(f"{path.name} does not add up: {station}", slots != station["max_slots"])
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             book.find(f"{path.name} is no station's file: {error!r}")
-            continue
-        if station["available_slots"] + len(vehicles) != station["max_slots"]:
-            book.find(f"{path.name} does not add up: {station}")
-        standing.update(vehicles.keys())
-        receipts += held
     for user_id, count in standing.items():
-        if count > 1:
-            book.find(f"…{ending(user_id)} stands at {count} stations")
+        book.find(f"…{ending(user_id)} stands at {count} stations", count > 1)
     for path in (data / "users").iterdir():
-        if path.suffix != ".json":
-            book.find(f"{Path(shown(path)).name} is left among the users")
+        book.find(f"{Path(shown(path)).name} is left among the users", path.suffix != ".json")
     path = data / "payments.jsonl"
     lines = path.read_text().splitlines() if path.exists() else []
     listed = {json.loads(line)["receipt_id"] for line in lines}
     for receipt in receipts:
-        if receipt not in listed:
-            book.find(f"a slot is held by payment {receipt}, which {path.name} does not list")
+        told = f"a slot is held by payment {receipt}, which {path.name} does not list"
+        book.find(told, receipt not in listed)
 
 
 def _audit_users(book: Book, found: Found, now: float) -> None:
@@ -198,93 +205,57 @@ def _audit_users(book: Book, found: Found, now: float) -> None:
     held = {session.user_id: session for session in found.sessions}
     strangers: Counter[str] = Counter()
     for user_id, user in here.items():
-        account = book.users.get(user_id)
-        if account is None:
-            strangers[user.user_name] += 1
-            if (
-                user_id not in held
-                and now - user.created_timestamp > book.ttl_s + SWEEP_S + SLACK_S
-            ):
-                book.find(f"{user.user_name} has never paid, and is still there")
-        elif user.user_name != account.name:
-            book.find(f"{account} is there as {user.user_name!r}")
+        if account := book.users.get(user_id):
+            told = f"{account} is there as {user.user_name!r}"
+            book.find(told, user.user_name != account.name)
+            continue
+        strangers[user.user_name] += 1
+        over = now - user.created_timestamp > book.ttl_s + SWEEP_S + SLACK_S
+        told = f"{user.user_name} has never paid, and is still there"
+        book.find(told, over and user_id not in held)
     for name, count in strangers.items():
-        if name not in book.lost_logins:
-            book.find(f"a user nobody knows of: {name!r}")
-        elif count > 1:
-            book.find(f"one LOGIN made {count} users: {name!r}")
+        book.find(f"a user nobody knows of: {name!r}", name not in book.lost_logins)
+        book.find(f"one LOGIN made {count} users: {name!r}", count > 1 and name in book.lost_logins)
     for user_id in held:
-        if user_id not in book.users:
-            book.find(f"a slot is held by …{ending(user_id)}, who cannot have paid")
-        if user_id not in here:
-            book.find(f"a slot is held by …{ending(user_id)}, who is not there")
+        told = f"a slot is held by …{ending(user_id)}, who"
+        book.find(f"{told} cannot have paid", user_id not in book.users)
+        book.find(f"{told} is not there", user_id not in here)
     for user_id, account in book.users.items():
-        _audit_account(book, account, user_id in here, held.get(user_id), now)
-
-
-def _audit_account(
-    book: Book, account: Account, is_here: bool, session: ChargingSession | None, now: float
-) -> None:
-    if account.stage == "left":
-        if is_here or session is not None:
-            book.find(f"{account} has left, and is there")
-    elif account.stage == "charging":
-        if now < account.ends - SLACK_S:
-            if session is None or session.receipt_id != account.receipt or not is_here:
-                book.find(f"{account} is charging, and holds {session}")
-            elif str(session.station_id) != account.station:
-                book.find(f"{account} is charging at station {session.station_id}")
-        elif now > account.ends + SWEEP_S + SLACK_S and (session is not None or is_here):
-            book.find(f"{account} has charged, and is there")
-    else:
-        if session is not None:
-            told = account.receipt or session.receipt_id
-            if session.receipt_id != told or str(session.station_id) not in (
-                account.tried,
-                account.station,
-            ):
-                book.find(f"{account} has not paid, and holds {session}")
-            elif now > session.estimated_timestamp + SWEEP_S + SLACK_S:
-                book.find(f"{account} has charged, and holds {session}")
-        elif now - account.since > book.ttl_s + SWEEP_S + SLACK_S and is_here:
-            book.find(f"{account} has never paid, and is still there")
-        if account.stage == "waiting" and not is_here and not account.may_be_gone(now, book.ttl_s):
-            book.find(f"{account} has logged in, and is not there")
+        session = held.get(user_id)
+        place = str(session.station_id) if session else "waiting" if user_id in here else "gone"
+        places = account.places(session, now, book.ttl_s)
+        told = f"{account} should be {places}, and is {place}: {session}"
+        book.find(told, place not in places)
 
 
 def _audit_payments(book: Book, found: Found) -> None:
     for receipt, count in Counter(payment.receipt_id for payment in found.payments).items():
-        if count > 1:
-            book.find(f"payment {receipt} is listed {count} times")
+        book.find(f"payment {receipt} is listed {count} times", count > 1)
     listed = {payment.receipt_id: payment for payment in found.payments}
     told: dict[str, str] = {}
     possible: Counter[tuple[str, str]] = Counter()
     for user_id, account in book.users.items():
+        end = ending(user_id)
         if not account.receipt:
-            possible[account.tried, ending(user_id)] += bool(account.tried)
+            possible[account.tried, end] += bool(account.tried)
             continue
-        if account.receipt in told:
-            book.find(f"{account} has the receipt of …{ending(told[account.receipt])}")
-        told[account.receipt] = user_id
-        payment = listed.get(account.receipt)
-        if payment is None:
+        other = told.get(account.receipt)
+        book.find(f"{account} has the receipt of …{other}", other)
+        told[account.receipt] = end
+        if (payment := listed.get(account.receipt)) is None:
             book.find(f"{account} has paid, and the payment is not listed")
-        elif (float(payment.amount), str(payment.station_id), payment.user_end) != (
-            account.amount,
-            account.station,
-            ending(user_id),
-        ):
-            book.find(f"{account} has paid, and {payment} is listed")
+            continue
+        said = (float(payment.amount), str(payment.station_id), payment.user_end)
+        right = (account.amount, account.station, end)
+        book.find(f"{account} has paid, and {payment} is listed", said != right)
     for session in found.sessions:
-        if session.receipt_id not in listed:
-            book.find(f"a slot is held by {session}, whose payment is not listed")
-    for receipt, payment in listed.items():
-        if receipt not in told:
-            # Of a user whose payment was not answered there may be one, at that station.
-            key = (str(payment.station_id), payment.user_end)
-            if possible[key] <= 0:
-                book.find(f"nobody was told of {payment}, or can have made it")
-            possible[key] -= 1
+        unlisted = session.receipt_id not in listed
+        book.find(f"a slot is held by {session}, whose payment is not listed", unlisted)
+    for payment in (payment for receipt, payment in listed.items() if receipt not in told):
+        # Of a user whose payment was not answered there may be one, at that station.
+        key = (str(payment.station_id), payment.user_end)
+        book.find(f"nobody was told of {payment}, or can have made it", possible[key] <= 0)
+        possible[key] -= 1
 
 
 def check_shown(
@@ -306,77 +277,64 @@ def check_shown(
             ending[account.station or account.tried] += 1
     for record in found.contents.stations:
         key = record.station.key
-        free = record.station.max_slots - taken[key]
-        if not free - ending[key] <= shown[key]["available_slots"] <= free:
-            book.find(f"START shows station {key} as {shown[key]}; {free} slots are free")
-
-
-def memory(book: Book, samples: Sequence[tuple[int, int]]) -> str:
-    """
-    Compare the server's memory after a warm-up, a third of the time, with that at the end.
-
-    :param samples: one a second, without a kill in between: memory, KiB, and users.
-    :return: what to print; growth over :data:`MOST_GROWTH_KIB` is in the book's findings.
-    """
-    settled = samples[len(samples) // 3 :]
-    if len(settled) < 6:
-        return "memory: the run was too short to say"
-    part = max(2, len(settled) // 5)
-    first, last = _median(settled[:part]), _median(settled[-part:])
-    if last[0] - first[0] > MOST_GROWTH_KIB:
-        book.find(
-            f"memory has grown from {first[0]:.0f} to {last[0]:.0f} KiB in {len(settled)} s, with "
-            f"{first[1]:.0f} and {last[1]:.0f} users"
-        )
-    return (
-        f"memory in {len(settled)} s without kills: {first[0] / 1024:.1f} MiB at first with about "
-        f"{first[1]:.0f} users, {last[0] / 1024:.1f} at last with {last[1]:.0f}, "
-        f"{max(kib for kib, _ in settled) / 1024:.1f} at most"
-    )
+        free, seen = record.station.max_slots - taken[key], shown[key]["available_slots"]
+        told = f"START shows station {key} as {shown[key]}; {free} slots are free"
+        book.find(told, not free - ending[key] <= seen <= free)
 
 
 @attrs.frozen
-class Ended:
-    """What had ended at one moment."""
+class Sample:
+    """The server at one moment."""
 
     kib: int
-    """The server's memory then, KiB."""
-    journeys: int
+    """Its memory, KiB."""
+    users: int
+    """About how many it had."""
+    journeys: int = 0
     """That drivers had ended."""
-    lost_logins: int
+    lost_logins: int = 0
     """LOGINs that were not answered: each may have made a user, who stays."""
 
 
-def remains(book: Book, samples: Sequence[Ended]) -> str:
+def memory(book: Book, samples: Sequence[Sample], early: bool) -> str:
     """
-    Hold what the server's memory has grown by against the journeys that have ended meanwhile.
+    Compare the server's memory after a warm-up, a third of the time, with that at the end.
 
-    :param samples: one a second, as for :func:`memory`; in its warm-up nothing is looked at.
-    :return: what to print; more than :data:`MOST_REMAINS_BYTES` of each is in the book's findings.
+    :param samples: one a second, without a kill in between.
+    :param early: hold what it has grown by against the journeys that have ended meanwhile, too.
+    :return: what to print; growth over :data:`MOST_GROWTH_KIB`, and more than
+        :data:`MOST_REMAINS_BYTES` of each journey, is in the book's findings.
     """
     settled = samples[len(samples) // 3 :]
     if len(settled) < 6:
-        return "what remains of a journey: the run was too short to say"
+        return "memory, and what remains of a journey: the run was too short to say"
     part = max(2, len(settled) // 5)
 
-    def grown(figure: str) -> float:
-        first, last = (
-            statistics.median(getattr(sample, figure) for sample in samples)
-            for samples in (settled[:part], settled[-part:])
-        )
-        return last - first
+    def middle(figure: str, some: Sequence[Sample]) -> float:
+        return statistics.median(getattr(sample, figure) for sample in some)
 
-    journeys = grown("journeys")
-    more = 1024 * (grown("kib") - USER_KIB * grown("lost_logins"))
-    each = more / max(1.0, journeys)
-    told = (
-        f"of each of {journeys:.0f} journeys that ended {max(0.0, each):.0f} bytes of memory remain"
+    first, last = (
+        {name: middle(name, some) for name in attrs.fields_dict(Sample)}
+        for some in (settled[:part], settled[-part:])
     )
-    if more > NOISE_KIB * 1024 and each > MOST_REMAINS_BYTES:
-        book.find(told)
-    return told
-
-
-def _median(samples: Iterable[tuple[int, int]]) -> tuple[float, float]:
-    kib, users = zip(*samples, strict=True)
-    return statistics.median(kib), statistics.median(users)
+    grown = {name: last[name] - first[name] for name in first}
+    book.find(
+        f"memory has grown from {first['kib']:.0f} to {last['kib']:.0f} KiB in {len(settled)} s, "
+        f"with {first['users']:.0f} and {last['users']:.0f} users",
+        grown["kib"] > MOST_GROWTH_KIB,
+    )
+    told = (
+        f"memory in {len(settled)} s without kills: {first['kib'] / 1024:.1f} MiB at first with "
+        f"about {first['users']:.0f} users, {last['kib'] / 1024:.1f} at last with "
+        f"{last['users']:.0f}, {max(sample.kib for sample in settled) / 1024:.1f} at most"
+    )
+    if not early:
+        return told
+    more_kib = grown["kib"] - USER_KIB * grown["lost_logins"]
+    each = more_kib * 1024 / max(1.0, grown["journeys"])
+    remains = (
+        f"of each of {grown['journeys']:.0f} journeys that ended {max(0.0, each):.0f} bytes of "
+        "memory remain"
+    )
+    book.find(remains, more_kib > NOISE_KIB and each > MOST_REMAINS_BYTES)
+    return f"{told}\n{remains}"
