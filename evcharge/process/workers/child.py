@@ -81,10 +81,14 @@ def main() -> None:
     # The reactor sets a handler of its own when it starts; until then nothing is to be drained.
     reactor.callWhenRunning(signal.signal, signal.SIGTERM, on_signal)
 
-    def asked() -> None:
-        if server.watch is not None:
+    def said(line: bytes) -> None:
+        if line == ASK and server.watch is not None:
             answers: list[Deferred[Any]] = [server.watch.trouble(), server.watch.metrics()]
             gatherResults(answers).addCallback(answer)
+        elif line == READ_AGAIN:
+            server.read_again()
+        elif line.startswith(TIME):
+            follower.tell(*json.loads(line[len(TIME) :]))
 
     def answer(told: list[Any]) -> None:
         trouble, metrics = told
@@ -93,7 +97,7 @@ def main() -> None:
         pipe.flush()
 
     ThrottleService(throttle, reactor).setServiceParent(server)
-    ParentWatch(reactor, asked, server.read_again, follower.tell, end).startReading()
+    ParentWatch(reactor, Lines(said).add, end).startReading()
     reactor.run()
 
 
@@ -116,42 +120,24 @@ class ParentWatch(FileDescriptor):
     """
     Watches the standard input, whose end is the parent's.
 
-    :param asked: called when the parent asks something.
-    :param read_again: called when the TLS certificate is to be read again.
-    :param tell_time: called with the parent's time, as :class:`Follower` has it.
+    :param said: called with what the parent says.
     :param gone: called when the parent is no more.
     """
 
     connected = True
 
     def __init__(
-        self,
-        reactor: Any,
-        asked: Callable[[], None],
-        read_again: Callable[[], None],
-        tell_time: Callable[[float, int], None],
-        gone: Callable[[], None],
+        self, reactor: Any, said: Callable[[bytes], None], gone: Callable[[], None]
     ) -> None:
         super().__init__(reactor)
-        self._lines = Lines(self._told)
-        self._asked = asked
-        self._read_again = read_again
-        self._tell_time = tell_time
+        self._said = said
         self._gone = gone
 
     def fileno(self) -> int:
         return STDIN
 
     def doRead(self) -> Any:
-        return readFromFD(STDIN, self._lines.add)
-
-    def _told(self, line: bytes) -> None:
-        if line == ASK:
-            self._asked()
-        elif line == READ_AGAIN:
-            self._read_again()
-        elif line.startswith(TIME):
-            self._tell_time(*json.loads(line[len(TIME) :]))
+        return readFromFD(STDIN, self._said)
 
     def connectionLost(self, reason: Failure) -> None:
         super().connectionLost(reason)

@@ -72,11 +72,7 @@ class Workers(InOrder):
             from evcharge.net.tls.certificate import CertificateService
 
             self._certificate = CertificateService(
-                settings.tls.certificate,
-                settings.tls.key,
-                reactor,
-                clock.seconds,
-                self._read_again,
+                settings.tls.certificate, settings.tls.key, reactor, clock.seconds, self._read_again
             )
         self.workers: list[Worker] = []
         self.watch: Watched | None = None

@@ -16,15 +16,7 @@ from twisted.logger import Logger, eventFromJSON, globalLogPublisher
 from twisted.python.failure import Failure
 
 from evcharge.process.server import ANSWER_S, FLUSH_S
-from evcharge.process.workers.messages import (
-    ANSWER,
-    ASK,
-    READ_AGAIN,
-    STDERR,
-    STDOUT,
-    TIME,
-    Lines,
-)
+from evcharge.process.workers.messages import ANSWER, ASK, READ_AGAIN, STDERR, STDOUT, TIME, Lines
 
 END_S = ANSWER_S + FLUSH_S + 2.0
 """How long a worker may take to end before it is killed, seconds."""
@@ -49,6 +41,7 @@ class Worker(ProcessProtocol):
     """
 
     log = Logger()
+    transport: Any
 
     def __init__(
         self,
@@ -77,12 +70,10 @@ class Worker(ProcessProtocol):
         does not answer.
         """
         asking: Deferred[Any] = Deferred()
-        if self._again is not None or self.transport is None:
+        if not self._tell(ASK):
             asking.callback(None)
             return asking
         self._asking.append(asking)
-        transport: Any = self.transport
-        transport.write(ASK + b"\n")
         asking.addTimeout(ASK_S, self._clock)
         return asking.addErrback(self._gave_up, asking)
 
@@ -124,10 +115,12 @@ class Worker(ProcessProtocol):
         """Tell the process, if there is one, the present: see :class:`SteadyClock`."""
         self._tell(TIME + json.dumps([lead_s, number]).encode())
 
-    def _tell(self, line: bytes) -> None:
-        if self._again is None and self.transport is not None:
-            transport: Any = self.transport
-            transport.write(line + b"\n")
+    def _tell(self, line: bytes) -> bool:
+        """Tell the process a line; whether there is one."""
+        if self._again is not None or self.transport is None:
+            return False
+        self.transport.write(line + b"\n")
+        return True
 
     def _kill(self) -> None:
         self.log.error(
@@ -138,9 +131,8 @@ class Worker(ProcessProtocol):
         self._signal("KILL")
 
     def _signal(self, name: str) -> None:
-        transport: Any = self.transport
         with contextlib.suppress(ProcessExitedAlready):
-            transport.signalProcess(name)
+            self.transport.signalProcess(name)
 
     def _start_again(self, problem: str) -> None:
         lived_long = self._clock.seconds() - self._began >= LONG_LIFE_S
@@ -157,10 +149,11 @@ class Worker(ProcessProtocol):
     # What the process does
 
     def connectionMade(self) -> None:
-        transport: Any = self.transport
-        self.log.info("Worker {worker} is process {pid}", worker=self._number, pid=transport.pid)
+        self.log.info(
+            "Worker {worker} is process {pid}", worker=self._number, pid=self.transport.pid
+        )
         # Standard input stays open: it ends when we do, however that may be.
-        transport.write(self._beginning())
+        self.transport.write(self._beginning())
 
     def childDataReceived(self, childFD: int, data: bytes) -> None:
         self._pipes[childFD].add(data)
