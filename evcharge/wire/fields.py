@@ -81,8 +81,12 @@ class Text:
         if self.numbers and type(value) in (int, float):
             # A number that is longer than any name is not written out, only to be refused.
             value = str(value) if abs(value) < 10**MAX_TEXT else None  # type: ignore[arg-type]
-        if is_text(value, self.longest) and len(value) >= self.shortest:  # type: ignore[arg-type]
-            return value  # type: ignore[return-value]
+        if (
+            isinstance(value, str)
+            and self.shortest <= len(value) <= self.longest
+            and (value.isprintable() or is_text(value, self.longest))
+        ):
+            return value
         return invalid(name, self.must_be)
 
 
@@ -237,17 +241,19 @@ def read(fields: Sequence[Field], data: Data, within: str = "") -> dict[str, Any
     """
     values = {}
     for field in fields:
-        if field.name not in data:
+        name = field.name
+        if name not in data:
             if field.optional:
                 continue
             if field.instead is None or field.instead.name not in data:
                 return missing(*_absent(fields, data, within))
-            field = field.instead
-        value = field.kind.read(within + field.name, data[field.name])
+            field = field.instead  # noqa: PLW2901
+            name = field.name
+        value = field.kind.read(within + name if within else name, data[name])
         if type(value) is Refusal:
             absent = _absent(fields, data, within)
             return missing(*absent) if absent else value
-        values[field.name] = value
+        values[name] = value
     return values
 
 

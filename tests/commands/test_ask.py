@@ -104,7 +104,7 @@ class ReplyTests(ServerTestCase):
             done.stdout,
             "404 Unknown action\n"
             "reason  unknown_type\n"
-            "types   START, LOGIN, NAVIGATION, SELECTION_STATION, PAYMENT\n",
+            f"types   {TYPES}\n",
         )
         done = self.ask("LOGIN", "user_name=123", "selected_car=Tesla", "battery_car=40")
         self.assertEqual(done.returncode, 1)
