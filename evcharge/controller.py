@@ -19,6 +19,7 @@ from evcharge.outcomes import (
     UNAVAILABLE,
     UNKNOWN_TYPE,
     USER_NOT_FOUND,
+    Outcome,
     Phrase,
     Refusal,
     Reply,
@@ -90,6 +91,7 @@ class Controller:
         self._guards = guards
         self._language = language
         self._verbose = verbose
+        self._notes = verbose or answered is not None
         self._closed = False
         self._success = SUCCESS.phrase.say(language)
         self.reads = {kind: list(places(handler.FIELDS)) for kind, handler in handlers.items()}
@@ -181,7 +183,10 @@ class Controller:
         else:
             message = data["message"] = outcome.phrase.say(self._language)
             data["reason"] = outcome.reason
-        return self._complete(answer, request, message)
+        answer.type, answer.id, answer.message = request.type, request.id, message
+        if self._notes:
+            self._note(outcome, request)
+        return answer
 
     def _refused(self, refusal: Refusal, request: Request) -> Reply:
         outcome, language = refusal.outcome, self._language
@@ -191,12 +196,12 @@ class Controller:
         data = {**fields, "message": message, "reason": outcome.reason}
         for name, value in refusal.more.items():
             data[name] = value.say(language) if isinstance(value, Phrase) else value
-        return self._complete(Reply(data, outcome), request, message)
+        if self._notes:
+            self._note(outcome, request)
+        return Reply(data, outcome, None, request.type, message, request.id)
 
-    def _complete(self, reply: Reply, request: Request, message: str) -> Reply:
-        """Fill in the rest of `reply`, and take note of it."""
-        reply.type, reply.id, reply.message = request.type, request.id, message
-        outcome = reply.outcome
+    def _note(self, outcome: Outcome, request: Request) -> None:
+        """Count and log a request that ends in `outcome`."""
         if self._answered is not None:
             kind = request.type
             if kind not in self._handlers and kind != UNREADABLE_TYPE:
@@ -213,4 +218,3 @@ class Controller:
                 user=f"…{ending(user_id)!r}" if isinstance(user_id, str) and user_id else "-",
                 asked_for=True,
             )
-        return reply

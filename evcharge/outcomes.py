@@ -82,10 +82,10 @@ class Reply:
     say: Callable[[str], str] | None = None
     """What makes the data's `message`, if there is one: it is given the language."""
 
-    type: str = attrs.field(default="", init=False)
+    type: str = ""
     """The request's, as `id` is; the controller fills them in, and the text of the outcome."""
-    message: str = attrs.field(default="", init=False)
-    id: str | int | None = attrs.field(default=None, init=False)
+    message: str = ""
+    id: str | int | None = None
 
 
 @attrs.frozen

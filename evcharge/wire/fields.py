@@ -247,7 +247,7 @@ def read(fields: Sequence[Field], data: Data, within: str = "") -> dict[str, Any
                 continue
             if field.instead is None or field.instead.name not in data:
                 return missing(*_absent(fields, data, within))
-            field = field.instead  # noqa: PLW2901
+            field = field.instead
             name = field.name
         value = field.kind.read(within + name if within else name, data[name])
         if type(value) is Refusal:

@@ -54,9 +54,7 @@ class LastResort:
         with contextlib.suppress(Exception):
             self._counted()
         data = {"message": self._message, "reason": INTERNAL.reason, "incident": incident}
-        reply = Reply(data, INTERNAL)
-        reply.type, reply.message = UNREADABLE_TYPE, self._message
-        return reply
+        return Reply(data, INTERNAL, None, UNREADABLE_TYPE, self._message)
 
     def line(self, failure: Failure) -> bytes:
         """The same as a line, without its end."""

@@ -102,9 +102,7 @@ class ReplyTests(ServerTestCase):
         self.assertEqual(done.returncode, 1)
         self.assertEqual(
             done.stdout,
-            "404 Unknown action\n"
-            "reason  unknown_type\n"
-            f"types   {TYPES}\n",
+            f"404 Unknown action\nreason  unknown_type\ntypes   {TYPES}\n",
         )
         done = self.ask("LOGIN", "user_name=123", "selected_car=Tesla", "battery_car=40")
         self.assertEqual(done.returncode, 1)
