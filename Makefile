@@ -22,16 +22,20 @@ LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generat
 # longest come first, so that no process is left with one when the others have ended.
 SLOW = tests.process.test_clock_servers tests.storage.test_steps tests.net.test_hostile \
     tests.process.test_workers tests.storage.sql.test_postgres_server tests.process.test_server \
-    tests.process.test_faults tests.project.test_release tests.commands.test_ask \
-    tests.commands.test_drive tests.commands.test_migrate tests.process.test_secrets \
-    tests.project.test_operation_unit tests.project.test_soak
+    tests.process.test_faults tests.net.test_tls tests.project.test_release \
+    tests.commands.test_ask tests.commands.test_drive tests.commands.test_migrate \
+    tests.process.test_secrets tests.project.test_operation_unit tests.project.test_soak \
+    tests.process.test_logs tests.project.test_watcher tests.project.test_operation_examples
 FAST = $(filter-out $(SLOW),$(subst /,.,$(basename $(sort $(wildcard \
     tests/test_*.py tests/*/test_*.py tests/*/*/test_*.py)))))
 TRIAL = -Wall tools/tests.py --jobs $(JOBS)
+# What `make mutants` changes, and the tests that are to notice.
+RULES = $(addprefix evcharge/, models rules planning wire utils outcomes.py storage)
+KILLERS = $(filter-out tests.project.%,$(FAST)) tests.storage.test_steps tests.commands.test_migrate
 # The lowest Python that setup.cfg names, where this machine has it.
 OLDEST = $(or $(firstword $(shell $(PYTHON) tools/pythons.py)),$(PYTHON))
 
-.PHONY: help run test fast check lowest coverage lint format bench soak docs changelog audit constraints release clean
+.PHONY: help run test fast check lowest coverage lint format bench mutants soak docs changelog audit constraints release clean
 
 help:
 	@echo "make run       run the server (PORT=$(PORT) DATA=$(DATA) STORAGE=files)"
@@ -44,6 +48,7 @@ help:
 	@echo "make format    put the style right"
 	@echo "make bench     measure what a request costs (BENCH=options of benchmarks/requests.py)"
 	@echo "make soak      ten minutes of bad behaviour and kills (SOAK=options of benchmarks/soak.py)"
+	@echo "make mutants   change the rules one point at a time: does a test notice? (MUTANTS=paths)"
 	@echo "make docs      build the documentation into build/docs"
 	@echo "make changelog show the news of the next release"
 	@echo "make audit     look for known vulnerabilities in what constraints.txt names"
@@ -102,7 +107,7 @@ $(VENV)/lowest/.test: $(PACKAGING) tools/lowest.py
 	@touch $@
 
 lowest: $(VENV)/lowest/.test
-	$(VENV)/lowest/bin/python $(TRIAL:-Wall=) $(FAST)
+	$(VENV)/lowest/bin/python $(TRIAL:-Wall=) tests.net.test_tls $(FAST)
 
 coverage: $(VENV)/.test
 	$(BIN)/coverage erase
@@ -121,6 +126,9 @@ format: $(VENV)/.lint
 
 bench: $(VENV)/.test
 	$(BIN)/python benchmarks/requests.py $(BENCH)
+
+mutants: $(VENV)/.test
+	$(BIN)/python tools/mutants.py $(or $(MUTANTS),$(RULES)) --tests $(KILLERS)
 
 soak: $(VENV)/.run
 	$(BIN)/python benchmarks/soak.py $(SOAK)
