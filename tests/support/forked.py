@@ -10,6 +10,7 @@ the tests.
 import functools
 import json
 import os
+import resource
 import select
 import signal
 import socket
@@ -26,7 +27,7 @@ class Forked:
     """
     A process of `twistd`, which is used as :class:`subprocess.Popen` is.
 
-    Its command line and its limits are not its own but those of the process that it came from.
+    Its command line, and its limits but that of open files, are of the process that it came from.
     """
 
     def __init__(self, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
@@ -35,7 +36,8 @@ class Forked:
         self._status, theirs_status = os.pipe()
         theirs = [theirs_out, theirs_err, theirs_status]
         os.umask(mask := os.umask(0))
-        wanted = [list(arguments), dict(environment), os.getcwd(), mask]
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        wanted = [list(arguments), dict(environment), os.getcwd(), mask, limits]
         socket.send_fds(_origin(), [json.dumps(wanted).encode()], theirs)
         for descriptor in theirs:
             os.close(descriptor)
@@ -70,7 +72,12 @@ class Forked:
         self.send_signal(signal.SIGTERM)
 
     def _wait(self, timeout: float | None) -> int | None:
-        if self.returncode is None and select.select([self._status], [], [], timeout)[0]:
+        if self.returncode is None:
+            # Not `select`, which knows no descriptor over 1023.
+            waiting = select.poll()
+            waiting.register(self._status)
+            if not waiting.poll(None if timeout is None else timeout * 1000):
+                return None
             (self.returncode,) = NUMBER.unpack(os.read(self._status, NUMBER.size))
             os.close(self._status)
         return self.returncode
@@ -129,8 +136,9 @@ def _serve(asks: socket.socket) -> None:
         os.close(descriptor)
     for descriptor in (theirs[2], *statuses.values()):
         os.close(descriptor)
-    arguments, environment, folder, mask = json.loads(message)
+    arguments, environment, folder, mask, limits = json.loads(message)
     os.umask(mask)
+    resource.setrlimit(resource.RLIMIT_NOFILE, limits)
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)
