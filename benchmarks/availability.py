@@ -18,7 +18,8 @@ from functools import partial
 from evcharge.models.electric_car import CarModel, ElectricCar
 from evcharge.models.station import plan_session
 from evcharge.models.user import User
-from evcharge.storage import AddUser, EndJourney, ListStations, Storage, TakeSlot, carry_out
+from evcharge.rules.journey import AddUser, EndJourney, ListStations, TakeSlot
+from evcharge.storage import Storage, carry_out
 from evcharge.storage.location import parse
 from evcharge.utils.ids import uuid7
 

@@ -13,17 +13,9 @@ import attrs
 from evcharge.models.electric_car import TARGET_PERCENT, CarModel, ElectricCar
 from evcharge.models.station import ChargingSession, plan_session
 from evcharge.models.user import User
-from evcharge.storage import (
-    AddUser,
-    ListStations,
-    NoFreeSlot,
-    Operation,
-    Storage,
-    StorageError,
-    TakeSlot,
-    UnknownStation,
-    carry_out,
-)
+from evcharge.rules.journey import AddUser, ListStations, TakeSlot
+from evcharge.rules.operation import Operation
+from evcharge.storage import Storage, StorageError, carry_out
 from evcharge.utils.ids import uuid7
 
 Progress = Callable[[Iterable[int]], Iterable[int]]
@@ -92,9 +84,9 @@ def make_users(
 
 
 def _all(storage: Storage, operations: Sequence[Operation[Any]]) -> Sequence[Any]:
-    """Carry out operations; raises what one ends in, unless the network has changed meanwhile."""
+    """Carry out operations; raises how one broke. Some are refused where the network has changed."""
     results = storage.execute(operations)
     for result in results:
-        if isinstance(result, Exception) and not isinstance(result, (NoFreeSlot, UnknownStation)):
+        if isinstance(result, Exception):
             raise result
     return results

@@ -11,26 +11,16 @@ from twisted.python.failure import Failure
 
 from evcharge.handlers import Answer, Handler
 from evcharge.outcomes import (
-    ALREADY_RESERVED,
     INTERNAL,
-    NO_SLOT,
-    STATION_NOT_FOUND,
     SUCCESS,
     UNAVAILABLE,
     UNKNOWN_TYPE,
-    USER_NOT_FOUND,
     Outcome,
     Phrase,
     Refusal,
     Reply,
 )
-from evcharge.storage import (
-    Eventual,
-    NoFreeSlot,
-    SlotHeldElsewhere,
-    UnknownStation,
-    UnknownUser,
-)
+from evcharge.storage import Eventual
 from evcharge.storage.group_commit import Unavailable
 from evcharge.utils.ids import ending
 from evcharge.wire.envelope import UNREADABLE_TYPE, Request
@@ -44,19 +34,6 @@ NO_GUARDS: Mapping[str, Guard] = {}
 
 UNKNOWN = "unknown"
 """What requests of a type that there is not are counted under."""
-
-
-def _refusal(error: BaseException | None) -> Refusal | None:
-    """What the client is told where an operation of the storage ends in `error`."""
-    if isinstance(error, UnknownUser):
-        return Refusal(USER_NOT_FOUND)
-    if isinstance(error, UnknownStation):
-        return Refusal(STATION_NOT_FOUND)
-    if isinstance(error, NoFreeSlot):
-        return Refusal(NO_SLOT)
-    if isinstance(error, SlotHeldElsewhere):
-        return Refusal(ALREADY_RESERVED, {"station": error.station_id})
-    return None
 
 
 class Controller:
@@ -154,12 +131,11 @@ class Controller:
     def failed(self, failure: Failure, request: Request) -> Reply:
         """The reply to a request that ends in `failure`."""
         try:
-            refusal = _refusal(failure.value)
-            if refusal is None and failure.check(Unavailable, CancelledError):
+            if failure.check(Unavailable, CancelledError):
                 refusal = Refusal(UNAVAILABLE)
                 why = failure.getErrorMessage() or "it was given up"
                 self.log.warn("{type} not served: {error}", type=request.type, error=why)
-            elif refusal is None:
+            else:
                 incident = new_incident()
                 refusal = Refusal(INTERNAL, more={"incident": incident})
                 self.log.failure(

@@ -12,7 +12,8 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from evcharge.storage import Perform, Sweep, SweepResult
+from evcharge.rules.sweep import Sweep, SweepResult
+from evcharge.storage import Perform
 from evcharge.storage.group_commit import Unavailable
 
 END_S = 0.5

@@ -4,8 +4,9 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from evcharge.rules.sweep import Sweep, SweepResult
 from evcharge.station_monitor import END_S, StationMonitor
-from evcharge.storage import StorageUnavailable, Sweep, SweepResult
+from evcharge.storage import StorageUnavailable
 
 INTERVAL_S, TTL_S = 5.0, 100.0
 

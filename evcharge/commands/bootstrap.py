@@ -31,7 +31,8 @@ from evcharge.datasets import (
     parse_stations,
 )
 from evcharge.models.network import Network
-from evcharge.storage import ListStations, carry_out
+from evcharge.rules.journey import ListStations
+from evcharge.storage import carry_out
 from evcharge.storage.contents import Copyable
 from evcharge.utils.permissions import remedy_to_read
 from evcharge.utils.warnings import warnings_shown

@@ -11,7 +11,8 @@ from evcharge.handlers.handler import Answer, Handler, then
 from evcharge.models.electric_car import CarModel, ElectricCar
 from evcharge.models.user import User
 from evcharge.outcomes import Phrase, Reply, invalid
-from evcharge.storage import AddUser, Eventual
+from evcharge.rules.journey import AddUser
+from evcharge.storage import Eventual
 from evcharge.wire.fields import Data, Field, Number, Text
 
 

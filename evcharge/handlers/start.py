@@ -11,7 +11,8 @@ from evcharge.handlers.handler import Answer, Handler, then
 from evcharge.models.connectors import shown_connectors
 from evcharge.models.station import StationState
 from evcharge.outcomes import Reply
-from evcharge.storage import Eventual, ListStations
+from evcharge.rules.journey import ListStations
+from evcharge.storage import Eventual
 from evcharge.utils.geo_utils import distance_km
 from evcharge.wire.envelope import encode_part
 from evcharge.wire.fields import POSITION, Field, Integer

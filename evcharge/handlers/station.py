@@ -13,13 +13,8 @@ from evcharge.models.station import ChargingSession, StationState, plan_session
 from evcharge.models.user import User
 from evcharge.outcomes import NO_STATION, Phrase, Refusal, Reply, invalid
 from evcharge.planning.selection import CRITERIA, Candidate, rank_stations
-from evcharge.storage import (
-    EndJourney,
-    Eventual,
-    FindUser,
-    ListStations,
-    TakeSlot,
-)
+from evcharge.rules.journey import EndJourney, FindUser, ListStations, TakeSlot
+from evcharge.storage import Eventual
 from evcharge.utils.figures import kilometres, minutes, reais
 from evcharge.utils.geo_utils import distance_km
 from evcharge.utils.numbers import finite_number

@@ -8,7 +8,8 @@ from typing import Any
 from evcharge.handlers.handler import Answer, Handler, then
 from evcharge.models.user import User
 from evcharge.outcomes import Reply
-from evcharge.storage import Eventual, FindUser
+from evcharge.rules.journey import FindUser
+from evcharge.storage import Eventual
 from evcharge.utils.figures import kilometres
 from evcharge.wire.fields import USER_ID, Data, Field, Number
 

@@ -67,7 +67,7 @@ class SteadyClock:
     ) -> None:
         self.steady = steady_source() if steady is None else steady
         self.number = number
-        """Which of the storage's clocks this is: see :mod:`evcharge.storage.clocks`."""
+        """Which of the storage's clocks this is: see :mod:`evcharge.rules.clocks`."""
         self._looked_at = self.steady()
         self._lead_s = time.time() - self._looked_at if lead_s is None else lead_s
         self._steering_s = 0.0

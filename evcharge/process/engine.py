@@ -15,8 +15,9 @@ from evcharge.handlers import Context, handlers
 from evcharge.process.clock import SteadyClock
 from evcharge.process.settings import Settings
 from evcharge.process.timekeeper import Timekeeper
+from evcharge.rules.operation import Operation
 from evcharge.station_monitor import StationMonitor
-from evcharge.storage import Operation, Storage, Summary, performer
+from evcharge.storage import Storage, Summary, performer
 from evcharge.storage.group_commit import GroupCommit
 from evcharge.storage.threads import StorageThread
 from evcharge.watch.metrics import Metrics

@@ -32,17 +32,7 @@ from twisted.python.failure import Failure
 
 from evcharge import MADE
 from evcharge.process.clock import LOOK_S, SteadyClock, boot_id
-from evcharge.storage import (
-    Operation,
-    Perform,
-    ReadClock,
-    SetClock,
-    Storage,
-    StorageError,
-    TimeTold,
-    carry_out,
-)
-from evcharge.storage.clocks import (
+from evcharge.rules.clocks import (
     MOST_STEERED_S,
     Clocks,
     Decide,
@@ -53,6 +43,9 @@ from evcharge.storage.clocks import (
     doubt,
     in_words,
 )
+from evcharge.rules.operation import Operation
+from evcharge.rules.timekeeping import ReadClock, SetClock, TimeTold
+from evcharge.storage import Perform, Storage, StorageError, carry_out
 from evcharge.storage.group_commit import TryAgain, Unavailable
 
 R = TypeVar("R")

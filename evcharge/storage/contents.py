@@ -12,7 +12,7 @@ import attrs
 from evcharge.models.network import StationRecord
 from evcharge.models.station import ChargingSession
 from evcharge.models.user import User
-from evcharge.storage.clocks import Clocks
+from evcharge.rules.clocks import Clocks
 from evcharge.utils.ids import ending
 
 T = TypeVar("T")
@@ -31,7 +31,7 @@ class Payment:
     user_end: str
     """The last characters of the user's id; the first ones, where an earlier version took it."""
     clock: int = attrs.field(default=0, eq=False)
-    """By which of its clocks a storage has the time: see :mod:`evcharge.storage.clocks`."""
+    """By which of its clocks a storage has the time: see :mod:`evcharge.rules.clocks`."""
 
     @classmethod
     def of(cls, session: ChargingSession) -> Payment:

@@ -26,7 +26,8 @@ from twisted.web.server import NOT_DONE_YET, Request, Site
 from evcharge.net.guards.service import Guards
 from evcharge.net.ports import ListeningPort, PortService, endpoint
 from evcharge.net.protocol import DriverFactory
-from evcharge.storage import FindUser, ListStations, Perform, UnknownUser
+from evcharge.rules.journey import FindUser, ListStations
+from evcharge.storage import Perform
 from evcharge.watch.exposition import CONTENT_TYPE, exposition, families
 from evcharge.watch.metrics import Metrics, Present
 
@@ -129,8 +130,6 @@ class ServerWatch:
         return probe.addCallbacks(lambda _: None, self._probe_failed)
 
     def _probe_failed(self, failure: Failure) -> str | None:
-        if failure.check(UnknownUser):
-            return None
         if failure.check(TimeoutError):
             return f"the storage has not answered within {PROBE_S:g} seconds"
         return "the storage does not answer"

@@ -10,7 +10,7 @@ from twisted.protocols.basic import LineReceiver
 from twisted.trial.unittest import SynchronousTestCase
 
 from evcharge.models.station import Station
-from evcharge.storage import ListStations
+from evcharge.rules.journey import ListStations
 from evcharge.storage.memory import MemoryStorage
 from evcharge.testing import MemoryServer, shipped_network
 from tests.support.journey import CARS, LONG, login

@@ -2,7 +2,7 @@
 
 import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from hypothesis import settings
@@ -14,16 +14,13 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from evcharge.process.clock import LOOK_S, MOST_STEERING, SteadyClock, keep_steady, steady_source
 from evcharge.process.timekeeper import MADE_AT, Follower, Timekeeper
-from evcharge.storage import (
-    AddUser,
-    Perform,
-    ReadClock,
-    SetClock,
-    StorageError,
-    StorageUnavailable,
-    TimeTold,
-    carry_out,
-)
+from evcharge.rules.clocks import Clocks
+from evcharge.rules.events import ClocksSet, Event
+from evcharge.rules.journey import AddUser
+from evcharge.rules.operation import Needs
+from evcharge.rules.timekeeping import SetClock
+from evcharge.rules.view import View
+from evcharge.storage import Perform, StorageError, StorageUnavailable, carry_out
 from evcharge.storage.memory import MemoryStorage
 from evcharge.testing import shipped_network
 from tests.support.examples import given
@@ -39,6 +36,8 @@ from tests.support.operations import (
 )
 
 MINUTE_S, HOUR_S, DAY_S = 60.0, 3600.0, 86400.0
+
+OwnTime = Callable[[Callable[[], float]], tuple[float, float]]
 
 NOW = MADE_AT + 100 * DAY_S
 """A time that may be."""
@@ -166,9 +165,7 @@ class TimekeeperTestCase(SynchronousTestCase):
         ).estimated_timestamp
 
     def end(self, user_id: str) -> float:
-        return (
-            self.storage._slots[self.storage._held[user_id]].sessions[user_id].estimated_timestamp
-        )
+        return self.storage.records.session(user_id).estimated_timestamp
 
 
 class TimekeeperTests(TimekeeperTestCase):
@@ -479,10 +476,10 @@ class SuspectTests(TimekeeperTestCase):
             self.refused = 2
             keeper = self.begin(boot=boot)
             self.go(2)
-            self.assertNotEqual(self.storage._clocks.boot_id, boot)
+            self.assertNotEqual(self.storage.records.clocks.boot_id, boot)
             self.go(1)
-            self.assertEqual(self.storage._clocks.boot_id, boot)
-            self.assertEqual(self.storage._clocks.lead_s, NOW)
+            self.assertEqual(self.storage.records.clocks.boot_id, boot)
+            self.assertEqual(self.storage.records.clocks.lead_s, NOW)
             keeper.stopService()
         self.assertEqual(self.told(), [])
 
@@ -608,18 +605,22 @@ class SharedTests(TimekeeperTestCase):
         self.keepers: list[Timekeeper] = []
         self.clocks: list[SteadyClock] = []
         self.moves = 0
-        set_clock = self.storage._set_clock
+        load, apply = self.storage.load, self.storage.apply
 
-        def counted(operation: SetClock) -> Any:
-            before = self.storage._clocks
-            after = set_clock(operation)
-            self.moves += after is not before
-            return after
+        def timed(needs: Needs) -> View:
+            view = load(needs)
+            if needs.steady is not None:
+                view.own_time = self.own_time(needs.steady)
+                view.clocks = self.told_clocks or view.clocks
+            return view
 
-        self.storage._methods[SetClock] = counted
-        self.storage._methods[ReadClock] = lambda operation: TimeTold(
-            self.storage._clocks, self.wall() - operation.steady()
-        )
+        def counted(events: Sequence[Event]) -> None:
+            self.moves += sum(isinstance(event, ClocksSet) for event in events)
+            apply(events)
+
+        self.storage.load, self.storage.apply = timed, counted
+        self.own_time: OwnTime = lambda steady: (self.wall() - steady(), 0.0)
+        self.told_clocks: Clocks | None = None
 
     def server(self, meanwhile: Callable[[], None] = lambda: None) -> SteadyClock:
         """Start a server on a machine of its own; while it waits, others go on."""
@@ -660,7 +661,9 @@ class SharedTests(TimekeeperTestCase):
         for clock in self.clocks:
             now = NOW + self.timers.seconds()
             self.assertAlmostEqual(clock.seconds() - now, off_s, 3)
-        self.assertEqual({clock.number for clock in self.clocks}, {self.storage._clocks.number})
+        self.assertEqual(
+            {clock.number for clock in self.clocks}, {self.storage.records.clocks.number}
+        )
 
     def left(self, user_id: str) -> float:
         return self.end(user_id) - self.wall()
@@ -693,7 +696,7 @@ class SharedTests(TimekeeperTestCase):
             self.go(20)
             self.agree(by_s)
             self.assertEqual(self.moves, 1 if by_s else 0)
-            self.assertFalse(self.storage._clocks.suspect)
+            self.assertFalse(self.storage.records.clocks.suspect)
             passed_s = self.timers.seconds() - began
             self.assertAlmostEqual(self.left("u1"), HOUR_S - passed_s - 10, 3)
             # By no more than the clock was wrong, in the seconds before all had followed.
@@ -727,9 +730,7 @@ class SharedTests(TimekeeperTestCase):
     def test_exactness(self) -> None:
         """It is not followed more exactly than it is known."""
         clock = self.server()
-        self.storage._methods[ReadClock] = lambda operation: TimeTold(
-            self.storage._clocks, self.wall() + next(noise) - operation.steady(), 0.2
-        )
+        self.own_time = lambda steady: (self.wall() + next(noise) - steady(), 0.2)
         noise = itertools.cycle((0.1, -0.19, 0.15))
         self.go(10)
         self.agree(0)
@@ -740,12 +741,10 @@ class SharedTests(TimekeeperTestCase):
     def test_answered_late(self) -> None:
         """What the storage said before it was set takes nobody back."""
         self.server()
-        before = self.storage._clocks
+        before = self.storage.records.clocks
         self.set_by = HOUR_S
         self.go(5)
-        self.storage._methods[ReadClock] = lambda operation: TimeTold(
-            before, self.wall() - operation.steady()
-        )
+        self.told_clocks = before
         self.go(5)
         self.agree(HOUR_S)
 
@@ -755,15 +754,15 @@ class SharedTests(TimekeeperTestCase):
             self.server()
         self.pay_at(self.clocks[1], "u1")
         asleep = self.clocks[1]
-        perform = self.storage._methods[ReadClock]
+        own_time = self.own_time
         away = True
 
-        def answer(operation: ReadClock) -> TimeTold:
-            if away and operation.steady is asleep.steady:
+        def answer(steady: Callable[[], float]) -> tuple[float, float]:
+            if away and steady == asleep.steady:
                 raise StorageUnavailable("away")
-            return perform(operation)
+            return own_time(steady)
 
-        self.storage._methods[ReadClock] = answer
+        self.own_time = answer
         self.set_by = DAY_S
         self.go(60)
         self.set_by = DAY_S + HOUR_S

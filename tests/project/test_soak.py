@@ -30,7 +30,8 @@ from benchmarks.soak_audit import (
 )
 from benchmarks.soak_drivers import Driver, envelope
 from evcharge.bootstrap import make_users
-from evcharge.storage import AddUser, carry_out
+from evcharge.rules.journey import AddUser
+from evcharge.storage import carry_out
 from evcharge.storage.location import parse
 from tests.support.servers import ROOT
 from tests.support.waiting import until

@@ -18,18 +18,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from evcharge.datasets import parse_stations
 from evcharge.models.station import ChargingSession
-from evcharge.storage import (
-    AddUser,
-    EndJourney,
-    Operation,
-    SlotHeldElsewhere,
-    Storage,
-    StorageError,
-    StorageUnavailable,
-    Sweep,
-    TakeSlot,
-    UnknownUser,
-)
+from evcharge.outcomes import Refusal
+from evcharge.rules.journey import UNKNOWN_USER, AddUser, EndJourney, TakeSlot, held_at
+from evcharge.rules.operation import Operation
+from evcharge.rules.sweep import Sweep
+from evcharge.storage import Storage, StorageError, StorageUnavailable
 from evcharge.storage.files.network import shipped
 from evcharge.storage.files.store import CARS, PAYMENTS, STATIONS, FileStorage
 from evcharge.storage.group_commit import TryAgain
@@ -126,7 +119,7 @@ def _ends(operation: Operation[Any], state: State) -> list[State]:
 
 def _fits(operation: Operation[Any], state: State, end: State, answer: Any) -> bool:
     """Whether `answer` is right when `operation` makes `end` of `state`."""
-    if isinstance(answer, UnknownUser):
+    if answer == UNKNOWN_USER:
         return not state.there and not isinstance(operation, AddUser)
     if isinstance(operation, AddUser):
         return answer is None
@@ -135,8 +128,8 @@ def _fits(operation: Operation[Any], state: State, end: State, answer: Any) -> b
     if isinstance(operation, EndJourney):
         return answer is None and end == GONE
     assert isinstance(operation, TakeSlot)
-    if isinstance(answer, SlotHeldElsewhere):
-        return end.station == answer.station_id and str(end.station) != operation.station_id
+    if isinstance(answer, Refusal):
+        return answer == held_at(end.station or 0) and str(end.station) != operation.station_id
     return (
         isinstance(answer, ChargingSession)
         and (answer.station_id, answer.receipt_id) == (end.station, end.receipt)
@@ -494,7 +487,7 @@ class OrderTests(SynchronousTestCase):
         self.patch(os, "fsync", late)
         self.assertRaises(StorageUnavailable, add_user, storage, a_user())
         self.patch(os, "fsync", fsync)
-        self.assertRaises(UnknownUser, end_journey, storage, "u1")
+        self.assertEqual(end_journey(storage, "u1"), UNKNOWN_USER)
         away.rename(self.data / "users")
         sweep(storage, NOON, 0)
         self.assertEqual(list((self.data / "users").iterdir()), [])

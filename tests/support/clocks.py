@@ -5,13 +5,10 @@ from typing import Any
 
 from evcharge.models.station import ChargingSession
 from evcharge.models.user import User
-from evcharge.storage import (
-    SetClock,
-    Storage,
-    TakeSlot,
-    carry_out,
-)
-from evcharge.storage.clocks import Clocks, Newest, Reading
+from evcharge.rules.clocks import Clocks, Newest, Reading
+from evcharge.rules.journey import TakeSlot
+from evcharge.rules.timekeeping import SetClock
+from evcharge.storage import Storage, carry_out
 from evcharge.testing import NOON
 
 HOUR_S, DAY_S = 3600.0, 86400.0

@@ -8,18 +8,10 @@ from typing import Any
 from evcharge.models.electric_car import CarModel, ElectricCar
 from evcharge.models.station import ChargingSession, StationState
 from evcharge.models.user import User
-from evcharge.storage import (
-    AddUser,
-    EndJourney,
-    FindUser,
-    ListStations,
-    Operation,
-    Storage,
-    Sweep,
-    SweepResult,
-    TakeSlot,
-    carry_out,
-)
+from evcharge.rules.journey import AddUser, EndJourney, FindUser, ListStations, TakeSlot
+from evcharge.rules.operation import Operation
+from evcharge.rules.sweep import Sweep, SweepResult
+from evcharge.storage import Storage, carry_out
 from evcharge.storage.group_commit import TryAgain
 from evcharge.testing import NOON
 

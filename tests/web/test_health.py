@@ -19,7 +19,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from evcharge.net.guards import REASONS
 from evcharge.net.guards.service import Guards
 from evcharge.process.workers.watch import WorkersWatch
-from evcharge.storage import SweepResult, UnknownUser
+from evcharge.rules.sweep import SweepResult
 from evcharge.testing import MemoryServer
 from evcharge.watch.exposition import exposition, families, together
 from evcharge.watch.metrics import SECONDS, Histogram, Metrics, Present
@@ -462,7 +462,7 @@ class WatchTests(SynchronousTestCase):
         """Those who ask at about the same time share a probe."""
         asked = [self.watch.trouble(), self.watch.trouble()]
         self.assertEqual(len(self.probes), 1)
-        self.probes[0].errback(UnknownUser())
+        self.probes[0].callback(UNKNOWN_USER)
         self.assertEqual([self.successResultOf(d) for d in asked], [None, None])
         self.server.clock.advance(SHARED_S - 0.1)
         self.assertIsNone(self.successResultOf(self.watch.trouble()))
@@ -475,7 +475,7 @@ class WatchTests(SynchronousTestCase):
         """The metrics say whether the server is ready, as readiness itself does."""
         asked = self.watch.metrics()
         self.assertEqual(len(self.probes), 2)
-        self.probes[0].errback(UnknownUser())
+        self.probes[0].callback(UNKNOWN_USER)
         self.probes[1].callback([])
         self.assertIn(b"\nevcharge_ready 1.0\n", self.successResultOf(asked))
         self.running = False

@@ -11,8 +11,8 @@ from typing import Any
 from evcharge.datasets import DatasetError, StationRows
 from evcharge.models.station import SlotTable, Station
 from evcharge.models.user import User
+from evcharge.rules.clocks import Clocks, D
 from evcharge.storage import StorageError, StorageUnavailable
-from evcharge.storage.clocks import Clocks, D
 from evcharge.storage.files.durable import TEMPORARY, Folder, make_folder
 from evcharge.storage.files.network import CARS, STATIONS, to_write
 from evcharge.storage.files.records import (

@@ -7,7 +7,7 @@ from itertools import islice
 
 import attrs
 
-from evcharge.storage.clocks import Clocks
+from evcharge.rules.clocks import Clocks
 from evcharge.storage.files.directory import CLOCK, DataDirectory, unavailable
 from evcharge.storage.files.payments import PaymentList
 

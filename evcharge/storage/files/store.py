@@ -21,8 +21,10 @@ from twisted.logger import Logger
 from evcharge.datasets import StationRows
 from evcharge.models.station import ChargingSession, SlotTable, Station
 from evcharge.models.user import User
-from evcharge.storage import Operation, StorageUnavailable, Summary, Sweep, SweepResult
-from evcharge.storage.clocks import Clocks
+from evcharge.rules.clocks import Clocks
+from evcharge.rules.operation import Operation
+from evcharge.rules.sweep import Sweep, SweepResult
+from evcharge.storage import StorageUnavailable, Summary
 from evcharge.storage.contents import Contents
 from evcharge.storage.files.contents import read_directory, write_directory
 from evcharge.storage.files.directory import (

@@ -1,5 +1,5 @@
 """
-The clocks of a database, and rows that are moved with them: see :mod:`evcharge.storage.clocks`.
+The clocks of a database, and rows that are moved with them: see :mod:`evcharge.rules.clocks`.
 
 One row says which clocks there were, and moves everything by being written. Sessions are written
 anew with it, and users, of whom there may be many, by the sweeps that follow. A row that a request
@@ -15,7 +15,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, func, insert, select, update
 
-from evcharge.storage.clocks import Clocks, Newest
+from evcharge.rules.clocks import Clocks, Newest
 from evcharge.storage.sql import schema
 
 MOST_WRITTEN = 1000

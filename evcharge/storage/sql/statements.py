@@ -13,15 +13,9 @@ from sqlalchemy.sql.elements import BindParameter
 
 from evcharge.models.station import ChargingSession, Station, StationState
 from evcharge.models.user import User
-from evcharge.storage import (
-    NoFreeSlot,
-    Operation,
-    SlotHeldElsewhere,
-    TakeSlot,
-    UnknownStation,
-    UnknownUser,
-)
-from evcharge.storage.clocks import Clocks, D
+from evcharge.rules.clocks import Clocks, D
+from evcharge.rules.journey import TakeSlot
+from evcharge.rules.operation import Operation
 from evcharge.storage.contents import Payment
 from evcharge.storage.sql import schema
 from evcharge.storage.sql.databases import Database

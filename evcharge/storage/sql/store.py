@@ -20,23 +20,18 @@ from sqlalchemy.exc import DBAPIError
 from evcharge.datasets import StationRows
 from evcharge.models.station import ChargingSession, SlotTable, Station, StationState
 from evcharge.models.user import User
-from evcharge.storage import (
+from evcharge.rules.clocks import Clocks
+from evcharge.rules.journey import (
     AddUser,
     EndJourney,
     FindUser,
     ListStations,
-    Operation,
-    ReadClock,
-    Refused,
-    SetClock,
-    Summary,
-    Sweep,
-    SweepResult,
     TakeSlot,
-    TimeTold,
-    UnknownUser,
 )
-from evcharge.storage.clocks import Clocks
+from evcharge.rules.operation import Operation
+from evcharge.rules.sweep import Sweep, SweepResult
+from evcharge.rules.timekeeping import ReadClock, SetClock, TimeTold
+from evcharge.storage import Summary
 from evcharge.storage.contents import Contents
 from evcharge.storage.group_commit import TryAgain
 from evcharge.storage.sql import clocks as sql_clocks

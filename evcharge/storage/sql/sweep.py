@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from sqlalchemy import Connection, select
 
-from evcharge.storage.clocks import Clocks
+from evcharge.rules.clocks import Clocks
 from evcharge.storage.sql import clocks as sql_clocks
 from evcharge.storage.sql import schema
 

@@ -7,16 +7,11 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from evcharge.storage import (
-    EndJourney,
-    SetClock,
-    Storage,
-    StorageError,
-    StorageUnavailable,
-    Sweep,
-    carry_out,
-)
-from evcharge.storage.clocks import PROBATION_S, Clocks
+from evcharge.rules.clocks import PROBATION_S, Clocks
+from evcharge.rules.journey import EndJourney
+from evcharge.rules.sweep import Sweep
+from evcharge.rules.timekeeping import SetClock
+from evcharge.storage import Storage, StorageError, StorageUnavailable, carry_out
 from evcharge.storage.files.moved import FORGOTTEN_S, MOST_WRITTEN
 from evcharge.storage.files.network import shipped
 from evcharge.storage.files.store import CARS, STATIONS, FileStorage

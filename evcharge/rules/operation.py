@@ -1,0 +1,73 @@
+"""What an operation is, and what it may ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+import attrs
+
+from evcharge.rules.view import View
+
+R = TypeVar("R")
+
+
+@attrs.frozen
+class Due:
+    """What a sweep looks for. Its instants are by `clock`, None being the newest."""
+
+    now: float
+    """Sessions that end by then, seconds since the epoch."""
+    logged_in_before: float
+    """Users who logged in before then and hold no slot."""
+    most: int
+    """Of each kind, as others wait meanwhile."""
+    clock: int | None
+
+
+@attrs.define
+class Needs:
+    """Which records the operations of a batch look at."""
+
+    seen: set[str] = attrs.field(factory=set)
+    """Ids of users that are looked at, and not changed."""
+    users: set[str] = attrs.field(factory=set)
+    """Ids of users that may be changed; with each comes the session that it has, if any."""
+    stations: set[int] = attrs.field(factory=set)
+    """Ids of stations whose slots may be taken."""
+    due: list[Due] = attrs.field(factory=list)
+    states: bool = False
+    """The state of every station."""
+    steady: Callable[[], float] | None = None
+    """By which seconds the storage's own time is to be told, where it is asked for."""
+    sets_clock: bool = False
+    """Whether the clock may be set."""
+    newest_clock: int = 0
+    """The newest of the clocks that the operations are by."""
+    write: bool = False
+    """Whether anything may change."""
+
+
+@attrs.define
+class Operation(Generic[R]):
+    """
+    Something that happens as a whole or not at all.
+
+    It results in an `R`: where it may be refused, that is a :class:`evcharge.outcomes.Refusal` as
+    well. An exception is an accident, or says that a record cannot be read now.
+    """
+
+    clock: int | None = attrs.field(default=None, init=False, eq=False, repr=False)
+    """By which of the storage's clocks its instants are; None: by the newest."""
+
+    def add_needs(self, needs: Needs) -> None:
+        """Add to `needs` what it looks at."""
+        raise NotImplementedError
+
+    def decide(self, view: View) -> R:
+        """
+        Carry it out on `view`, or refuse.
+
+        It raises, if ever, before its first change.
+        """
+        raise NotImplementedError

@@ -1,0 +1,192 @@
+"""What a batch of operations may look at, and what they have made of it so far."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, TypeVar
+
+import attrs
+
+from evcharge.models.station import ChargingSession, Station, StationState
+from evcharge.models.user import User
+from evcharge.rules.clocks import Clocks, D, Newest
+from evcharge.rules.events import ClocksSet, Event, SlotFreed, SlotTaken, UserAdded, UserRemoved
+
+T = TypeVar("T")
+
+
+class NotLoaded(Exception):
+    """A rule looks at a record that its operation does not say it needs."""
+
+
+@attrs.frozen
+class Book:
+    """A station in service, and how many of its slots are free."""
+
+    station: Station
+    free: int
+    """Less than 0 where it was lowered under its vehicles."""
+
+
+class View:
+    """
+    The records that were loaded for a batch; what changes is seen by whatever is decided next.
+
+    All instants are in truth as they say. In place of a record there may be the exception that is
+    raised where a rule looks at it: it cannot be read now.
+
+    :param clocks: those of the storage.
+    :param users: those asked for, None for each that is not there.
+    :param sessions: of users that may be changed, None for each that holds no slot.
+    :param books: of the stations asked for, None for each that is not in service.
+    :param states: of every station, where they were asked for.
+    :param names: which clock a record names that was made by one: a method of `Clocks`.
+    :param leaving: users whose removal was to be committed when its end was not seen.
+    """
+
+    def __init__(
+        self,
+        clocks: Clocks,
+        users: dict[str, User | Exception | None],
+        sessions: dict[str, ChargingSession | Exception | None],
+        books: dict[int, Book | None],
+        states: Sequence[StationState] | None = None,
+        names: Callable[[Clocks, int | None], int] = Clocks.plainly,
+        leaving: Collection[str] = (),
+    ) -> None:
+        self.clocks = clocks
+        self.users = users
+        self.sessions = sessions
+        self.books = books
+        self._states = states
+        self._names = names
+        self._leaving = leaving
+        self.events: list[Event] = []
+        """What was decided so far, in order."""
+        self._undo: list[tuple[dict[Any, Any], Any, Any]] = []
+        self.due: list[str] = []
+        """Users whose session was due when it was claimed, the first to end first."""
+        self.unpaid: list[str] = []
+        """Users who held no slot, and had logged in long ago, when they were claimed."""
+        self.more_due = False
+        """Whether as many were claimed as may be, so that there may be more."""
+        self.more_to_write = False
+        """Whether the storage has something to write anew that need not wait for the next sweep."""
+        self.newest: Callable[[], Newest] = _not_loaded
+        """The latest instants in the storage, where the clock may be set."""
+        self.own_time: tuple[float | None, float] = (None, 0.0)
+        """How far the storage's own time is ahead of the steady seconds, None where it has none,
+        and by how much that may be wrong."""
+
+    # Looking; each raises NotLoaded, and what stands in place of a record
+
+    def user(self, user_id: str) -> User | None:
+        """The user; None where there is none."""
+        return _of(self.users, user_id)
+
+    def session(self, user_id: str) -> ChargingSession | None:
+        """The session that holds the user's slot; None where it holds none."""
+        return _of(self.sessions, user_id)
+
+    def book(self, station_id: int) -> Book | None:
+        """The station and its slots; None where no such station is in service."""
+        return _of(self.books, station_id)
+
+    def states(self) -> Sequence[StationState]:
+        """The state of every station in service, in id order, as it was before the batch."""
+        if self._states is None:
+            raise NotLoaded("states")
+        return self._states
+
+    def check_whereabouts(self, user_id: str) -> None:
+        """Raise why nobody can tell now where the user stands, if that is so."""
+        session = self.sessions.get(user_id)
+        if isinstance(session, Exception):
+            raise session
+
+    def was_leaving(self, user_id: str) -> bool:
+        """Whether the user is gone by an attempt before this one, whose end was not seen."""
+        return user_id in self._leaving
+
+    def moved(self, clock: int | None) -> float:
+        """How far an instant by a clock, or by the newest, has been moved since, seconds."""
+        return self.clocks.moved(clock)
+
+    # Changing; `clock` is the one by which the record was made, None the newest
+
+    def add(self, user: User, clock: int | None) -> None:
+        """A driver logs in."""
+        user = self.clocks.kept(user, clock, self._names(self.clocks, clock))
+        self._put(self.users, user.user_id, user)
+        self.events.append(UserAdded(user))
+
+    def remove(self, user_id: str) -> None:
+        """A journey is over; the user may not even be there."""
+        self._put(self.users, user_id, None)
+        self.events.append(UserRemoved(user_id))
+
+    def take(self, session: ChargingSession, clock: int | None) -> ChargingSession:
+        """A slot is taken, and paid for; the session as it is kept."""
+        book = self.book(session.station_id)
+        assert book is not None, session.station_id
+        session = self.clocks.kept(session, clock, self._names(self.clocks, clock))
+        self._put(self.books, session.station_id, Book(book.station, book.free - 1))
+        self._put(self.sessions, session.user_id, session)
+        self.events.append(SlotTaken(session))
+        return session
+
+    def give_back(self, session: ChargingSession) -> None:
+        """A slot is given back."""
+        book = self.books.get(session.station_id)
+        if book is not None:
+            self._put(self.books, session.station_id, Book(book.station, book.free + 1))
+        self._put(self.sessions, session.user_id, None)
+        self.events.append(SlotFreed(session))
+
+    def set_clocks(self, after: Clocks) -> None:
+        """There are other clocks, and all that stands is moved as far as they say."""
+        before, self.clocks = self.clocks, after
+        for user_id, user in self.users.items():
+            if isinstance(user, User):
+                self.users[user_id] = record_moved(user, before, after)
+        for user_id, session in self.sessions.items():
+            if isinstance(session, ChargingSession):
+                self.sessions[user_id] = record_moved(session, before, after)
+        self.events.append(ClocksSet(before, after))
+
+    def _put(self, records: dict[Any, Any], key: Any, value: Any) -> None:
+        self._undo.append((records, key, records.get(key)))
+        records[key] = value
+
+    # An operation that breaks
+
+    def mark(self) -> tuple[int, int]:
+        """Where :meth:`wind_back` goes back to."""
+        return len(self.events), len(self._undo)
+
+    def wind_back(self, mark: tuple[int, int]) -> None:
+        """Take back all that has been decided since `mark`."""
+        events, changes = mark
+        for records, key, before in reversed(self._undo[changes:]):
+            records[key] = before
+        del self.events[events:], self._undo[changes:]
+
+
+def record_moved(record: D, before: Clocks, after: Clocks) -> D:
+    """A record that is right by some clocks, as it is by those after them."""
+    by_s = after.moved(record.clock) - before.moved(record.clock)
+    return record.moved(by_s, record.clock) if by_s else record
+
+
+def _of(records: Mapping[Any, T | Exception | None], key: Any) -> T | None:
+    try:
+        record = records[key]
+    except KeyError:
+        raise NotLoaded(key) from None
+    if isinstance(record, Exception):
+        raise record
+    return record
+
+
+def _not_loaded() -> Newest:
+    raise NotLoaded("the newest instants")
