@@ -84,7 +84,7 @@ def make_users(
 
 
 def _all(storage: Storage, operations: Sequence[Operation[Any]]) -> Sequence[Any]:
-    """Carry out operations; raises how one broke. Some are refused where the network has changed."""
+    """Carry out operations; raises how one broke. Where the network changed, some are refused."""
     results = storage.execute(operations)
     for result in results:
         if isinstance(result, Exception):

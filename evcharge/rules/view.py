@@ -58,7 +58,7 @@ class View:
         self.users = users
         self.sessions = sessions
         self.books = books
-        self._states = states
+        self.listed = states
         self._names = names
         self._leaving = leaving
         self.events: list[Event] = []
@@ -94,9 +94,9 @@ class View:
 
     def states(self) -> Sequence[StationState]:
         """The state of every station in service, in id order, as it was before the batch."""
-        if self._states is None:
+        if self.listed is None:
             raise NotLoaded("states")
-        return self._states
+        return self.listed
 
     def check_whereabouts(self, user_id: str) -> None:
         """Raise why nobody can tell now where the user stands, if that is so."""

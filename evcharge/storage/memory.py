@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar, cast
 
@@ -62,8 +62,9 @@ class Records:
 
     def put_user(self, user: User) -> None:
         """Take in a user."""
-        if self._most_users is not None and len(self.users) >= self._most_users:
-            self.users.pop(next(iter(self.users)))
+        if self._most_users is not None and user.user_id not in self.users:
+            while len(self.users) >= self._most_users:
+                del self.users[next(iter(self.users))]
         self.users[user.user_id] = user
         heapq.heappush(self.logins, (user.created_timestamp, user.user_id))
 
@@ -79,6 +80,11 @@ class Records:
             if not in_order:
                 self.states = dict(sorted(self.states.items()))
             self._changes += 1
+
+    def put_states(self, states: Mapping[int, StationState], are_all: bool) -> None:
+        """Take in states that were read, where it is not slots that they follow from."""
+        self.states = dict(states) if are_all else {**self.states, **states}
+        self._changes += 1
 
     def _put_session(self, session: ChargingSession) -> None:
         self.held[session.user_id] = session.station_id
@@ -132,14 +138,26 @@ class Records:
         slots = self.slots[station_id]
         return Book(state.station, slots.max_slots - len(slots.sessions))
 
-    def load(self, needs: Needs) -> View:
-        """What a batch looks at; of users only those that memory holds."""
+    def load(
+        self,
+        needs: Needs,
+        names: Callable[[Clocks, int | None], int] = Clocks.plainly,
+        leaving: Collection[str] = (),
+    ) -> View:
+        """
+        What a batch looks at; of users only those that memory holds.
+
+        :param names: as for :class:`evcharge.rules.view.View`, and
+        :param leaving: likewise.
+        """
         view = View(
             self.clocks,
             {user_id: self.users.get(user_id) for user_id in (*needs.seen, *needs.users)},
             {user_id: self.session(user_id) for user_id in needs.users},
             {station_id: self.book(station_id) for station_id in needs.stations},
             self.listed if needs.states else None,
+            names,
+            leaving,
         )
         if needs.sets_clock:
             view.newest = self.newest

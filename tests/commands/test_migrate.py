@@ -310,7 +310,7 @@ class CopyTests(MigrateCase):
             parse(self.sqlite(), "").storage().write_contents(contents)
         copied = self.opened(self.sqlite())
         self.assertEqual(user_ids(copied), [f"u{number}" for number in range(5)])
-        self.assertEqual(available(copied), copied._network.stations[7].max_slots)
+        self.assertEqual(available(copied), copied._known.network.stations[7].max_slots)
 
     def test_empty_folder(self) -> None:
         """An empty directory is filled, and keeps its mode; and it may be named by a link."""
@@ -534,7 +534,7 @@ class RefusalTests(MigrateCase):
         self.migrate(self.at("x"), self.sqlite("b.db"))
         copied = self.opened(self.sqlite("b.db"))
         self.assertEqual(available(copied), 0)
-        self.assertEqual(copied._network.stations[7].max_slots, 1)
+        self.assertEqual(copied._known.network.stations[7].max_slots, 1)
 
     def test_two_payments(self) -> None:
         """A receipt that stands twice in the list, with other figures, is named."""

@@ -485,14 +485,16 @@ class SuspectTests(TimekeeperTestCase):
 
     def test_cannot_be_noted(self) -> None:
         """A start that cannot note a wrong clock is none: what began by it would end too soon."""
-        self.patch(self.storage, "_save_clocks", self.fail_to_save)
+        self.patch(self.storage, "save", self.fail_to_save)
         error = self.assertRaises(StorageError, self.begin, -101 * DAY_S)
         self.assertIn("no space left", str(error))
         # Where there is nothing to note it does not matter.
         self.begin(0.0)
 
-    def fail_to_save(self, *clocks: object) -> None:
-        raise StorageUnavailable("no space left")
+    def fail_to_save(self, events: Sequence[Event]) -> dict[int, Exception]:
+        if events:
+            raise StorageUnavailable("no space left")
+        return {}
 
 
 STEPS = (

@@ -603,7 +603,7 @@ class PostgresStorageTests(InTables, StorageContract, SynchronousTestCase):
         seconds = 0.0
         for storage in (one, other):
             storage._monotonic = lambda: seconds
-            storage._listed_at = 0.0
+            storage._known.listed_at = 0.0
         add_user(one, a_user())
         self.assertEqual(find_user(other, "u1"), a_user())
         before = available(one)
@@ -661,7 +661,7 @@ class PostgresStorageTests(InTables, StorageContract, SynchronousTestCase):
         self.assertEqual(take_slot(storage, a_session(station=77)), a_session(station=77))
         with storage._database.begin(write=True) as connection:
             connection.exec_driver_sql("UPDATE network SET version = version + 1")
-        storage._listed_at = float("-inf")
+        storage._known.listed_at = float("-inf")
         self.assertEqual(available(storage, 77), 2)
 
     def test_lost_at_commit(self) -> None:
@@ -788,7 +788,7 @@ class ProcessesTests(SynchronousTestCase):
         for worker in workers:
             worker.join(30)
         self.assertEqual([sum(each) for each in zip(*won, strict=True)], slots)
-        storage._listed_at = float("-inf")
+        storage._known.listed_at = float("-inf")
         self.assertEqual({available(storage, station_id) for station_id in HAMMERED}, {0})
         self.assertEqual(len(user_ids(storage)), 4 * sum(slots))
 

@@ -6,7 +6,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from evcharge.models.electric_car import CarModel, ElectricCar
+import msgspec
+
+from evcharge.models.electric_car import ElectricCar
 from evcharge.models.station import ChargingSession, Station
 from evcharge.models.user import User
 from evcharge.storage.contents import Payment
@@ -14,26 +16,20 @@ from evcharge.utils.texts import is_unicode
 
 
 def user_row(user: User) -> dict[str, Any]:
-    model = user.car.model
     return {
         "user_id": user.user_id,
         "user_name": user.user_name,
-        "brand": model.brand,
-        "model": model.model,
-        "battery_capacity_kwh": model.battery_capacity_kwh,
-        "consumption_kwh_per_km": model.consumption_kwh_per_km,
-        "max_speed_km_h": model.max_speed_km_h,
-        "ac_limit_kw": model.ac_limit_kw,
-        "dc_limit_kw": model.dc_limit_kw,
-        "battery_level_kwh": user.car.battery_level_kwh,
+        "car": msgspec.json.encode(user.car).decode(),
         "created_timestamp": user.created_timestamp,
         "clock": user.clock,
     }
 
 
+_read_car = msgspec.json.Decoder(ElectricCar).decode
+
+
 def user_of(row: Any) -> User:
-    user_id, name, *figures, level, created, clock = row
-    return User(user_id, name, ElectricCar(CarModel(*figures), level), created, clock)
+    return User(row.user_id, row.user_name, _read_car(row.car), row.created_timestamp, row.clock)
 
 
 def session_row(session: ChargingSession) -> dict[str, Any]:

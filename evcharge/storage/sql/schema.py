@@ -27,7 +27,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeDecorator
 
-HEAD = "0003"
+HEAD = "0004"
 """The version that this evcharge works with: the last of the scripts."""
 
 
@@ -97,14 +97,7 @@ users = Table(
     metadata,
     Column("user_id", Text, primary_key=True),
     Column("user_name", Text, nullable=False),
-    Column("brand", Text, nullable=False),
-    Column("model", Text, nullable=False),
-    Column("battery_capacity_kwh", Double, nullable=False),
-    Column("consumption_kwh_per_km", Double, nullable=False),
-    Column("max_speed_km_h", Double, nullable=False),
-    Column("ac_limit_kw", Double),
-    Column("dc_limit_kw", Double),
-    Column("battery_level_kwh", Double, nullable=False),
+    Column("car", Text, nullable=False, comment="JSON object: its model, and its battery in kWh"),
     Column("created_timestamp", Double, nullable=False, comment="seconds since the epoch"),
     _clock(),
     Index("users_created_timestamp", "created_timestamp"),

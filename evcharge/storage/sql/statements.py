@@ -1,28 +1,21 @@
-"""A batch of operations on a database: its statements, and what it has come to."""
+"""The statements of a batch that drivers wait for, made once."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from operator import itemgetter
-from typing import Any, TypeVar
+from typing import Any
 
-import attrs
 from sqlalchemy import Connection, Dialect, bindparam, delete, insert, select
 from sqlalchemy.sql.dml import Delete, Insert
 from sqlalchemy.sql.elements import BindParameter
 
-from evcharge.models.station import ChargingSession, Station, StationState
+from evcharge.models.station import ChargingSession
 from evcharge.models.user import User
-from evcharge.rules.clocks import Clocks, D
-from evcharge.rules.journey import TakeSlot
-from evcharge.rules.operation import Operation
 from evcharge.storage.contents import Payment
 from evcharge.storage.sql import schema
 from evcharge.storage.sql.databases import Database
-from evcharge.storage.sql.network import Network
 from evcharge.storage.sql.rows import payment_row, session_row, user_row
-
-T = TypeVar("T")
 
 _ids: BindParameter[Any] = bindparam("ids", expanding=True)
 _users, _sessions, _stations = schema.users.c, schema.sessions.c, schema.stations.c
@@ -39,45 +32,6 @@ LOCK_STATIONS = (
 )
 DELETE_SESSION = delete(schema.sessions).where(_sessions.user_id == bindparam("id"))
 DELETE_USER = delete(schema.users).where(_users.user_id == bindparam("id"))
-
-
-@attrs.define
-class Batch:
-    """What is done while a batch is carried out, and becomes true with its commit."""
-
-    began: float
-    operations: Sequence[Operation[Any]]
-    clocks: Clocks
-    """By which the rows are."""
-    results: list[Any] = attrs.field(
-        default=attrs.Factory(lambda self: [None] * len(self.operations), takes_self=True)
-    )
-    users: dict[str, User] = attrs.field(factory=dict)
-    """Users that were read or added."""
-    begun: list[ChargingSession] = attrs.field(factory=list)
-    """Sessions that took a slot."""
-    gone: set[str] = attrs.field(factory=set)
-    """Users who were removed, from the slots that they held too."""
-    written: bool = False
-    """Whether a row was changed or locked: then its commit is, in the end, durable with all that
-    was committed before it."""
-    changed: set[int] = attrs.field(factory=set)
-    """Stations whose slots have changed."""
-    network: Network | None = None
-    """Read anew, where it has changed."""
-    states: dict[int, StationState] = attrs.field(factory=dict)
-    all_states: bool = False
-    """Whether `states` are all there are; else they are those that changed."""
-    all_begun: bool = False
-    """Whether `begun` are all sessions, read anew, and no user in memory is right any more."""
-
-    def of(self, kind: type[T]) -> list[tuple[int, T]]:
-        """The operations of a kind, each with its place."""
-        return [(n, op) for n, op in enumerate(self.operations) if isinstance(op, kind)]
-
-    def true(self, of: Callable[[Any], D]) -> Callable[[Any], D]:
-        """What reads records of rows by `of`, as they are in truth."""
-        return (lambda row: self.clocks.true(of(row))) if self.clocks.moved_s else of
 
 
 class ManyRows:
@@ -132,44 +86,18 @@ class Changes:
         """Add those of the users who are not there yet; how many they were."""
         return self._insert_users.execute(connection, map(user_row, users))
 
-    def begin_sessions(
-        self, connection: Connection, sessions: Sequence[ChargingSession], clocks: Clocks
-    ) -> None:
-        """Have sessions take their slots, and list their payments."""
+    def begin_sessions(self, connection: Connection, sessions: Iterable[ChargingSession]) -> None:
+        """Have sessions take their slots."""
         self._insert_sessions.execute(connection, map(session_row, sessions))
-        payments = (Payment.of(session).listed(clocks) for session in sessions)
+
+    def list_payments(self, connection: Connection, payments: Iterable[Payment]) -> None:
+        """Put payments in the list."""
         self._insert_payments.execute(connection, map(payment_row, payments))
 
-    def remove(self, connection: Connection, ids: Iterable[str]) -> None:
-        """Remove users, and free the slots that they hold."""
-        keys = [{"id": user_id} for user_id in ids]
-        self._delete_sessions.execute(connection, keys)
-        self._delete_users.execute(connection, keys)
+    def end_sessions(self, connection: Connection, user_ids: Iterable[str]) -> None:
+        """Free the slots that users hold."""
+        self._delete_sessions.execute(connection, [{"id": user_id} for user_id in user_ids])
 
-
-def decide(
-    operation: TakeSlot,
-    users: Mapping[str, User],
-    held: Mapping[str, ChargingSession],
-    stations: Mapping[str, Station],
-    free: Mapping[int, int],
-) -> ChargingSession:
-    """The session that holds the user's slot, or would; raises why there is none."""
-    user = users.get(operation.user_id)
-    if user is None:
-        raise UnknownUser()
-    session = held.get(operation.user_id)
-    if session is not None and str(session.station_id) == operation.station_id:
-        return session
-    station = stations.get(operation.station_id)
-    if station is None:
-        raise UnknownStation(operation.station_id)
-    if session is not None:
-        raise SlotHeldElsewhere(session.station_id)
-    if free[station.station_id] <= 0:
-        raise NoFreeSlot(operation.station_id)
-    return operation.plan(user, station)
-
-
-def by_id(read: Callable[[Any], T], rows: Iterable[Any]) -> dict[str, T]:
-    return {row[0]: read(row) for row in rows}
+    def remove_users(self, connection: Connection, user_ids: Iterable[str]) -> None:
+        """Remove users."""
+        self._delete_users.execute(connection, [{"id": user_id} for user_id in user_ids])

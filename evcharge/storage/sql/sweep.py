@@ -1,8 +1,9 @@
-"""What a sweep ends in a database. It waits for nobody: what others have locked it passes over."""
+"""What a sweep claims in a database. It waits for nobody: what others have locked it leaves."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from typing import Any
 
 from sqlalchemy import Connection, select
 
@@ -13,16 +14,15 @@ from evcharge.storage.sql import schema
 _users, _sessions = schema.users.c, schema.sessions.c
 
 
-def due(connection: Connection, clocks: Clocks, now: float, most: int) -> dict[str, int]:
-    """Some sessions that are over, locked: the user of each, and the station."""
-    rows = connection.execute(
-        select(_sessions.user_id, _sessions.station_id)
+def due(connection: Connection, clocks: Clocks, now: float, most: int) -> Sequence[Any]:
+    """The rows of some sessions that are over, locked; the first to end come first."""
+    return connection.execute(
+        select(schema.sessions)
         .where(_sessions.estimated_timestamp <= now, sql_clocks.is_right(_sessions.clock, clocks))
         .order_by(_sessions.estimated_timestamp)
         .limit(most)
         .with_for_update(skip_locked=True)
-    )
-    return {row.user_id: row.station_id for row in rows}
+    ).all()
 
 
 def free(connection: Connection, ids: Collection[str]) -> set[str]:
@@ -35,19 +35,17 @@ def free(connection: Connection, ids: Collection[str]) -> set[str]:
     return {user_id for user_id in ids if user_id in locked or user_id not in present}
 
 
-def unpaid(connection: Connection, clocks: Clocks, before: float, most: int) -> set[str]:
-    """Some users who logged in before then and hold no slot, locked."""
+def unpaid(connection: Connection, clocks: Clocks, before: float, most: int) -> Sequence[Any]:
+    """The rows of some users who logged in before then and hold no slot, locked."""
     holds_slot = select(_sessions.user_id).where(_sessions.user_id == _users.user_id).exists()
-    return set(
-        connection.execute(
-            select(_users.user_id)
-            .where(
-                _users.created_timestamp < before,
-                sql_clocks.is_right(_users.clock, clocks),
-                ~holds_slot,
-            )
-            .order_by(_users.created_timestamp)
-            .limit(most)
-            .with_for_update(skip_locked=True)
-        ).scalars()
-    )
+    return connection.execute(
+        select(schema.users)
+        .where(
+            _users.created_timestamp < before,
+            sql_clocks.is_right(_users.clock, clocks),
+            ~holds_slot,
+        )
+        .order_by(_users.created_timestamp)
+        .limit(most)
+        .with_for_update(skip_locked=True)
+    ).all()

@@ -202,9 +202,9 @@ class LockTests(PostgresCase):
 
     def test_all_locked(self) -> None:
         """A sweep that can end nothing now does not ask to be repeated at once."""
-        from evcharge.storage.sql import store
+        from evcharge.rules import sweep as rules
 
-        self.patch(store, "MOST_SWEPT", 3)
+        self.patch(rules, "MOST_SWEPT", 3)
         for number in range(1, 4):
             take_slot(self.one, a_session(f"u{number}", number))
         with self.one._database.begin(write=True) as connection:
@@ -378,7 +378,7 @@ class SqlContract:
         """What a sweep did is what the process that swept shows, without reading it."""
         storage = self.make()
         storage._monotonic = lambda: 0.0
-        storage._listed_at = 0.0
+        storage._known.listed_at = 0.0
         before = available(storage)
         storage.execute([AddUser(a_user(u)) for u in ("u1", "u2", "u3")])
         take_slot(storage, a_session("u1"))
@@ -394,9 +394,9 @@ class SqlContract:
 
     def test_many_swept(self) -> None:
         """A sweep of very much ends a part of it, and says that there is more."""
-        from evcharge.storage.sql import store
+        from evcharge.rules import sweep as rules
 
-        self.patch(store, "MOST_SWEPT", 3)
+        self.patch(rules, "MOST_SWEPT", 3)
         storage = self.make()
         people = [f"u{n}" for n in range(9)]
         storage.execute([AddUser(a_user(u)) for u in people])

@@ -1,0 +1,300 @@
+"""
+A batch in a database: what it reads and locks, and what it writes.
+
+Rows are locked in one order - users by id, then stations by id - so that processes which share the
+database wait for one another but never in a ring. A sweep passes over what others have locked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+import attrs
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
+
+from evcharge.models.station import ChargingSession, StationState
+from evcharge.models.user import User
+from evcharge.rules.clocks import Clocks, D, Newest
+from evcharge.rules.events import Event, SlotFreed, SlotTaken, UserAdded, UserRemoved
+from evcharge.rules.operation import Due, Needs
+from evcharge.rules.view import Book, View
+from evcharge.storage.contents import Payment
+from evcharge.storage.memory import Records
+from evcharge.storage.sql import clocks as sql_clocks
+from evcharge.storage.sql import network
+from evcharge.storage.sql import sweep as sql_sweep
+from evcharge.storage.sql.databases import Database
+from evcharge.storage.sql.network import COUNT_SOME_SESSIONS, Network
+from evcharge.storage.sql.rows import session_of, station_of, user_of
+from evcharge.storage.sql.statements import (
+    FIND_SESSIONS,
+    FIND_USERS,
+    LOCK_STATIONS,
+    LOCK_USERS,
+    Changes,
+)
+
+MOST_PASSED = 3
+"""How often sweeps pass over a user whom others have locked, before one waits for that."""
+
+
+@attrs.define
+class Known:
+    """What a process knows of a database between two batches."""
+
+    records: Records
+    """Where the process is alone: all but users, of whom there may be too many. Else the clocks,
+    and the states of the stations as they were listed."""
+    network: Network = attrs.field(factory=lambda: Network(version=-1))
+    listed_at: float = float("-inf")
+    """When the states were listed, in the storage's own seconds."""
+    leaving: set[str] = attrs.field(factory=set)
+    """Users whose removal was to be committed when the connection was lost."""
+    passed: dict[str, int] = attrs.field(factory=dict)
+    """Users whose session is over, and how often sweeps have passed over it."""
+
+
+class Transaction:
+    """
+    One batch.
+
+    :param began: when, in the storage's own seconds.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        connection: Connection,
+        changes: Changes,
+        rewriting: sql_clocks.Rewriting,
+        known: Known,
+        began: float,
+    ) -> None:
+        self._database = database
+        self._connection = connection
+        self._changes = changes
+        self._rewriting = rewriting
+        self._known = known
+        self._began = began
+        self._alone = database.states_age_s is None
+        self._clocks = known.records.clocks
+        self._network: Network | None = None
+        """Read anew, where it has changed."""
+        self._states: dict[int, StationState] = {}
+        """Read anew where we are not alone: all, or those that have changed."""
+        self._lists_all = False
+        self._found: list[User] = []
+        """Users who were read."""
+        self._tells = False
+        """Whether it is told to somebody what was found of a user."""
+        self._written = False
+        """Whether a row was changed or locked: then the commit is, in the end, durable with all
+        that was committed before it."""
+        self._failure: DBAPIError | None = None
+        self.removed: set[str] = set()
+        """Users who are not there any more, once this is committed."""
+
+    # Reading
+
+    def load(self, needs: Needs) -> View:
+        known = self._clocks.number
+        if needs.sets_clock:
+            self._clocks = sql_clocks.read(self._connection, lock=True)
+            self._written = True
+        elif not self._alone and (
+            needs.due or needs.steady is not None or needs.newest_clock > known
+        ):
+            self._clocks = sql_clocks.read(self._connection)
+        self._tells = bool(needs.users)
+        view = self._from_memory(needs) if self._alone else self._read(needs)
+        if not self._alone and (needs.states or self._clocks.number != known):
+            self._list()
+            view.listed = tuple(self._states.values())
+        if needs.sets_clock:
+            view.newest = self._newest
+        if needs.steady is not None:
+            view.own_time = self._database.lead_s(self._connection, needs.steady)
+        return view
+
+    def _from_memory(self, needs: Needs) -> View:
+        view = self._known.records.load(needs, Clocks.anew, self._known.leaving)
+        missing = [user_id for user_id, user in view.users.items() if user is None]
+        if missing:
+            found = self._users(self._connection.execute(FIND_USERS, {"ids": missing}))
+            view.users.update(found)
+        return view
+
+    def _read(self, needs: Needs) -> View:
+        users: dict[str, User | Exception | None] = dict.fromkeys(needs.seen | needs.users)
+        sessions: dict[str, ChargingSession | Exception | None] = dict.fromkeys(needs.users)
+        books: dict[int, Book | None] = dict.fromkeys(needs.stations)
+        seen, locked = needs.seen - needs.users, needs.users | self._waited_for(needs)
+        if seen:
+            rows = self._connection.execute(FIND_USERS, {"ids": list(seen)})
+            users.update(self._users(rows))
+        if locked:
+            rows = self._connection.execute(LOCK_USERS, {"ids": list(locked)})
+            found = self._users(rows)
+            users.update(found)
+            self._written |= bool(found)
+        if needs.users:
+            sessions.update(self._sessions(needs.users))
+        if needs.stations:
+            # After all of the users: see the head of this module.
+            ids = {"ids": list(needs.stations)}
+            stations = self._connection.execute(LOCK_STATIONS, ids).all()
+            self._written |= bool(stations)
+            # By a statement of its own, begun with the stations locked: it sees every session.
+            taken = {row[0]: row[1] for row in self._connection.execute(COUNT_SOME_SESSIONS, ids)}
+            for row in stations:
+                free = row.max_slots - taken.get(row.station_id, 0)
+                books[row.station_id] = Book(station_of(row), free)
+        return View(
+            self._clocks, users, sessions, books, names=Clocks.anew, leaving=self._known.leaving
+        )
+
+    def _waited_for(self, needs: Needs) -> set[str]:
+        """Users whom sweeps have passed over too often: this one waits until it has them."""
+        passed = self._known.passed
+        often = {u for u, times in passed.items() if times >= MOST_PASSED} if needs.due else set()
+        for user_id in often:
+            # Where it waits in vain, others go on before the next one does.
+            del passed[user_id]
+        return often
+
+    def _users(self, rows: Iterable[Any]) -> dict[str, User]:
+        users = {row.user_id: self._true(user_of(row)) for row in rows}
+        self._found.extend(users.values())
+        return users
+
+    def _sessions(self, user_ids: Collection[str]) -> dict[str, ChargingSession]:
+        rows = self._connection.execute(FIND_SESSIONS, {"ids": list(user_ids)})
+        return {row.user_id: self._true(session_of(row)) for row in rows}
+
+    def _true(self, record: D) -> D:
+        return self._clocks.true(record) if self._clocks.moved_s else record
+
+    def _newest(self) -> Newest:
+        try:
+            return sql_clocks.newest(self._connection, self._clocks)
+        except DBAPIError as error:
+            # It is no operation that breaks: the whole batch does.
+            self._failure = error
+            raise
+
+    def _list(self) -> None:
+        """Read the states of all stations."""
+        self._network = network.read(self._connection, self._known.network.version)
+        self._states = network.states(self._connection, self._network or self._known.network, None)
+        self._lists_all = True
+
+    # Sweeping: the last to lock anything, and it waits for nothing, so that it is part of no ring
+
+    def claim(self, view: View, due: Due) -> None:
+        by_s = self._clocks.moved(due.clock)
+        now = due.now + by_s
+        view.more_to_write |= self._rewriting.go_on(self._connection, self._clocks, now)
+        if self._alone:
+            self._known.records.claim_ends(view, now, due.most)
+        else:
+            self._claim_ends(view, now, due.most)
+        self._claim_unpaid(view, due.logged_in_before + by_s, due.most)
+
+    def _claim_ends(self, view: View, now: float, most: int) -> None:
+        rows = sql_sweep.due(self._connection, self._clocks, now, most)
+        sessions = {row.user_id: self._true(session_of(row)) for row in rows}
+        # Those that a request has locked are left to the next sweep.
+        free = sql_sweep.free(self._connection, sessions.keys())
+        passed = self._known.passed
+        self._known.passed = {u: passed.get(u, 0) + 1 for u in sessions.keys() - free}
+        view.due += [user_id for user_id in sessions if user_id in free]
+        view.sessions.update(sessions)
+        view.more_due |= len(sessions) == most
+
+    def _claim_unpaid(self, view: View, before: float, most: int) -> None:
+        rows = sql_sweep.unpaid(self._connection, self._clocks, before, most)
+        users = {row.user_id: self._true(user_of(row)) for row in rows}
+        view.unpaid += users
+        view.users.update(users)
+        view.sessions.update(dict.fromkeys(users))
+        if users and not self._alone:
+            # Looked at again now that they are locked: one may have paid in between.
+            view.sessions.update(self._sessions(users))
+        view.more_due |= len(users) == most
+
+    # Writing
+
+    def save(self, events: Sequence[Event]) -> Mapping[int, Exception]:
+        if self._failure is not None:
+            raise self._failure
+        added: dict[str, User] = {}
+        taken: dict[str, ChargingSession] = {}
+        freed: set[str] = set()
+        payments: list[ChargingSession] = []
+        changed: set[int] = set()
+        moved = False
+        for event in events:
+            if isinstance(event, UserAdded):
+                added[event.user.user_id] = event.user
+            elif isinstance(event, UserRemoved):
+                added.pop(event.user_id, None)
+                self.removed.add(event.user_id)
+            elif isinstance(event, SlotTaken):
+                taken[event.session.user_id] = event.session
+                payments.append(event.session)
+                changed.add(event.session.station_id)
+            elif isinstance(event, SlotFreed):
+                if taken.pop(event.session.user_id, None) is None:
+                    freed.add(event.session.user_id)
+                changed.add(event.session.station_id)
+            else:
+                moved = True
+                self._clocks = event.after
+                sql_clocks.fill(self._connection, event.after)
+                sql_clocks.move(self._connection, event.before, event.after)
+        connection, changes = self._connection, self._changes
+        if freed:
+            changes.end_sessions(connection, freed)
+        if self.removed:
+            changes.remove_users(connection, self.removed)
+        if added:
+            self._written |= changes.add_users(connection, added.values()) > 0
+        if taken:
+            changes.begin_sessions(connection, taken.values())
+        if payments:
+            listed = (Payment.of(session).listed(self._clocks) for session in payments)
+            changes.list_payments(connection, listed)
+        if self._tells or added:
+            # What these are told may be what an earlier commit has left, such as one that was tried
+            # before and whose end was not seen.
+            self._database.affirm(connection, self._written)
+        if not self._alone:
+            self._see_states(changed, moved)
+        return {}
+
+    def _see_states(self, changed: set[int], moved: bool) -> None:
+        """Read the states anew that are others now."""
+        if moved:
+            self._list()
+        elif changed:
+            there = self._network or self._known.network
+            self._states.update(network.states(self._connection, there, changed))
+
+    # What became true with the commit
+
+    def remember(self) -> None:
+        """Have what is known follow what was read; it was committed."""
+        known, records = self._known, self._known.records
+        if self._network is not None:
+            known.network = self._network
+        if self._alone:
+            for user in self._found:
+                records.put_user(user)
+            return
+        records.clocks = self._clocks
+        if self._lists_all:
+            known.listed_at = self._began
+        if self._states or self._lists_all:
+            records.put_states(self._states, self._lists_all)
