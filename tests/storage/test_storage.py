@@ -6,11 +6,11 @@ import multiprocessing
 import shutil
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import attrs
 from hypothesis import HealthCheck, settings
@@ -18,15 +18,25 @@ from hypothesis import strategies as st
 from sqlalchemy import event
 from twisted.trial.unittest import SynchronousTestCase
 
+from evcharge.datasets import StationRows, parse_stations
 from evcharge.models.station import ChargingSession, plan_session
+from evcharge.rules import sweep as rules
 from evcharge.rules.journey import (
+    NO_FREE_SLOT,
+    UNKNOWN_STATION,
+    UNKNOWN_USER,
     AddUser,
     EndJourney,
     FindUser,
     ListStations,
     TakeSlot,
+    held_at,
 )
+from evcharge.rules.operation import Needs, Operation
+from evcharge.rules.sweep import SweepResult
+from evcharge.rules.view import NotLoaded, View
 from evcharge.storage import Storage, StorageError, StorageUnavailable
+from evcharge.storage.files.network import STATIONS
 from evcharge.storage.files.store import FileStorage
 from evcharge.storage.group_commit import TryAgain
 from evcharge.storage.location import parse
@@ -36,6 +46,7 @@ from evcharge.storage.sql.store import SqlStorage
 from evcharge.testing import NOON, shipped_network
 from tests.support import postgres
 from tests.support.examples import examples, given
+from tests.support.folders import NETWORK
 from tests.support.operations import (
     a_session,
     a_user,
@@ -59,7 +70,8 @@ class StorageContract:
     processes = True
     """Whether several processes may have it open."""
 
-    def make(self) -> Storage:
+    def make(self, stations: StationRows | None = None) -> Storage:
+        """A storage, open; a new one has `stations` in place of the shipped ones."""
         raise NotImplementedError
 
     def again(self, storage: Storage) -> Storage:
@@ -177,6 +189,85 @@ class StorageContract:
             self.assertEqual(find_user(opened, "new"), a_user("new"))
             self.assertEqual(find_user(opened, people[-1]), UNKNOWN_USER)
             self.assertEqual(take_slot(opened, a_session("u0", end=NOON + 5)), a_session("u0"))
+
+    def test_long_ids(self) -> None:
+        """A station with the longest of ids is paid at like any other; a longer one is none."""
+        ids = [10**9, 2**31 - 1]
+        rows = "".join(f"{number};Sul;Rua B;-12.26;-38.96;3\n" for number in ids)
+        storage = self.make(parse_stations(NETWORK + rows.encode(), "network"))
+        people = [f"u{number}" for number in ids]
+        storage.execute([AddUser(a_user(user_id)) for user_id in people])
+        for user_id, number in zip(people, ids, strict=True):
+            session = a_session(user_id, number)
+            self.assertEqual(take_slot(storage, session), session)
+            self.assertEqual(available(storage, number), 2)
+        results = storage.execute(
+            [
+                TakeSlot("u1000000000", "2147483648", lambda user, station: a_session()),
+                TakeSlot("u1000000000", "9999999999", lambda user, station: a_session()),
+                EndJourney("u1000000000"),
+            ]
+        )
+        self.assertEqual(list(results), [UNKNOWN_STATION, UNKNOWN_STATION, None])
+        self.assertEqual(available(storage, 10**9), 3)
+
+    def test_age_limit(self) -> None:
+        """Who logged in just when the limit is may still pay; who did so before may not."""
+        storage = self.make()
+        add_user(storage, a_user("before", NOON - 0.001))
+        add_user(storage, a_user("just then", NOON))
+        self.assertEqual(sweep(storage, 0, NOON), SweepResult(0, 1))
+        for opened in self.both(storage):
+            self.assertEqual(user_ids(opened), ["just then"])
+            self.assertEqual(sweep(opened, 0, NOON), SweepResult(0, 0))
+
+    def test_much_due(self) -> None:
+        """A sweep of very much ends a part of it, and says that there is more."""
+        self.patch(rules, "MOST_SWEPT", 3)
+        storage = self.make()
+        people = [f"u{n}" for n in range(9)]
+        storage.execute([AddUser(a_user(u)) for u in people])
+        storage.execute([take(a_session(u, n)) for n, u in enumerate(people[:5], 1)])
+        told = [sweep(storage, NOON + 60, NOON + 1) for _ in range(3)]
+        self.assertEqual(told, [SweepResult(3, 3, True), SweepResult(2, 1), SweepResult(0, 0)])
+        self.assertEqual(user_ids(storage), [])
+        for number in range(1, 6):
+            self.assertEqual(available(storage, number), station(storage, number).station.max_slots)
+
+    def close_all(self, storage: Storage) -> Storage:
+        """The storage once an operator has taken every station out of service."""
+        raise NotImplementedError
+
+    def test_none_in_service(self) -> None:
+        """Where the last station has gone out of service, none is listed, and none paid at."""
+        storage = self.make()
+        add_user(storage, a_user())
+        self.assertEqual(len(stations(storage)), 36)
+        storage = self.close_all(storage)
+        self.assertEqual(list(stations(storage)), [])
+        self.assertEqual(take_slot(storage, a_session()), UNKNOWN_STATION)
+
+    def test_breaks_alone(self) -> None:
+        """An operation that breaks when it has changed something has changed nothing."""
+        storage = self.make()
+        before = available(storage)
+        people = ["u1", "u2", "u3"]
+        storage.execute([AddUser(a_user(user_id)) for user_id in people])
+        results = storage.execute(
+            [take(a_session("u1")), Breaks("u2"), take(a_session("u2")), EndJourney("u3")]
+        )
+        self.assertIsInstance(results[1], ZeroDivisionError)
+        self.assertEqual([results[0], *results[2:]], [a_session("u1"), a_session("u2"), None])
+        for opened in self.both(storage):
+            self.assertEqual(user_ids(opened), ["u1", "u2"])
+            self.assertEqual(available(opened), before - 2)
+
+    def test_not_loaded(self) -> None:
+        """What an operation does not say it needs is not "not there": to look at it is a fault."""
+        storage = self.make()
+        add_user(storage, a_user())
+        results = storage.execute([Forgets("u1", what) for what in Forgets.LOOKS])
+        self.assertEqual([type(result) for result in results], [NotLoaded] * len(Forgets.LOOKS))
 
     def test_sweep(self) -> None:
         """A sweep ends what has ended, once, and removes who never paid."""
@@ -338,10 +429,49 @@ class StorageContract:
 _runs = itertools.count()
 
 
+@attrs.define
+class Breaks(Operation[None]):
+    """Frees a slot that it has just taken, removes the user, and breaks."""
+
+    user_id: str
+
+    def add_needs(self, needs: Needs) -> None:
+        take(a_session(self.user_id)).add_needs(needs)
+
+    def decide(self, view: View) -> None:
+        view.give_back(view.take(a_session(self.user_id), None))
+        view.take(a_session(self.user_id), None)
+        view.remove(self.user_id)
+        raise ZeroDivisionError
+
+
+@attrs.define
+class Forgets(Operation[object]):
+    """Looks at something that it does not say it needs."""
+
+    LOOKS: ClassVar[dict[str, Callable[[View], object]]] = {
+        "user": lambda view: view.user("u1"),
+        "session": lambda view: view.session("u1"),
+        "book": lambda view: view.book(7),
+        "states": lambda view: view.states(),
+        "newest": lambda view: view.newest(),
+    }
+    user_id: str
+    what: str
+
+    def add_needs(self, needs: Needs) -> None:
+        needs.write = True
+
+    def decide(self, view: View) -> object:
+        return self.LOOKS[self.what](view)
+
+
 class MemoryStorageTests(StorageContract, SynchronousTestCase):
     """The contract, in memory."""
 
-    def make(self) -> MemoryStorage:
+    def make(self, stations: StationRows | None = None) -> MemoryStorage:
+        if stations is not None:
+            return MemoryStorage({}, list(stations.stations.values()))
         return shipped_network()
 
     def again(self, storage: Storage) -> Storage:
@@ -352,6 +482,13 @@ class MemoryStorageTests(StorageContract, SynchronousTestCase):
         table = attrs.evolve(records.slots[station_id], max_slots=slots)
         records.put_station(records.states[station_id].station, table)
         return storage
+
+    def test_none_in_service(self) -> None:
+        """Nobody can take its stations out of service; it may have none."""
+        storage = MemoryStorage({}, [])
+        add_user(storage, a_user())
+        self.assertEqual(list(stations(storage)), [])
+        self.assertEqual(take_slot(storage, a_session()), UNKNOWN_STATION)
 
     def test_memory_is_bounded(self) -> None:
         """What has ended early takes no memory, however much of it there was."""
@@ -380,6 +517,37 @@ class InTables:
             )
         return self.again(storage)
 
+    def close_all(self, storage: SqlStorage) -> Storage:
+        with storage._database.begin(write=True) as connection:
+            connection.exec_driver_sql("UPDATE stations SET in_service = false")
+            connection.exec_driver_sql("UPDATE network SET version = version + 1")
+        return self.again(storage)
+
+
+class InSharedTables(InTables):
+    """What those have in common that several processes share."""
+
+    def close_all(self, storage: SqlStorage) -> Storage:
+        super().close_all(self.make())
+        # A server that runs sees it when it lists them anew.
+        storage._known.listed_at = float("-inf")
+        return storage
+
+    def test_present_tariff(self) -> None:
+        """A payment costs what the station asks for now, whatever was listed before."""
+        storage = self.make()
+        add_user(storage, a_user())
+        stations(storage)
+        with storage._database.begin(write=True) as connection:
+            connection.exec_driver_sql(
+                "UPDATE stations SET price_kwh = '9.99', power_kw = 11 WHERE station_id = 7"
+            )
+        plan = partial(plan_session, receipt_id="r", now=NOON, time_scale=1.0)
+        (session,) = storage.execute([TakeSlot("u1", "7", plan)])
+        # 20 kWh to 80 % of 50 kWh, 11 kW at most.
+        self.assertEqual(str(session.amount), "199.80")
+        self.assertAlmostEqual(session.charge_minutes, 20 / 11 * 60)
+
 
 class FileStorageTests(StorageContract, SynchronousTestCase):
     """The contract, in a data directory."""
@@ -396,11 +564,17 @@ class FileStorageTests(StorageContract, SynchronousTestCase):
         self.assertEqual((record["max_slots"], record["available_slots"]), (slots, free))
         return storage
 
+    def close_all(self, storage: FileStorage) -> Storage:
+        storage.close()
+        path = self.data / STATIONS
+        path.write_bytes(path.read_bytes().splitlines(keepends=True)[0])
+        return self.make()
+
     def setUp(self) -> None:
         self.data = Path(self.mktemp())
 
-    def make(self) -> FileStorage:
-        storage = FileStorage(self.data)
+    def make(self, stations: StationRows | None = None) -> FileStorage:
+        storage = FileStorage(self.data, None, stations)
         storage.open(NOON)
         self.addCleanup(storage.close)
         return storage
@@ -414,8 +588,8 @@ class SqliteStorageTests(InTables, StorageContract, SynchronousTestCase):
     def setUp(self) -> None:
         self.path = Path(self.mktemp()).absolute() / "evcharge.db"
 
-    def make(self) -> SqlStorage:
-        storage = SqlStorage(Sqlite(self.path, self.shared))
+    def make(self, stations: StationRows | None = None) -> SqlStorage:
+        storage = SqlStorage(Sqlite(self.path, self.shared), None, stations)
         storage.open(NOON)
         self.addCleanup(storage.close)
         return storage
@@ -539,14 +713,14 @@ class SqliteStorageTests(InTables, StorageContract, SynchronousTestCase):
         self.assertEqual(len(user_ids(storage)), 9)
 
 
-class SharedSqliteStorageTests(InTables, StorageContract, SynchronousTestCase):
+class SharedSqliteStorageTests(InSharedTables, StorageContract, SynchronousTestCase):
     """The contract, in an SQLite file that several processes of one server share."""
 
     def setUp(self) -> None:
         self.path = Path(self.mktemp()).absolute() / "evcharge.db"
 
-    def make(self) -> SqlStorage:
-        storage = SqlStorage(Sqlite(self.path, shared=True))
+    def make(self, stations: StationRows | None = None) -> SqlStorage:
+        storage = SqlStorage(Sqlite(self.path, shared=True), None, stations)
         storage.open(NOON)
         self.addCleanup(storage.close)
         return storage
@@ -565,14 +739,14 @@ class SharedSqliteStorageTests(InTables, StorageContract, SynchronousTestCase):
         self.assertRaises(StorageError, SqlStorage(Sqlite(self.path)).open, NOON)
 
 
-class PostgresStorageTests(InTables, StorageContract, SynchronousTestCase):
+class PostgresStorageTests(InSharedTables, StorageContract, SynchronousTestCase):
     """The contract, in a PostgreSQL database."""
 
     def setUp(self) -> None:
         self.url = postgres.shared().url(postgres.shared().create_database())
 
-    def make(self) -> SqlStorage:
-        storage = parse(self.url, "").storage()
+    def make(self, stations: StationRows | None = None) -> SqlStorage:
+        storage = parse(self.url, "").storage(None, stations)
         storage.open(NOON)
         self.addCleanup(storage.close)
         return storage

@@ -213,6 +213,20 @@ class LockTests(PostgresCase):
             self.assertEqual((swept.freed, swept.removed, swept.more), (0, 0, False))
         self.assertEqual(sweep(self.other, NOON + 60, 0).freed, 3)
 
+    def test_passed_over(self) -> None:
+        """A sweep passes over a user who is locked, but not for ever: the fourth waits."""
+        for number in (1, 2):
+            take_slot(self.one, a_session(f"u{number}", number))
+        with ThreadPoolExecutor(1) as thread:
+            with self.one._database.begin(write=True) as connection:
+                connection.exec_driver_sql("SELECT 1 FROM users WHERE user_id = 'u1' FOR UPDATE")
+                freed = [sweep(self.other, NOON + 60, 0).freed for _ in range(3)]
+                self.assertEqual(freed, [1, 0, 0])
+                waits = thread.submit(sweep, self.other, NOON + 60, 0)
+                until(lambda: waits.done() or self.waiting(), "it waits, or does not")
+                self.assertFalse(waits.done(), waits)
+            self.assertEqual(waits.result(PATIENCE_S).freed, 1)
+
     def test_paid_while_looked_for(self) -> None:
         """A payment that is committed while a sweep looks for who never paid is left alone."""
         with self.one._database.begin(write=True) as connection:
@@ -391,22 +405,6 @@ class SqlContract:
         for user_id in ("u1", "u3"):
             self.assertEqual(find_user(storage, user_id), UNKNOWN_USER)
         self.assertEqual(find_user(storage, "u2"), a_user("u2"))
-
-    def test_many_swept(self) -> None:
-        """A sweep of very much ends a part of it, and says that there is more."""
-        from evcharge.rules import sweep as rules
-
-        self.patch(rules, "MOST_SWEPT", 3)
-        storage = self.make()
-        people = [f"u{n}" for n in range(9)]
-        storage.execute([AddUser(a_user(u)) for u in people])
-        storage.execute([take(a_session(u, n)) for n, u in enumerate(people[:5], 1)])
-        told = [sweep(storage, NOON + 60, NOON + 1) for _ in range(3)]
-        self.assertEqual(
-            [(one.freed, one.removed, one.more) for one in told],
-            [(3, 3, True), (2, 1, False), (0, 0, False)],
-        )
-        self.assertEqual(user_ids(storage), [])
 
     def test_one_at_a_time(self) -> None:
         """Threads that share a storage carry out one batch at a time."""
