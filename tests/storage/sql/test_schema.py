@@ -3,18 +3,23 @@
 from decimal import Decimal
 from typing import Any
 
+import attrs
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, create_engine, inspect
+from sqlalchemy import Connection, MetaData, Table, create_engine, insert, inspect
 from twisted.trial.unittest import SynchronousTestCase
 
+from evcharge.models.electric_car import CarModel, ElectricCar
+from evcharge.models.user import User
 from evcharge.storage.contents import Payment
 from evcharge.storage.location import parse
 from evcharge.storage.sql import schema
 from evcharge.storage.sql.migrations import versions
+from evcharge.storage.sql.migrations.versions import v0004_car
 from evcharge.testing import NOON
 from tests.support import postgres
+from tests.support.operations import find_user
 
 SQLITE = "SELECT type, name, tbl_name, sql FROM sqlite_master WHERE tbl_name != 'alembic_version'"
 POSTGRES = """
@@ -118,3 +123,43 @@ class SchemaTests(SynchronousTestCase):
                 storage.close()
                 with storage.read_contents(0) as contents:
                     self.assertEqual(list(contents.payments), [paid])
+
+    def test_old_users(self) -> None:
+        """Users of each earlier version have the car that they had, every figure of it exactly."""
+        row = {
+            "user_id": "ç-🚗",
+            "user_name": 'Ana "\\"',
+            "brand": "O'\"\n\u2028",
+            "model": "é",
+            "battery_capacity_kwh": 50.1,
+            "consumption_kwh_per_km": 1 / 3,
+            "max_speed_km_h": 0.1 + 0.2,
+            "ac_limit_kw": None,
+            "dc_limit_kw": 1e-6,
+            "battery_level_kwh": 20.000000000000004,
+            "created_timestamp": NOON + 1 / 7,
+        }
+        model = CarModel(
+            *(row[name] for name in row if name in attrs.fields_dict(CarModel))  # type: ignore[arg-type]
+        )
+        user = User(
+            "ç-🚗", 'Ana "\\"', ElectricCar(model, 20.000000000000004), row["created_timestamp"]
+        )
+        many = v0004_car.CHUNK + 2
+        for revision in ("0001", "0002", "0003"):
+            for url in (
+                f"sqlite:///{self.mktemp()}.db",
+                postgres.shared().url(postgres.shared().create_database()),
+            ):
+                engine = create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
+                with engine.begin() as connection:
+                    schema.upgrade(connection, revision)
+                    users = Table("users", MetaData(), autoload_with=connection)
+                    others = [{**row, "user_id": f"{number:05}"} for number in range(many)]
+                    connection.execute(insert(users), [row, *others])
+                engine.dispose()
+                storage = parse(url, "").storage()
+                self.assertEqual(storage.open(0).users, many + 1)
+                self.assertEqual(find_user(storage, "ç-🚗"), user)
+                self.assertEqual({each.car for each in storage.users()}, {user.car})
+                storage.close()

@@ -1,0 +1,179 @@
+"""What a batch may look at: what it did not ask for, cannot be read, or takes back."""
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from evcharge.models.station import Station
+from evcharge.rules.clocks import Clocks, Reading
+from evcharge.rules.events import ClocksSet, SlotFreed, SlotTaken, UserAdded, UserRemoved
+from evcharge.rules.journey import (
+    NO_FREE_SLOT,
+    UNKNOWN_STATION,
+    UNKNOWN_USER,
+    EndJourney,
+    FindUser,
+    TakeSlot,
+    held_at,
+    number_of,
+)
+from evcharge.rules.sweep import Sweep, SweepResult
+from evcharge.rules.timekeeping import SetClock
+from evcharge.rules.view import Book, NotLoaded, View
+from evcharge.testing import NOON
+from tests.support.operations import a_session, a_user, take
+
+PLACE = Station(7, "Centro", "Rua A", -12.25, -38.95, 3)
+AWAY = OSError("cannot be read")
+
+
+def a_view(**known: object) -> View:
+    """A view of a user who stands nowhere, and of a station with one free slot."""
+    users = {"u1": a_user(), "nobody": None}
+    return View(
+        known.get("clocks", Clocks()),
+        {**users, **known.get("users", {})},
+        {"u1": None, "nobody": None, **known.get("sessions", {})},
+        {7: Book(PLACE, 1), 8: None, **known.get("books", {})},
+        leaving=known.get("leaving", ()),
+    )
+
+
+class ViewTests(SynchronousTestCase):
+    """The view itself."""
+
+    def test_not_loaded(self) -> None:
+        """What nobody asked for is neither there nor not there."""
+        view = a_view()
+        self.assertIsNone(view.user("nobody"))
+        self.assertIsNone(view.book(8))
+        for look in (
+            lambda: view.user("u2"),
+            lambda: view.session("u2"),
+            lambda: view.book(9),
+            view.states,
+            view.newest,
+        ):
+            self.assertRaises(NotLoaded, look)
+
+    def test_unreadable(self) -> None:
+        """A record that cannot be read is an accident for whoever looks at it, and nobody else."""
+        view = a_view(users={"u2": AWAY}, sessions={"u1": AWAY})
+        self.assertIs(self.assertRaises(OSError, FindUser("u2").decide, view), AWAY)
+        self.assertEqual(FindUser("u1").decide(view), a_user())
+        for operation in (FindUser("u1", whereabouts=True), take(a_session()), EndJourney("u1")):
+            self.assertIs(self.assertRaises(OSError, operation.decide, view), AWAY)
+        self.assertEqual(view.events, [])
+
+    def test_seen(self) -> None:
+        """What was decided is seen by what is decided next, and told in order."""
+        view = a_view(users={"u2": a_user("u2")}, sessions={"u2": None})
+        self.assertEqual(take(a_session()).decide(view), a_session())
+        self.assertEqual(take(a_session("u2")).decide(view), NO_FREE_SLOT)
+        self.assertIsNone(EndJourney("u1").decide(view))
+        self.assertEqual(take(a_session("u2")).decide(view), a_session("u2"))
+        self.assertEqual(EndJourney("u1").decide(view), UNKNOWN_USER)
+        self.assertEqual(
+            view.events,
+            [
+                SlotTaken(a_session()),
+                SlotFreed(a_session()),
+                UserRemoved("u1"),
+                SlotTaken(a_session("u2")),
+            ],
+        )
+
+    def test_wound_back(self) -> None:
+        """What is taken back is as it was, its events too."""
+        view = a_view()
+        view.add(a_user("u2"), None)
+        mark = view.mark()
+        session = view.take(a_session(), None)
+        view.give_back(session)
+        view.remove("u2")
+        view.wind_back(mark)
+        self.assertEqual(view.events, [UserAdded(a_user("u2"))])
+        self.assertEqual(view.user("u2"), a_user("u2"))
+        self.assertIsNone(view.session("u1"))
+        self.assertEqual(view.book(7), Book(PLACE, 1))
+
+    def test_clock(self) -> None:
+        """With the clock, records that were loaded move; and what was made by the one before."""
+        view = a_view(sessions={"u1": a_session()})
+        reading = Reading(NOON, 0.0, "")
+        after = SetClock(lambda before, newest: before.all_moved(0, 100.0, reading)).decide(view)
+        self.assertEqual(view.user("u1"), a_user(created=NOON + 100))
+        self.assertEqual(view.session("u1"), a_session(end=NOON + 160, paid=NOON + 100))
+        view.add(a_user("old"), 0)
+        view.add(a_user("new"), None)
+        self.assertEqual(view.user("old"), a_user("old", NOON + 100))
+        self.assertEqual(view.user("new"), a_user("new"))
+        self.assertEqual(view.events[0], ClocksSet(Clocks(), after))
+
+
+class JourneyTests(SynchronousTestCase):
+    """What is refused, and why first."""
+
+    def test_refused(self) -> None:
+        """Of several reasons the first is told: the user, the station, the other slot, no room."""
+        full = {7: Book(PLACE, 0)}
+        elsewhere = {"u1": a_session(station=9)}
+        for view, user_id, told in (
+            (a_view(books=full), "nobody", UNKNOWN_USER),
+            (a_view(sessions=elsewhere), "u1", held_at(9)),
+            (a_view(sessions=elsewhere, books=full), "u1", held_at(9)),
+            (a_view(books=full), "u1", NO_FREE_SLOT),
+            (a_view(books={7: Book(PLACE, -2)}), "u1", NO_FREE_SLOT),
+            (a_view(books={7: None}), "u1", UNKNOWN_STATION),
+            (a_view(books={7: None}, sessions=elsewhere), "u1", UNKNOWN_STATION),
+            # What is held is told again, though the station were out of service.
+            (a_view(books={7: None}, sessions={"u1": a_session()}), "u1", a_session()),
+        ):
+            self.assertEqual(take(a_session(user_id)).decide(view), told)
+            self.assertEqual(view.events, [])
+
+    def test_ids(self) -> None:
+        """A station's id is the text that START shows."""
+        for text in ("0", "7", "1000000000", "2147483647"):
+            self.assertEqual(number_of(text), int(text))
+        for text in ("2147483648", "9999999999", "07", "", "x", "7 ", "-7", "7.0", "٧", "9" * 5000):
+            self.assertIsNone(number_of(text))
+        named = TakeSlot("u1", "07", lambda user, station: a_session())
+        self.assertEqual(named.decide(a_view()), UNKNOWN_STATION)
+
+    def test_leaving(self) -> None:
+        """A journey whose end was to be committed when the answer was lost ends well."""
+        self.assertIsNone(EndJourney("nobody").decide(a_view(leaving={"nobody"})))
+        self.assertEqual(EndJourney("nobody").decide(a_view()), UNKNOWN_USER)
+
+
+class SweepTests(SynchronousTestCase):
+    """What a sweep ends of what was claimed for it."""
+
+    def test_looked_at_again(self) -> None:
+        """What was claimed is ended only if it is over, or unpaid, as it is now."""
+        view = a_view(
+            users={"late": a_user("late"), "paid": a_user("paid"), "then": a_user("then")},
+            sessions={
+                "u1": a_session(end=NOON + 60),
+                "late": a_session("late", end=NOON + 61),
+                "paid": a_session("paid"),
+                "then": None,
+            },
+        )
+        view.due += ["u1", "late", "nobody", "u1"]
+        view.unpaid += ["paid", "nobody", "then"]
+        self.assertEqual(Sweep(NOON + 60, NOON).decide(view), SweepResult(1, 0))
+        # The user first, for the sake of a crash in between.
+        self.assertEqual(view.events, [UserRemoved("u1"), SlotFreed(a_session(end=NOON + 60))])
+        self.assertEqual(Sweep(NOON, NOON + 1).decide(view), SweepResult(0, 1))
+        self.assertEqual(view.events[2:], [UserRemoved("then")])
+
+    def test_more(self) -> None:
+        """There may be more where all was claimed that may be, and some of it was ended."""
+        view = a_view(sessions={"u1": a_session()})
+        view.more_due = True
+        self.assertFalse(Sweep(NOON + 60, 0).decide(view).more)
+        view.due.append("u1")
+        self.assertTrue(Sweep(NOON + 60, 0).decide(view).more)
+        view = a_view()
+        view.more_to_write = True
+        self.assertTrue(Sweep(NOON + 60, 0).decide(view).more)
