@@ -40,7 +40,8 @@ from evcharge.storage.files.network import STATIONS
 from evcharge.storage.files.store import FileStorage
 from evcharge.storage.group_commit import TryAgain
 from evcharge.storage.location import parse
-from evcharge.storage.memory import MOST_STALE, MemoryStorage
+from evcharge.storage.memory import MemoryStorage
+from evcharge.storage.records import MOST_STALE
 from evcharge.storage.sql.databases import Postgres, Sqlite
 from evcharge.storage.sql.store import SqlStorage
 from evcharge.testing import NOON, shipped_network

@@ -22,7 +22,7 @@ from evcharge.storage import Summary
 from evcharge.storage.contents import Contents
 from evcharge.storage.execute import execute
 from evcharge.storage.group_commit import TryAgain
-from evcharge.storage.memory import Records
+from evcharge.storage.records import Records
 from evcharge.storage.sql import clocks as sql_clocks
 from evcharge.storage.sql import contents as copying
 from evcharge.storage.sql import network, schema

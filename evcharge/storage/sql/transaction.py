@@ -21,7 +21,7 @@ from evcharge.rules.events import Event, SlotFreed, SlotTaken, UserAdded, UserRe
 from evcharge.rules.operation import Due, Needs
 from evcharge.rules.view import Book, View
 from evcharge.storage.contents import Payment
-from evcharge.storage.memory import Records
+from evcharge.storage.records import Records
 from evcharge.storage.sql import clocks as sql_clocks
 from evcharge.storage.sql import network
 from evcharge.storage.sql import sweep as sql_sweep
