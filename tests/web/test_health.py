@@ -475,8 +475,8 @@ class WatchTests(SynchronousTestCase):
         """The metrics say whether the server is ready, as readiness itself does."""
         asked = self.watch.metrics()
         self.assertEqual(len(self.probes), 2)
-        self.probes[0].callback(UNKNOWN_USER)
-        self.probes[1].callback([])
+        self.probes[0].callback([])
+        self.probes[1].callback(UNKNOWN_USER)
         self.assertIn(b"\nevcharge_ready 1.0\n", self.successResultOf(asked))
         self.running = False
         asked = self.watch.metrics()
