@@ -234,6 +234,7 @@ class Records:
     def apply(self, events: Iterable[Event]) -> None:
         """Follow what has happened."""
         changed: set[int] = set()
+        freed: list[str] = []
         for event in events:
             if isinstance(event, UserAdded):
                 self.put_user(event.user)
@@ -250,9 +251,15 @@ class Records:
                 slots = self.slots[session.station_id]
                 self.slots[session.station_id] = slots.without(session.user_id)
                 self.held.pop(session.user_id, None)
+                freed.append(session.user_id)
                 changed.add(session.station_id)
             else:
                 self.move(event.before, event.after)
+        for user_id in freed:
+            user = self.users.get(user_id)
+            if user is not None:
+                # Its end was not carried out whole: it is one who does not pay any more.
+                heapq.heappush(self.logins, (user.created_timestamp, user_id))
         if changed:
             self.show(changed)
         # What stands bounds the memory, not what has happened.

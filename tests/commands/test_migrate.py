@@ -27,8 +27,9 @@ from evcharge.datasets import COLUMNS, OPTIONAL_COLUMNS, parse_car_models, parse
 from evcharge.models.network import StationRecord
 from evcharge.storage import StorageError, Summary
 from evcharge.storage.contents import Contents, Payment
-from evcharge.storage.files.network import shipped
-from evcharge.storage.files.store import CARS, PAYMENTS, STATIONS, FileStorage
+from evcharge.storage.files.directory import PAYMENTS
+from evcharge.storage.files.network import CARS, STATIONS, shipped
+from evcharge.storage.files.store import FileStorage
 from evcharge.storage.location import parse
 from evcharge.testing import NOON
 from evcharge.utils.time_utils import iso_utc

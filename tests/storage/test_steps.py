@@ -23,8 +23,9 @@ from evcharge.rules.journey import UNKNOWN_USER, AddUser, EndJourney, TakeSlot, 
 from evcharge.rules.operation import Operation
 from evcharge.rules.sweep import Sweep
 from evcharge.storage import Storage, StorageError, StorageUnavailable
-from evcharge.storage.files.network import shipped
-from evcharge.storage.files.store import CARS, PAYMENTS, STATIONS, FileStorage
+from evcharge.storage.files.directory import PAYMENTS
+from evcharge.storage.files.network import CARS, STATIONS, shipped
+from evcharge.storage.files.store import FileStorage
 from evcharge.storage.group_commit import TryAgain
 from evcharge.storage.location import parse
 from evcharge.storage.sql.databases import Sqlite
@@ -155,6 +156,13 @@ FIRST: dict[str, Sequence[Operation[Any]]] = {
     "end": [Sweep(NOON + 60, 0)],
     "expire": [Sweep(NOON, NOON + 1)],
     "batch": [AddUser(a_user("new")), pay("idle", 7), EndJourney("here")],
+    "pay and leave": [pay("idle", 7), EndJourney("idle"), pay("other", 7)],
+    "end among others": [
+        AddUser(a_user("new")),
+        Sweep(NOON + 60, 0),
+        pay("idle", 7),
+        pay("other", 8),
+    ],
 }
 """What fails, or is interrupted."""
 
@@ -337,7 +345,7 @@ class FileStepsTests(StepsContract, SynchronousTestCase):
     def standing(self, storage: FileStorage) -> dict[str, tuple[int, str]]:
         return {
             user_id: (session.station_id, session.receipt_id)
-            for table in storage._slots.values()
+            for table in storage.records.slots.values()
             for user_id, session in table.sessions.items()
         }
 
@@ -376,14 +384,11 @@ class OrderTests(SynchronousTestCase):
         self.calls.clear()
         return made
 
-    def replaced(self, path: str) -> list[str]:
-        """How a file is replaced: written beside, flushed, renamed."""
-        return [
-            f"open {path}.tmp",
-            f"write {path}.tmp",
-            f"fsync {path}.tmp",
-            f"rename {path}",
-        ]
+    def replaced(self, *paths: str) -> list[str]:
+        """How files are replaced: all are written beside, then flushed, then renamed."""
+        written = [f"{kind} {path}.tmp" for path in paths for kind in ("open", "write")]
+        flushed = [f"fsync {path}.tmp" for path in paths]
+        return [*written, *flushed, *(f"rename {path}" for path in paths)]
 
     def test_operations(self) -> None:
         """Each operation flushes what it wrote, and its folder behind it, in the order it needs."""
@@ -392,9 +397,7 @@ class OrderTests(SynchronousTestCase):
         one, two = "users/u1.json", "users/u2.json"
         station = [*self.replaced("stations/station_7.json"), "fsync stations"]
         storage.execute([AddUser(a_user("u1")), AddUser(a_user("u2"))])
-        self.assertEqual(
-            self.made(), [*self.replaced(one), *self.replaced(two), "fsync users"], "two logins"
-        )
+        self.assertEqual(self.made(), [*self.replaced(one, two), "fsync users"], "two logins")
         appended = [f"{kind} {PAYMENTS}" for kind in ("open", "write", "fsync")]
         take_slot(storage, a_session("u1"))
         self.assertEqual(self.made(), [*station, *appended, "fsync ."], "the first payment")
@@ -410,6 +413,50 @@ class OrderTests(SynchronousTestCase):
         self.calls.clear()
         sweep(storage, NOON, NOON + 1)
         self.assertEqual(self.made(), [f"unlink {one}", "fsync users"], "a user never pays")
+
+    def test_batch(self) -> None:
+        """A batch writes each station's file once, and flushes each folder once a phase."""
+        storage = self.open()
+        storage.execute([AddUser(a_user(f"u{number}")) for number in range(6)])
+        storage.execute([take(a_session("u0", 7, NOON + 99)), take(a_session("u1", 8))])
+        self.calls.clear()
+        operations = [
+            take(a_session("u2", 7, NOON + 99)),
+            AddUser(a_user("u6")),
+            EndJourney("u0"),
+            take(a_session("u3", 8, NOON + 99)),
+            Sweep(NOON + 60, 0),
+            take(a_session("u4", 7, NOON + 99)),
+        ]
+        results = storage.execute(operations)
+        self.assertEqual([r for r in results if isinstance(r, Exception)], [])
+        self.assertEqual(
+            self.made(),
+            [
+                *self.replaced("users/u6.json"),
+                "unlink users/u1.json",
+                "fsync users",
+                *self.replaced("stations/station_7.json", "stations/station_8.json"),
+                "fsync stations",
+                *(f"{kind} {PAYMENTS}" for kind in ("open", "write", "fsync")),
+                "unlink users/u0.json",
+                "fsync users",
+            ],
+        )
+
+    def test_both_in_a_batch(self) -> None:
+        """A payment whose session ends in the same batch is listed before it ends."""
+        storage = self.open()
+        add_user(storage, a_user())
+        add_user(storage, a_user("u2"))
+        take_slot(storage, a_session("u2", 8))
+        self.calls.clear()
+        storage.execute([take(a_session()), EndJourney("u1")])
+        station = [*self.replaced("stations/station_7.json"), "fsync stations"]
+        appended = [f"{kind} {PAYMENTS}" for kind in ("open", "write", "fsync")]
+        gone = ["unlink users/u1.json", "fsync users"]
+        self.assertEqual(self.made(), [*station, *appended, *station, *gone])
+        self.assertIn("r-u1-7", (self.data / PAYMENTS).read_text())
 
     def test_settling(self) -> None:
         """What was in doubt is flushed when it is settled."""

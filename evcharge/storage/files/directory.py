@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from evcharge.datasets import DatasetError, StationRows
 from evcharge.models.station import SlotTable, Station
@@ -34,6 +34,8 @@ CLOCK = "clock.json"
 """What is known of the clocks by which instants are: :meth:`Clocks.record`. Often missing."""
 LOCK = ".lock"
 DAMAGED = ".damaged"
+
+K = TypeVar("K")
 
 
 class DataDirectory:
@@ -99,9 +101,9 @@ class DataDirectory:
         for path, content in to_write(self.path, cars, stations):
             self.root.write(path.name, content)
         for folder in (self.root, self.stations, self.users):
-            for name in folder.names():
-                if name.endswith(TEMPORARY):
-                    folder.remove(name)
+            left = [name for name in folder.names() if name.endswith(TEMPORARY)]
+            for error in folder.change(dict.fromkeys(left)).values():
+                raise error
 
     def check(self) -> None:
         """StorageUnavailable: it may be another process's by now."""
@@ -191,14 +193,30 @@ class DataDirectory:
         """A user. ValueError: the file is damaged; OSError: it cannot be read."""
         return self._true(read_user(self.user_path(user_id)))
 
-    def user_content(self, user: User) -> bytes:
-        """What is written in a user's file."""
-        return to_json(user_record(self._written(user)))
+    def write_users(self, users: Mapping[str, User | None]) -> dict[str, OSError]:
+        """
+        Write the files of users, or remove the file of each who is None here, for good.
+
+        :return: of those for whom it failed, why; see :meth:`Folder.change`.
+        """
+        files = {
+            user_id: None if user is None else to_json(user_record(self._written(user)))
+            for user_id, user in users.items()
+        }
+        return _change(self.users, files, user_file)
 
     # Stations
 
-    def table_record(self, table: SlotTable) -> dict[str, Any]:
-        """What is written in a station's file."""
+    def write_tables(self, tables: Iterable[SlotTable]) -> dict[int, OSError]:
+        """
+        Write the slots of stations, for good.
+
+        :return: of those for which it failed, why; see :meth:`Folder.change`.
+        """
+        files = {table.station_id: to_json(self._record(table)) for table in tables}
+        return _change(self.stations, files, station_file)
+
+    def _record(self, table: SlotTable) -> dict[str, Any]:
         return table_record(table.each(self._written))
 
     def read_tables(
@@ -246,7 +264,7 @@ class DataDirectory:
         except (ValueError, ArithmeticError, OSError) as error:
             raise ValueError(f"{path}: cannot be used: {self.reason(error, path)}") from error
         table = table.each(self._true)
-        return table, self.table_record(table) == record
+        return table, self._record(table) == record
 
     def strange_stations(self) -> list[Path]:
         """What has the name of a station's file, nearly."""
@@ -275,13 +293,26 @@ def names(folder: Path) -> list[str]:
     return sorted(os.listdir(folder)) if os.path.lexists(folder) else []
 
 
+def _change(
+    folder: Folder, contents: Mapping[K, bytes | None], name: Callable[[K], str]
+) -> dict[K, OSError]:
+    """Change files in a folder, by what they are about."""
+    errors = folder.change({name(key): content for key, content in contents.items()})
+    return {key: errors[name(key)] for key in contents if name(key) in errors} if errors else {}
+
+
+def unavailable(what: Path, error: OSError) -> StorageUnavailable:
+    """What a change ends in that `error` keeps from coming about; names `what`."""
+    return StorageUnavailable(f"{shown(what)}: {error.strerror or error}")
+
+
 @contextlib.contextmanager
-def unavailable(what: Path) -> Iterator[None]:
+def needed(what: Path) -> Iterator[None]:
     """StorageUnavailable for an OSError; names `what`."""
     try:
         yield
     except OSError as error:
-        raise StorageUnavailable(f"{shown(what)}: {error.strerror or error}") from error
+        raise unavailable(what, error) from error
 
 
 def free_name(path: Path) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from evcharge.storage.private import FOLDER_MODE
@@ -14,6 +14,9 @@ TEMPORARY = ".tmp"
 """The end of the name under which a file is written before it takes its place."""
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+
+MOST_OPEN = 32
+"""Files that are open at once, at most: descriptors are for clients."""
 
 
 class Unsettled(OSError):
@@ -58,68 +61,113 @@ class Folder:
         :raise Unsettled: the new file may be there, or the old one.
         :raise OSError: nothing has changed.
         """
-        self.replace(name, content)
-        self.flush()
+        for error in self.change({name: content}).values():
+            raise error
 
-    def replace(self, name: str, content: bytes) -> None:
-        """The same, but for good only when :meth:`flush` has come back."""
-        with self.rewriting(name) as descriptor:
-            write_all(descriptor, content)
+    def change(self, files: Mapping[str, bytes | None]) -> dict[str, OSError]:
+        """
+        Replace files by their contents here, or remove them where that is None, for good.
+
+        Each is changed at once, and whatever becomes of the others.
+
+        :return: those that are not changed for good, and why: with Unsettled they may be.
+        """
+        if not files:
+            return {}
+        failed: dict[str, OSError] = {}
+        items = list(files.items())
+        changed = False
+        try:
+            self._look()
+            for start in range(0, len(items), MOST_OPEN):
+                changed |= self._change(dict(items[start : start + MOST_OPEN]), failed)
+            if changed:
+                os.fsync(self._descriptor)
+                self._look()
+        except OSError as error:
+            why = Unsettled(error.errno, error.strerror) if changed else error
+            failed = {**dict.fromkeys(files, why), **failed}
+        for name, problem in failed.items():
+            # Else it is a name without a folder, or that of the file beside.
+            problem.filename, problem.filename2 = str(self.path / name), None
+        return failed
+
+    def _change(self, files: Mapping[str, bytes | None], failed: dict[str, OSError]) -> bool:
+        """Change some files; whether anything may be changed now, and is to be flushed."""
+        self._write_beside(files, failed)
+        changed = False
+        for name, content in files.items():
+            beside = name + TEMPORARY
+            if name not in failed:
+                changed = True
+                try:
+                    if content is None:
+                        with contextlib.suppress(FileNotFoundError):
+                            os.unlink(name, dir_fd=self._descriptor)
+                    else:
+                        self._rename(beside, name)
+                except OSError as error:
+                    failed[name] = Unsettled(error.errno, error.strerror)
+            if name in failed and content is not None:
+                self._clear(beside)
+        return changed
+
+    def _write_beside(self, files: Mapping[str, bytes | None], failed: dict[str, OSError]) -> None:
+        """Have the contents on the disk, each beside the place that it is to take."""
+        opened: dict[str, int] = {}
+        try:
+            for name, content in files.items():
+                if content is not None:
+                    try:
+                        opened[name] = self._new(name + TEMPORARY)
+                        write_all(opened[name], content)
+                    except OSError as error:
+                        failed[name] = error
+            # Once all are written, so that the disk does them in one go.
+            for name, descriptor in opened.items():
+                if name not in failed:
+                    try:
+                        os.fsync(descriptor)
+                    except OSError as error:
+                        failed[name] = error
+        finally:
+            for descriptor in opened.values():
+                os.close(descriptor)
 
     @contextlib.contextmanager
-    def rewriting(self, name: str, mode: int | None = None) -> Iterator[int]:
+    def rewriting(self, name: str, mode: int) -> Iterator[int]:
         """
         A descriptor for what replaces the file `name` when the block ends; where that raises,
         nothing does. It is for good when :meth:`flush` has come back.
 
-        :param mode: of the new file; by default as new files have it.
+        :param mode: of the new file.
         """
         beside = name + TEMPORARY
         with self._named(name):
             self._look()
             try:
-                with self._new(beside) as descriptor:
-                    if mode is not None:
-                        os.fchmod(descriptor, mode)
+                descriptor = self._new(beside)
+                try:
+                    os.fchmod(descriptor, mode)
                     yield descriptor
                     os.fsync(descriptor)
+                finally:
+                    os.close(descriptor)
+                self._rename(beside, name)
             except BaseException:
                 self._clear(beside)
                 raise
-            try:
-                with _unsettled():
-                    os.rename(
-                        beside, name, src_dir_fd=self._descriptor, dst_dir_fd=self._descriptor
-                    )
-            except OSError:
-                self._clear(beside)
-                raise
-
-    def remove(self, name: str) -> None:
-        """
-        Remove the file `name`, if it is there: for good when :meth:`flush` has come back.
-
-        :raise Unsettled: it may be gone.
-        :raise OSError: nothing has changed.
-        """
-        with self._named(name):
-            self._look()
-            with _unsettled(), contextlib.suppress(FileNotFoundError):
-                os.unlink(name, dir_fd=self._descriptor)
 
     def rename(self, name: str, to: str) -> None:
-        """Give the file `name` another one: for good when :meth:`flush` has come back."""
+        """Give the file `name` another one, for good. OSError."""
         with self._named(name):
             self._look()
-            os.rename(name, to, src_dir_fd=self._descriptor, dst_dir_fd=self._descriptor)
+            self._rename(name, to)
+            self.flush()
 
     def flush(self) -> None:
-        """
-        Have what was replaced and removed stay so.
-
-        :raise Unsettled: it may not.
-        """
-        with self._named(""), _unsettled():
+        """Have what was made, replaced or removed in it stay so. OSError: it may not."""
+        with self._named(""):
             os.fsync(self._descriptor)
             self._look()
 
@@ -141,18 +189,17 @@ class Folder:
         if self._identity is None or not os.path.samestat(there, self._identity):
             raise OSError(errno.ESTALE, "another folder has taken its place")
 
-    @contextlib.contextmanager
-    def _new(self, name: str) -> Iterator[int]:
+    def _new(self, name: str) -> int:
+        """A descriptor for a new file. OSError."""
         try:
-            descriptor = os.open(name, _NEW, 0o666, dir_fd=self._descriptor)
+            return os.open(name, _NEW, 0o666, dir_fd=self._descriptor)
         except FileExistsError:
             # A crash has left it, or somebody put it there: a link perhaps, to a file of theirs.
             os.unlink(name, dir_fd=self._descriptor)
-            descriptor = os.open(name, _NEW, 0o666, dir_fd=self._descriptor)
-        try:
-            yield descriptor
-        finally:
-            os.close(descriptor)
+            return os.open(name, _NEW, 0o666, dir_fd=self._descriptor)
+
+    def _rename(self, name: str, to: str) -> None:
+        os.rename(name, to, src_dir_fd=self._descriptor, dst_dir_fd=self._descriptor)
 
     def _clear(self, name: str) -> None:
         with contextlib.suppress(OSError):
@@ -166,15 +213,6 @@ class Folder:
             # Else it is a name without a folder, or that of the file beside.
             error.filename, error.filename2 = str(self.path / name), None
             raise
-
-
-@contextlib.contextmanager
-def _unsettled() -> Iterator[None]:
-    """Unsettled for an OSError: of a call that changes something, or makes a change last."""
-    try:
-        yield
-    except OSError as error:
-        raise Unsettled(error.errno, error.strerror) from error
 
 
 def write_all(descriptor: int, content: bytes) -> None:

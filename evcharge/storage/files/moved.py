@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from itertools import islice
 
 import attrs
 
 from evcharge.rules.clocks import Clocks
-from evcharge.storage.files.directory import CLOCK, DataDirectory, unavailable
+from evcharge.storage.files.directory import CLOCK, DataDirectory, needed
 from evcharge.storage.files.payments import PaymentList
 
 MOST_WRITTEN = 20
@@ -24,22 +24,11 @@ class MovedFiles:
 
     What the file of the clocks says is true at once: until the others are written anew they are
     read by it.
-
-    :param write_station: writes a station's file. OSError.
-    :param write_users: writes those of users. OSError.
     """
 
-    def __init__(
-        self,
-        directory: DataDirectory,
-        payments: PaymentList,
-        write_station: Callable[[int], None],
-        write_users: Callable[[Sequence[str]], None],
-    ) -> None:
+    def __init__(self, directory: DataDirectory, payments: PaymentList) -> None:
         self._directory = directory
         self._payments = payments
-        self._write_station = write_station
-        self._write_users = write_users
         self._users: set[str] = set()
         """Those whose file still has the times as they were; and"""
         self._stations: set[int] = set()
@@ -59,9 +48,9 @@ class MovedFiles:
         by_s = after.moved(0) - before.moved(0)
         if by_s < 0:
             # By itself, as it is true whether or not the rest comes about.
-            with unavailable(self._payments.path):
+            with needed(self._payments.path):
                 self._payments.move_from(after.since, by_s, after.anew(0))
-        with unavailable(self._directory.path / CLOCK):
+        with needed(self._directory.path / CLOCK):
             self._directory.write_clocks(after)
         self._payments.move(before, after)
 
@@ -75,31 +64,26 @@ class MovedFiles:
         self._users.difference_update(users)
         self._stations.difference_update(stations)
 
+    def some(self) -> tuple[list[str], list[int]]:
+        """Users, and stations, whose files one sweep is to write anew."""
+        return list(islice(self._users, MOST_WRITTEN)), list(islice(self._stations, MOST_WRITTEN))
+
     def follow(self, clocks: Clocks, now: float, all_read: bool) -> Clocks:
         """
-        Write some of the files anew.
-
-        Once no file and no operation is by an earlier clock, these are forgotten: so an earlier
-        evcharge need not know of them.
+        Once no file and no operation is by an earlier clock, forget these: so an earlier evcharge
+        need not know of them.
 
         :param now: the present by the newest clock.
         :param all_read: whether there is no other file whose times may be by an earlier one.
         :return: the clocks that are left.
         :raise StorageUnavailable: something cannot be written.
         """
-        for station_id in list(islice(self._stations, MOST_WRITTEN)):
-            with unavailable(self._directory.station_path(station_id)):
-                self._write_station(station_id)
-        users = list(islice(self._users, MOST_WRITTEN))
-        if users:
-            with unavailable(self._directory.users.path):
-                self._write_users(users)
-        with unavailable(self._payments.path):
+        with needed(self._payments.path):
             self._payments.make_history(now)
         done = all_read and not self and self._payments.is_right
         if not clocks.moved_s or not done or now - clocks.since < FORGOTTEN_S:
             return clocks
-        with unavailable(self._directory.path / CLOCK):
+        with needed(self._directory.path / CLOCK):
             self._directory.write_clocks(attrs.evolve(clocks, moved_s={}))
         self._payments.clocks = self._directory.clocks
         return self._directory.clocks

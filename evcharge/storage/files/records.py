@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import attrs
 import msgspec
 
 from evcharge.datasets import COLUMNS, MOST_SLOTS, OPTIONAL_COLUMNS, station_csv
@@ -207,8 +206,11 @@ def table_record(table: SlotTable) -> dict[str, Any]:
 
 def _session_record(session: ChargingSession) -> dict[str, Any]:
     return {
-        **attrs.asdict(session, filter=attrs.filters.exclude("user_id", "station_id", "clock")),
+        "estimated_timestamp": session.estimated_timestamp,
+        "receipt_id": session.receipt_id,
         "amount": float(session.amount),
+        "charge_minutes": session.charge_minutes,
+        "paid_timestamp": session.paid_timestamp,
         **_named(session.clock),
     }
 

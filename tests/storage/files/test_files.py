@@ -14,11 +14,20 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from evcharge.models.station import ChargingSession
 from evcharge.rules.clocks import Clocks, Newest
-from evcharge.rules.journey import AddUser, EndJourney, TakeSlot
+from evcharge.rules.journey import (
+    UNKNOWN_STATION,
+    UNKNOWN_USER,
+    AddUser,
+    EndJourney,
+    FindUser,
+    TakeSlot,
+)
+from evcharge.rules.sweep import Sweep
 from evcharge.rules.timekeeping import SetClock
 from evcharge.storage import StorageError, StorageUnavailable, carry_out
-from evcharge.storage.files.durable import Folder, Unsettled
-from evcharge.storage.files.store import CARS, PAYMENTS, STATIONS, FileStorage
+from evcharge.storage.files.directory import PAYMENTS
+from evcharge.storage.files.network import CARS, STATIONS
+from evcharge.storage.files.store import FileStorage
 from evcharge.testing import NOON
 from tests.support.calls import Calls
 from tests.support.logged import logged
@@ -261,21 +270,21 @@ class FileStorageTests(SynchronousTestCase):
         storage = self.make()
         add_user(storage, a_user())
         before = available(storage)
+        calls = Calls(self, self.data)
 
-        def full(folder: Folder, name: str, content: bytes) -> None:
-            raise OSError(28, "No space left on device")
+        def fill_up() -> None:
+            calls.fail_where(lambda call: call.kind == "write")
 
-        with_space = Folder.replace
-        self.patch(Folder, "replace", full)
+        fill_up()
         self.assertRaises(StorageUnavailable, take_slot, storage, a_session())
         self.assertRaises(StorageUnavailable, add_user, storage, a_user("u2"))
-        self.patch(Folder, "replace", with_space)
+        calls.clear()
         self.assertEqual(available(storage), before)
         self.assertEqual(find_user(storage, "u2"), UNKNOWN_USER)
         take_slot(storage, a_session())
-        self.patch(Folder, "replace", full)
+        fill_up()
         self.assertRaises(StorageUnavailable, sweep, storage, NOON + 60, 0)
-        self.patch(Folder, "replace", with_space)
+        calls.clear()
         self.assertEqual(sweep(storage, NOON + 60, 0).freed, 1)
 
     def test_flush_fails(self) -> None:
@@ -283,15 +292,11 @@ class FileStorageTests(SynchronousTestCase):
         storage = self.make()
         add_user(storage, a_user())
         before = available(storage)
-
-        def fails(folder: Folder) -> None:
-            raise Unsettled(5, "Input/output error")
-
-        works = Folder.flush
-        self.patch(Folder, "flush", fails)
+        calls = Calls(self, self.data)
+        calls.fail_where(lambda call: str(call) in ("fsync users", "fsync stations"))
         self.assertRaises(StorageUnavailable, take_slot, storage, a_session())
         self.assertRaises(StorageUnavailable, add_user, storage, a_user("u2"))
-        self.patch(Folder, "flush", works)
+        calls.clear()
         end_journey(storage, "u1")
         storage = self.again(storage)
         self.assertEqual((available(storage), storage.users()), (before, ()))
@@ -351,6 +356,42 @@ class FileStorageTests(SynchronousTestCase):
         held = take_slot(storage, a_session("u3", 8, end=NOON + 99))
         self.assertEqual(held, a_session("u3", 8))
 
+    def test_decided_again(self) -> None:
+        """What was decided on something that did not come about is decided anew."""
+        storage = self.make()
+        for user_id in ("u1", "u2"):
+            add_user(storage, a_user(user_id))
+        take_slot(storage, a_session())
+        calls = Calls(self, self.data)
+        calls.fail(0, "before")
+        leave, find, again, pay = storage.execute(
+            [EndJourney("u1"), FindUser("u1"), take(a_session()), take(a_session("u2", 8))]
+        )
+        self.assertIsInstance(leave, StorageUnavailable)
+        self.assertEqual((find, again), (a_user(), a_session()))
+        self.assertEqual(pay, a_session("u2", 8))
+        self.assertEqual(user_ids(self.again(storage)), ["u1", "u2"])
+
+    def test_slot_not_freed(self) -> None:
+        """Nobody gets a slot whose vehicle was to leave in the same batch, and has not."""
+        storage = self.make()
+        number = available(storage)
+        for at in range(2 * number):
+            add_user(storage, a_user(f"u{at}"))
+        for at in range(number):
+            take_slot(storage, a_session(f"u{at}"))
+        calls = Calls(self, self.data)
+        calls.fail_where(lambda call: str(call) == "unlink users/u0.json")
+        payments = [take(a_session(f"u{number + at}", end=NOON + 99)) for at in range(number)]
+        swept, *paid = storage.execute([Sweep(NOON + 60, 0), *payments])
+        calls.clear()
+        self.assertIsInstance(swept, StorageUnavailable)
+        self.assertIsInstance(paid.pop(), StorageUnavailable)
+        self.assertEqual([r for r in paid if isinstance(r, Exception)], [])
+        self.assertEqual(available(storage), 0)
+        self.assertIn("u0", self.read("stations/station_7.json")["vehicles"])
+        self.assertEqual(sweep(storage, NOON + 60, 0).freed, 1)
+
     def test_delete_fails(self) -> None:
         """A user whose file cannot be removed is there until it is."""
         storage = self.make()
@@ -370,6 +411,19 @@ class FileStorageTests(SynchronousTestCase):
             take_slot(storage, a_session())
             self.assertEqual(calls.made, [])
             end_journey(storage, "u1")
+
+    def test_left_behind(self) -> None:
+        """Who has left, but for a file that could not be removed, goes as one who does not pay."""
+        storage = self.make()
+        add_user(storage, a_user())
+        take_slot(storage, a_session(end=NOON + 9999))
+        sweep(storage, NOON, NOON + 1)
+        calls = Calls(self, self.data)
+        calls.fail_where(lambda call: str(call) == "unlink users/u1.json")
+        self.assertRaises(StorageUnavailable, end_journey, storage, "u1")
+        calls.clear()
+        self.assertEqual(sweep(storage, NOON, NOON + 1).removed, 1)
+        self.assertEqual(user_ids(storage), [])
 
     def test_settled(self) -> None:
         """What was in doubt is settled once: by the next request, by a sweep, or at the close."""
@@ -492,7 +546,7 @@ class FileStorageTests(SynchronousTestCase):
         obstacle = self.data / "stations" / "station_1.json.tmp"
         obstacle.mkdir()
         self.assertRaises(StorageUnavailable, sweep, storage, NOON + 60, 0)
-        self.assertEqual(list(storage._held), ["u1"])
+        self.assertEqual(list(storage.records.held), ["u1"])
         obstacle.rmdir()
         self.assertEqual(sweep(storage, NOON + 60, 0).freed, 1)
 

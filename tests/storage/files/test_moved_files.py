@@ -13,8 +13,8 @@ from evcharge.rules.sweep import Sweep
 from evcharge.rules.timekeeping import SetClock
 from evcharge.storage import Storage, StorageError, StorageUnavailable, carry_out
 from evcharge.storage.files.moved import FORGOTTEN_S, MOST_WRITTEN
-from evcharge.storage.files.network import shipped
-from evcharge.storage.files.store import CARS, STATIONS, FileStorage
+from evcharge.storage.files.network import CARS, STATIONS, shipped
+from evcharge.storage.files.store import FileStorage
 from evcharge.testing import NOON
 from evcharge.utils.time_utils import iso_utc
 from tests.support.calls import Calls, Killed

@@ -15,7 +15,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from evcharge.rules.journey import FindUser
 from evcharge.storage import StorageUnavailable, carry_out
-from evcharge.storage.files.store import PAYMENTS, FileStorage
+from evcharge.storage.files.directory import PAYMENTS
+from evcharge.storage.files.store import FileStorage
 from evcharge.storage.files.unread import ids_in
 from evcharge.testing import NOON, MemoryServer
 from tests.support.examples import examples, given
