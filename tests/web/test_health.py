@@ -19,6 +19,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from evcharge.net.guards import REASONS
 from evcharge.net.guards.service import Guards
 from evcharge.process.workers.watch import WorkersWatch
+from evcharge.rules.journey import UNKNOWN_USER
 from evcharge.rules.sweep import SweepResult
 from evcharge.testing import MemoryServer
 from evcharge.watch.exposition import exposition, families, together

@@ -26,6 +26,7 @@ from evcharge.datasets import (
 )
 from evcharge.datasets.columns import meaning
 from evcharge.models.connectors import connector_kind
+from evcharge.rules.journey import UNKNOWN_STATION, held_at
 from evcharge.storage.files.network import CARS, STATIONS, shipped
 from evcharge.storage.files.store import FileStorage
 from evcharge.storage.location import parse

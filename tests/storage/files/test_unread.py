@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from twisted.logger import formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
-from evcharge.rules.journey import FindUser
+from evcharge.rules.journey import UNKNOWN_STATION, UNKNOWN_USER, FindUser
 from evcharge.storage import StorageUnavailable, carry_out
 from evcharge.storage.files.directory import PAYMENTS
 from evcharge.storage.files.store import FileStorage

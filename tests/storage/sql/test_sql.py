@@ -17,9 +17,12 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from evcharge.models.station import ChargingSession
 from evcharge.rules.journey import (
+    NO_FREE_SLOT,
+    UNKNOWN_USER,
     AddUser,
     EndJourney,
     ListStations,
+    held_at,
 )
 from evcharge.rules.operation import Operation
 from evcharge.rules.sweep import Sweep
