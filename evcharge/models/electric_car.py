@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 import attrs
 
-from evcharge.utils.numbers import finite_number
+from evcharge.utils.numbers import finite_number, whole_number
+
+T = TypeVar("T")
 
 TARGET_PERCENT = 80.0
 """State of charge, per cent of the capacity, that a charging session brings a car to."""
@@ -28,7 +30,18 @@ LEAST_BATTERY, MOST_BATTERY = 0.5, 2000.0
 """Bounds of a vehicle's battery, kWh, likewise."""
 
 
-@attrs.frozen
+Curve = tuple[tuple[float, float], ...]
+"""Points: state of charge, per cent, and power, kW."""
+
+MEASURED, DEFAULT = CURVE_SOURCES = ("measured", "default")
+"""Where a DC curve may be from: measured, or a shape that is the same for all."""
+
+LEAST_CURVE_KW = 1.0
+"""A DC curve gets above this somewhere, kW."""
+
+
+# Its hash is asked for with every charge that is worked out.
+@attrs.frozen(cache_hash=True)
 class CarModel:
     """A model of car."""
 
@@ -42,6 +55,16 @@ class CarModel:
     """What the onboard charger takes at most from an AC connector, kW; None where unknown."""
     dc_limit_kw: float | None = None
     """What the battery takes at most from a DC connector, kW; None where unknown."""
+    ac_phases: int | None = None
+    """How many phases the onboard charger uses, 1 to 3; None where unknown."""
+    ac_connectors: tuple[str, ...] | None = None
+    """Names of the connectors that it has for AC, none perhaps; None where unknown."""
+    dc_connectors: tuple[str, ...] | None = None
+    """The same for DC."""
+    dc_curve: Curve | None = None
+    """What it takes by DC, linear between the points, from 0 to 100 %; None where unknown."""
+    dc_curve_is_default: bool = False
+    """Whether that is a shape that all cars have, and nobody measured it."""
 
     @classmethod
     def from_facts(cls, facts: Mapping[str, Any]) -> CarModel:
@@ -49,7 +72,9 @@ class CarModel:
         Read a model from its JSON form, the one of `car_models.json` and of a user's file.
 
         :param facts: `brand`, `model`, `battery_capacity` (kWh), `energy_consumption` (kWh/km),
-            `max_speed` (km/h); optionally `ac_power_kw`, `dc_power_kw` (kW).
+            `max_speed` (km/h); optionally `ac_power_kw`, `dc_power_kw` (kW), `ac_phases` (1 to 3),
+            `ac_connectors`, `dc_connectors` (names), `dc_curve` (`[[percent, kW], …]`) and
+            `dc_curve_source` (`measured` or `default`).
         :raise ValueError: names each field that is missing or wrong.
         """
         wrong: list[str] = []
@@ -66,6 +91,16 @@ class CarModel:
                 return number
             return 0.0
 
+        def told(name: str, read: Callable[[Any], T]) -> T | None:
+            """What `read` makes of a field, if it is there; it raises ValueError: what must be."""
+            if facts.get(name) is None:
+                return None
+            try:
+                return read(facts[name])
+            except ValueError as error:
+                wrong.append(f"{name} {error}")
+                return None
+
         for name in ("brand", "model"):
             if not isinstance(facts.get(name, ""), str):
                 wrong.append(f"{name} must be text, not {facts[name]!r:.60}")
@@ -77,6 +112,11 @@ class CarModel:
             max_speed_km_h=positive("max_speed"),
             ac_limit_kw=positive("ac_power_kw") if facts.get("ac_power_kw") is not None else None,
             dc_limit_kw=positive("dc_power_kw") if facts.get("dc_power_kw") is not None else None,
+            ac_phases=told("ac_phases", _phases),
+            ac_connectors=told("ac_connectors", _names),
+            dc_connectors=told("dc_connectors", _names),
+            dc_curve=told("dc_curve", _curve),
+            dc_curve_is_default=told("dc_curve_source", _source) == DEFAULT,
         )
         if wrong:
             raise ValueError("; ".join(wrong))
@@ -113,7 +153,10 @@ class CarModel:
         return wrong
 
     def facts(self) -> dict[str, Any]:
-        """The JSON form that :meth:`from_facts` reads; limits that are not known are left out."""
+        """
+        What a user's record keeps of it, as :meth:`from_facts` reads it, without limits that are
+        not known. Curve, phases and connectors are the catalogue's alone.
+        """
         facts: dict[str, Any] = {
             "brand": self.brand,
             "model": self.model,
@@ -126,6 +169,48 @@ class CarModel:
         if self.dc_limit_kw is not None:
             facts["dc_power_kw"] = self.dc_limit_kw
         return facts
+
+
+def _phases(value: Any) -> int:
+    phases = whole_number(value)
+    if phases is None or not 1 <= phases <= 3:
+        raise ValueError(f"must be 1, 2 or 3, not {value!r:.60}")
+    return phases
+
+
+def _names(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(name, str) and name for name in value):
+        raise ValueError(f"must be a list of names, not {value!r:.60}")
+    return tuple(value)
+
+
+def _source(value: Any) -> str:
+    if value not in CURVE_SOURCES:
+        raise ValueError(f"must be {' or '.join(CURVE_SOURCES)}, not {value!r:.60}")
+    return str(value)
+
+
+def _curve(value: Any) -> Curve:
+    if not isinstance(value, list):
+        raise ValueError(f"must be a list of [percent, kW], not {value!r:.60}")
+    points: list[tuple[float, float]] = []
+    for number, point in enumerate(value, 1):
+        of_two = isinstance(point, list) and len(point) == 2
+        percent, power = map(finite_number, point) if of_two else (None, None)
+        if percent is None or power is None:
+            raise ValueError(f"point {number} must be [percent, kW], not {point!r:.60}")
+        if not 0 <= power <= MOST_FIGURE:
+            raise ValueError(f"point {number} must have 0 to {MOST_FIGURE:g} kW, not {power:g}")
+        if points and percent <= points[-1][0]:
+            raise ValueError(
+                f"point {number} must be at more than {points[-1][0]:g} %, not at {percent:g} %"
+            )
+        points.append((percent, power))
+    if len(points) < 2 or (points[0][0], points[-1][0]) != (0, 100):
+        raise ValueError("must go from 0 to 100 %")
+    if max(power for _, power in points) <= LEAST_CURVE_KW:
+        raise ValueError(f"must get above {LEAST_CURVE_KW:g} kW somewhere")
+    return tuple(points)
 
 
 @attrs.frozen

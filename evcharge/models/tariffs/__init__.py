@@ -1,0 +1,37 @@
+"""
+What a session costs: OCPI 2.2.1 tariffs, exactly. Pure.
+
+`parse_tariff` reads a tariff object, `price` reckons the bill of a session by it. Energy and time
+enter rounded to 1 mWh and 1 ms; from there on all arithmetic is exact, and rounded once, at the two
+totals.
+
+The rules are those of OCPI 2.2.1, modules tariffs and cdrs (github.com/ocpi/ocpi, branch
+release-2.2.1-bugfixes); where the specification leaves a choice, the functions say which was made.
+"""
+
+from evcharge.models.tariffs.objects import (
+    Bill,
+    Line,
+    Outcome,
+    PriceComponent,
+    Restrictions,
+    Segment,
+    Tariff,
+    TariffElement,
+)
+from evcharge.models.tariffs.parsing import TariffError, parse_tariff
+from evcharge.models.tariffs.pricing import price
+
+__all__ = [
+    "Bill",
+    "Line",
+    "Outcome",
+    "PriceComponent",
+    "Restrictions",
+    "Segment",
+    "Tariff",
+    "TariffElement",
+    "TariffError",
+    "parse_tariff",
+    "price",
+]
