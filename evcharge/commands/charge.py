@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import argparse
-import difflib
-import json
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 WIDTH, HEIGHT = 60, 12
 """Of the drawn curve, in characters."""

@@ -10,6 +10,7 @@ import attrs
 import msgspec
 
 from evcharge.datasets.problems import DatasetError, shown
+from evcharge.datasets.reading_json import read_json
 from evcharge.models.electric_car import CarModel
 
 MOST_LEVELS = 64
@@ -51,13 +52,7 @@ def read_car_models(content: bytes, source: str) -> Catalogue:
     :param source: likewise.
     :raise DatasetError: there is no object in it.
     """
-    try:
-        text = content.decode("utf-8-sig", "surrogateescape")
-        facts = json.loads(text, parse_int=_integer)
-    except RecursionError:
-        raise DatasetError([f"{source}: not JSON: nested too deeply"]) from None
-    except ValueError as error:
-        raise DatasetError([f"{source}: not JSON: {error}"]) from None
+    facts = read_json(content, source)
     if not isinstance(facts, dict):
         raise DatasetError([f"{source}: must be a JSON object keyed by model name"])
     catalogue = check_car_models(facts, source)
@@ -113,11 +108,6 @@ def _is_deeper(value: object, levels: int) -> bool:
         return False
     inner = value.values() if isinstance(value, dict) else value
     return levels == 0 or any(_is_deeper(part, levels - 1) for part in inner)
-
-
-def _integer(digits: str) -> int | str:
-    """An integer of JSON; one of more digits than any figure has stays text, and is none."""
-    return int(digits) if len(digits) <= 400 else digits
 
 
 def merge_car_models(there: Mapping[str, Any], more: Mapping[str, Any]) -> bytes:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from datetime import date, datetime, time, timezone
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
-from typing import Any, TypeVar
+from typing import Any
 
 from evcharge.models.tariffs.objects import (
     ENERGY,
@@ -22,13 +22,14 @@ from evcharge.models.tariffs.objects import (
     Tariff,
     TariffElement,
 )
-
-T = TypeVar("T")
+from evcharge.utils.objects import ObjectReader, shown
 
 DAYS = ("MONDAY", "TUESDAY", "WEDNESDAY", "THURSDAY", "FRIDAY", "SATURDAY", "SUNDAY")
 DIMENSIONS = (ENERGY, FLAT, PARKING_TIME, TIME)
 RESERVABLE = (FLAT, TIME)
 """Dimensions that an element for reservations may have."""
+
+LONGEST_ID = 36
 
 MOST_FIGURE = 10**9
 """The most that any number of a tariff may be."""
@@ -70,35 +71,14 @@ def parse_tariff(value: object) -> Tariff:
     return tariff
 
 
-def _shown(value: object) -> str:
-    """A value for a message, short, as JSON shows it."""
-    if isinstance(value, str):
-        text = '"' + value.encode("unicode_escape").decode() + '"'
-    elif value is None or isinstance(value, bool):
-        text = {None: "null", True: "true", False: "false"}[value]
-    elif isinstance(value, Mapping):
-        text = "an object"
-    elif isinstance(value, (list, tuple)):
-        text = "a list"
-    else:
-        text = str(value)
-    return text if len(text) <= 60 else text[:57] + "…"
-
-
-class _Reader:
+class _Reader(ObjectReader):
     """Reads, and collects what is wrong."""
-
-    def __init__(self) -> None:
-        self.problems: list[str] = []
-
-    def wrong(self, path: str, must: str, value: object) -> None:
-        self.problems.append(f"{path}: must be {must}, not {_shown(value)}")
 
     def tariff(self, value: object) -> Tariff | None:
         if not isinstance(value, Mapping):
-            self.problems.append(f"must be an object, not {_shown(value)}")
+            self.problems.append(f"must be an object, not {shown(value)}")
             return None
-        tariff_id = self.required(value, "", "id", self.text)
+        tariff_id = self.required(value, "", "id", self.text(LONGEST_ID))
         currency = self.required(value, "", "currency", self.currency)
         elements = self.required(value, "", "elements", self.elements)
         start = self.optional(value, "", "start_date_time", self.date_time)
@@ -113,36 +93,7 @@ class _Reader:
             return None
         return Tariff(tariff_id, currency, elements, least, most, start, end, value)
 
-    # One field
-
-    def required(
-        self,
-        fields: Mapping[str, Any],
-        path: str,
-        name: str,
-        read: Callable[[str, Any], T | None],
-    ) -> T | None:
-        if fields.get(name) is None:
-            self.problems.append(f"{path}{name}: is missing")
-            return None
-        return read(path + name, fields[name])
-
-    def optional(
-        self,
-        fields: Mapping[str, Any],
-        path: str,
-        name: str,
-        read: Callable[[str, Any], T | None],
-    ) -> T | None:
-        return None if fields.get(name) is None else read(path + name, fields[name])
-
     # Values
-
-    def text(self, path: str, value: object) -> str | None:
-        if isinstance(value, str) and 0 < len(value) <= 36 and value.isprintable():
-            return value
-        self.wrong(path, "text of 1 to 36 characters", value)
-        return None
 
     def currency(self, path: str, value: object) -> str | None:
         if isinstance(value, str) and re.fullmatch("[A-Z]{3}", value):
@@ -295,15 +246,6 @@ class _Reader:
         days = [one_of(f"{path}[{n}]", day) for n, day in enumerate(value)]
         # An empty list names no days, and so restricts nothing: OCPI sends it for an absent one.
         return frozenset(DAYS.index(day) for day in days if day is not None) or None
-
-    def one_of(self, *choices: str) -> Callable[[str, Any], str | None]:
-        def read(path: str, value: object) -> str | None:
-            if isinstance(value, str) and value in choices:
-                return value
-            self.wrong(path, f"one of {', '.join(choices)}", value)
-            return None
-
-        return read
 
 
 def _exact(value: object) -> Fraction | None:
