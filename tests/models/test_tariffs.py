@@ -13,7 +13,15 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from evcharge.models.charging import Supply, rate_of
-from evcharge.models.tariffs import Bill, Segment, Tariff, TariffError, parse_tariff, price
+from evcharge.models.tariffs import (
+    Bill,
+    Segment,
+    Tariff,
+    TariffError,
+    energy_total,
+    parse_tariff,
+    price,
+)
 from evcharge.models.tariffs.pricing import cents
 from tests.models.test_charging import shipped
 
@@ -479,3 +487,32 @@ class PropertyTests(SynchronousTestCase):
             price(same, segments, BAHIA).excl_vat_exact,
             price(plain, segments, BAHIA).excl_vat_exact,
         )
+
+    @settings(deadline=None)
+    @given(
+        st.integers(0, 10**7).map(lambda mwh: mwh / 10**6 * 7),
+        st.decimals(0, 50, places=4),
+        st.none() | st.integers(0, 100),
+        st.booleans(),
+    )
+    def test_energy_total(self, energy: float, kwh: object, vat: int | None, idle: bool) -> None:
+        """Where nothing but energy counts its price is found the short way, to the cent."""
+        parts = [component("ENERGY", float(kwh), vat=vat)]
+        more = [component("PARKING_TIME", 30)] if idle else []
+        tariff = a_tariff(*map(element, [*parts, *more]))
+        self.assertEqual(
+            energy_total(tariff, energy), price(tariff, [charging(60, energy)], BAHIA).incl_vat
+        )
+
+    def test_no_energy_total(self) -> None:
+        """Where anything else counts there is no short way."""
+        one = component("ENERGY", 1)
+        for tariff in (
+            a_tariff(element(one), element(component("FLAT", 1))),
+            a_tariff(element(component("TIME", 1))),
+            a_tariff(element(one, start_time="10:00")),
+            a_tariff(element(component("ENERGY", 1, step=100))),
+            a_tariff(element(one), max_price={"excl_vat": 5}),
+            a_tariff(element(one), min_price={"excl_vat": 5}),
+        ):
+            self.assertIsNone(energy_total(tariff, 10.0))

@@ -20,7 +20,7 @@ from evcharge.models.tariffs.objects import (
     TariffElement,
 )
 from evcharge.models.tariffs.parsing import TariffError, parse_tariff
-from evcharge.models.tariffs.pricing import price
+from evcharge.models.tariffs.pricing import energy_total, price
 
 __all__ = [
     "Bill",
@@ -32,6 +32,7 @@ __all__ = [
     "Tariff",
     "TariffElement",
     "TariffError",
+    "energy_total",
     "parse_tariff",
     "price",
 ]

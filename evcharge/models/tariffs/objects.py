@@ -103,14 +103,31 @@ class Tariff:
     """The object that it was read from, unknown fields too."""
 
     plain: bool = attrs.field(init=False, repr=False)
-    """Whether it can be priced from totals: nothing of it depends on when, or in which order."""
+    """Whether it can be priced from totals: nothing of it depends on when, or in which order, and
+    there are no blocks."""
+    energy_price: tuple[int, int] | None = attrs.field(init=False, repr=False)
+    """The numerator and denominator of what a kWh costs with VAT, where that is all that there is
+    to say of a session without idle time; else None."""
 
     @plain.default
     def _plain(self) -> bool:
-        dimensions = [c.dimension for element in self.elements for c in element.components]
-        return all(e.restrictions == NO_RESTRICTIONS for e in self.elements) and len(
-            dimensions
-        ) == len(set(dimensions))
+        components = [c for element in self.elements for c in element.components]
+        dimensions = {component.dimension for component in components}
+        return (
+            all(element.restrictions == NO_RESTRICTIONS for element in self.elements)
+            and all(component.step_size == 1 for component in components)
+            and len(dimensions) == len(components)
+        )
+
+    @energy_price.default
+    def _energy_price(self) -> tuple[int, int] | None:
+        components = [c for element in self.elements for c in element.components]
+        prices = [c for c in components if c.dimension != PARKING_TIME]
+        bounded = self.min_price is not None or self.max_price is not None
+        if bounded or not self.plain or [c.dimension for c in prices] != [ENERGY]:
+            return None
+        with_vat = prices[0].price * (100 + (prices[0].vat or 0)) / 100
+        return with_vat.numerator, with_vat.denominator
 
     def holds_at(self, timestamp: float) -> bool:
         """Whether a session that starts at `timestamp`, seconds since the epoch, may go by it."""

@@ -8,7 +8,7 @@ every dimension goes to the first element that holds and has a price for it.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, tzinfo
 from decimal import Decimal
 from fractions import Fraction
@@ -49,6 +49,8 @@ def price(tariff: Tariff, segments: Sequence[Segment], zone: tzinfo) -> Bill:
     :param zone: whose local time the tariff's hours and days are.
     :return: in the tariff's currency.
     """
+    if tariff.plain:
+        return _bill(tariff, _totals(tariff, segments), segments)
     borders = Borders.of(tariff)
     ordinary = [e for e in tariff.elements if e.restrictions.reservation is None]
     used: dict[tuple[str, PriceComponent], Fraction] = {}
@@ -72,6 +74,51 @@ def price(tariff: Tariff, segments: Sequence[Segment], zone: tzinfo) -> Bill:
                 key = (dimension, component)
                 used[key] = used.get(key, ZERO) + quantity
     _round_up_to_steps(used, last)
+    return _bill(tariff, used, segments)
+
+
+def energy_total(tariff: Tariff, energy_kwh: float) -> Decimal | None:
+    """
+    What a session costs with VAT in which `energy_kwh` is charged, and nothing else happens; None
+    where the tariff looks at more than that. It is what :func:`price` comes to, in less time.
+    """
+    if tariff.energy_price is None:
+        return None
+    numerator, denominator = tariff.energy_price
+    doubled = 200 * round(energy_kwh * 10**6) * numerator
+    return Decimal((doubled // (10**6 * denominator) + 1) // 2).scaleb(-2)
+
+
+def _totals(
+    tariff: Tariff, segments: Sequence[Segment]
+) -> dict[tuple[str, PriceComponent], Fraction]:
+    """The quantities of a session by a tariff of which nothing depends on when, or how fast."""
+    components = {c.dimension: c for element in tariff.elements for c in element.components}
+    totals: dict[str, int] = {}
+    """In mWh, milliseconds and pieces."""
+    for segment in segments:
+        milliseconds = round(segment.seconds * 1000)
+        if segment.kind == "reserved":
+            continue
+        totals[FLAT] = 1
+        if segment.kind == "idle":
+            totals[PARKING_TIME] = totals.get(PARKING_TIME, 0) + milliseconds
+        else:
+            totals[ENERGY] = totals.get(ENERGY, 0) + round(segment.energy_kwh * 10**6)
+            totals[TIME] = totals.get(TIME, 0) + milliseconds
+    return {
+        (dimension, components[dimension]): Fraction(total, 1 if dimension == FLAT else 1000)
+        for dimension, total in totals.items()
+        if dimension in components
+    }
+
+
+def _bill(
+    tariff: Tariff,
+    used: Mapping[tuple[str, PriceComponent], Fraction],
+    segments: Sequence[Segment],
+) -> Bill:
+    """The bill of quantities, in Wh, seconds and pieces."""
     lines = [_line(dimension, component, q) for (dimension, component), q in used.items() if q]
     excl = sum((line.excl_vat for line in lines), ZERO)
     incl = sum((line.incl_vat for line in lines), ZERO)
@@ -262,11 +309,12 @@ def _round_up_to_steps(
 
     The block, and the price of what it adds, are those of the component active last. Of charging
     and idle time only one is rounded: idle time, wherever it had a price. (OCPI's last word on it,
-    for charging behind idle time, names parking alone.)
+    for charging behind idle time, names parking alone.) A step of 1 has no blocks: quantities are
+    exact.
     """
     for dimension in (ENERGY, RESERVATION_TIME, PARKING_TIME if PARKING_TIME in last else TIME):
         component = last.get(dimension)
-        if component is None:
+        if component is None or component.step_size == 1:
             continue
         total = sum((q for (kind, _), q in used.items() if kind == dimension), ZERO)
         blocks = math.ceil(total / component.step_size)
