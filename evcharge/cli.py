@@ -16,6 +16,8 @@ from evcharge.commands import FAILED, INTERRUPTED, SUCCESS, Exit
 COMMANDS = {
     "ask": "evcharge.commands.ask",
     "drive": "evcharge.commands.drive",
+    "charge": "evcharge.commands.charge",
+    "price": "evcharge.commands.price",
     "bootstrap": "evcharge.commands.bootstrap",
     "backup": "evcharge.commands.copies",
     "migrate": "evcharge.commands.copies",

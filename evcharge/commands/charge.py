@@ -1,13 +1,142 @@
-"""`evcharge charge`: how long a car charges, and with which power, as the server reckons it."""
+"""`evcharge charge`: how long a car charges, and with which power, as the server works it out."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import argparse
+import difflib
+from collections.abc import Callable, Iterator, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from evcharge.commands import USAGE, Exit
+from evcharge.datasets import DatasetError, listed, read_car_models
+from evcharge.models.electric_car import CarModel
+from evcharge.models.estimates import ChargePlan, plan_charge
+from evcharge.models.evse import EvseKind, connector_of, kind_of_row
+from evcharge.utils.numbers import finite_number
 
 WIDTH, HEIGHT = 60, 12
 """Of the drawn curve, in characters."""
 
 BLOCKS = " ▁▂▃▄▅▆▇█"
+MOST_POWER_KW = 10_000.0
+
+
+def add_to(commands: Any) -> None:
+    """Add the command to the console script."""
+    parser = commands.add_parser(
+        "charge",
+        help='how long a car charges: evcharge charge "Tesla Model 3" --from 10 --to 80',
+        description=(
+            "Works out how long a car charges from one state of charge to another, how much energy "
+            "that is, and draws the power, all as the server does."
+        ),
+    )
+    parser.add_argument("model", metavar="MODEL", help="its name in the catalogue")
+    parser.add_argument(
+        "--from", dest="start", metavar="%", default=10.0, type=_figure(0, 100), help="default 10"
+    )
+    parser.add_argument(
+        "--to", dest="target", metavar="%", default=80.0, type=_figure(0, 100), help="default 80"
+    )
+    parser.add_argument(
+        "--power",
+        metavar="KW",
+        type=_figure(0.1, MOST_POWER_KW),
+        help="of the EVSE; without it the car is the limit",
+    )
+    parser.add_argument(
+        "--connector",
+        metavar="NAME",
+        help='such as "Type 2"; default: that of the car for DC, else for AC',
+    )
+    parser.add_argument(
+        "--cars", metavar="FILE", type=Path, help="a catalogue; default: the shipped one"
+    )
+    parser.set_defaults(run=run)
+
+
+def _figure(least: float, most: float) -> Callable[[str], float]:
+    def read(text: str) -> float:
+        number = finite_number(text)
+        if number is None or not least <= number <= most:
+            raise argparse.ArgumentTypeError(f"must be a number from {least:g} to {most:g}")
+        return number
+
+    return read
+
+
+def run(options: argparse.Namespace) -> None:
+    """
+    Print the charge.
+
+    :raise Exit: there is no such model, or the connector does not fit it.
+    """
+    model = find_model(options.model, options.cars)
+    if options.target <= options.start:
+        raise Exit(f"--to must be more than --from, which is {options.start:g}", USAGE)
+    kind = _evse(model, options.connector, options.power)
+    found = plan_charge(model, [kind], options.start, options.target)
+    if found is None:
+        has = ", ".join([*(model.dc_connectors or ()), *(model.ac_connectors or ())])
+        raise Exit(f"{options.connector} does not fit a {options.model}, which has {has or 'none'}")
+    for line in report(options.model, found[1], options.power):
+        print(line)
+
+
+def find_model(name: str, path: Path | None) -> CarModel:
+    """The model of that name in a catalogue; Exit: there is none, or nothing to read."""
+    if path is None:
+        source = "the shipped catalogue"
+        content = (resources.files("evcharge") / "data" / "car_models.json").read_bytes()
+    else:
+        source = str(path)
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise Exit(f"{path}: {error.strerror or error}", USAGE) from None
+    try:
+        catalogue = read_car_models(content, source)
+    except DatasetError as error:
+        raise Exit("\n  ".join(listed(error.problems)), USAGE) from None
+    names = {each.casefold(): each for each in catalogue.models}
+    known = names.get(name.casefold())
+    if known is not None:
+        return CarModel.from_facts(catalogue.models[known])
+    if name in catalogue.everything:
+        raise Exit("\n  ".join(listed(catalogue.problems)), USAGE)
+    near = difflib.get_close_matches(name.casefold(), names, n=3, cutoff=0.5)
+    like = ", ".join(names[each] for each in near) or ", ".join(sorted(catalogue.models)[:3])
+    raise Exit(f"{source} has no model {name!r}; it has {like}, …", USAGE)
+
+
+def _evse(model: CarModel, connector: str | None, power_kw: float | None) -> EvseKind:
+    if connector is None:
+        names = model.dc_connectors or model.ac_connectors or ()
+        return kind_of_row(names[:1], power_kw)
+    if connector_of("1", connector).is_dc is None:
+        raise Exit(f"{connector!r} is no connector that is known, such as CCS2 or Type 2", USAGE)
+    return kind_of_row([connector], power_kw)
+
+
+def report(name: str, plan: ChargePlan, power_kw: float | None) -> Iterator[str]:
+    """What is said of a charge, as lines of text."""
+    profile, connector = plan.profile, plan.plug.connector
+    by = f" by {connector.name}" if connector is not None else ""
+    at = "" if power_kw is None else f" at {power_kw:g} kW"
+    yield f"{name}{at}{by}, {plan.start_percent:g} % to {plan.target_percent:g} %"
+    yield (
+        f"{plan.seconds / 60:.1f} minutes, {plan.energy_kwh:.2f} kWh, "
+        f"{profile.average_kw:.1f} kW on average, {profile.peak_kw:.1f} kW at most"
+    )
+    if plan.plug.assumed:
+        yield f"assumed, as it is not known: {', '.join(plan.plug.assumed)}"
+    yield ""
+    span = plan.target_percent - plan.start_percent
+    percents = [plan.start_percent + span * (n + 0.5) / WIDTH for n in range(WIDTH)]
+    powers = [plan.plug.rate.power_kw(percent) for percent in percents]
+    yield from draw(powers, plan.start_percent, plan.target_percent)
 
 
 def draw(powers: Sequence[float], start_percent: float, target_percent: float) -> Iterator[str]:
@@ -17,9 +146,11 @@ def draw(powers: Sequence[float], start_percent: float, target_percent: float) -
     :param powers: kW, at :data:`WIDTH` states of charge, evenly from the one to the other.
     """
     top, scale = max(powers), len(BLOCKS) - 1
+    places = 0 if top >= 20 else 1
     heights = [round(power / top * HEIGHT * scale) for power in powers]
     for row in range(HEIGHT - 1, -1, -1):
-        label = f"{top * (row + 1) / HEIGHT:>6.0f} kW " if row % 4 == 3 else " " * 10
+        level = top * (row + 1) / HEIGHT
+        label = f"{level:>6.{places}f} kW " if row % 4 == 3 else " " * 10
         cells = (BLOCKS[min(max(height - row * scale, 0), scale)] for height in heights)
         yield f"{label}│{''.join(cells)}".rstrip()
     yield f"{'':10}└{'─' * len(powers)}"

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, get_args
 from zoneinfo import ZoneInfo
 
+from evcharge.commands import USAGE, Exit
 from evcharge.models.tariffs import Bill, Segment, TariffError, parse_tariff, price
 from evcharge.models.tariffs.objects import Kind, Line, Outcome
 from evcharge.utils.numbers import finite_number
@@ -19,8 +20,8 @@ MOST_SECONDS = 366 * 86400.0
 """The longest session that is priced."""
 
 
-class Unusable(Exception):
-    """A file cannot be used: says which, and each thing that is wrong with it."""
+def _unusable(text: str) -> Exit:
+    return Exit(text, USAGE)
 
 
 def add_to(commands: Any) -> None:
@@ -46,12 +47,12 @@ def run(options: argparse.Namespace) -> None:
     """
     Print the receipt.
 
-    :raise Unusable: a file cannot be read.
+    :raise Exit: a file cannot be used.
     """
     try:
         tariff = parse_tariff(_read(options.tariff))
     except TariffError as error:
-        raise Unusable("\n  ".join([f"{options.tariff}: is no tariff", *error.problems])) from None
+        raise _unusable("\n  ".join([f"{options.tariff}: is no tariff", *error.problems])) from None
     segments, zone = read_session(_read(options.session), options.session)
     bill = price(tariff, segments, zone)
     if options.json:
@@ -106,13 +107,13 @@ def receipt(bill: Bill) -> Iterator[str]:
 
 
 def _read(path: str) -> Any:
-    """The JSON value that a file holds, with decimal fractions as they stand there. Unusable."""
+    """The JSON value that a file holds, with decimal fractions as they stand there. Exit."""
     try:
         return json.loads(Path(path).read_bytes().decode("utf-8-sig"), parse_float=Decimal)
     except OSError as error:
-        raise Unusable(f"{path}: {error.strerror or error}") from None
+        raise _unusable(f"{path}: {error.strerror or error}") from None
     except (ValueError, RecursionError) as error:
-        raise Unusable(f"{path}: is not JSON: {error}") from None
+        raise _unusable(f"{path}: is not JSON: {error}") from None
 
 
 def read_session(value: object, source: str) -> tuple[list[Segment], ZoneInfo]:
@@ -122,14 +123,14 @@ def read_session(value: object, source: str) -> tuple[list[Segment], ZoneInfo]:
     :param value: the JSON object that :func:`add_to` describes.
     :param source: its file, for the messages.
     :return: its segments, and the zone whose time its start is in.
-    :raise Unusable: names each field that is wrong.
+    :raise Exit: names each field that is wrong.
     """
     if not isinstance(value, Mapping):
-        raise Unusable(f"{source}: must be a JSON object")
+        raise _unusable(f"{source}: must be a JSON object")
     reader = _Session()
     session = reader.session(value)
     if session is None:
-        raise Unusable("\n  ".join([f"{source}: is no session", *reader.problems]))
+        raise _unusable("\n  ".join([f"{source}: is no session", *reader.problems]))
     return session
 
 
@@ -175,12 +176,12 @@ class _Session:
 
     def _zone(self, value: object) -> ZoneInfo | None:
         try:
-            return ZoneInfo(value) if isinstance(value, str) else self._no_zone()
+            if isinstance(value, str):
+                return ZoneInfo(value)
         except (ValueError, OSError, LookupError):
-            return self._no_zone()
-
-    def _no_zone(self) -> None:
+            pass
         self._wrong("time_zone", "an IANA time zone such as America/Bahia")
+        return None
 
     def _start(self, value: object) -> datetime | None:
         try:
