@@ -64,8 +64,10 @@ def axes() -> Iterator[str]:
     for percent in range(0, 101, 20):
         x, y = x_of(percent), HEIGHT - BOTTOM
         yield f'<text x="{x:.1f}" y="{y + 18}" text-anchor="middle">{percent}</text>'
-    yield f'<text x="{(LEFT + WIDTH) / 2}" y="{HEIGHT - 8}" text-anchor="middle">state of charge, %</text>'
-    yield f'<text x="14" y="{HEIGHT / 2}" text-anchor="middle" transform="rotate(-90 14 {HEIGHT / 2})">power, kW</text>'
+    middle, bottom = f'x="{(LEFT + WIDTH) / 2}"', f'y="{HEIGHT - 8}"'
+    yield f'<text {middle} {bottom} text-anchor="middle">state of charge, %</text>'
+    at, turned = f'x="14" y="{HEIGHT / 2}"', f'transform="rotate(-90 14 {HEIGHT / 2})"'
+    yield f'<text {at} text-anchor="middle" {turned}>power, kW</text>'
 
 
 def lines(rates: list[tuple[float, Rate]]) -> Iterator[str]:

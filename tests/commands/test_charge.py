@@ -1,13 +1,17 @@
 """`evcharge charge` and `evcharge price`, run as people run them."""
 
 import json
+import re
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
 import tests
-from tests.support.scripted import command
+from tests.support.scripted import ROOT, command, environment
 
 VECTORS = json.loads((Path(tests.__file__).parent / "data" / "tariff-vectors.json").read_text())
 
@@ -66,6 +70,29 @@ class ChargeTests(SynchronousTestCase):
             done = command("charge", *words)
             self.assertEqual(done.returncode, status, words)
             self.assertIn(said, done.stderr.splitlines()[-1])
+
+
+class PageTests(SynchronousTestCase):
+    """docs/charging.md."""
+
+    def test_transcripts(self) -> None:
+        """What it shows of commands is what they print."""
+        page = (ROOT / "docs" / "charging.md").read_text()
+        shown = re.findall(r"^\$ evcharge (.*)\n((?:.*\n)*?)```", page, re.M)
+        self.assertEqual(len(shown), 2)
+        for words, output in shown:
+            done = command(*(word.replace("docs/", f"{ROOT}/docs/") for word in shlex.split(words)))
+            self.assertEqual(done.stdout, output)
+
+    def test_figures(self) -> None:
+        """Its picture is the one that the program in tools draws."""
+        folder = Path(self.mktemp()).absolute()
+        subprocess.run(
+            [sys.executable, "tools/figures.py", folder], cwd=ROOT, env=environment(), check=True
+        )
+        drawn = {path.name: path.read_bytes() for path in folder.iterdir()}
+        kept = {path.name: path.read_bytes() for path in (ROOT / "docs" / "figures").iterdir()}
+        self.assertEqual(drawn, kept)
 
 
 class PriceTests(SynchronousTestCase):
