@@ -16,7 +16,7 @@ import time
 from functools import partial
 
 from evcharge.models.electric_car import CarModel, ElectricCar
-from evcharge.models.station import plan_session
+from evcharge.models.session import plan_session
 from evcharge.models.user import User
 from evcharge.rules.journey import AddUser, EndJourney, ListStations, TakeSlot
 from evcharge.storage import Storage, carry_out

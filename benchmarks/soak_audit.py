@@ -17,7 +17,7 @@ from typing import Any
 
 import attrs
 
-from evcharge.models.station import ChargingSession
+from evcharge.models.session import ChargingSession
 from evcharge.models.user import User
 from evcharge.storage import StorageError
 from evcharge.storage.contents import Contents, Payment

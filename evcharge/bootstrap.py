@@ -11,7 +11,7 @@ from typing import Any
 import attrs
 
 from evcharge.models.electric_car import TARGET_PERCENT, CarModel, ElectricCar
-from evcharge.models.station import ChargingSession, plan_session
+from evcharge.models.session import ChargingSession, plan_session
 from evcharge.models.user import User
 from evcharge.rules.journey import AddUser, ListStations, TakeSlot
 from evcharge.rules.operation import Operation

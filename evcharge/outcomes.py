@@ -66,6 +66,14 @@ ALREADY_RESERVED = Outcome(
         "The user already has a reservation at station {station}",
     ),
 )
+NO_CONNECTOR = Outcome(
+    409,
+    "no_compatible_connector",
+    Phrase(
+        "Nenhum conector do posto {station} serve no carro",
+        "No connector of station {station} fits the car",
+    ),
+)
 TOO_LARGE = Outcome(413, "too_large", Phrase("Mensagem muito grande", "Message too large"))
 RATE_LIMITED = Outcome(429, "rate_limited", Phrase("Muitas requisições", "Too many requests"))
 INTERNAL = Outcome(500, "internal", Phrase("Erro interno", "Internal error"))

@@ -19,7 +19,7 @@ from evcharge.bootstrap import make_users
 from evcharge.cli import main
 from evcharge.commands.bootstrap import fetch_limited
 from evcharge.commands.storages import SourceError
-from evcharge.models.station import ChargingSession
+from evcharge.models.session import ChargingSession
 from evcharge.models.user import User
 from evcharge.rules.journey import NO_FREE_SLOT, TakeSlot
 from evcharge.storage import carry_out

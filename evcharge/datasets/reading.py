@@ -21,7 +21,7 @@ from evcharge.datasets.tables import (
     read_table,
 )
 from evcharge.models.connectors import connector_kind, connector_names
-from evcharge.models.station import DEFAULT_PRICE_KWH, Station
+from evcharge.models.station import Station
 from evcharge.utils.numbers import finite_number
 
 
@@ -194,7 +194,7 @@ class _Reader:
                 longitude=float(numbers.get("longitude", 0)),
                 max_slots=int(float(numbers.get("quantidadeDeVeiculosSimultaneos", 0))),
                 power_kw=float(numbers["potenciaKW"]) if "potenciaKW" in numbers else None,
-                price_kwh=Decimal(price) if price else DEFAULT_PRICE_KWH,
+                price_kwh=Decimal(price) if price else None,
                 connectors=tuple(map(_text, connectors)),
             ),
         )

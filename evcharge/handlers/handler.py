@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, ClassVar, TypeAlias
 
 import attrs
 from twisted.internet.defer import Deferred
 
+from evcharge.models.catalogue import Catalogue
 from evcharge.outcomes import Refusal, Reply
 from evcharge.storage import Eventual, Perform
 from evcharge.utils.ids import uuid7
@@ -23,8 +24,8 @@ class Context:
 
     perform: Perform
     """Carries out the storage's operations."""
-    car_models: Callable[[], Mapping[str, Mapping[str, Any]]]
-    """Gives the catalogue, as :meth:`evcharge.storage.Storage.car_models` does."""
+    catalogue: Callable[[], Catalogue]
+    """Gives what the network knows, as :meth:`evcharge.storage.Storage.catalogue` does."""
     now: Callable[[], float]
     """The present, seconds since the epoch."""
     time_scale: float = 1.0

@@ -8,19 +8,23 @@ from typing import Any, TypeVar
 import attrs
 
 from evcharge.handlers.handler import Answer, Handler, then
-from evcharge.models.connectors import shown_connectors
-from evcharge.models.station import StationState
+from evcharge.models.evse import Connector, Evse, EvseKind
+from evcharge.models.slots import KindState, StationState
+from evcharge.models.tariffs import Tariff, price_of_energy
 from evcharge.outcomes import Reply
 from evcharge.rules.journey import ListStations
 from evcharge.storage import Eventual
 from evcharge.utils.geo_utils import distance_km
 from evcharge.wire.envelope import encode_part
-from evcharge.wire.fields import POSITION, Field, Integer
+from evcharge.wire.fields import POSITION, Field, Integer, ListOf, StationId
 
 T = TypeVar("T")
 
 MOST_STATIONS = 1000
 """The most stations that one reply carries."""
+
+MOST_NAMED = 100
+"""The most stations that a request may name."""
 
 
 @attrs.frozen
@@ -31,20 +35,31 @@ class Start(Handler):
     FIELDS = (
         Field("position", POSITION, optional=True),
         Field("limit", Integer(1, MOST_STATIONS), optional=True),
+        Field("stations", ListOf(StationId(), MOST_NAMED), optional=True),
     )
 
-    _parts: dict[Any, tuple[object, Any]] = attrs.field(factory=dict, init=False)
-    """What was written last of the catalogue, of each station's state, and of all of them."""
+    _parts: dict[str, tuple[object, Any, Any]] = attrs.field(factory=dict, init=False)
+    """What was written last of the catalogue, of each station's state, and of all of them, each
+    with what it was written of."""
 
     def handle(
-        self, position: Mapping[str, float] | None = None, limit: int = MOST_STATIONS
+        self,
+        position: Mapping[str, float] | None = None,
+        limit: int = MOST_STATIONS,
+        stations: Sequence[str | None] | None = None,
     ) -> Eventual[Answer]:
-        return then(self.context.perform(ListStations()), self._reply, position, limit)
+        return then(self.context.perform(ListStations()), self._reply, position, limit, stations)
 
     def _reply(
-        self, states: Sequence[StationState], position: Mapping[str, float] | None, limit: int
+        self,
+        states: Sequence[StationState],
+        position: Mapping[str, float] | None,
+        limit: int,
+        named: Sequence[str | None] | None,
     ) -> Reply:
-        cars = self._part("car_models", self.context.car_models())
+        cars = self._part("car_models", self.context.catalogue().car_models, encode_part)
+        if named is not None:
+            return Reply({"car_models": cars, **self._named(states, frozenset(named))})
         if len(states) > limit:
             return Reply(
                 {
@@ -54,20 +69,65 @@ class Start(Handler):
                     "station_models": self._stations(_nearest(states, position, limit)),
                 }
             )
-        stations = self._part("station_models", states, self._stations)
-        return Reply({"car_models": cars, "station_models": stations})
+        return Reply({"car_models": cars, "station_models": self._all(states)})
 
-    def _stations(self, states: Sequence[StationState]) -> dict[str, Any]:
-        return {
-            state.station.key: self._part(state.station.key, state, _describe) for state in states
-        }
+    def _all(self, states: Sequence[StationState]) -> Any:
+        """All stations, written anew only when one of them, or a price, has changed."""
+        now = self.context.now()
+        changing = self._part("changing", states, _by_tariff)
+        prices = [self._price(state, now) for state in changing]
+        return self._part("station_models", states, self._stations, prices)
 
-    def _part(self, key: str, value: T, describe: Callable[[T], Any] = lambda value: value) -> Any:
-        """`value`, described and written; anew only when it is another object than before."""
+    def _stations(self, states: Sequence[StationState]) -> Any:
+        now = self.context.now()
+        return encode_part({state.station.key: self._station(state, now) for state in states})
+
+    def _station(self, state: StationState, now: float) -> Any:
+        """A station, written anew only when it, or its price, has changed."""
+        price = self._price(state, now) if state.station.by_tariff else None
+
+        def describe(state: StationState) -> Any:
+            return encode_part(_describe(state, *self._tariff(state, now), now))
+
+        return self._part(state.station.key, state, describe, price)
+
+    def _tariff(self, state: StationState, now: float) -> tuple[Tariff, bool]:
+        """The tariff of who charges by the station's first connector now, and if it is known."""
+        station = state.station
+        first = next((c for kind in station.kinds for c in kind.connectors), None)
+        return station.prices.tariff(first, self.context.catalogue().tariffs, now)
+
+    def _price(self, state: StationState, now: float) -> float | None:
+        return _price_kwh(state, self._tariff(state, now)[0], now)
+
+    def _named(self, states: Sequence[StationState], keys: frozenset[str | None]) -> dict[str, Any]:
+        """Those of the stations that were asked for, with all that is known of them."""
+        known, now = self.context.catalogue().tariffs, self.context.now()
+        stations, tariffs = {}, {}
+        for state in states:
+            station = state.station
+            if station.key not in keys:
+                continue
+            stations[station.key] = {
+                **_describe(state, *self._tariff(state, now), now),
+                "evses": [_describe_evse(evse, state) for evse in station.evses],
+            }
+            ids = (t for kind in station.kinds for c in kind.connectors for t in c.tariff_ids)
+            for tariff_id in (*ids, station.tariff_id):
+                if tariff_id is not None and tariff_id in known:
+                    tariffs[tariff_id] = known[tariff_id].body
+        return {"station_models": stations, "tariffs": tariffs}
+
+    def _part(self, key: str, value: T, describe: Callable[[T], Any], price: Any = None) -> Any:
+        """`value`, described; anew only when it is another object than before, or its price is."""
         known = self._parts.get(key)
-        if known is None or known[0] is not value:
-            known = self._parts[key] = (value, encode_part(describe(value)))
-        return known[1]
+        if known is None or known[0] is not value or known[1] != price:
+            known = self._parts[key] = (value, price, describe(value))
+        return known[2]
+
+
+def _by_tariff(states: Sequence[StationState]) -> list[StationState]:
+    return [state for state in states if state.station.by_tariff]
 
 
 def _nearest(
@@ -88,16 +148,58 @@ def _nearest(
     return sorted(states, key=far)[:limit]
 
 
-def _describe(state: StationState) -> dict[str, Any]:
+def _price_kwh(state: StationState, tariff: Tariff, now: float) -> float | None:
+    """What a kWh costs now with VAT, BRL; None where energy has no price."""
+    station = state.station
+    price = price_of_energy(tariff, now, station.zone, station.shown_power_kw)
+    return None if price is None else float(price)
+
+
+def _describe(state: StationState, tariff: Tariff, is_known: bool, now: float) -> dict[str, Any]:
     station = state.station
     return {
         "name_station": station.name,
         "address": station.address,
         "latitude": station.latitude,
         "longitude": station.longitude,
-        "max_slots": station.max_slots,
+        "max_slots": state.max_slots,
         "available_slots": state.available_slots,
-        "power_kw": station.power_kw,
-        "price_kwh": float(station.price_kwh),
-        "connectors": shown_connectors(station.connectors),
+        "power_kw": station.shown_power_kw,
+        "price_kwh": _price_kwh(state, tariff, now),
+        "connectors": station.shown_connectors,
+        "evse_groups": [_describe_kind(kind) for kind in state.kinds],
+        "tariff": tariff.tariff_id if station.by_tariff else None,
+        "price_known": is_known,
+    }
+
+
+def _describe_kind(state: KindState) -> dict[str, Any]:
+    return {
+        "connectors": [_describe_connector(each, state.kind) for each in state.kind.connectors],
+        "total": state.total,
+        "available": state.free,
+        "out_of_service": state.out_of_service,
+    }
+
+
+def _describe_connector(connector: Connector, kind: EvseKind) -> dict[str, Any]:
+    powers = [p for p in (connector.max_power_kw, kind.max_power_kw) if p is not None]
+    return {
+        "standard": connector.standard,
+        "name": connector.name,
+        "power_type": connector.power_type,
+        "power_kw": min(powers, default=None),
+    }
+
+
+def _describe_evse(evse: Evse, state: StationState) -> dict[str, Any]:
+    if not evse.in_service:
+        status = evse.status
+    else:
+        status = "CHARGING" if evse.uid in state.held else "AVAILABLE"
+    return {
+        "uid": evse.uid,
+        "status": status,
+        "since": evse.since,
+        "connectors": [_describe_connector(each, evse.kind) for each in evse.kind.connectors],
     }

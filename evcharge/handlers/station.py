@@ -9,7 +9,8 @@ from typing import Any
 import attrs
 
 from evcharge.handlers.handler import Answer, Handler, then
-from evcharge.models.station import ChargingSession, StationState, plan_session
+from evcharge.models.session import ChargingSession, plan_session
+from evcharge.models.slots import StationState
 from evcharge.models.user import User
 from evcharge.outcomes import NO_STATION, Phrase, Refusal, Reply, invalid
 from evcharge.planning.selection import CRITERIA, Candidate, rank_stations
@@ -20,7 +21,9 @@ from evcharge.utils.geo_utils import distance_km
 from evcharge.utils.numbers import finite_number
 from evcharge.utils.texts import beginning
 from evcharge.wire.fields import (
+    ARRIVAL_PERCENT,
     POSITION,
+    TARGET_PERCENT,
     USER_ID,
     Boolean,
     Choice,
@@ -45,7 +48,7 @@ def sent_to(language: str, best: Candidate) -> str:
     """What a driver is told of the best station: its name, and the figures."""
     name = best.state.station.name
     away = kilometres(best.distance_km, language)
-    travel, charge = (minutes(s / 60, language) for s in (best.travel_s, best.charge_s))
+    travel, charge = (minutes(s / 60, language) for s in (best.travel_s, best.plan.seconds))
     wait = minutes(best.wait_s / 60, language) if best.wait_s > 0 else None
     price = reais(float(best.price), language)
     if language == "pt":
@@ -149,6 +152,7 @@ class SelectionStation(Handler):
         USER_ID,
         Field("criterion", Choice(tuple(CRITERIA)), optional=True),
         Field("list_stations", DistanceList(), instead=Field("position", POSITION)),
+        TARGET_PERCENT,
     )
 
     def handle(
@@ -157,6 +161,7 @@ class SelectionStation(Handler):
         criterion: str = "distance",
         list_stations: Listed = NOTHING_LISTED,
         position: Mapping[str, float] | None = None,
+        target_percent: float | None = None,
     ) -> Eventual[Answer]:
         distances = list_stations.of if position is None else partial(_measured, position)
         return then(
@@ -165,6 +170,7 @@ class SelectionStation(Handler):
             criterion,
             distances,
             list_stations.entries,
+            target_percent,
         )
 
     def on_failure(self, data: Data) -> dict[str, Any]:
@@ -180,20 +186,27 @@ class SelectionStation(Handler):
         }
 
     def _with_stations(
-        self, user: User, criterion: str, distances: Distances, entries: int
+        self,
+        user: User,
+        criterion: str,
+        distances: Distances,
+        entries: int,
+        target_percent: float | None,
     ) -> Eventual[Answer]:
         def choose(states: Sequence[StationState]) -> Reply:
             known = distances(states)
-            ranked = rank_stations(
+            found = rank_stations(
                 user.car,
+                user.target_percent if target_percent is None else target_percent,
                 known,
                 criterion,
+                self.context.catalogue().tariffs,
                 self.context.now(),
                 self.context.time_scale,
                 1 + MOST_ALTERNATIVES,
             )
-            if ranked:
-                best, *others = ranked
+            if found.candidates:
+                best, *others = found.candidates
                 reply = Reply(
                     {
                         "user_id": user.user_id,
@@ -204,6 +217,13 @@ class SelectionStation(Handler):
                 )
             else:
                 reply = Reply(self.on_failure({"user_id": user.user_id}), NO_STATION)
+                if found.excluded.nearest is not None:
+                    reply.data["nearest_out_of_range"] = _far(*found.excluded.nearest, user)
+            reply.data["excluded"] = {
+                "out_of_range": found.excluded.out_of_range,
+                "no_connector": found.excluded.no_connector,
+                "not_in_service": found.excluded.not_in_service,
+            }
             if entries > len(known):
                 reply.data["ignored"] = entries - len(known)
             return reply
@@ -223,13 +243,39 @@ def _measured(
 
 
 def _figures(candidate: Candidate) -> dict[str, Any]:
+    plan = candidate.plan
     return {
         "id_station": candidate.state.station.key,
         "price_loading": float(candidate.price),
         "distance_km": round(candidate.distance_km, 6),
         "travel_minutes": round(candidate.travel_s / 60, 6),
         "wait_minutes": round(candidate.wait_s / 60, 6),
-        "charge_minutes": round(candidate.charge_s / 60, 6),
+        "charge_minutes": round(plan.seconds / 60, 6),
+        "arrival_percent": round(plan.start_percent, 6),
+        "target_percent": plan.target_percent,
+        "energy_kwh": round(plan.energy_kwh, 6),
+        "power_kw": _power(plan.profile.peak_kw),
+        "average_power_kw": _power(plan.profile.average_kw),
+        "connector": None if plan.plug.connector is None else plan.plug.connector.name,
+        "fitting_slots": candidate.fitting_slots,
+        "assumed": list(candidate.assumed),
+    }
+
+
+def _power(power_kw: float) -> float | None:
+    """A power as replies have it; null where nothing is charged."""
+    return round(power_kw, 6) if power_kw > 0 else None
+
+
+def _rounded(figure: float | None) -> float | None:
+    return None if figure is None else round(figure, 6)
+
+
+def _far(distance_km: float, state: StationState, user: User) -> dict[str, Any]:
+    return {
+        "id_station": state.station.key,
+        "distance_km": round(distance_km, 6),
+        "missing_km": round(distance_km - user.car.range_km(), 6),
     }
 
 
@@ -240,21 +286,36 @@ class Payment(Handler):
     """Answers PAYMENT."""
 
     TYPE = "PAYMENT"
-    FIELDS = (USER_ID, ID_STATION, Field("confirmation", Boolean()))
+    FIELDS = (
+        USER_ID,
+        ID_STATION,
+        Field("confirmation", Boolean()),
+        ARRIVAL_PERCENT,
+        TARGET_PERCENT,
+    )
     GUARD = "payment"
 
-    def handle(self, user_id: str, id_station: str | None, confirmation: bool) -> Eventual[Answer]:
+    def handle(
+        self,
+        user_id: str,
+        id_station: str | None,
+        confirmation: bool,
+        arrival_percent: float | None = None,
+        target_percent: float | None = None,
+    ) -> Eventual[Answer]:
         context = self.context
         if not confirmation:
             # Whichever station is named, the slot that is freed is the one that the user holds.
             return then(context.perform(EndJourney(user_id)), self._ended, user_id, id_station)
         plan = partial(
             plan_session,
+            tariffs=context.catalogue().tariffs,
             receipt_id=context.new_id(),
             now=context.now(),
             time_scale=context.time_scale,
         )
-        return then(context.perform(TakeSlot(user_id, id_station or "", plan)), self._paid)
+        taking = TakeSlot(user_id, id_station or "", plan, arrival_percent, target_percent)
+        return then(context.perform(taking), self._paid)
 
     def on_failure(self, data: Data) -> dict[str, Any]:
         return {
@@ -273,6 +334,14 @@ class Payment(Handler):
                 "receipt_id": session.receipt_id,
                 "estimated_timestamp": session.estimated_timestamp,
                 "charge_minutes": round(session.charge_minutes, 6),
+                "id_evse": session.evse_uid or None,
+                "connector": session.connector,
+                "power_kw": None if session.profile is None else _power(session.profile.peak_kw),
+                "energy_kwh": _rounded(session.energy_kwh),
+                "start_percent": _rounded(session.start_percent),
+                "target_percent": session.target_percent,
+                "state": "CHARGING",
+                "assumed": list(session.assumed),
             },
             say=partial(paid, session=session),
         )

@@ -34,19 +34,35 @@ class Navigation(Handler):
     """Answers NAVIGATION."""
 
     TYPE = "NAVIGATION"
-    FIELDS = (USER_ID, Field("route_distance", Number(0, over=True)))
+    FIELDS = (
+        USER_ID,
+        Field("route_distance", Number(0, over=True)),
+        Field("reserve_percent", Number(0, 50), optional=True),
+    )
 
-    def handle(self, user_id: str, route_distance: float) -> Eventual[Answer]:
-        return then(self.context.perform(FindUser(user_id)), self._reply, route_distance)
+    def handle(
+        self, user_id: str, route_distance: float, reserve_percent: float = 0.0
+    ) -> Eventual[Answer]:
+        return then(
+            self.context.perform(FindUser(user_id)), self._reply, route_distance, reserve_percent
+        )
 
     def on_failure(self, data: Data) -> dict[str, Any]:
         return {"can_complete": False, "autonomy": 0}
 
-    def _reply(self, user: User, distance_km: float) -> Reply:
-        range_km = user.car.range_km()
-        can_complete = distance_km < range_km
+    def _reply(self, user: User, distance_km: float, reserve_percent: float) -> Reply:
+        car = user.car
+        range_km = car.range_km()
+        margin_km = range_km - car.reach_km(reserve_percent) - distance_km
+        can_complete = distance_km < range_km and margin_km > 0
+        arrival = round(car.percent_after(distance_km), 6) if distance_km < range_km else None
         told = within_range if can_complete else out_of_range
         return Reply(
-            {"can_complete": can_complete, "autonomy": range_km},
+            {
+                "can_complete": can_complete,
+                "autonomy": range_km,
+                "arrival_percent": arrival,
+                "margin_km": round(margin_km, 6),
+            },
             say=partial(told, range_km=range_km, trip_km=distance_km),
         )

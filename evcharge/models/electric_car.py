@@ -14,9 +14,6 @@ T = TypeVar("T")
 TARGET_PERCENT = 80.0
 """State of charge, per cent of the capacity, that a charging session brings a car to."""
 
-DEFAULT_POWER_KW = 50.0
-"""Charging power assumed where neither the station's nor the car's limit is known, kW."""
-
 TRAVEL_SPEED_SHARE = 0.7
 """Share of a car's top speed at which it is taken to travel."""
 
@@ -229,25 +226,20 @@ class ElectricCar:
         """How far the present battery reaches, km: energy / consumption."""
         return self.battery_level_kwh / self.model.consumption_kwh_per_km
 
-    def battery_at_destination_kwh(self, distance_km: float) -> float:
-        """What is in the battery after `distance_km`, kWh; negative where it does not reach."""
-        return self.battery_level_kwh - distance_km * self.model.consumption_kwh_per_km
+    def reach_km(self, percent: float) -> float:
+        """How far `percent` of its capacity reaches, km."""
+        capacity = self.model.battery_capacity_kwh
+        return capacity * percent / 100.0 / self.model.consumption_kwh_per_km
 
-    def energy_to_target_kwh(self, target_percent: float = TARGET_PERCENT) -> float:
-        """Energy that brings the battery to `target_percent` of its capacity, kWh, 0 or more."""
-        target_kwh = self.model.battery_capacity_kwh * target_percent / 100
-        return max(0.0, target_kwh - self.battery_level_kwh)
+    @property
+    def percent(self) -> float:
+        """State of charge, per cent of the capacity."""
+        return self.battery_level_kwh / self.model.battery_capacity_kwh * 100.0
 
-    def charge_time_s(self, energy_kwh: float, station_power_kw: float | None, ac: bool) -> float:
-        """
-        How long it takes to charge `energy_kwh`, seconds.
-
-        :param station_power_kw: what the station gives at most, kW; None where unknown.
-        :param ac: whether the station has AC connectors only, so that the car's AC limit counts.
-        """
-        car_limit_kw = self.model.ac_limit_kw if ac else self.model.dc_limit_kw
-        known_kw = [kw for kw in (station_power_kw, car_limit_kw) if kw is not None]
-        return energy_kwh / min(known_kw, default=DEFAULT_POWER_KW) * 3600
+    def percent_after(self, distance_km: float) -> float:
+        """State of charge after `distance_km`, per cent; negative where it does not reach."""
+        used_kwh = distance_km * self.model.consumption_kwh_per_km
+        return (self.battery_level_kwh - used_kwh) / self.model.battery_capacity_kwh * 100.0
 
     def travel_time_s(self, distance_km: float) -> float:
         """How long `distance_km` takes at 70 % of the car's top speed, seconds."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import tzinfo
 from decimal import Decimal
 from functools import lru_cache
@@ -11,7 +12,7 @@ import attrs
 
 from evcharge.models.charging import Profile
 from evcharge.models.electric_car import CarModel
-from evcharge.models.evse import Connector, EvseKind, Plug, plugs_of, quickest
+from evcharge.models.evse import Connector, Evse, EvseKind, Plug, natural, plugs_of, quickest
 from evcharge.models.tariffs import Segment, Tariff, energy_total, parse_tariff, price
 
 DEFAULT_PRICE_KWH = Decimal("2.00")
@@ -76,19 +77,46 @@ class ChargePlan:
 def plan_charge(
     model: CarModel, kinds: Iterable[EvseKind], start_percent: float, target_percent: float
 ) -> tuple[EvseKind, ChargePlan] | None:
-    """The shortest charge of a car at EVSEs of some kinds; None: none of them fits."""
-    best: tuple[EvseKind, ChargePlan] | None = None
+    """
+    The kind of EVSE that a car is given, and its charge there; None: none of them fits.
+
+    That of the shortest charge; then the one with the least power, then the fewest connectors, so
+    that what is best for the next is left; then the first.
+
+    :param kinds: of EVSEs that are free.
+    """
+    best: tuple[tuple[float, float, int], EvseKind, Plug] | None = None
     for kind in kinds:
         plugs = plugs_of(model, kind)
         if not plugs:
             continue
         plug, seconds = quickest(plugs, start_percent, target_percent)
-        if best is None or seconds < best[1].seconds:
-            plan = ChargePlan(
-                plug, model.battery_capacity_kwh, start_percent, target_percent, seconds
-            )
-            best = kind, plan
-    return best
+        power = kind.power_kw
+        rank = (seconds, math.inf if power is None else power, len(kind.connectors))
+        if best is None or rank < best[0]:
+            best = (rank, kind, plug)
+    if best is None:
+        return None
+    (seconds, *_), kind, plug = best
+    capacity = model.battery_capacity_kwh
+    return kind, ChargePlan(plug, capacity, start_percent, target_percent, seconds)
+
+
+def choose_evse(
+    model: CarModel, free: Sequence[Evse], start_percent: float, target_percent: float
+) -> tuple[Evse, ChargePlan] | None:
+    """
+    The EVSE that a car is given, of several that are alike the one with the smallest uid, and its
+    charge there; None: none of them fits.
+
+    :param free: EVSEs that are in service, and that nobody holds.
+    """
+    first: dict[EvseKind, Evse] = {}
+    for evse in sorted(free, key=lambda evse: natural(evse.uid)):
+        first.setdefault(evse.kind, evse)
+    # Of kinds that are as good, too, it is the one that comes first.
+    found = plan_charge(model, first, start_percent, target_percent)
+    return None if found is None else (first[found[0]], found[1])
 
 
 @lru_cache(maxsize=10_000)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from typing import TypeVar
 
 import attrs
 
@@ -29,8 +28,6 @@ from evcharge.models.connectors import (
     connector_kind,
 )
 from evcharge.models.electric_car import CarModel
-
-E = TypeVar("E", bound="Evse")
 
 CONNECTORS = "connectors"
 """What replies call it where it was assumed that a connector fits."""
@@ -218,40 +215,7 @@ def quickest(
     return min(timed, key=lambda each: each[1])
 
 
-def best_evse(
-    model: CarModel, free: Iterable[E], start_percent: float, target_percent: float
-) -> tuple[E, Plug] | None:
-    """
-    The EVSE that a car is given, and the connector that it uses; None: none of them fits.
-
-    That of the shortest charge; then the one with the least power, then the fewest connectors, so
-    that what is best for the next is left; then the smallest uid.
-
-    :param free: EVSEs that are in service, and that nobody holds.
-    """
-    best: tuple[tuple[object, ...], E, Plug] | None = None
-    found: dict[EvseKind, tuple[Plug, float] | None] = {}
-    for evse in free:
-        kind = evse.kind
-        if kind not in found:
-            plugs = plugs_of(model, kind)
-            found[kind] = quickest(plugs, start_percent, target_percent) if plugs else None
-        way = found[kind]
-        if way is None:
-            continue
-        plug, seconds = way
-        power = kind.power_kw
-        rank = (
-            seconds,
-            float("inf") if power is None else power,
-            len(kind.connectors),
-            natural(evse.uid),
-        )
-        if best is None or rank < best[0]:
-            best = (rank, evse, plug)
-    return None if best is None else best[1:]
-
-
+@lru_cache(maxsize=20_000)
 def natural(uid: str) -> tuple[tuple[bool, int, str], ...]:
     """What puts 7-2 before 7-10, and numbers before letters."""
     parts = re.findall(r"[0-9]+|[^0-9]+", uid)

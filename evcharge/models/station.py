@@ -1,21 +1,27 @@
-"""Stations, the sessions that stand at them, and what a session costs."""
+"""Stations, and who holds which of their EVSEs."""
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Callable, Mapping
-from decimal import ROUND_HALF_UP, Decimal
+from collections.abc import Collection
+from datetime import tzinfo
+from decimal import Decimal
+from functools import lru_cache
+from zoneinfo import ZoneInfo
 
 import attrs
 
-from evcharge.models.connectors import connector_kind
-from evcharge.models.electric_car import ElectricCar
-from evcharge.models.user import User
+from evcharge.models.connectors import shown_connectors
+from evcharge.models.estimates import Prices
+from evcharge.models.evse import Evse, EvseKind, evses_of_row
 
-DEFAULT_PRICE_KWH = Decimal("2.00")
-"""Tariff of a station that has none of its own, BRL per kWh."""
+DEFAULT_TIME_ZONE = "America/Bahia"
+"""Whose local time a tariff's hours are where nobody says it."""
 
-_CENT = Decimal("0.01")
+
+@lru_cache
+def zone_of(name: str) -> tzinfo:
+    """The time zone of that name. ZoneInfoNotFoundError, ValueError: there is none."""
+    return ZoneInfo(name)
 
 
 @attrs.frozen
@@ -31,154 +37,86 @@ class Station:
     max_slots: int
     """How many vehicles charge at once."""
     power_kw: float | None = None
-    """What one connector gives at most, kW; None where unknown."""
-    price_kwh: Decimal = DEFAULT_PRICE_KWH
-    """BRL per kWh."""
+    """What one EVSE gives at most, kW, by the station's row; None where unknown."""
+    price_kwh: Decimal | None = None
+    """BRL per kWh; None where nobody says it."""
     connectors: tuple[str, ...] = ()
     """Kinds of connector, as they were written (`Tipo 2`, `CCS2`, …); empty where unknown."""
+    own_evses: tuple[Evse, ...] = ()
+    """Its EVSEs where they are named, of which there are then `max_slots`; else there is one for
+    each slot, of which is known what is known of the station."""
+    tariff_id: str | None = None
+    """By which tariff its sessions go whose connector does not say it."""
+    time_zone: str | None = None
+    """IANA name; None: that of the network."""
     key: str = attrs.field(init=False, eq=False, repr=False)
     """The id as text, as messages have it."""
-
-    ac_only: bool = attrs.field(init=False, eq=False, repr=False)
-    """Whether it has connectors, and none that is known to be a DC one."""
+    evses: tuple[Evse, ...] = attrs.field(init=False, eq=False, repr=False)
+    """All of them."""
+    prices: Prices = attrs.field(init=False, eq=False, repr=False)
+    by_tariff: bool = attrs.field(init=False, eq=False, repr=False)
+    """Whether what a kWh costs may differ from one moment to another."""
 
     @key.default
     def _key(self) -> str:
         return str(self.station_id)
 
-    @ac_only.default
-    def _ac_only(self) -> bool:
-        # One that is not known is not taken for DC: its driver would be told too short a time.
-        kinds = map(connector_kind, self.connectors)
-        return bool(self.connectors) and not any(kind and kind.is_dc for kind in kinds)
-
-    def price(self, energy_kwh: float) -> Decimal:
-        """What `energy_kwh` costs here, BRL with two places, halves rounded up."""
-        return (Decimal(repr(energy_kwh)) * self.price_kwh).quantize(_CENT, ROUND_HALF_UP)
-
-    def charge_time_s(self, car: ElectricCar) -> float:
-        """How long `car` charges here to reach the target, seconds."""
-        return car.charge_time_s(car.energy_to_target_kwh(), self.power_kw, self.ac_only)
-
-
-@attrs.frozen
-class ChargingSession:
-    """A vehicle that stands at a station, and the payment that holds its slot."""
-
-    user_id: str
-    station_id: int
-    estimated_timestamp: float
-    """When charging ends, seconds since the epoch."""
-    receipt_id: str
-    amount: Decimal
-    """BRL with two places."""
-    charge_minutes: float
-    paid_timestamp: float | None
-    """When the payment was taken, seconds since the epoch; None for a vehicle that an earlier
-    installation let in, whose payment this one has not seen."""
-    clock: int = attrs.field(default=0, eq=False)
-    """By which of its clocks the storage has the instants: its own business."""
-
-    def moved(self, by_s: float, clock: int) -> ChargingSession:
-        """The same session, `by_s` later, by another `clock`."""
-        paid = self.paid_timestamp
-        return attrs.evolve(
-            self,
-            estimated_timestamp=self.estimated_timestamp + by_s,
-            paid_timestamp=None if paid is None else paid + by_s,
-            clock=clock,
+    @evses.default
+    def _evses(self) -> tuple[Evse, ...]:
+        return self.own_evses or evses_of_row(
+            self.station_id, self.max_slots, self.connectors, self.power_kw
         )
 
+    @prices.default
+    def _prices(self) -> Prices:
+        return Prices(self.tariff_id, self.price_kwh)
 
-def plan_session(
-    user: User,
-    station: Station,
-    receipt_id: str,
-    now: float,
-    time_scale: float,
-) -> ChargingSession:
-    """
-    Work out the session that a payment of `user` at `now` would start.
-
-    :param now: seconds since the epoch.
-    :param time_scale: how many times faster than real time charging goes.
-    """
-    charge_s = station.charge_time_s(user.car)
-    return ChargingSession(
-        user_id=user.user_id,
-        station_id=station.station_id,
-        estimated_timestamp=now + charge_s / time_scale,
-        receipt_id=receipt_id,
-        amount=station.price(user.car.energy_to_target_kwh()),
-        charge_minutes=charge_s / 60,
-        paid_timestamp=now,
-    )
-
-
-@attrs.frozen
-class SlotTable:
-    """
-    The slots of one station and who holds them: ``available + len(sessions) == max_slots``.
-
-    One that was lowered under its vehicles has more of them than slots, until enough have left.
-    """
-
-    station_id: int
-    max_slots: int
-    sessions: Mapping[str, ChargingSession] = attrs.field(factory=dict)
-    """By user id."""
+    @by_tariff.default
+    def _by_tariff(self) -> bool:
+        connectors = (connector for evse in self.own_evses for connector in evse.kind.connectors)
+        return self.tariff_id is not None or any(connector.tariff_ids for connector in connectors)
 
     @property
-    def available_slots(self) -> int:
-        return max(0, self.max_slots - len(self.sessions))
+    def zone(self) -> tzinfo:
+        """Whose local time its tariffs go by."""
+        return zone_of(self.time_zone or DEFAULT_TIME_ZONE)
 
-    def with_session(self, session: ChargingSession) -> SlotTable:
-        """The table once `session` has taken a slot of it."""
-        sessions = {**self.sessions, session.user_id: session}
-        return SlotTable(self.station_id, self.max_slots, sessions)
+    @property
+    def kinds(self) -> dict[EvseKind, None]:
+        """The kinds of its EVSEs, each once, in their order."""
+        return dict.fromkeys(evse.kind for evse in self.evses)
 
-    def each(self, change: Callable[[ChargingSession], ChargingSession]) -> SlotTable:
-        """The table with each session changed."""
-        changed = {user_id: change(session) for user_id, session in self.sessions.items()}
-        if all(changed[user_id] is session for user_id, session in self.sessions.items()):
+    @property
+    def shown_power_kw(self) -> float | None:
+        """The highest power that there is here, kW; None where unknown."""
+        if not self.own_evses:
+            return self.power_kw
+        powers = [kind.power_kw for kind in self.kinds]
+        return max((power for power in powers if power is not None), default=None)
+
+    @property
+    def shown_connectors(self) -> list[str]:
+        """The names of the connectors that there are, each once."""
+        if not self.own_evses:
+            return shown_connectors(self.connectors)
+        return list(dict.fromkeys(c.name for kind in self.kinds for c in kind.connectors))
+
+    def with_slots(self, max_slots: int) -> Station:
+        """The station with as many slots; what is named counts."""
+        if self.own_evses or max_slots == self.max_slots:
             return self
-        return attrs.evolve(self, sessions=changed)
+        return attrs.evolve(self, max_slots=max_slots)
 
-    def without(self, user_id: str) -> SlotTable:
-        """The table once `user_id` has left."""
-        left = {key: value for key, value in self.sessions.items() if key != user_id}
-        return SlotTable(self.station_id, self.max_slots, left)
+    def free(self, held: Collection[str]) -> list[Evse]:
+        """
+        The EVSEs that may be taken.
 
-
-@attrs.frozen
-class StationState:
-    """A station at one moment: what selection needs to know of its slots."""
-
-    station: Station
-    available_slots: int
-    next_free_timestamp: float | None
-    """When the first of its sessions ends that frees a slot, seconds since the epoch; None where
-    none does."""
-
-    @classmethod
-    def of(cls, station: Station, slots: SlotTable) -> StationState:
-        """The state of `station`, whose slots are `slots`."""
-        if station.max_slots != slots.max_slots:
-            station = attrs.evolve(station, max_slots=slots.max_slots)
-        ends = [session.estimated_timestamp for session in slots.sessions.values()]
-        # Of one that is over-full more than one has to leave before a slot is free.
-        first = len(ends) - slots.max_slots
-        if first <= 0:
-            next_free = min(ends, default=None)
-        else:
-            next_free = heapq.nsmallest(first + 1, ends)[first] if slots.max_slots else None
-        return cls.counted(station, len(ends), next_free)
-
-    @classmethod
-    def counted(
-        cls, station: Station, taken: int, next_free_timestamp: float | None
-    ) -> StationState:
-        """The state of `station`, of whose slots `taken` are; where it has fewer, it has these."""
-        if taken > station.max_slots:
-            return cls(attrs.evolve(station, max_slots=taken), 0, next_free_timestamp)
-        return cls(station, station.max_slots - taken, next_free_timestamp)
+        :param held: uids of those that a vehicle stands at. There may be some that the station has
+            no more: as many of the others stay unused until those are gone.
+        """
+        free = [evse for evse in self.evses if evse.in_service and evse.uid not in held]
+        if held and free:
+            beyond = len(set(held).difference(evse.uid for evse in self.evses))
+            if beyond:
+                return free[: max(0, len(free) - beyond)]
+        return free

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 
-from evcharge.models.electric_car import ElectricCar
+from evcharge.models.electric_car import TARGET_PERCENT, ElectricCar
 
 
 @attrs.frozen
@@ -17,6 +17,10 @@ class User:
     car: ElectricCar
     created_timestamp: float
     """When the user logged in, seconds since the epoch."""
+    car_key: str | None = None
+    """Under which name the catalogue has the model; None where that is not known."""
+    target_percent: float = TARGET_PERCENT
+    """To which state of charge the driver charges, per cent."""
     clock: int = attrs.field(default=0, eq=False)
     """By which of its clocks the storage has that: its own business."""
 

@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 import attrs
 
-from evcharge.models.station import ChargingSession
+from evcharge.models.session import ChargingSession
 from evcharge.models.user import User
 from evcharge.rules.clocks import Clocks
 

@@ -6,10 +6,15 @@ from collections.abc import Callable, Sequence
 
 import attrs
 
-from evcharge.models.station import ChargingSession, Station, StationState
+from evcharge.models.estimates import ChargePlan, choose_evse
+from evcharge.models.evse import Evse, plugs_of
+from evcharge.models.session import ChargingSession
+from evcharge.models.slots import StationState
+from evcharge.models.station import Station
 from evcharge.models.user import User
 from evcharge.outcomes import (
     ALREADY_RESERVED,
+    NO_CONNECTOR,
     NO_SLOT,
     STATION_NOT_FOUND,
     USER_NOT_FOUND,
@@ -78,20 +83,28 @@ class AddUser(Operation[None]):
         view.add(self.user, self.clock)
 
 
+Plan = Callable[[User, Station, Evse, ChargePlan], ChargingSession]
+"""Works out the session of a user who charges at an EVSE of a station; pure."""
+
+
 @attrs.define
 class TakeSlot(Operation[ChargingSession | Refusal]):
     """
-    Take a slot of a station for a user and record its payment: both or neither.
+    Take an EVSE of a station for a user and record its payment: both or neither.
 
     Results in the session that holds the user's slot: the planned one, or the one that held the
     slot already. Refused: the user is not there (any more), the station is not in service, the user
-    stands at another one, or this one is full.
+    stands at another one, nothing here fits the car, or no EVSE that does is free.
     """
 
     user_id: str
     station_id: str
-    plan: Callable[[User, Station], ChargingSession]
-    """Works the session out; pure, and called at most once for each attempt."""
+    plan: Plan
+    """Called at most once for each attempt."""
+    arrival_percent: float | None = None
+    """The car's state of charge when it arrives; None: that of its login."""
+    target_percent: float | None = None
+    """To which state of charge it is to charge; None: as the login said."""
     number: int | None = attrs.field(init=False, eq=False, repr=False)
     """The number that `station_id` is."""
 
@@ -117,9 +130,15 @@ class TakeSlot(Operation[ChargingSession | Refusal]):
             return UNKNOWN_STATION
         if session is not None:
             return held_at(session.station_id)
-        if book.free <= 0:
+        car, station = user.car, book.station
+        if not any(plugs_of(car.model, kind) for kind in station.kinds):
+            return Refusal(NO_CONNECTOR, {"station": station.station_id})
+        start = car.percent if self.arrival_percent is None else self.arrival_percent
+        target = user.target_percent if self.target_percent is None else self.target_percent
+        found = choose_evse(car.model, book.free(), start, target)
+        if found is None:
             return NO_FREE_SLOT
-        return view.take(self.plan(user, book.station), self.clock)
+        return view.take(self.plan(user, station, *found), self.clock)
 
 
 @attrs.define

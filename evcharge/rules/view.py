@@ -7,7 +7,10 @@ from typing import Any, TypeVar
 
 import attrs
 
-from evcharge.models.station import ChargingSession, Station, StationState
+from evcharge.models.evse import Evse
+from evcharge.models.session import ChargingSession
+from evcharge.models.slots import StationState
+from evcharge.models.station import Station
 from evcharge.models.user import User
 from evcharge.rules.clocks import Clocks, D, Newest
 from evcharge.rules.events import ClocksSet, Event, SlotFreed, SlotTaken, UserAdded, UserRemoved
@@ -21,11 +24,15 @@ class NotLoaded(Exception):
 
 @attrs.frozen
 class Book:
-    """A station in service, and how many of its slots are free."""
+    """A station in service, and who stands there."""
 
     station: Station
-    free: int
-    """Less than 0 where it was lowered under its vehicles."""
+    held: frozenset[str] | set[str]
+    """The uids of the EVSEs at which vehicles stand."""
+
+    def free(self) -> list[Evse]:
+        """The EVSEs that may be taken."""
+        return self.station.free(self.held)
 
 
 class View:
@@ -130,7 +137,9 @@ class View:
         book = self.book(session.station_id)
         assert book is not None, session.station_id
         session = self.clocks.kept(session, clock, self._names(self.clocks, clock))
-        self._put(self.books, session.station_id, Book(book.station, book.free - 1))
+        self._put(
+            self.books, session.station_id, Book(book.station, book.held | {session.evse_uid})
+        )
         self._put(self.sessions, session.user_id, session)
         self.events.append(SlotTaken(session))
         return session
@@ -139,7 +148,9 @@ class View:
         """A slot is given back."""
         book = self.books.get(session.station_id)
         if book is not None:
-            self._put(self.books, session.station_id, Book(book.station, book.free + 1))
+            self._put(
+                self.books, session.station_id, Book(book.station, book.held - {session.evse_uid})
+            )
         self._put(self.sessions, session.user_id, None)
         self.events.append(SlotFreed(session))
 

@@ -8,12 +8,13 @@ and hands the rest to a group commit. What an operation results in is durable by
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 import attrs
 from twisted.internet.defer import Deferred
 
+from evcharge.models.catalogue import Catalogue
 from evcharge.models.user import User
 from evcharge.rules.operation import Operation
 from evcharge.storage.group_commit import Unavailable
@@ -45,7 +46,7 @@ class Storage(Protocol):
     What a storage does.
 
     The methods block, and may be called from any number of threads at once, but for
-    :meth:`car_models`, :meth:`recall` and :meth:`interrupt`, which never block.
+    :meth:`catalogue`, :meth:`recall` and :meth:`interrupt`, which never block.
     """
 
     patience_s: float
@@ -62,8 +63,8 @@ class Storage(Protocol):
     def close(self) -> None:
         """Let go of the storage. Nothing is called afterwards."""
 
-    def car_models(self) -> Mapping[str, Mapping[str, Any]]:
-        """The catalogue: model name -> its facts, in the JSON form of `car_models.json`."""
+    def catalogue(self) -> Catalogue:
+        """The cars and the tariffs of the network; another object when they are others."""
 
     def recall(self, operation: Operation[R]) -> R | None:
         """The result of `operation`, where memory has it and it is true; else None."""

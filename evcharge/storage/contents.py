@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeVar
 import attrs
 
 from evcharge.models.network import StationRecord
-from evcharge.models.station import ChargingSession
+from evcharge.models.session import ChargingSession
 from evcharge.models.user import User
 from evcharge.rules.clocks import Clocks
 from evcharge.utils.ids import ending

@@ -7,7 +7,10 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
 
-from evcharge.models.station import SlotTable, Station
+from evcharge.models.catalogue import Catalogue
+from evcharge.models.slots import SlotTable
+from evcharge.models.station import Station
+from evcharge.models.tariffs import Tariff
 from evcharge.models.user import User
 from evcharge.rules.events import Event
 from evcharge.rules.operation import Due, Needs, Operation
@@ -23,8 +26,9 @@ class MemoryStorage:
     """
     A storage that forgets: for tests.
 
-    :param car_models: the catalogue.
+    :param car_models: the facts of each model by its name.
     :param stations: those in service.
+    :param tariffs: by id.
     """
 
     patience_s = 30.0
@@ -33,8 +37,9 @@ class MemoryStorage:
         self,
         car_models: Mapping[str, Mapping[str, Any]] | None = None,
         stations: Sequence[Station] = (),
+        tariffs: Mapping[str, Tariff] | None = None,
     ) -> None:
-        self._car_models: Mapping[str, Mapping[str, Any]] = car_models or {}
+        self._catalogue = Catalogue(car_models or {}, tariffs or {})
         self.records = Records()
         self._lock = threading.Lock()
         for station in stations:
@@ -49,8 +54,8 @@ class MemoryStorage:
     def interrupt(self) -> None:
         """Nothing here waits for another machine."""
 
-    def car_models(self) -> Mapping[str, Mapping[str, Any]]:
-        return self._car_models
+    def catalogue(self) -> Catalogue:
+        return self._catalogue
 
     def recall(self, operation: Operation[R]) -> R | None:
         return self.records.recall(operation)

@@ -6,7 +6,9 @@ import heapq
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any, TypeVar, cast
 
-from evcharge.models.station import ChargingSession, SlotTable, Station, StationState
+from evcharge.models.session import ChargingSession
+from evcharge.models.slots import SlotTable, StationState
+from evcharge.models.station import Station
 from evcharge.models.user import User
 from evcharge.rules.clocks import Clocks, Newest, newest
 from evcharge.rules.events import Event, SlotFreed, SlotTaken, UserAdded, UserRemoved
@@ -67,6 +69,9 @@ class Records:
     def put_station(self, station: Station | None, slots: SlotTable) -> None:
         """Take in a station's slots; without `station` they are kept but not in service."""
         station_id = slots.station_id
+        if station is not None:
+            station = station.with_slots(slots.max_slots)
+            slots = slots.seated(station)
         self.slots[station_id] = slots
         for session in slots.sessions.values():
             self._put_session(session)
@@ -131,8 +136,7 @@ class Records:
         state = self.states.get(station_id)
         if state is None:
             return None
-        slots = self.slots[station_id]
-        return Book(state.station, slots.max_slots - len(slots.sessions))
+        return Book(state.station, self.slots[station_id].held)
 
     def load(
         self,

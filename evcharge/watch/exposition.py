@@ -21,7 +21,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
 from evcharge import __version__
-from evcharge.models.station import StationState
+from evcharge.models.slots import StationState
 from evcharge.watch.metrics import Metrics, Present
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"

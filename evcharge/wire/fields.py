@@ -107,6 +107,9 @@ class Number:
     @property
     def must_be(self) -> Phrase:
         least = f"{self.least:g}"
+        if self.most is not None and self.over:
+            return Phrase(f"um número maior que {least}, até {self.most:g}",
+                          f"a number over {least}, up to {self.most:g}")  # fmt: skip
         if self.most is not None:
             return Phrase(f"um número de {least} a {self.most:g}",
                           f"a number from {least} to {self.most:g}")  # fmt: skip
@@ -194,6 +197,33 @@ class StationId:
 
 
 @attrs.frozen
+class ListOf:
+    """A list of up to `most` values of a kind, read as a list of what they stand for."""
+
+    kind: Kind
+    most: int
+
+    @property
+    def must_be(self) -> Phrase:
+        return Phrase(f"uma lista de até {self.most} ids", f"a list of up to {self.most} ids")
+
+    @property
+    def places(self) -> tuple[Place, ...]:
+        return ITSELF
+
+    def read(self, name: str, value: object) -> list[Any] | Refusal:
+        if not isinstance(value, list) or len(value) > self.most:
+            return invalid(name, self.must_be)
+        found = []
+        for number, each in enumerate(value):
+            read = self.kind.read(f"{name}[{number}]", each)
+            if isinstance(read, Refusal):
+                return read
+            found.append(read)
+        return found
+
+
+@attrs.frozen
 class Object:
     """An object that has `fields` of its own; it is read as a dict of what they stand for."""
 
@@ -227,6 +257,8 @@ class Field:
 
 
 USER_ID = Field("user_id", Text())
+TARGET_PERCENT = Field("target_percent", Number(0, 100, over=True), optional=True)
+ARRIVAL_PERCENT = Field("arrival_percent", Number(0, 100), optional=True)
 POSITION = Object((Field("latitude", Number(-90, 90)), Field("longitude", Number(-180, 180))))
 """A place: degrees, WGS 84."""
 

@@ -5,7 +5,9 @@ from decimal import Decimal
 from twisted.trial.unittest import SynchronousTestCase
 
 from evcharge.models.electric_car import CarModel, ElectricCar
-from evcharge.models.station import ChargingSession, SlotTable, Station, StationState, plan_session
+from evcharge.models.session import ChargingSession, plan_session
+from evcharge.models.slots import SlotTable, StationState
+from evcharge.models.station import Station
 from evcharge.models.user import User
 from evcharge.planning.selection import CRITERIA, rank_stations
 from tests.support.journey import CARS, station

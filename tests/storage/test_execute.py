@@ -5,7 +5,8 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from evcharge.models.station import SlotTable, Station
+from evcharge.models.slots import SlotTable
+from evcharge.models.station import Station
 from evcharge.rules.clocks import Reading
 from evcharge.rules.events import ClocksSet, Event, SlotFreed, UserAdded
 from evcharge.rules.journey import NO_FREE_SLOT, UNKNOWN_USER, AddUser, EndJourney, FindUser

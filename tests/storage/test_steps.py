@@ -17,7 +17,7 @@ from sqlalchemy.exc import OperationalError
 from twisted.trial.unittest import SynchronousTestCase
 
 from evcharge.datasets import parse_stations
-from evcharge.models.station import ChargingSession
+from evcharge.models.session import ChargingSession
 from evcharge.outcomes import Refusal
 from evcharge.rules.journey import UNKNOWN_USER, AddUser, EndJourney, TakeSlot, held_at
 from evcharge.rules.operation import Operation

@@ -19,7 +19,7 @@ from sqlalchemy import event
 from twisted.trial.unittest import SynchronousTestCase
 
 from evcharge.datasets import StationRows, parse_stations
-from evcharge.models.station import ChargingSession, plan_session
+from evcharge.models.session import ChargingSession, plan_session
 from evcharge.rules import sweep as rules
 from evcharge.rules.journey import (
     NO_FREE_SLOT,

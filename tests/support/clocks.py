@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from evcharge.models.station import ChargingSession
+from evcharge.models.session import ChargingSession
 from evcharge.models.user import User
 from evcharge.rules.clocks import Clocks, Newest, Reading
 from evcharge.rules.journey import TakeSlot

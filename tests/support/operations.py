@@ -6,7 +6,8 @@ from decimal import Decimal
 from typing import Any
 
 from evcharge.models.electric_car import CarModel, ElectricCar
-from evcharge.models.station import ChargingSession, StationState
+from evcharge.models.session import ChargingSession
+from evcharge.models.slots import StationState
 from evcharge.models.user import User
 from evcharge.rules.journey import AddUser, EndJourney, FindUser, ListStations, TakeSlot
 from evcharge.rules.operation import Operation

@@ -20,7 +20,7 @@ from evcharge.models.tariffs.objects import (
     TariffElement,
 )
 from evcharge.models.tariffs.parsing import TariffError, parse_tariff
-from evcharge.models.tariffs.pricing import energy_total, price
+from evcharge.models.tariffs.pricing import energy_total, price, price_of_energy
 
 __all__ = [
     "Bill",
@@ -35,4 +35,5 @@ __all__ = [
     "energy_total",
     "parse_tariff",
     "price",
+    "price_of_energy",
 ]

@@ -89,6 +89,25 @@ def energy_total(tariff: Tariff, energy_kwh: float) -> Decimal | None:
     return Decimal((doubled // (10**6 * denominator) + 1) // 2).scaleb(-2)
 
 
+def price_of_energy(
+    tariff: Tariff, now: float, zone: tzinfo, power_kw: float | None
+) -> Fraction | None:
+    """
+    What a kWh costs with VAT to one who begins to charge; 0 where it is free now, None where it
+    never has a price.
+
+    :param now: seconds since the epoch.
+    :param zone: as for :func:`price`.
+    :param power_kw: with which power one charges; None where unknown.
+    """
+    elements = [e for e in tariff.elements if e.restrictions.reservation is None]
+    if _first(elements, ENERGY) is None:
+        return None
+    moment = Moment(datetime.fromtimestamp(now, zone), ZERO, ZERO, _figure(power_kw), None)
+    component = _first((e for e in elements if holds(e.restrictions, moment)), ENERGY)
+    return ZERO if component is None else component.price * (100 + (component.vat or 0)) / 100
+
+
 def _totals(
     tariff: Tariff, segments: Sequence[Segment]
 ) -> dict[tuple[str, PriceComponent], Fraction]:

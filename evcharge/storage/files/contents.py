@@ -14,7 +14,8 @@ import attrs
 
 from evcharge.datasets import listed, other_columns, read_car_models
 from evcharge.models.network import StationRecord
-from evcharge.models.station import SlotTable, Station
+from evcharge.models.slots import SlotTable
+from evcharge.models.station import Station
 from evcharge.models.user import User
 from evcharge.storage import StorageError
 from evcharge.storage.contents import Contents, Payment

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from evcharge.datasets import DatasetError, StationRows
-from evcharge.models.station import SlotTable, Station
+from evcharge.models.slots import SlotTable
+from evcharge.models.station import Station
 from evcharge.models.user import User
 from evcharge.rules.clocks import Clocks, D
 from evcharge.storage import StorageError, StorageUnavailable

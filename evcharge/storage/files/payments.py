@@ -14,7 +14,7 @@ import stat
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from evcharge.models.station import ChargingSession
+from evcharge.models.session import ChargingSession
 from evcharge.rules.clocks import Clocks
 from evcharge.storage.contents import Payment
 from evcharge.storage.files.durable import Folder, write_all

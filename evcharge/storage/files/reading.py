@@ -8,7 +8,8 @@ from typing import Any
 
 from twisted.logger import Logger
 
-from evcharge.models.station import SlotTable, Station
+from evcharge.models.slots import SlotTable
+from evcharge.models.station import Station
 from evcharge.rules.events import SlotFreed
 from evcharge.storage import StorageUnavailable
 from evcharge.storage.files.directory import DataDirectory, free_name, needed

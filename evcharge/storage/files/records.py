@@ -16,7 +16,9 @@ import msgspec
 from evcharge.datasets import COLUMNS, MOST_SLOTS, OPTIONAL_COLUMNS, station_csv
 from evcharge.models.electric_car import MOST_FIGURE, CarModel, ElectricCar
 from evcharge.models.network import StationRecord
-from evcharge.models.station import ChargingSession, SlotTable, Station
+from evcharge.models.session import ChargingSession
+from evcharge.models.slots import SlotTable
+from evcharge.models.station import Station
 from evcharge.models.user import User
 from evcharge.storage.contents import Payment
 from evcharge.utils.ids import ending

@@ -15,7 +15,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from twisted.logger import Logger
 
-from evcharge.models.station import ChargingSession, SlotTable
+from evcharge.models.session import ChargingSession
+from evcharge.models.slots import SlotTable
 from evcharge.models.user import User
 from evcharge.rules.events import ClocksSet, Event, SlotFreed, SlotTaken, UserAdded, UserRemoved
 from evcharge.rules.view import record_moved

@@ -19,7 +19,8 @@ from evcharge.datasets import (
     parse_car_models,
     parse_stations,
 )
-from evcharge.models.station import Station, StationState
+from evcharge.models.slots import StationState
+from evcharge.models.station import Station
 from evcharge.storage.files.network import CARS, STATIONS, shipped
 from evcharge.storage.sql import schema
 from evcharge.storage.sql.rows import car_row, station_of, station_row

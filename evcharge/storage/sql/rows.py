@@ -9,7 +9,8 @@ from typing import Any
 import msgspec
 
 from evcharge.models.electric_car import ElectricCar
-from evcharge.models.station import ChargingSession, Station
+from evcharge.models.session import ChargingSession
+from evcharge.models.station import Station
 from evcharge.models.user import User
 from evcharge.storage.contents import Payment
 from evcharge.utils.texts import is_unicode

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Dialect, bindparam, delete, insert, select
 from sqlalchemy.sql.dml import Delete, Insert
 from sqlalchemy.sql.elements import BindParameter
 
-from evcharge.models.station import ChargingSession
+from evcharge.models.session import ChargingSession
 from evcharge.models.user import User
 from evcharge.storage.contents import Payment
 from evcharge.storage.sql import schema

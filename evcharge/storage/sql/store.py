@@ -13,7 +13,7 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import DBAPIError
 
 from evcharge.datasets import StationRows
-from evcharge.models.station import SlotTable
+from evcharge.models.slots import SlotTable
 from evcharge.models.user import User
 from evcharge.rules.events import Event
 from evcharge.rules.journey import ListStations

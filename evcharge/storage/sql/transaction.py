@@ -14,7 +14,8 @@ import attrs
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from evcharge.models.station import ChargingSession, StationState
+from evcharge.models.session import ChargingSession
+from evcharge.models.slots import StationState
 from evcharge.models.user import User
 from evcharge.rules.clocks import Clocks, D, Newest
 from evcharge.rules.events import Event, SlotFreed, SlotTaken, UserAdded, UserRemoved

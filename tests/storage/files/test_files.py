@@ -12,7 +12,7 @@ from typing import Any
 from twisted.logger import formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
-from evcharge.models.station import ChargingSession
+from evcharge.models.session import ChargingSession
 from evcharge.rules.clocks import Clocks, Newest
 from evcharge.rules.journey import (
     UNKNOWN_STATION,

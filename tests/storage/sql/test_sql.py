@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import Connection, event
 from twisted.trial.unittest import SynchronousTestCase
 
-from evcharge.models.station import ChargingSession
+from evcharge.models.session import ChargingSession
 from evcharge.rules.journey import (
     NO_FREE_SLOT,
     UNKNOWN_USER,

@@ -1,0 +1,148 @@
+"""Who holds which EVSE of a station, and what that leaves for others."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterator, Mapping
+from itertools import count
+
+import attrs
+
+from evcharge.models.evse import EvseKind, natural
+from evcharge.models.session import ChargingSession
+from evcharge.models.station import Station
+
+
+@attrs.frozen
+class SlotTable:
+    """
+    The slots of one station and who holds them.
+
+    One that was lowered under its vehicles has more of them than slots, until enough have left.
+    """
+
+    station_id: int
+    max_slots: int
+    sessions: Mapping[str, ChargingSession] = attrs.field(factory=dict)
+    """By user id."""
+
+    @property
+    def held(self) -> set[str]:
+        """The uids of the EVSEs at which vehicles stand."""
+        return {session.evse_uid for session in self.sessions.values()}
+
+    def with_session(self, session: ChargingSession) -> SlotTable:
+        """The table once `session` has taken a slot of it."""
+        sessions = {**self.sessions, session.user_id: session}
+        return SlotTable(self.station_id, self.max_slots, sessions)
+
+    def each(self, change: Callable[[ChargingSession], ChargingSession]) -> SlotTable:
+        """The table with each session changed."""
+        changed = {user_id: change(session) for user_id, session in self.sessions.items()}
+        if all(changed[user_id] is session for user_id, session in self.sessions.items()):
+            return self
+        return attrs.evolve(self, sessions=changed)
+
+    def without(self, user_id: str) -> SlotTable:
+        """The table once `user_id` has left."""
+        left = {key: value for key, value in self.sessions.items() if key != user_id}
+        return SlotTable(self.station_id, self.max_slots, left)
+
+    def seated(self, station: Station) -> SlotTable:
+        """
+        The table in which each session has an EVSE.
+
+        Those of an earlier installation name none: they get those that are left, the first to end
+        the first one.
+        """
+        nowhere = [session for session in self.sessions.values() if not session.evse_uid]
+        if not nowhere:
+            return self
+        names = _names(station, self.held)
+        nowhere.sort(key=lambda session: (session.estimated_timestamp, session.user_id))
+        seats = {session.user_id: next(names) for session in nowhere}
+        return self.each(
+            lambda session: (
+                attrs.evolve(session, evse_uid=seats[session.user_id])
+                if session.user_id in seats
+                else session
+            )
+        )
+
+
+def _names(station: Station, taken: set[str]) -> Iterator[str]:
+    """The uids of a station's EVSEs that are not taken, and then others that it could have."""
+    uids = sorted((evse.uid for evse in station.evses), key=natural)
+    yield from (uid for uid in uids if uid not in taken)
+    known = {*uids, *taken}
+    yield from (uid for uid in (f"{station.station_id}-{n}" for n in count(1)) if uid not in known)
+
+
+@attrs.frozen
+class KindState:
+    """The EVSEs of one kind at one moment."""
+
+    kind: EvseKind
+    total: int
+    free: int
+    out_of_service: int
+    """Of those that nobody holds."""
+    next_free_timestamp: float | None
+    """When the first of its sessions ends that frees one, seconds since the epoch; None where none
+    does."""
+
+
+@attrs.frozen
+class StationState:
+    """A station at one moment: what selection needs to know of its slots."""
+
+    station: Station
+    max_slots: int
+    """EVSEs in service or held."""
+    available_slots: int
+    kinds: tuple[KindState, ...] = ()
+    held: frozenset[str] = frozenset()
+    """The uids of the EVSEs at which vehicles stand."""
+
+    @classmethod
+    def of(cls, station: Station, slots: SlotTable) -> StationState:
+        """The state of `station`, whose slots are `slots`."""
+        held = {session.evse_uid: session for session in slots.sessions.values()}
+        free = {evse.uid for evse in station.free(held)}
+        beyond = len(held) - sum(evse.uid in held for evse in station.evses)
+        kinds = tuple(
+            _of_kind(station, kind, free, held, beyond if len(station.kinds) == 1 else 0)
+            for kind in station.kinds
+        )
+        slots_there = len(free) + len(slots.sessions)
+        return cls(station, slots_there, len(free), kinds, frozenset(held))
+
+
+def _of_kind(
+    station: Station,
+    kind: EvseKind,
+    free: set[str],
+    held: Mapping[str, ChargingSession],
+    beyond: int,
+) -> KindState:
+    """
+    The state of one kind of EVSE.
+
+    :param beyond: how many vehicles stand at EVSEs of this kind that the station has no more.
+    """
+    evses = [evse for evse in station.evses if evse.kind == kind]
+    ends = [held[e.uid].estimated_timestamp for e in evses if e.in_service and e.uid in held]
+    next_free = min(ends, default=None)
+    if beyond:
+        # Of one that is over-full more than one has to leave before a slot is free.
+        known = {evse.uid for evse in station.evses}
+        ends += [s.estimated_timestamp for uid, s in held.items() if uid not in known]
+        lowest = heapq.nsmallest(beyond + 1, ends)
+        next_free = lowest[beyond] if len(lowest) > beyond and evses else None
+    return KindState(
+        kind,
+        total=len(evses),
+        free=sum(evse.uid in free for evse in evses),
+        out_of_service=sum(not e.in_service and e.uid not in held for e in evses),
+        next_free_timestamp=next_free,
+    )
