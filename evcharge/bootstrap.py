@@ -10,7 +10,9 @@ from typing import Any
 
 import attrs
 
-from evcharge.models.electric_car import TARGET_PERCENT, CarModel, ElectricCar
+from evcharge.models.electric_car import TARGET_PERCENT, ElectricCar
+from evcharge.models.estimates import choose_evse
+from evcharge.models.evse import plugs_of
 from evcharge.models.session import ChargingSession, plan_session
 from evcharge.models.user import User
 from evcharge.rules.journey import AddUser, ListStations, TakeSlot
@@ -54,11 +56,12 @@ def make_users(
     """
     there = {user.user_name for user in storage.users()}
     missing = [number for number in range(1, count + 1) if f"Cliente_{number}" not in there]
-    models = sorted(storage.car_models().items())
+    catalogue = storage.catalogue()
+    models = sorted(catalogue.models.items())
     if missing and not models:
         raise StorageError("no users can be made: the catalogue has no car model that can be used")
     states = carry_out(storage, ListStations())
-    free = {state.station.station_id: state.available_slots for state in states}
+    free = {state.station.station_id: state.station.free(state.held) for state in states}
     base = random.SystemRandom().getrandbits(64) if seed is None else seed
     numbers = iter(progress(missing))
     charging = 0
@@ -67,16 +70,28 @@ def make_users(
         payments: list[Operation[Any]] = []
         for number in batch:
             chance = random.Random(f"{base}/{number}")
-            _, facts = chance.choice(models)
+            name, model = chance.choice(models)
             percent = chance.uniform(10, 100)
-            car = ElectricCar.charged_to(CarModel.from_facts(facts), percent)
-            user = User(uuid7(now), f"Cliente_{number}", car, now)
+            car = ElectricCar.charged_to(model, percent)
+            user = User(uuid7(now), f"Cliente_{number}", car, now, car_key=name)
             logins.append(AddUser(user))
-            room = [station_id for station_id, slots in free.items() if slots > 0]
+            room = [
+                station_id
+                for station_id, evses in free.items()
+                if any(plugs_of(model, kind) for kind in {evse.kind for evse in evses})
+            ]
             if percent < TARGET_PERCENT and room:
                 station_id = chance.choice(room)
-                free[station_id] -= 1
-                plan = partial(plan_session, receipt_id=uuid7(now), now=now, time_scale=1.0)
+                chosen = choose_evse(model, free[station_id], percent, TARGET_PERCENT)
+                assert chosen is not None
+                free[station_id].remove(chosen[0])
+                plan = partial(
+                    plan_session,
+                    tariffs=catalogue.tariffs,
+                    receipt_id=uuid7(now),
+                    now=now,
+                    time_scale=1.0,
+                )
                 payments.append(TakeSlot(user.user_id, str(station_id), plan))
         _all(storage, logins)
         charging += sum(isinstance(took, ChargingSession) for took in _all(storage, payments))

@@ -11,6 +11,7 @@ from evcharge.wire.fields import (
     Choice,
     Field,
     Integer,
+    ListOf,
     Number,
     Object,
     StationId,
@@ -76,6 +77,11 @@ def _(kind: Choice) -> str:
 @value.register
 def _(kind: StationId) -> str:
     return "1"
+
+
+@value.register
+def _(kind: ListOf) -> list[Any]:
+    return [value(kind.kind)]
 
 
 @value.register
