@@ -76,11 +76,13 @@ class Start(Handler):
         now = self.context.now()
         changing = self._part("changing", states, _by_tariff)
         prices = [self._price(state, now) for state in changing]
-        return self._part("station_models", states, self._stations, prices)
+        return self._part(
+            "station_models", states, lambda states: encode_part(self._stations(states)), prices
+        )
 
-    def _stations(self, states: Sequence[StationState]) -> Any:
+    def _stations(self, states: Sequence[StationState]) -> dict[str, Any]:
         now = self.context.now()
-        return encode_part({state.station.key: self._station(state, now) for state in states})
+        return {state.station.key: self._station(state, now) for state in states}
 
     def _station(self, state: StationState, now: float) -> Any:
         """A station, written anew only when it, or its price, has changed."""

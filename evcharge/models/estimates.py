@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import tzinfo
 from decimal import Decimal
+from fractions import Fraction
 from functools import lru_cache
 
 import attrs
@@ -13,7 +14,15 @@ import attrs
 from evcharge.models.charging import Profile
 from evcharge.models.electric_car import CarModel
 from evcharge.models.evse import Connector, Evse, EvseKind, Plug, natural, plugs_of, quickest
-from evcharge.models.tariffs import Segment, Tariff, energy_total, parse_tariff, price
+from evcharge.models.tariffs import (
+    ENERGY,
+    PriceComponent,
+    Segment,
+    Tariff,
+    TariffElement,
+    energy_total,
+    price,
+)
 
 DEFAULT_PRICE_KWH = Decimal("2.00")
 """What a kWh costs where nobody says it, BRL."""
@@ -122,14 +131,8 @@ def choose_evse(
 @lru_cache(maxsize=10_000)
 def flat_tariff(price_kwh: Decimal) -> Tariff:
     """A tariff by which a kWh costs the same at all times, without VAT."""
-    component = {"type": "ENERGY", "price": price_kwh, "step_size": 1}
-    return parse_tariff(
-        {
-            "id": f"{price_kwh} BRL/kWh",
-            "currency": "BRL",
-            "elements": [{"price_components": [component]}],
-        }
-    )
+    component = PriceComponent(ENERGY, Fraction(price_kwh), None, 1)
+    return Tariff(f"{price_kwh} BRL/kWh", "BRL", (TariffElement((component,)),))
 
 
 @attrs.frozen

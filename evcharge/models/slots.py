@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import count
 
 import attrs
@@ -109,11 +109,11 @@ class StationState:
         """The state of `station`, whose slots are `slots`."""
         held = {session.evse_uid: session for session in slots.sessions.values()}
         free = {evse.uid for evse in station.free(held)}
-        beyond = len(held) - sum(evse.uid in held for evse in station.evses)
-        kinds = tuple(
-            _of_kind(station, kind, free, held, beyond if len(station.kinds) == 1 else 0)
-            for kind in station.kinds
-        )
+        beyond: list[ChargingSession] = []
+        if len(station.kinds) == 1:
+            known = {evse.uid for evse in station.evses}
+            beyond = [session for uid, session in held.items() if uid not in known]
+        kinds = tuple(_of_kind(station, kind, free, held, beyond) for kind in station.kinds)
         slots_there = len(free) + len(slots.sessions)
         return cls(station, slots_there, len(free), kinds, frozenset(held))
 
@@ -123,26 +123,24 @@ def _of_kind(
     kind: EvseKind,
     free: set[str],
     held: Mapping[str, ChargingSession],
-    beyond: int,
+    beyond: Sequence[ChargingSession],
 ) -> KindState:
     """
     The state of one kind of EVSE.
 
-    :param beyond: how many vehicles stand at EVSEs of this kind that the station has no more.
+    :param beyond: of vehicles that stand at EVSEs of this kind that the station has no more.
     """
     evses = [evse for evse in station.evses if evse.kind == kind]
+    in_service = sum(evse.in_service for evse in evses)
     ends = [held[e.uid].estimated_timestamp for e in evses if e.in_service and e.uid in held]
-    next_free = min(ends, default=None)
-    if beyond:
-        # Of one that is over-full more than one has to leave before a slot is free.
-        known = {evse.uid for evse in station.evses}
-        ends += [s.estimated_timestamp for uid, s in held.items() if uid not in known]
-        lowest = heapq.nsmallest(beyond + 1, ends)
-        next_free = lowest[beyond] if len(lowest) > beyond and evses else None
+    ends += [session.estimated_timestamp for session in beyond]
+    # Of one that is over-full more than one has to leave before a slot is free.
+    over = max(0, len(ends) - in_service)
+    lowest = heapq.nsmallest(over + 1, ends) if in_service else []
     return KindState(
         kind,
         total=len(evses),
         free=sum(evse.uid in free for evse in evses),
         out_of_service=sum(not e.in_service and e.uid not in held for e in evses),
-        next_free_timestamp=next_free,
+        next_free_timestamp=lowest[over] if len(lowest) > over else None,
     )

@@ -34,7 +34,7 @@ def network(size: int) -> MemoryServer:
     stations = [state.station for state in shipped.recall(ListStations())]
     return MemoryServer(
         MemoryStorage(
-            shipped.car_models(),
+            shipped.catalogue().car_models,
             [attrs.evolve(stations[n % len(stations)], station_id=n + 1) for n in range(size)],
         )
     )
@@ -66,7 +66,7 @@ class LengthTests(SynchronousTestCase):
         few = figure(r'with `"limit": 5` the reply is ([\d,]+) bytes')
         for size in (36, 300, 1000):
             self.assertLessEqual(abs(len(reply(network(size), "START", limit=5)) - few), 2)
-        cars = shipped_network().car_models()
+        cars = shipped_network().catalogue().car_models
         self.assertEqual(
             len(json.dumps(cars, ensure_ascii=False, separators=(",", ":")).encode()),
             figure(r"the catalogue \(([\d,]+) as shipped\)"),

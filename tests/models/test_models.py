@@ -2,12 +2,16 @@
 
 from decimal import Decimal
 
+import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
 from evcharge.models.electric_car import CarModel, ElectricCar
+from evcharge.models.estimates import choose_evse
+from evcharge.models.evse import Evse, EvseKind, kind_of_row
 from evcharge.models.session import ChargingSession, plan_session
-from evcharge.models.slots import SlotTable, StationState
+from evcharge.models.slots import KindState, SlotTable, StationState
 from evcharge.models.station import Station
+from evcharge.models.tariffs import energy_total
 from evcharge.models.user import User
 from evcharge.planning.selection import CRITERIA, rank_stations
 from tests.support.journey import CARS, station
@@ -53,27 +57,63 @@ class StationTests(SynchronousTestCase):
     """Prices, sessions and states."""
 
     def test_price(self) -> None:
-        """Half a cent is rounded up, and what is a half is seen in decimals."""
+        """Half a cent is rounded up, and what is a half is exact."""
         for energy, price, amount in (
             (0.125, "1", "0.13"), (1.005, "1", "1.01"), (2.675, "1", "2.68"), (0.5, "0.01", "0.01"),
             (0.124999, "1", "0.12"), (20.0, "1.99", "39.80"), (0.0, "2", "0.00"),
         ):  # fmt: skip
-            found = station(1, price_kwh=Decimal(price)).price(energy)
-            self.assertEqual(str(found), amount)
+            tariff, _ = station(1, price_kwh=Decimal(price)).prices.tariff(None, {}, 0)
+            self.assertEqual(str(energy_total(tariff, energy)), amount)
 
     def test_session(self) -> None:
         """A session has the time of its payment, and ends the sooner the faster time goes."""
-        planned = plan_session(User("u", "Ana", CAR, 0), station(1, power_kw=40.0), "r", 1000, 60)
+        place = station(1, power_kw=40.0)
+        found = choose_evse(CAR.model, place.evses, 40, 80)
+        assert found is not None
+        planned = plan_session(User("u", "Ana", CAR, 0), place, *found, {}, "r", 1000, 60)
         self.assertEqual((planned.paid_timestamp, planned.estimated_timestamp), (1000, 1030))
         self.assertEqual((planned.charge_minutes, planned.receipt_id), (30, "r"))
+        self.assertEqual((planned.evse_uid, planned.energy_kwh), ("1-1", 20))
+        self.assertEqual(planned.assumed, ("connectors", "car_limit", "price"))
 
     def test_state(self) -> None:
         """A station's state goes by the slots that it has now, and the first of them to free."""
-        slots = SlotTable(1, 3, {"a": session("a", 300), "b": session("b", 200)})
-        state = StationState.of(station(1, 8), slots)
-        self.assertEqual((state.station.max_slots, state.available_slots), (3, 1))
-        self.assertEqual(state.next_free_timestamp, 200)
-        self.assertIsNone(StationState.of(station(1), SlotTable(1, 1)).next_free_timestamp)
+        place = station(1, 3)
+        slots = SlotTable(1, 3, {"a": session("a", 300), "b": session("b", 200)}).seated(place)
+        self.assertEqual(
+            {u: s.evse_uid for u, s in slots.sessions.items()}, {"a": "1-2", "b": "1-1"}
+        )
+        state = StationState.of(place, slots)
+        self.assertEqual((state.max_slots, state.available_slots), (3, 1))
+        (kind,) = state.kinds
+        self.assertEqual((kind.total, kind.free, kind.next_free_timestamp), (3, 1, 200))
+        (kind,) = StationState.of(station(1), SlotTable(1, 1)).kinds
+        self.assertIsNone(kind.next_free_timestamp)
+
+    def test_over_full(self) -> None:
+        """A station that was lowered under its vehicles shrinks as they leave."""
+        place = station(1, 2)
+        ends = {name: session(name, end) for name, end in (("a", 300), ("b", 200), ("c", 400))}
+        slots = SlotTable(1, 2, ends).seated(place)
+        self.assertEqual([s.evse_uid for s in slots.sessions.values()], ["1-2", "1-1", "1-3"])
+        for gone, shown, first in (("", (3, 0), 300), ("b", (2, 0), 400), ("a", (2, 1), 400)):
+            slots = slots.without(gone)
+            state = StationState.of(place, slots)
+            self.assertEqual((state.max_slots, state.available_slots), shown, gone)
+            self.assertEqual(len(place.free(slots.held)), shown[1])
+            self.assertEqual(state.kinds[0].next_free_timestamp, first)
+
+    def test_out_of_service(self) -> None:
+        """An EVSE out of service is no slot, but while a vehicle stands there."""
+        kind = kind_of_row(("CCS2",), 50.0)
+        named = (Evse("A", kind), Evse("B", kind, "OUTOFORDER"), Evse("C", kind, "PLANNED"))
+        place = station(1, 3, own_evses=named)
+        there = SlotTable(1, 3, {"a": attrs.evolve(session("a", 300), evse_uid="B")})
+        for slots, shown, out in ((SlotTable(1, 3), (1, 1), 2), (there, (2, 1), 1)):
+            state = StationState.of(place, slots)
+            self.assertEqual((state.max_slots, state.available_slots), shown)
+            self.assertEqual(state.kinds[0].out_of_service, out)
+            self.assertEqual([evse.uid for evse in place.free(slots.held)], ["A"])
 
 
 class SelectionTests(SynchronousTestCase):
@@ -81,10 +121,12 @@ class SelectionTests(SynchronousTestCase):
 
     def rank(self, *states: tuple[StationState, float], criterion: str = "distance", scale: float
              = 1) -> list:  # fmt: skip
-        return rank_stations(CAR, states, criterion, 1000, scale, 5)
+        return rank_stations(CAR, 80, states, criterion, {}, 1000, scale, 5).candidates
 
     def state(self, available: int, ends: float | None, number: int = 1) -> StationState:
-        return StationState(station(number, 2), available, ends)
+        place = station(number, 2)
+        kinds = (KindState(place.evses[0].kind, 2, available, 0, ends),)
+        return StationState(place, 2, available, kinds)
 
     def test_one_free(self) -> None:
         """Where one slot of two is taken there is nothing to wait for."""
@@ -124,4 +166,8 @@ class DefaultTests(SynchronousTestCase):
     def test_station(self) -> None:
         """A station without a tariff charges R$ 2.00 per kWh, and its connectors are unknown."""
         plain = Station(5, "P", "R", 0, 0, 1)
-        self.assertEqual((plain.key, plain.ac_only, str(plain.price(1.0))), ("5", False, "2.00"))
+        tariff, is_known = plain.prices.tariff(None, {}, 0)
+        self.assertEqual(
+            (plain.key, str(energy_total(tariff, 1.0)), is_known), ("5", "2.00", False)
+        )
+        self.assertEqual(plain.evses, (Evse("5-1", EvseKind()),))

@@ -19,7 +19,7 @@ from evcharge.rules.sweep import Sweep, SweepResult
 from evcharge.rules.timekeeping import SetClock
 from evcharge.rules.view import Book, NotLoaded, View
 from evcharge.testing import NOON
-from tests.support.operations import a_session, a_user, take
+from tests.support.operations import a_session, a_user, take, unseated
 
 PLACE = Station(7, "Centro", "Rua A", -12.25, -38.95, 3)
 AWAY = OSError("cannot be read")
@@ -32,7 +32,7 @@ def a_view(**known: object) -> View:
         known.get("clocks", Clocks()),
         {**users, **known.get("users", {})},
         {"u1": None, "nobody": None, **known.get("sessions", {})},
-        {7: Book(PLACE, 1), 8: None, **known.get("books", {})},
+        {7: Book(PLACE, frozenset({"7-2", "7-3"})), 8: None, **known.get("books", {})},
         leaving=known.get("leaving", ()),
     )
 
@@ -66,18 +66,18 @@ class ViewTests(SynchronousTestCase):
     def test_seen(self) -> None:
         """What was decided is seen by what is decided next, and told in order."""
         view = a_view(users={"u2": a_user("u2")}, sessions={"u2": None})
-        self.assertEqual(take(a_session()).decide(view), a_session())
+        self.assertEqual(unseated(take(a_session()).decide(view)), a_session())
         self.assertEqual(take(a_session("u2")).decide(view), NO_FREE_SLOT)
         self.assertIsNone(EndJourney("u1").decide(view))
-        self.assertEqual(take(a_session("u2")).decide(view), a_session("u2"))
+        self.assertEqual(unseated(take(a_session("u2")).decide(view)), a_session("u2"))
         self.assertEqual(EndJourney("u1").decide(view), UNKNOWN_USER)
         self.assertEqual(
             view.events,
             [
-                SlotTaken(a_session()),
-                SlotFreed(a_session()),
+                SlotTaken(a_session(evse="7-1")),
+                SlotFreed(a_session(evse="7-1")),
                 UserRemoved("u1"),
-                SlotTaken(a_session("u2")),
+                SlotTaken(a_session("u2", evse="7-1")),
             ],
         )
 
@@ -93,7 +93,7 @@ class ViewTests(SynchronousTestCase):
         self.assertEqual(view.events, [UserAdded(a_user("u2"))])
         self.assertEqual(view.user("u2"), a_user("u2"))
         self.assertIsNone(view.session("u1"))
-        self.assertEqual(view.book(7), Book(PLACE, 1))
+        self.assertEqual(view.book(7), Book(PLACE, frozenset({"7-2", "7-3"})))
 
     def test_clock(self) -> None:
         """With the clock, records that were loaded move; and what was made by the one before."""
@@ -114,14 +114,19 @@ class JourneyTests(SynchronousTestCase):
 
     def test_refused(self) -> None:
         """Of several reasons the first is told: the user, the station, the other slot, no room."""
-        full = {7: Book(PLACE, 0)}
+        full = {7: Book(PLACE, frozenset({"7-1", "7-2", "7-3"}))}
+        over_full = {7: Book(PLACE, frozenset({"7-1", "7-2", "7-3", "7-4", "7-5"}))}
         elsewhere = {"u1": a_session(station=9)}
         for view, user_id, told in (
             (a_view(books=full), "nobody", UNKNOWN_USER),
             (a_view(sessions=elsewhere), "u1", held_at(9)),
             (a_view(sessions=elsewhere, books=full), "u1", held_at(9)),
             (a_view(books=full), "u1", NO_FREE_SLOT),
-            (a_view(books={7: Book(PLACE, -2)}), "u1", NO_FREE_SLOT),
+            (
+                a_view(books={7: Book(PLACE, frozenset({"7-1", "7-2", "7-3", "7-4", "7-5"}))}),
+                "u1",
+                NO_FREE_SLOT,
+            ),
             (a_view(books={7: None}), "u1", UNKNOWN_STATION),
             (a_view(books={7: None}, sessions=elsewhere), "u1", UNKNOWN_STATION),
             # What is held is told again, though the station were out of service.
@@ -136,7 +141,7 @@ class JourneyTests(SynchronousTestCase):
             self.assertEqual(number_of(text), int(text))
         for text in ("2147483648", "9999999999", "07", "", "x", "7 ", "-7", "7.0", "٧", "9" * 5000):
             self.assertIsNone(number_of(text))
-        named = TakeSlot("u1", "07", lambda user, station: a_session())
+        named = TakeSlot("u1", "07", lambda *_: a_session())
         self.assertEqual(named.decide(a_view()), UNKNOWN_STATION)
 
     def test_leaving(self) -> None:

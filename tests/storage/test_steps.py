@@ -17,6 +17,7 @@ from sqlalchemy.exc import OperationalError
 from twisted.trial.unittest import SynchronousTestCase
 
 from evcharge.datasets import parse_stations
+from evcharge.models.evse import Evse
 from evcharge.models.session import ChargingSession
 from evcharge.outcomes import Refusal
 from evcharge.rules.journey import UNKNOWN_USER, AddUser, EndJourney, TakeSlot, held_at
@@ -114,7 +115,7 @@ def _ends(operation: Operation[Any], state: State) -> list[State]:
     assert isinstance(operation, TakeSlot)
     if state.station is not None:
         return [state]
-    session = operation.plan(None, None)  # type: ignore[arg-type]
+    session = operation.plan(None, None, Evse("7-1"), None)  # type: ignore[arg-type]
     return [State(True, session.station_id, session.receipt_id)]
 
 

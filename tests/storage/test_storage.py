@@ -19,6 +19,7 @@ from sqlalchemy import event
 from twisted.trial.unittest import SynchronousTestCase
 
 from evcharge.datasets import StationRows, parse_stations
+from evcharge.models.estimates import choose_evse
 from evcharge.models.session import ChargingSession, plan_session
 from evcharge.rules import sweep as rules
 from evcharge.rules.journey import (
@@ -49,17 +50,20 @@ from tests.support import postgres
 from tests.support.examples import examples, given
 from tests.support.folders import NETWORK
 from tests.support.operations import (
+    MODEL,
     a_session,
     a_user,
     add_user,
     available,
     end_journey,
     find_user,
+    next_free,
     station,
     stations,
     sweep,
     take,
     take_slot,
+    unseated,
     until_done,
     user_ids,
 )
@@ -120,7 +124,7 @@ class StorageContract:
         before = available(storage)
         self.assertEqual(take_slot(storage, a_session()), a_session())
         for opened in self.both(storage):
-            self.assertEqual(station(opened, 7).next_free_timestamp, NOON + 60)
+            self.assertEqual(next_free(station(opened, 7)), NOON + 60)
             self.assertEqual(take_slot(opened, a_session(end=NOON + 99)), a_session())
             self.assertEqual(available(opened), before - 1)
             self.assertEqual(take_slot(opened, a_session(station=1)), held_at(7))
@@ -129,18 +133,21 @@ class StorageContract:
         end_journey(storage, "u1")
         for opened in self.both(storage):
             self.assertEqual(available(opened), before)
-            self.assertIsNone(station(opened, 7).next_free_timestamp)
+            self.assertIsNone(next_free(station(opened, 7)))
 
     def test_planned(self) -> None:
         """The session is planned with the user and the station that the storage has."""
         storage = self.make()
         add_user(storage, a_user())
-        plan = partial(plan_session, receipt_id="r", now=NOON, time_scale=1.0)
+        plan = partial(plan_session, tariffs={}, receipt_id="r", now=NOON, time_scale=1.0)
         (session,) = storage.execute([TakeSlot("u1", "7", plan)])
         there = station(storage, 7).station
-        self.assertEqual(session, plan(a_user(), there))
+        chosen = choose_evse(MODEL, there.evses, 40, 80)
+        assert chosen is not None
+        self.assertEqual(session, plan(a_user(), there, *chosen))
         self.assertGreater(session.amount, 0)
-        self.assertEqual(take_slot(self.again(storage), a_session()), session)
+        again = take_slot(self.again(storage), a_session())
+        self.assertEqual(again, unseated(session))
 
     def test_refused(self) -> None:
         """Who or what is not there is named by the exception."""
@@ -291,7 +298,7 @@ class StorageContract:
         for opened in self.both(storage):
             self.assertEqual(find_user(opened, "u3"), UNKNOWN_USER)
             self.assertEqual(available(opened, 8), slots[8] - 1)
-            self.assertEqual(station(opened, 8).next_free_timestamp, NOON + 600)
+            self.assertEqual(next_free(station(opened, 8)), NOON + 600)
             self.assertEqual(user_ids(opened), ["u2"])
             again = sweep(opened, NOON + 60, NOON + 1)
             self.assertEqual((again.freed, again.removed), (0, 0))
@@ -313,7 +320,7 @@ class StorageContract:
 
         def shown() -> tuple[int, int, float | None]:
             state = station(storage, number)
-            end = state.next_free_timestamp
+            end = next_free(state)
             return (
                 state.station.max_slots,
                 state.available_slots,
@@ -543,7 +550,7 @@ class InSharedTables(InTables):
             connection.exec_driver_sql(
                 "UPDATE stations SET price_kwh = '9.99', power_kw = 11 WHERE station_id = 7"
             )
-        plan = partial(plan_session, receipt_id="r", now=NOON, time_scale=1.0)
+        plan = partial(plan_session, tariffs={}, receipt_id="r", now=NOON, time_scale=1.0)
         (session,) = storage.execute([TakeSlot("u1", "7", plan)])
         # 20 kWh to 80 % of 50 kWh, 11 kW at most.
         self.assertEqual(str(session.amount), "199.80")

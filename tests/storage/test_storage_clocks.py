@@ -44,6 +44,7 @@ from tests.support.operations import (
     add_user,
     available,
     find_user,
+    next_free,
     station,
     sweep,
     take,
@@ -108,7 +109,7 @@ class ClockContract:
             session = session_of(storage, "u1")
             self.assertEqual(session.estimated_timestamp, NOON + DAY_S + HOUR_S)
             self.assertEqual(session.paid_timestamp, NOON + DAY_S)
-            self.assertEqual(station(storage, 7).next_free_timestamp, NOON + DAY_S + HOUR_S)
+            self.assertEqual(next_free(station(storage, 7)), NOON + DAY_S + HOUR_S)
             self.assertEqual(carry_out(storage, ReadClock(lambda: 0.0)).clocks.number, state.number)
 
         storage = self.both(storage, check)
@@ -164,7 +165,7 @@ class ClockContract:
                 session = session_of(storage, user_id, station_id)
                 self.assertEqual(session.estimated_timestamp, NOON + HOUR_S, user_id)
                 self.assertEqual(session.paid_timestamp, NOON)
-                self.assertEqual(station(storage, station_id).next_free_timestamp, NOON + HOUR_S)
+                self.assertEqual(next_free(station(storage, station_id)), NOON + HOUR_S)
             for user_id in ("old", "new", "newer", "last"):
                 self.assertEqual(find_user(storage, user_id).created_timestamp, NOON)
             # Nothing is marked any more.

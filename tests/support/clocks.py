@@ -10,6 +10,7 @@ from evcharge.rules.journey import TakeSlot
 from evcharge.rules.timekeeping import SetClock
 from evcharge.storage import Storage, carry_out
 from evcharge.testing import NOON
+from tests.support.operations import unseated
 
 HOUR_S, DAY_S = 3600.0, 86400.0
 
@@ -49,7 +50,7 @@ def put_right(storage: Storage, by_s: float, still_suspect: bool = False) -> Clo
 def session_of(storage: Storage, user_id: str, station_id: int = 7) -> ChargingSession:
     """The session of a user who holds a slot there."""
 
-    def plan(user: User, station: Any) -> ChargingSession:
+    def plan(user: User, station: Any, evse: Any, charge: Any) -> ChargingSession:
         raise AssertionError("it is held")
 
-    return carry_out(storage, TakeSlot(user_id, str(station_id), plan))
+    return unseated(carry_out(storage, TakeSlot(user_id, str(station_id), plan)))

@@ -5,9 +5,14 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
+import attrs
+
 from evcharge.models.electric_car import CarModel, ElectricCar
+from evcharge.models.estimates import ChargePlan
+from evcharge.models.evse import Evse
 from evcharge.models.session import ChargingSession
 from evcharge.models.slots import StationState
+from evcharge.models.station import Station
 from evcharge.models.user import User
 from evcharge.rules.journey import AddUser, EndJourney, FindUser, ListStations, TakeSlot
 from evcharge.rules.operation import Operation
@@ -24,10 +29,14 @@ def a_user(user_id: str = "u1", created: float = NOON) -> User:
 
 
 def a_session(
-    user_id: str = "u1", station: int = 7, end: float = NOON + 60, paid: float = NOON
+    user_id: str = "u1",
+    station: int = 7,
+    end: float = NOON + 60,
+    paid: float = NOON,
+    evse: str = "",
 ) -> ChargingSession:
     return ChargingSession(
-        user_id, station, end, f"r-{user_id}-{station}", Decimal("12.30"), 1.0, paid
+        user_id, station, end, f"r-{user_id}-{station}", Decimal("12.30"), 1.0, paid, evse
     )
 
 
@@ -55,12 +64,30 @@ def available(storage: Storage, station_id: int = 7) -> int:
     return station(storage, station_id).available_slots
 
 
+def next_free(state: StationState) -> float | None:
+    """When the first session ends there that frees a slot."""
+    ends = [kind.next_free_timestamp for kind in state.kinds]
+    return min((end for end in ends if end is not None), default=None)
+
+
 def take(session: ChargingSession) -> TakeSlot:
-    return TakeSlot(session.user_id, str(session.station_id), lambda user, station: session)
+    """What has `session` begin, at the EVSE that it is given."""
+
+    def plan(user: User, station: Station, evse: Evse, charge: ChargePlan) -> ChargingSession:
+        return attrs.evolve(session, evse_uid=evse.uid)
+
+    return TakeSlot(session.user_id, str(session.station_id), plan)
+
+
+def unseated(result: Any) -> Any:
+    """A session without its EVSE, so that tests need not say which it is; or another result."""
+    if isinstance(result, ChargingSession):
+        return attrs.evolve(result, evse_uid="")
+    return result
 
 
 def take_slot(storage: Storage, session: ChargingSession) -> ChargingSession:
-    return carry_out(storage, take(session))
+    return unseated(carry_out(storage, take(session)))
 
 
 def end_journey(storage: Storage, user_id: str) -> None:

@@ -10,6 +10,7 @@ release-2.2.1-bugfixes); where the specification leaves a choice, the functions 
 """
 
 from evcharge.models.tariffs.objects import (
+    ENERGY,
     Bill,
     Line,
     Outcome,
@@ -23,6 +24,7 @@ from evcharge.models.tariffs.parsing import TariffError, parse_tariff
 from evcharge.models.tariffs.pricing import energy_total, price, price_of_energy
 
 __all__ = [
+    "ENERGY",
     "Bill",
     "Line",
     "Outcome",
