@@ -7,10 +7,19 @@ from typing import Any, TypeVar
 
 import attrs
 
+from evcharge.models.network import Network
 from evcharge.models.station import ChargingSession, Station, StationState
 from evcharge.models.user import User
 from evcharge.rules.clocks import Clocks, D, Newest
-from evcharge.rules.events import ClocksSet, Event, SlotFreed, SlotTaken, UserAdded, UserRemoved
+from evcharge.rules.events import (
+    ClocksSet,
+    Event,
+    NetworkChanged,
+    SlotFreed,
+    SlotTaken,
+    UserAdded,
+    UserRemoved,
+)
 
 T = TypeVar("T")
 
@@ -74,6 +83,10 @@ class View:
         """Whether the storage has something to write anew that need not wait for the next sweep."""
         self.newest: Callable[[], Newest] = _not_loaded
         """The latest instants in the storage, where the clock may be set."""
+        self._network: dict[None, Network] = {}
+        """The network as a whole, where it was asked for."""
+        self._taken: dict[int, int] = {}
+        """How many vehicles stand at each station, likewise."""
         self.own_time: tuple[float | None, float] = (None, 0.0)
         """How far the storage's own time is ahead of the steady seconds, None where it has none,
         and by how much that may be wrong."""
@@ -108,6 +121,22 @@ class View:
         """Whether the user is gone by an attempt before this one, whose end was not seen."""
         return user_id in self._leaving
 
+    def know_network(self, network: Network, taken: Mapping[int, int]) -> None:
+        """The network as a whole, and the stations where vehicles stand: how many."""
+        self._network[None] = network
+        self._taken.update(taken)
+
+    def network(self) -> Network:
+        """The network as a whole."""
+        if not self._network:
+            raise NotLoaded("the network")
+        return self._network[None]
+
+    def taken(self, station_id: int) -> int:
+        """How many vehicles stand at a station, in service or not, of the network as a whole."""
+        self.network()
+        return self._taken.get(station_id, 0)
+
     def moved(self, clock: int | None) -> float:
         """How far an instant by a clock, or by the newest, has been moved since, seconds."""
         return self.clocks.moved(clock)
@@ -131,6 +160,7 @@ class View:
         assert book is not None, session.station_id
         session = self.clocks.kept(session, clock, self._names(self.clocks, clock))
         self._put(self.books, session.station_id, Book(book.station, book.free - 1))
+        self._count(session.station_id, 1)
         self._put(self.sessions, session.user_id, session)
         self.events.append(SlotTaken(session))
         return session
@@ -140,8 +170,13 @@ class View:
         book = self.books.get(session.station_id)
         if book is not None:
             self._put(self.books, session.station_id, Book(book.station, book.free + 1))
+        self._count(session.station_id, -1)
         self._put(self.sessions, session.user_id, None)
         self.events.append(SlotFreed(session))
+
+    def _count(self, station_id: int, by: int) -> None:
+        if self._network:
+            self._put(self._taken, station_id, self._taken.get(station_id, 0) + by)
 
     def set_clocks(self, after: Clocks) -> None:
         """There are other clocks, and all that stands is moved as far as they say."""
@@ -153,6 +188,19 @@ class View:
             if isinstance(session, ChargingSession):
                 self.sessions[user_id] = record_moved(session, before, after)
         self.events.append(ClocksSet(before, after))
+
+    def change_network(self, after: Network) -> None:
+        """The network is another one."""
+        before = self.network()
+        self._put(self._network, None, after)
+        for station_id in self.books:
+            record = after.stations.get(station_id)
+            book = None
+            if record is not None and record.in_service:
+                free = record.station.max_slots - self._taken.get(station_id, 0)
+                book = Book(record.station, free)
+            self._put(self.books, station_id, book)
+        self.events.append(NetworkChanged(before, after))
 
     def _put(self, records: dict[Any, Any], key: Any, value: Any) -> None:
         self._undo.append((records, key, records.get(key)))

@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
 
+from evcharge.models.network import Network, StationRecord
 from evcharge.models.station import SlotTable, Station
 from evcharge.models.user import User
-from evcharge.rules.events import Event
+from evcharge.rules.events import Event, NetworkChanged
 from evcharge.rules.operation import Due, Needs, Operation
 from evcharge.rules.view import View
 from evcharge.storage import Summary
@@ -34,7 +35,10 @@ class MemoryStorage:
         car_models: Mapping[str, Mapping[str, Any]] | None = None,
         stations: Sequence[Station] = (),
     ) -> None:
-        self._car_models: Mapping[str, Mapping[str, Any]] = car_models or {}
+        self._network = Network(
+            car_models or {},
+            {station.station_id: StationRecord(station, True, {}) for station in stations},
+        )
         self.records = Records()
         self._lock = threading.Lock()
         for station in stations:
@@ -50,7 +54,7 @@ class MemoryStorage:
         """Nothing here waits for another machine."""
 
     def car_models(self) -> Mapping[str, Mapping[str, Any]]:
-        return self._car_models
+        return self._network.car_models
 
     def recall(self, operation: Operation[R]) -> R | None:
         return self.records.recall(operation)
@@ -68,7 +72,10 @@ class MemoryStorage:
         return nullcontext(self)
 
     def load(self, needs: Needs) -> View:
-        return self.records.load(needs)
+        view = self.records.load(needs)
+        if needs.network:
+            view.know_network(self._network, self.records.taken())
+        return view
 
     def claim(self, view: View, due: Due) -> None:
         self.records.claim(view, due)
@@ -77,4 +84,7 @@ class MemoryStorage:
         return {}
 
     def apply(self, events: Sequence[Event]) -> None:
+        for event in events:
+            if isinstance(event, NetworkChanged):
+                self._network = event.after
         self.records.apply(events)

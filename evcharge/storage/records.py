@@ -9,7 +9,7 @@ from typing import Any, TypeVar, cast
 from evcharge.models.station import ChargingSession, SlotTable, Station, StationState
 from evcharge.models.user import User
 from evcharge.rules.clocks import Clocks, Newest, newest
-from evcharge.rules.events import Event, SlotFreed, SlotTaken, UserAdded, UserRemoved
+from evcharge.rules.events import Event, NetworkChanged, SlotFreed, SlotTaken, UserAdded, UserRemoved
 from evcharge.rules.journey import FindUser, ListStations
 from evcharge.rules.operation import Due, Needs, Operation
 from evcharge.rules.view import Book, View, record_moved
@@ -134,6 +134,10 @@ class Records:
         slots = self.slots[station_id]
         return Book(state.station, slots.max_slots - len(slots.sessions))
 
+    def taken(self) -> dict[int, int]:
+        """How many vehicles stand at each station, where some do."""
+        return {i: len(slots.sessions) for i, slots in self.slots.items() if slots.sessions}
+
     def load(
         self,
         needs: Needs,
@@ -253,6 +257,8 @@ class Records:
                 self.held.pop(session.user_id, None)
                 freed.append(session.user_id)
                 changed.add(session.station_id)
+            elif isinstance(event, NetworkChanged):
+                self.change_network(event)
             else:
                 self.move(event.before, event.after)
         for user_id in freed:
@@ -274,6 +280,22 @@ class Records:
             state = self.states.get(station_id)
             if state is not None:
                 self.states[station_id] = StationState.of(state.station, self.slots[station_id])
+        self._changes += 1
+
+    def change_network(self, event: NetworkChanged) -> None:
+        """Have other stations; who stands at one goes on standing there."""
+        # Replaced whole, as others may be reading it.
+        states = dict(self.states)
+        for station_id, record in event.put.items():
+            slots = self.slots.get(station_id) or SlotTable(station_id, 0)
+            slots = self.slots[station_id] = slots.with_slots(record.station.max_slots)
+            states.pop(station_id, None)
+            if record.in_service:
+                states[station_id] = StationState.of(record.station, slots)
+        for station_id in event.gone:
+            self.slots.pop(station_id, None)
+            states.pop(station_id, None)
+        self.states = dict(sorted(states.items()))
         self._changes += 1
 
     def move(self, before: Clocks, after: Clocks) -> tuple[list[str], list[int]]:

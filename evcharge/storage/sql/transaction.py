@@ -17,7 +17,14 @@ from sqlalchemy.exc import DBAPIError
 from evcharge.models.station import ChargingSession, StationState
 from evcharge.models.user import User
 from evcharge.rules.clocks import Clocks, D, Newest
-from evcharge.rules.events import Event, SlotFreed, SlotTaken, UserAdded, UserRemoved
+from evcharge.rules.events import (
+    Event,
+    NetworkChanged,
+    SlotFreed,
+    SlotTaken,
+    UserAdded,
+    UserRemoved,
+)
 from evcharge.rules.operation import Due, Needs
 from evcharge.rules.view import Book, View
 from evcharge.storage.contents import Payment
@@ -87,6 +94,7 @@ class Transaction:
         self._lists_all = False
         self._found: list[User] = []
         """Users who were read."""
+        self._sweeps = False
         self._tells = False
         """Whether it is told to somebody what was found of a user."""
         self._written = False
@@ -108,7 +116,10 @@ class Transaction:
         ):
             self._clocks = sql_clocks.read(self._connection)
         self._tells = bool(needs.users)
+        self._sweeps = bool(needs.due)
         view = self._from_memory(needs) if self._alone else self._read(needs)
+        if needs.network:
+            view.know_network(*network.whole(self._connection, lock=True))
         if not self._alone and (needs.states or self._clocks.number != known):
             self._list()
             view.listed = tuple(self._states.values())
@@ -141,6 +152,9 @@ class Transaction:
             self._written |= bool(found)
         if needs.users:
             sessions.update(self._sessions(needs.users))
+        if needs.network:
+            # All of the stations, in their order: it would not do to begin with some of them.
+            network.whole(self._connection, lock=True)
         if needs.stations:
             # After all of the users: see the head of this module.
             ids = {"ids": list(needs.stations)}
@@ -234,7 +248,7 @@ class Transaction:
         freed: set[str] = set()
         payments: list[ChargingSession] = []
         changed: set[int] = set()
-        moved = False
+        relist = False
         for event in events:
             if isinstance(event, UserAdded):
                 added[event.user.user_id] = event.user
@@ -249,14 +263,23 @@ class Transaction:
                 if taken.pop(event.session.user_id, None) is None:
                     freed.add(event.session.user_id)
                 changed.add(event.session.station_id)
+            elif isinstance(event, NetworkChanged):
+                network.change(self._connection, event)
+                self._network = network.read(self._connection, known=-1)
+                relist = self._written = True
             else:
-                moved = True
+                relist = True
                 self._clocks = event.after
                 sql_clocks.fill(self._connection, event.after)
                 sql_clocks.move(self._connection, event.before, event.after)
         connection, changes = self._connection, self._changes
         if freed:
             changes.end_sessions(connection, freed)
+            there = (self._network or self._known.network).stations
+            # Of those that others have taken out of service it may not be known yet.
+            left = changed if self._sweeps and not self._alone else changed - there.keys()
+            if left:
+                network.drop_left(connection, left)
         if self.removed:
             changes.remove_users(connection, self.removed)
         if added:
@@ -271,12 +294,12 @@ class Transaction:
             # before and whose end was not seen.
             self._database.affirm(connection, self._written)
         if not self._alone:
-            self._see_states(changed, moved)
+            self._see_states(changed, relist)
         return {}
 
-    def _see_states(self, changed: set[int], moved: bool) -> None:
+    def _see_states(self, changed: set[int], all_are: bool) -> None:
         """Read the states anew that are others now."""
-        if moved:
+        if all_are:
             self._list()
         elif changed:
             there = self._network or self._known.network
