@@ -17,6 +17,7 @@ COMMANDS = {
     "ask": "evcharge.commands.ask",
     "drive": "evcharge.commands.drive",
     "bootstrap": "evcharge.commands.bootstrap",
+    "apply": "evcharge.commands.apply",
     "backup": "evcharge.commands.copies",
     "migrate": "evcharge.commands.copies",
     "export": "evcharge.commands.copies",

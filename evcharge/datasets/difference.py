@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
@@ -30,7 +31,7 @@ class Change:
     after: Any
 
     def __str__(self) -> str:
-        return f"{shown(self.field)}: {_text(self.before)} -> {_text(self.after)}"
+        return f"{shown(self.field)}: {value_text(self.before)} -> {value_text(self.after)}"
 
 
 @attrs.frozen
@@ -71,12 +72,15 @@ def _changes(there: Mapping[str, Any], wanted: Mapping[str, Any]) -> Iterator[Ch
             yield Change(name, before, after)
 
 
-def _text(value: Any) -> str:
+def value_text(value: Any) -> str:
+    """The value of a field, for a person."""
     if value is None:
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return shown(value) if isinstance(value, str) else shown(f"{value}")
+    if isinstance(value, (list, dict)):
+        return shown(json.dumps(value, ensure_ascii=False))
+    return shown(str(value))
 
 
 # Stations
