@@ -125,8 +125,14 @@ def wanted_stations(
     lacking = [attribute for name, attribute in _OPTIONAL.items() if name not in rows.columns]
     wanted = {}
     for station_id, station in rows.stations.items():
-        others = other_columns(rows.rows[station_id])
         before = there.get(station_id)
+        known = {} if before is None else before.other_columns
+        # An empty cell is there because another station has something in that column.
+        others = {
+            name: cell
+            for name, cell in other_columns(rows.rows[station_id]).items()
+            if cell or name in known
+        }
         if before is not None and not before.is_unread:
             others = {**before.other_columns, **others}
             kept = {name: getattr(before.station, name) for name in lacking}

@@ -83,7 +83,7 @@ class View:
         """Whether the storage has something to write anew that need not wait for the next sweep."""
         self.newest: Callable[[], Newest] = _not_loaded
         """The latest instants in the storage, where the clock may be set."""
-        self._network: dict[None, Network] = {}
+        self._network: dict[None, Network | Exception | None] = {}
         """The network as a whole, where it was asked for."""
         self._taken: dict[int, int] = {}
         """How many vehicles stand at each station, likewise."""
@@ -121,16 +121,16 @@ class View:
         """Whether the user is gone by an attempt before this one, whose end was not seen."""
         return user_id in self._leaving
 
-    def know_network(self, network: Network, taken: Mapping[int, int]) -> None:
+    def know_network(self, network: Network | Exception, taken: Mapping[int, int]) -> None:
         """The network as a whole, and the stations where vehicles stand: how many."""
         self._network[None] = network
         self._taken.update(taken)
 
     def network(self) -> Network:
         """The network as a whole."""
-        if not self._network:
-            raise NotLoaded("the network")
-        return self._network[None]
+        network = _of(self._network, None)
+        assert network is not None
+        return network
 
     def taken(self, station_id: int) -> int:
         """How many vehicles stand at a station, in service or not, of the network as a whole."""

@@ -9,7 +9,14 @@ from typing import Any, TypeVar, cast
 from evcharge.models.station import ChargingSession, SlotTable, Station, StationState
 from evcharge.models.user import User
 from evcharge.rules.clocks import Clocks, Newest, newest
-from evcharge.rules.events import Event, NetworkChanged, SlotFreed, SlotTaken, UserAdded, UserRemoved
+from evcharge.rules.events import (
+    Event,
+    NetworkChanged,
+    SlotFreed,
+    SlotTaken,
+    UserAdded,
+    UserRemoved,
+)
 from evcharge.rules.journey import FindUser, ListStations
 from evcharge.rules.operation import Due, Needs, Operation
 from evcharge.rules.view import Book, View, record_moved
