@@ -12,6 +12,8 @@ from evcharge.models.electric_car import CarModel, ElectricCar
 from evcharge.models.user import User
 from evcharge.outcomes import Phrase, Reply, invalid
 from evcharge.rules.journey import AddUser
+from evcharge.rules.network import ListCars
+from evcharge.rules.view import CarModels
 from evcharge.storage import Eventual
 from evcharge.wire.fields import Data, Field, Number, Text
 
@@ -32,8 +34,14 @@ class Login(Handler):
     """The models that were read of the catalogue, each with what it was read from."""
 
     def handle(self, user_name: str, selected_car: str, battery_car: float) -> Eventual[Answer]:
+        cars = self.context.perform(ListCars())
+        return then(cars, self._log_in, user_name, selected_car, battery_car)
+
+    def _log_in(
+        self, cars: CarModels, user_name: str, selected_car: str, battery_car: float
+    ) -> Eventual[Answer]:
         context = self.context
-        facts = context.car_models().get(selected_car)
+        facts = cars.get(selected_car)
         if facts is None:
             return invalid(
                 "selected_car",

@@ -8,7 +8,18 @@ import attrs
 
 from evcharge.models.network import Network
 from evcharge.rules.operation import Needs, Operation
-from evcharge.rules.view import View
+from evcharge.rules.view import CarModels, View
+
+
+@attrs.define
+class ListCars(Operation[CarModels]):
+    """The car models that drivers can choose, by name, not more than a second old."""
+
+    def add_needs(self, needs: Needs) -> None:
+        needs.cars = True
+
+    def decide(self, view: View) -> CarModels:
+        return view.cars()
 
 
 @attrs.frozen

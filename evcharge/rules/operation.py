@@ -40,6 +40,8 @@ class Needs:
     """The state of every station."""
     steady: Callable[[], float] | None = None
     """By which seconds the storage's own time is to be told, where it is asked for."""
+    cars: bool = False
+    """The car models that can be chosen."""
     network: bool = False
     """The network as a whole, and how many vehicles stand at each station."""
     sets_clock: bool = False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import attrs
 
@@ -22,6 +22,9 @@ from evcharge.rules.events import (
 )
 
 T = TypeVar("T")
+
+CarModels: TypeAlias = Mapping[str, Mapping[str, Any]]
+"""The facts of car models, in the JSON form of `car_models.json`, by their names."""
 
 
 class NotLoaded(Exception):
@@ -83,6 +86,8 @@ class View:
         """Whether the storage has something to write anew that need not wait for the next sweep."""
         self.newest: Callable[[], Newest] = _not_loaded
         """The latest instants in the storage, where the clock may be set."""
+        self.car_models: CarModels | None = None
+        """Those that can be chosen, where they were asked for."""
         self._network: dict[None, Network | Exception | None] = {}
         """The network as a whole, where it was asked for."""
         self._taken: dict[int, int] = {}
@@ -110,6 +115,12 @@ class View:
         if self.listed is None:
             raise NotLoaded("states")
         return self.listed
+
+    def cars(self) -> CarModels:
+        """The car models that can be chosen."""
+        if self.car_models is None:
+            raise NotLoaded("car models")
+        return self.car_models
 
     def check_whereabouts(self, user_id: str) -> None:
         """Raise why nobody can tell now where the user stands, if that is so."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from evcharge.models.network import Network, StationRecord
 from evcharge.models.station import SlotTable, Station
 from evcharge.models.user import User
 from evcharge.rules.events import Event, NetworkChanged
+from evcharge.rules.network import ListCars
 from evcharge.rules.operation import Due, Needs, Operation
 from evcharge.rules.view import View
 from evcharge.storage import Summary
@@ -57,6 +58,8 @@ class MemoryStorage:
         return self._network.car_models
 
     def recall(self, operation: Operation[R]) -> R | None:
+        if type(operation) is ListCars:
+            return cast(R, self.car_models())
         return self.records.recall(operation)
 
     def users(self) -> Sequence[User]:
@@ -73,6 +76,7 @@ class MemoryStorage:
 
     def load(self, needs: Needs) -> View:
         view = self.records.load(needs)
+        view.car_models = self.car_models()
         if needs.network:
             view.know_network(self._network, self.records.taken())
         return view

@@ -13,6 +13,7 @@ from typing import Any
 from evcharge.datasets import merge_car_models
 from evcharge.models.station import SlotTable
 from evcharge.rules.events import NetworkChanged
+from evcharge.storage import StorageError
 from evcharge.storage.files.directory import DataDirectory, station_file
 from evcharge.storage.files.durable import Folder
 from evcharge.storage.files.network import (
@@ -61,16 +62,19 @@ def finish(directory: DataDirectory) -> None:
     """
     Go on with a change that was interrupted, if there is one.
 
-    :raise ValueError: what is to be done cannot be read.
+    :raise StorageError: what is to be done cannot be read.
     :raise OSError: it is not done yet.
     """
     root = directory.root
     left = [name for name in root.names() if name.endswith(NEW)]
+    path = directory.path / CHANGE
     try:
-        note = read_object(directory.path / CHANGE)
+        note = read_object(path)
     except FileNotFoundError:
         _write(root, dict.fromkeys(left))
         return
+    except ValueError as error:
+        raise StorageError(f"{path}: {error}; it says how the network was to be changed") from None
     for name in note["replace"]:
         if name in (CARS, STATIONS, OUT_OF_SERVICE) and name + NEW in left:
             root.rename(name + NEW, name)

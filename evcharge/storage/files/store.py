@@ -13,7 +13,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from twisted.logger import Logger
 
@@ -23,6 +23,7 @@ from evcharge.models.user import User
 from evcharge.rules.clocks import Newest
 from evcharge.rules.events import ClocksSet, Event, NetworkChanged, UserRemoved
 from evcharge.rules.journey import FindUser
+from evcharge.rules.network import ListCars
 from evcharge.rules.operation import Due, Needs, Operation
 from evcharge.rules.sweep import Sweep
 from evcharge.rules.view import View
@@ -118,6 +119,8 @@ class FileStorage:
             and self._reading.waits(operation.user_id) is not None
         ):
             return None
+        if type(operation) is ListCars:
+            return cast(R, self._car_models)
         return self.records.recall(operation)
 
     def users(self) -> Sequence[User]:
@@ -166,6 +169,7 @@ class FileStorage:
     def load(self, needs: Needs) -> View:
         self._troubled(self._saving.settle())
         view = self.records.load(needs)
+        view.car_models = self._car_models
         view.more_to_write = bool(self._moved)
         if needs.sets_clock:
             view.newest = self._newest

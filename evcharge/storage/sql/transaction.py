@@ -55,8 +55,10 @@ class Known:
     """Where the process is alone: all but users, of whom there may be too many. Else the clocks,
     and the states of the stations as they were listed."""
     network: Network = attrs.field(factory=lambda: Network(version=-1))
+    looked_at: float = float("-inf")
+    """When it was seen that this is the network, in the storage's own seconds."""
     listed_at: float = float("-inf")
-    """When the states were listed, in the storage's own seconds."""
+    """When the states were listed, likewise."""
     leaving: set[str] = attrs.field(factory=set)
     """Users whose removal was to be committed when the connection was lost."""
     passed: dict[str, int] = attrs.field(factory=dict)
@@ -91,6 +93,8 @@ class Transaction:
         """Read anew, where it has changed."""
         self._states: dict[int, StationState] = {}
         """Read anew where we are not alone: all, or those that have changed."""
+        self._looked = False
+        """Whether it was looked whether the network has changed."""
         self._lists_all = False
         self._found: list[User] = []
         """Users who were read."""
@@ -123,6 +127,8 @@ class Transaction:
         if not self._alone and (needs.states or self._clocks.number != known):
             self._list()
             view.listed = tuple(self._states.values())
+        if needs.cars:
+            view.car_models = (self._known.network if self._alone else self._look()).car_models
         if needs.sets_clock:
             view.newest = self._newest
         if needs.steady is not None:
@@ -198,10 +204,16 @@ class Transaction:
             self._failure = error
             raise
 
+    def _look(self) -> Network:
+        """The network, read anew where it has changed."""
+        if not self._looked:
+            self._network = network.read(self._connection, self._known.network.version)
+            self._looked = True
+        return self._network or self._known.network
+
     def _list(self) -> None:
         """Read the states of all stations."""
-        self._network = network.read(self._connection, self._known.network.version)
-        self._states = network.states(self._connection, self._network or self._known.network, None)
+        self._states = network.states(self._connection, self._look(), None)
         self._lists_all = True
 
     # Sweeping: the last to lock anything, and it waits for nothing, so that it is part of no ring
@@ -265,7 +277,7 @@ class Transaction:
                 changed.add(event.session.station_id)
             elif isinstance(event, NetworkChanged):
                 network.change(self._connection, event)
-                self._network = network.read(self._connection, known=-1)
+                self._network, self._looked = network.read(self._connection, known=-1), True
                 relist = self._written = True
             else:
                 relist = True
@@ -312,6 +324,8 @@ class Transaction:
         known, records = self._known, self._known.records
         if self._network is not None:
             known.network = self._network
+        if self._looked:
+            known.looked_at = self._began
         if self._alone:
             for user in self._found:
                 records.put_user(user)
