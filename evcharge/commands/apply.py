@@ -22,12 +22,12 @@ from evcharge.datasets import (
 )
 from evcharge.datasets.difference import wanted_stations
 from evcharge.models.network import Network, StationRecord
-from evcharge.process.logs import warnings_shown
 from evcharge.rules.network import ChangeNetwork
 from evcharge.storage import carry_out
 from evcharge.storage.contents import Copyable
 from evcharge.storage.files.network import CARS, OUT_OF_SERVICE, STATIONS
 from evcharge.utils.permissions import remedy_to_read
+from evcharge.utils.warnings import warnings_shown
 
 SHORT_NAME = "stations.csv"
 """What the file of stations may be called too: not every network is in Feira de Santana."""
