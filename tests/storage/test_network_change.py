@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+import psycopg
 from twisted.trial.unittest import SynchronousTestCase
 
 from evcharge.models.network import Network, StationRecord
@@ -19,6 +20,7 @@ from evcharge.storage import Storage, StorageUnavailable, carry_out
 from evcharge.storage.files.store import FileStorage
 from evcharge.storage.location import parse
 from evcharge.storage.sql.databases import Sqlite
+from evcharge.storage.sql.rows import session_row
 from evcharge.storage.sql.store import SqlStorage
 from evcharge.testing import NOON, shipped_network
 from tests.support import postgres
@@ -39,6 +41,7 @@ from tests.support.operations import (
     take_slot,
     until_done,
 )
+from tests.support.waiting import until
 
 NEW = Station(40, "Novo", "Rua B", -12.2, -38.9, 2, 22.0, Decimal("1.95"), ("Type 2",))
 
@@ -224,13 +227,18 @@ class NetworkContract:
         self.assertEqual(sweep(storage, NOON + 61, 0).freed, 1)
         self.assertIn(7, network(storage).stations)
         end_journey(storage, "u2")
+        # Nor has another one, all of whose life is seen by one process.
+        take_slot(storage, a_session("late", 8))
+        change(storage, with_stations(gone=(8,)))
+        end_journey(storage, "late")
         if hasattr(storage, "read_contents"):
             storage.close()
             with storage.read_contents(NOON) as contents:
-                self.assertNotIn(7, [record.station.station_id for record in contents.stations])
+                kept = {record.station.station_id for record in contents.stations}
+                self.assertEqual(kept & {7, 8}, set())
             storage = self.make()
         for _ in range(2):
-            self.assertNotIn(7, network(storage).stations)
+            self.assertEqual(network(storage).stations.keys() & {7, 8}, set())
             storage = self.again(storage)
 
     def test_comes_back(self) -> None:
@@ -261,19 +269,22 @@ class NetworkContract:
     def test_in_a_batch(self) -> None:
         """What is in a batch with a change is decided at the stations that there are after it."""
         storage = self.make()
-        for user_id in ("u1", "u2", "u3"):
+        for user_id in ("u0", "u1", "u2", "u3", "u4"):
             add_user(storage, a_user(user_id))
+        take_slot(storage, a_session("u0"))
+        seven = attrs.evolve(network(storage).stations[7].station, max_slots=1)
         results = storage.execute(
             [
                 take(a_session("u1", 40)),
                 take(a_session("u2", 8)),
-                ChangeNetwork(with_stations(attrs.evolve(NEW, max_slots=1), gone=(8,))),
+                ChangeNetwork(with_stations(attrs.evolve(NEW, max_slots=1), seven, gone=(8,))),
                 take(a_session("u3", 40)),
+                take(a_session("u4")),
             ]
         )
         self.assertEqual(
-            [results[0], results[1], results[3]],
-            [a_session("u1", 40), UNKNOWN_STATION, NO_FREE_SLOT],
+            [results[0], results[1], *results[3:]],
+            [a_session("u1", 40), UNKNOWN_STATION, NO_FREE_SLOT, NO_FREE_SLOT],
         )
         for _ in range(2):
             self.assertEqual(available(storage, 40), 0)
@@ -399,6 +410,26 @@ class PostgresTests(NetworkContract, SynchronousTestCase):
         (states,) = other.execute([ListStations()])
         self.assertIn(40, [state.station.station_id for state in states])
         self.assertEqual(list(other.car_models()), ["Mine"])
+
+    def test_payment_under_way(self) -> None:
+        """A station that goes while another process sells a slot of it stays until that is over."""
+        storage = self.make()
+        add_user(storage, a_user())
+        row = session_row(a_session(station=8))
+        names, places = ", ".join(row), ", ".join(f"%({name})s" for name in row)
+        with psycopg.connect(self.url) as other:
+            other.execute("SELECT FROM stations WHERE station_id = 8 FOR UPDATE")
+            other.execute(f"INSERT INTO sessions ({names}) VALUES ({places})", row)
+            remove = ChangeNetwork(with_stations(gone=(8,)))
+            thread = threading.Thread(target=carry_out, args=(storage, remove))
+            thread.start()
+            with psycopg.connect(self.url, autocommit=True) as watcher:
+                waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+                until(lambda: watcher.execute(waiting).fetchone()[0], "it waits")
+        thread.join(20)
+        self.assertTrue(network(storage).stations[8].is_gone)
+        with storage.read_contents(NOON) as contents:
+            self.assertEqual([session.station_id for session in contents.sessions], [8])
 
     def test_at_once(self) -> None:
         """Changes by several processes, while drivers pay and leave, are all made, one by one."""
