@@ -87,7 +87,6 @@ def make_users(
                 free[station_id].remove(chosen[0])
                 plan = partial(
                     plan_session,
-                    tariffs=catalogue.tariffs,
                     receipt_id=uuid7(now),
                     now=now,
                     time_scale=1.0,

@@ -19,6 +19,7 @@ COMMANDS = {
     "charge": "evcharge.commands.charge",
     "price": "evcharge.commands.price",
     "bootstrap": "evcharge.commands.bootstrap",
+    "apply": "evcharge.commands.apply",
     "backup": "evcharge.commands.copies",
     "migrate": "evcharge.commands.copies",
     "export": "evcharge.commands.copies",

@@ -7,7 +7,14 @@ from typing import Any
 
 import attrs
 
-from evcharge.datasets.difference import Difference, difference, station_fields, wanted_stations
+from evcharge.datasets.difference import (
+    IN_SERVICE,
+    Difference,
+    difference,
+    station_fields,
+    value_text,
+    wanted_stations,
+)
 from evcharge.datasets.problems import shown
 from evcharge.datasets.stations import StationRows
 from evcharge.models.network import Network, StationRecord
@@ -28,6 +35,33 @@ class Kind:
         cls, name: str, there: Mapping[Any, Mapping[str, Any]], wanted: Mapping[Any, Any]
     ) -> Kind:
         return cls(name, there, wanted, difference(there, wanted))
+
+    def is_changed(self, remove: bool) -> bool:
+        """Whether anything is to be done, to `remove` what is gone or not."""
+        there = self.difference
+        return bool(there.new or there.changed or (remove and there.gone))
+
+    def summary(self, remove: bool) -> str:
+        """How many there are of each."""
+        there = self.difference
+        counts = {
+            "new": there.new,
+            "changed": there.changed,
+            "gone" if remove else "not in the files": there.gone,
+            "unchanged": there.unchanged,
+        }
+        return f"{self.name}s: " + ", ".join(f"{len(keys)} {what}" for what, keys in counts.items())
+
+    def new(self) -> Sequence[str]:
+        """The same for each record that is new."""
+        lines = []
+        for key in self.difference.new:
+            lines.append(f"{self.title(key)}: new")
+            for name, value in self.wanted[key].items():
+                # What goes without saying.
+                if name != "id" and (name, value) != (IN_SERVICE, True):
+                    lines.append(f"    {shown(name)}: {value_text(value)}")
+        return lines
 
     def changed(self) -> Sequence[str]:
         """A line for each record that is changed, and one for each field of it."""

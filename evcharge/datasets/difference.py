@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
@@ -30,7 +31,7 @@ class Change:
     after: Any
 
     def __str__(self) -> str:
-        return f"{shown(self.field)}: {_text(self.before)} -> {_text(self.after)}"
+        return f"{shown(self.field)}: {value_text(self.before)} -> {value_text(self.after)}"
 
 
 @attrs.frozen
@@ -71,12 +72,15 @@ def _changes(there: Mapping[str, Any], wanted: Mapping[str, Any]) -> Iterator[Ch
             yield Change(name, before, after)
 
 
-def _text(value: Any) -> str:
+def value_text(value: Any) -> str:
+    """The value of a field, for a person."""
     if value is None:
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return shown(value) if isinstance(value, str) else shown(f"{value}")
+    if isinstance(value, (list, dict)):
+        return shown(json.dumps(value, ensure_ascii=False))
+    return shown(str(value))
 
 
 # Stations
@@ -121,8 +125,14 @@ def wanted_stations(
     lacking = [attribute for name, attribute in _OPTIONAL.items() if name not in rows.columns]
     wanted = {}
     for station_id, station in rows.stations.items():
-        others = other_columns(rows.rows[station_id])
         before = there.get(station_id)
+        known = {} if before is None else before.other_columns
+        # An empty cell is there because another station has something in that column.
+        others = {
+            name: cell
+            for name, cell in other_columns(rows.rows[station_id]).items()
+            if cell or name in known
+        }
         if before is not None and not before.is_unread:
             others = {**before.other_columns, **others}
             kept = {name: getattr(before.station, name) for name in lacking}

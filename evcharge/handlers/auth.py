@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from evcharge.handlers.handler import Answer, Handler, then
+from evcharge.models.catalogue import Catalogue
 from evcharge.models.electric_car import TARGET_PERCENT as DEFAULT_TARGET_PERCENT
 from evcharge.models.electric_car import ElectricCar
 from evcharge.models.user import User
 from evcharge.outcomes import Phrase, Reply, invalid
 from evcharge.rules.journey import AddUser
+from evcharge.rules.network import FindCatalogue
 from evcharge.storage import Eventual
 from evcharge.wire.fields import TARGET_PERCENT, Data, Field, Number, Text
 
@@ -33,8 +35,25 @@ class Login(Handler):
         battery_car: float,
         target_percent: float = DEFAULT_TARGET_PERCENT,
     ) -> Eventual[Answer]:
+        return then(
+            self.context.perform(FindCatalogue()),
+            self._log_in,
+            user_name,
+            selected_car,
+            battery_car,
+            target_percent,
+        )
+
+    def _log_in(
+        self,
+        catalogue: Catalogue,
+        user_name: str,
+        selected_car: str,
+        battery_car: float,
+        target_percent: float,
+    ) -> Eventual[Answer]:
         context = self.context
-        model = context.catalogue().models.get(selected_car)
+        model = catalogue.models.get(selected_car)
         if model is None:
             return invalid(
                 "selected_car",

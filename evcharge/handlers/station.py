@@ -309,7 +309,6 @@ class Payment(Handler):
             return then(context.perform(EndJourney(user_id)), self._ended, user_id, id_station)
         plan = partial(
             plan_session,
-            tariffs=context.catalogue().tariffs,
             receipt_id=context.new_id(),
             now=context.now(),
             time_scale=context.time_scale,

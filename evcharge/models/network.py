@@ -27,6 +27,16 @@ class StationRecord:
         """Whether its row is wrong: the station is then known as far as that can be read."""
         return not self.in_service and "id" in self.other_columns
 
+    @property
+    def is_gone(self) -> bool:
+        """Whether there is nothing of it but who still stands there."""
+        return not (self.in_service or self.station.name or self.other_columns)
+
+    def gone(self) -> StationRecord:
+        """What is kept of it while somebody stands there, when it is gone."""
+        slots = max(0, self.station.max_slots)
+        return StationRecord(Station(self.station.station_id, "", "", 0.0, 0.0, slots), False, {})
+
 
 @attrs.frozen
 class Network:

@@ -36,6 +36,10 @@ class SlotTable:
         sessions = {**self.sessions, session.user_id: session}
         return SlotTable(self.station_id, self.max_slots, sessions)
 
+    def with_slots(self, max_slots: int) -> SlotTable:
+        """The table of a station that has so many slots from now on."""
+        return SlotTable(self.station_id, max(0, max_slots), self.sessions)
+
     def each(self, change: Callable[[ChargingSession], ChargingSession]) -> SlotTable:
         """The table with each session changed."""
         changed = {user_id: change(session) for user_id, session in self.sessions.items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import attrs
 
@@ -11,6 +11,7 @@ from evcharge.models.evse import Evse, plugs_of
 from evcharge.models.session import ChargingSession
 from evcharge.models.slots import StationState
 from evcharge.models.station import Station
+from evcharge.models.tariffs import Tariff
 from evcharge.models.user import User
 from evcharge.outcomes import (
     ALREADY_RESERVED,
@@ -83,8 +84,9 @@ class AddUser(Operation[None]):
         view.add(self.user, self.clock)
 
 
-Plan = Callable[[User, Station, Evse, ChargePlan], ChargingSession]
-"""Works out the session of a user who charges at an EVSE of a station; pure."""
+Plan = Callable[[User, Station, Evse, ChargePlan, Mapping[str, Tariff]], ChargingSession]
+"""Works out the session of a user who charges at an EVSE of a station, by the network's tariffs;
+pure."""
 
 
 @attrs.define
@@ -113,7 +115,7 @@ class TakeSlot(Operation[ChargingSession | Refusal]):
         return number_of(self.station_id)
 
     def add_needs(self, needs: Needs) -> None:
-        needs.write = True
+        needs.write = needs.catalogue = True
         needs.users.add(self.user_id)
         if self.number is not None:
             needs.stations.add(self.number)
@@ -138,7 +140,8 @@ class TakeSlot(Operation[ChargingSession | Refusal]):
         found = choose_evse(car.model, book.free(), start, target)
         if found is None:
             return NO_FREE_SLOT
-        return view.take(self.plan(user, station, *found), self.clock)
+        session = self.plan(user, station, *found, view.catalogue().tariffs)
+        return view.take(session, self.clock)
 
 
 @attrs.define

@@ -40,6 +40,10 @@ class Needs:
     """The state of every station."""
     steady: Callable[[], float] | None = None
     """By which seconds the storage's own time is to be told, where it is asked for."""
+    catalogue: bool = False
+    """The car models that can be chosen."""
+    network: bool = False
+    """The network as a whole, and how many vehicles stand at each station."""
     sets_clock: bool = False
     """Whether the clock may be set."""
     newest_clock: int = 0

@@ -7,13 +7,23 @@ from typing import Any, TypeVar
 
 import attrs
 
+from evcharge.models.catalogue import Catalogue
 from evcharge.models.evse import Evse
+from evcharge.models.network import Network
 from evcharge.models.session import ChargingSession
 from evcharge.models.slots import StationState
 from evcharge.models.station import Station
 from evcharge.models.user import User
 from evcharge.rules.clocks import Clocks, D, Newest
-from evcharge.rules.events import ClocksSet, Event, SlotFreed, SlotTaken, UserAdded, UserRemoved
+from evcharge.rules.events import (
+    ClocksSet,
+    Event,
+    NetworkChanged,
+    SlotFreed,
+    SlotTaken,
+    UserAdded,
+    UserRemoved,
+)
 
 T = TypeVar("T")
 
@@ -81,6 +91,12 @@ class View:
         """Whether the storage has something to write anew that need not wait for the next sweep."""
         self.newest: Callable[[], Newest] = _not_loaded
         """The latest instants in the storage, where the clock may be set."""
+        self.known: Catalogue | None = None
+        """The cars and the tariffs, where they were asked for."""
+        self._network: dict[None, Network | Exception | None] = {}
+        """The network as a whole, where it was asked for."""
+        self._taken: dict[int, int] = {}
+        """How many vehicles stand at each station, likewise."""
         self.own_time: tuple[float | None, float] = (None, 0.0)
         """How far the storage's own time is ahead of the steady seconds, None where it has none,
         and by how much that may be wrong."""
@@ -105,6 +121,12 @@ class View:
             raise NotLoaded("states")
         return self.listed
 
+    def catalogue(self) -> Catalogue:
+        """The cars that can be chosen, and the tariffs."""
+        if self.known is None:
+            raise NotLoaded("the catalogue")
+        return self.known
+
     def check_whereabouts(self, user_id: str) -> None:
         """Raise why nobody can tell now where the user stands, if that is so."""
         session = self.sessions.get(user_id)
@@ -114,6 +136,22 @@ class View:
     def was_leaving(self, user_id: str) -> bool:
         """Whether the user is gone by an attempt before this one, whose end was not seen."""
         return user_id in self._leaving
+
+    def know_network(self, network: Network | Exception, taken: Mapping[int, int]) -> None:
+        """The network as a whole, and the stations where vehicles stand: how many."""
+        self._network[None] = network
+        self._taken.update(taken)
+
+    def network(self) -> Network:
+        """The network as a whole."""
+        network = _of(self._network, None)
+        assert network is not None
+        return network
+
+    def taken(self, station_id: int) -> int:
+        """How many vehicles stand at a station, in service or not, of the network as a whole."""
+        self.network()
+        return self._taken.get(station_id, 0)
 
     def moved(self, clock: int | None) -> float:
         """How far an instant by a clock, or by the newest, has been moved since, seconds."""
@@ -137,9 +175,9 @@ class View:
         book = self.book(session.station_id)
         assert book is not None, session.station_id
         session = self.clocks.kept(session, clock, self._names(self.clocks, clock))
-        self._put(
-            self.books, session.station_id, Book(book.station, book.held | {session.evse_uid})
-        )
+        held = book.held | {session.evse_uid}
+        self._put(self.books, session.station_id, Book(book.station, held))
+        self._count(session.station_id, 1)
         self._put(self.sessions, session.user_id, session)
         self.events.append(SlotTaken(session))
         return session
@@ -148,11 +186,15 @@ class View:
         """A slot is given back."""
         book = self.books.get(session.station_id)
         if book is not None:
-            self._put(
-                self.books, session.station_id, Book(book.station, book.held - {session.evse_uid})
-            )
+            held = book.held - {session.evse_uid}
+            self._put(self.books, session.station_id, Book(book.station, held))
+        self._count(session.station_id, -1)
         self._put(self.sessions, session.user_id, None)
         self.events.append(SlotFreed(session))
+
+    def _count(self, station_id: int, by: int) -> None:
+        if self._network:
+            self._put(self._taken, station_id, self._taken.get(station_id, 0) + by)
 
     def set_clocks(self, after: Clocks) -> None:
         """There are other clocks, and all that stands is moved as far as they say."""
@@ -164,6 +206,20 @@ class View:
             if isinstance(session, ChargingSession):
                 self.sessions[user_id] = record_moved(session, before, after)
         self.events.append(ClocksSet(before, after))
+
+    def change_network(self, after: Network) -> None:
+        """The network is another one."""
+        before = self.network()
+        self._put(self._network, None, after)
+        for station_id, known in list(self.books.items()):
+            record = after.stations.get(station_id)
+            book = None
+            if record is not None and record.in_service:
+                # Of one that was out of service, how many stand there is all that was loaded.
+                there = (f"?{number}" for number in range(self._taken.get(station_id, 0)))
+                book = Book(record.station, frozenset(there) if known is None else known.held)
+            self._put(self.books, station_id, book)
+        self.events.append(NetworkChanged(before, after))
 
     def _put(self, records: dict[Any, Any], key: Any, value: Any) -> None:
         self._undo.append((records, key, records.get(key)))

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from evcharge.rules.events import Event
+from evcharge.rules.network import ChangeNetwork
 from evcharge.rules.operation import Due, Needs, Operation
 from evcharge.rules.timekeeping import SetClock
 from evcharge.rules.view import View
@@ -61,7 +62,8 @@ def execute(store: Store, operations: Sequence[Operation[Any]]) -> Sequence[Any]
     """
     Carry out operations, each of which sees what those before it have done.
 
-    What sets the clock goes first, wherever it stands: all else is then by the clocks that are.
+    What sets the clock goes first, wherever it stands, and then what changes the network: all else
+    is then by the clocks, and at the stations, that are.
 
     :return: in their order, the result of each, or the exception by which it broke; one that breaks
         changes nothing, and breaks no other.
@@ -73,8 +75,8 @@ def execute(store: Store, operations: Sequence[Operation[Any]]) -> Sequence[Any]
         if operation.clock is not None and operation.clock > needs.newest_clock:
             needs.newest_clock = operation.clock
     order: Sequence[int] = range(len(operations))
-    if needs.sets_clock:
-        order = sorted(order, key=lambda place: not isinstance(operations[place], SetClock))
+    if needs.sets_clock or needs.network:
+        order = sorted(order, key=lambda place: _turn(operations[place]))
     results: list[Any] = [None] * len(operations)
     ends: list[int] = []
     failed: Mapping[int, Exception] = {}
@@ -113,3 +115,9 @@ def execute(store: Store, operations: Sequence[Operation[Any]]) -> Sequence[Any]
         ):
             results[place] = result
     return results
+
+
+def _turn(operation: Operation[Any]) -> int:
+    if isinstance(operation, SetClock):
+        return 0
+    return 1 if isinstance(operation, ChangeNetwork) else 2

@@ -8,11 +8,12 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
 
 from evcharge.models.catalogue import Catalogue
+from evcharge.models.network import Network, StationRecord
 from evcharge.models.slots import SlotTable
 from evcharge.models.station import Station
 from evcharge.models.tariffs import Tariff
 from evcharge.models.user import User
-from evcharge.rules.events import Event
+from evcharge.rules.events import Event, NetworkChanged
 from evcharge.rules.operation import Due, Needs, Operation
 from evcharge.rules.view import View
 from evcharge.storage import Summary
@@ -39,8 +40,12 @@ class MemoryStorage:
         stations: Sequence[Station] = (),
         tariffs: Mapping[str, Tariff] | None = None,
     ) -> None:
-        self._catalogue = Catalogue(car_models or {}, tariffs or {})
+        self._network = Network(
+            car_models or {},
+            {station.station_id: StationRecord(station, True, {}) for station in stations},
+        )
         self.records = Records()
+        self.records.catalogue = Catalogue(car_models or {}, tariffs or {})
         self._lock = threading.Lock()
         for station in stations:
             self.records.put_station(station, SlotTable(station.station_id, station.max_slots))
@@ -55,7 +60,7 @@ class MemoryStorage:
         """Nothing here waits for another machine."""
 
     def catalogue(self) -> Catalogue:
-        return self._catalogue
+        return self.records.catalogue
 
     def recall(self, operation: Operation[R]) -> R | None:
         return self.records.recall(operation)
@@ -73,7 +78,10 @@ class MemoryStorage:
         return nullcontext(self)
 
     def load(self, needs: Needs) -> View:
-        return self.records.load(needs)
+        view = self.records.load(needs)
+        if needs.network:
+            view.know_network(self._network, self.records.taken())
+        return view
 
     def claim(self, view: View, due: Due) -> None:
         self.records.claim(view, due)
@@ -82,4 +90,9 @@ class MemoryStorage:
         return {}
 
     def apply(self, events: Sequence[Event]) -> None:
+        for event in events:
+            if isinstance(event, NetworkChanged):
+                self._network = event.after
+                tariffs = self.records.catalogue.tariffs
+                self.records.catalogue = Catalogue(event.after.car_models, tariffs)
         self.records.apply(events)

@@ -6,13 +6,22 @@ import heapq
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any, TypeVar, cast
 
+from evcharge.models.catalogue import Catalogue
 from evcharge.models.session import ChargingSession
 from evcharge.models.slots import SlotTable, StationState
 from evcharge.models.station import Station
 from evcharge.models.user import User
 from evcharge.rules.clocks import Clocks, Newest, newest
-from evcharge.rules.events import Event, SlotFreed, SlotTaken, UserAdded, UserRemoved
+from evcharge.rules.events import (
+    Event,
+    NetworkChanged,
+    SlotFreed,
+    SlotTaken,
+    UserAdded,
+    UserRemoved,
+)
 from evcharge.rules.journey import FindUser, ListStations
+from evcharge.rules.network import FindCatalogue
 from evcharge.rules.operation import Due, Needs, Operation
 from evcharge.rules.view import Book, View, record_moved
 
@@ -34,6 +43,8 @@ class Records:
 
     def __init__(self, most_users: int | None = None) -> None:
         self._most_users = most_users
+        self.catalogue = Catalogue()
+        """What the network knows besides its stations."""
         self.users: dict[str, User] = {}
         self.slots: dict[int, SlotTable] = {}
         """Of all stations."""
@@ -124,6 +135,8 @@ class Records:
             return cast("R | None", self.users.get(operation.user_id))
         if type(operation) is ListStations:
             return cast(R, self.listed)
+        if type(operation) is FindCatalogue:
+            return cast(R, self.catalogue)
         return None
 
     def session(self, user_id: str) -> ChargingSession | None:
@@ -137,6 +150,10 @@ class Records:
         if state is None:
             return None
         return Book(state.station, self.slots[station_id].held)
+
+    def taken(self) -> dict[int, int]:
+        """How many vehicles stand at each station, where some do."""
+        return {i: len(slots.sessions) for i, slots in self.slots.items() if slots.sessions}
 
     def load(
         self,
@@ -159,6 +176,7 @@ class Records:
             names,
             leaving,
         )
+        view.known = self.catalogue
         if needs.sets_clock:
             view.newest = self.newest
         return view
@@ -257,6 +275,8 @@ class Records:
                 self.held.pop(session.user_id, None)
                 freed.append(session.user_id)
                 changed.add(session.station_id)
+            elif isinstance(event, NetworkChanged):
+                self.change_network(event)
             else:
                 self.move(event.before, event.after)
         for user_id in freed:
@@ -278,6 +298,23 @@ class Records:
             state = self.states.get(station_id)
             if state is not None:
                 self.states[station_id] = StationState.of(state.station, self.slots[station_id])
+        self._changes += 1
+
+    def change_network(self, event: NetworkChanged) -> None:
+        """Have other stations; who stands at one goes on standing there."""
+        # Replaced whole, as others may be reading it.
+        states = dict(self.states)
+        for station_id, record in event.put.items():
+            slots = self.slots.get(station_id) or SlotTable(station_id, 0)
+            slots = self.slots[station_id] = slots.with_slots(record.station.max_slots)
+            states.pop(station_id, None)
+            if record.in_service:
+                slots = self.slots[station_id] = slots.seated(record.station)
+                states[station_id] = StationState.of(record.station, slots)
+        for station_id in event.gone:
+            self.slots.pop(station_id, None)
+            states.pop(station_id, None)
+        self.states = dict(sorted(states.items()))
         self._changes += 1
 
     def move(self, before: Clocks, after: Clocks) -> tuple[list[str], list[int]]:

@@ -223,7 +223,7 @@ class CopyTests(MigrateCase):
         self.assertEqual(files_of(out), written)
 
         def story(storage: Any) -> Iterator[Any]:
-            yield storage.car_models(), list(storage.car_models())
+            yield storage.catalogue().car_models, list(storage.catalogue().car_models)
             yield list(stations(storage)), user_ids(storage)
             yield find_user(storage, "u1"), find_user(storage, "u2")
             yield take_slot(storage, a_session("u1"))

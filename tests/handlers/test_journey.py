@@ -5,6 +5,7 @@ import json
 from codecs import BOM_UTF8
 from decimal import Decimal
 
+import attrs
 from hypothesis import HealthCheck, example, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred, fail
@@ -12,7 +13,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from evcharge.models.electric_car import CarModel, ElectricCar
 from evcharge.models.station import Station
-from evcharge.storage import StorageUnavailable
+from evcharge.rules.network import ChangeNetwork
+from evcharge.storage import StorageUnavailable, carry_out
 from evcharge.storage.memory import MemoryStorage
 from evcharge.testing import NOON, MemoryServer, call_now
 from tests.support.examples import examples, given
@@ -750,7 +752,8 @@ class FailureTests(SynchronousTestCase):
         storage = MemoryStorage({"Small": CARS["Small"]}, [station(1)])
         to = MemoryServer(storage)
         login(to, 100)
-        storage._car_models = {"Small": {**CARS["Small"], "battery_capacity": 80}}
+        larger = {"Small": {**CARS["Small"], "battery_capacity": 80}}
+        carry_out(storage, ChangeNetwork(lambda there: attrs.evolve(there, car_models=larger)))
         login(to, 100)
         levels = [user.car.battery_level_kwh for user in storage.users()]
         self.assertEqual(sorted(levels), [50, 80])

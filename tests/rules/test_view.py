@@ -2,6 +2,7 @@
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from evcharge.models.catalogue import Catalogue
 from evcharge.models.station import Station
 from evcharge.rules.clocks import Clocks, Reading
 from evcharge.rules.events import ClocksSet, SlotFreed, SlotTaken, UserAdded, UserRemoved
@@ -28,13 +29,15 @@ AWAY = OSError("cannot be read")
 def a_view(**known: object) -> View:
     """A view of a user who stands nowhere, and of a station with one free slot."""
     users = {"u1": a_user(), "nobody": None}
-    return View(
+    view = View(
         known.get("clocks", Clocks()),
         {**users, **known.get("users", {})},
         {"u1": None, "nobody": None, **known.get("sessions", {})},
         {7: Book(PLACE, frozenset({"7-2", "7-3"})), 8: None, **known.get("books", {})},
         leaving=known.get("leaving", ()),
     )
+    view.known = Catalogue()
+    return view
 
 
 class ViewTests(SynchronousTestCase):
@@ -122,11 +125,7 @@ class JourneyTests(SynchronousTestCase):
             (a_view(sessions=elsewhere), "u1", held_at(9)),
             (a_view(sessions=elsewhere, books=full), "u1", held_at(9)),
             (a_view(books=full), "u1", NO_FREE_SLOT),
-            (
-                a_view(books={7: Book(PLACE, frozenset({"7-1", "7-2", "7-3", "7-4", "7-5"}))}),
-                "u1",
-                NO_FREE_SLOT,
-            ),
+            (a_view(books=over_full), "u1", NO_FREE_SLOT),
             (a_view(books={7: None}), "u1", UNKNOWN_STATION),
             (a_view(books={7: None}, sessions=elsewhere), "u1", UNKNOWN_STATION),
             # What is held is told again, though the station were out of service.

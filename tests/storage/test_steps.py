@@ -115,7 +115,7 @@ def _ends(operation: Operation[Any], state: State) -> list[State]:
     assert isinstance(operation, TakeSlot)
     if state.station is not None:
         return [state]
-    session = operation.plan(None, None, Evse("7-1"), None)  # type: ignore[arg-type]
+    session = operation.plan(None, None, Evse("7-1"), None, {})  # type: ignore[arg-type]
     return [State(True, session.station_id, session.receipt_id)]
 
 

@@ -139,12 +139,12 @@ class StorageContract:
         """The session is planned with the user and the station that the storage has."""
         storage = self.make()
         add_user(storage, a_user())
-        plan = partial(plan_session, tariffs={}, receipt_id="r", now=NOON, time_scale=1.0)
+        plan = partial(plan_session, receipt_id="r", now=NOON, time_scale=1.0)
         (session,) = storage.execute([TakeSlot("u1", "7", plan)])
         there = station(storage, 7).station
         chosen = choose_evse(MODEL, there.evses, 40, 80)
         assert chosen is not None
-        self.assertEqual(session, plan(a_user(), there, *chosen))
+        self.assertEqual(session, plan(a_user(), there, *chosen, {}))
         self.assertGreater(session.amount, 0)
         again = take_slot(self.again(storage), a_session())
         self.assertEqual(again, unseated(session))
@@ -550,7 +550,7 @@ class InSharedTables(InTables):
             connection.exec_driver_sql(
                 "UPDATE stations SET price_kwh = '9.99', power_kw = 11 WHERE station_id = 7"
             )
-        plan = partial(plan_session, tariffs={}, receipt_id="r", now=NOON, time_scale=1.0)
+        plan = partial(plan_session, receipt_id="r", now=NOON, time_scale=1.0)
         (session,) = storage.execute([TakeSlot("u1", "7", plan)])
         # 20 kWh to 80 % of 50 kWh, 11 kW at most.
         self.assertEqual(str(session.amount), "199.80")

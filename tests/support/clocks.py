@@ -50,7 +50,7 @@ def put_right(storage: Storage, by_s: float, still_suspect: bool = False) -> Clo
 def session_of(storage: Storage, user_id: str, station_id: int = 7) -> ChargingSession:
     """The session of a user who holds a slot there."""
 
-    def plan(user: User, station: Any, evse: Any, charge: Any) -> ChargingSession:
+    def plan(user: User, *_: Any) -> ChargingSession:
         raise AssertionError("it is held")
 
     return unseated(carry_out(storage, TakeSlot(user_id, str(station_id), plan)))

@@ -73,7 +73,9 @@ def next_free(state: StationState) -> float | None:
 def take(session: ChargingSession) -> TakeSlot:
     """What has `session` begin, at the EVSE that it is given."""
 
-    def plan(user: User, station: Station, evse: Evse, charge: ChargePlan) -> ChargingSession:
+    def plan(
+        user: User, station: Station, evse: Evse, charge: ChargePlan, tariffs: Any
+    ) -> ChargingSession:
         return attrs.evolve(session, evse_uid=evse.uid)
 
     return TakeSlot(session.user_id, str(session.station_id), plan)

@@ -5,23 +5,20 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
 
-import attrs
-
-from evcharge.datasets import listed, other_columns, read_car_models
-from evcharge.models.network import StationRecord
+from evcharge.datasets import listed
 from evcharge.models.slots import SlotTable
-from evcharge.models.station import Station
 from evcharge.models.user import User
 from evcharge.storage import StorageError
 from evcharge.storage.contents import Contents, Payment
+from evcharge.storage.files import changing
 from evcharge.storage.files.directory import CLOCK, LOCK, PAYMENTS, DataDirectory, names
 from evcharge.storage.files.durable import TEMPORARY, flush_file, flush_folder
-from evcharge.storage.files.network import CARS, OUT_OF_SERVICE, STATIONS, copied, read_rows
+from evcharge.storage.files.network import CARS, OUT_OF_SERVICE, STATIONS, NetworkFiles, copied
 from evcharge.storage.files.payments import read_payments
 from evcharge.storage.files.records import (
     one_station_each,
@@ -31,7 +28,6 @@ from evcharge.storage.files.records import (
     read_table,
     table_record,
     to_json,
-    unnamed,
     user_of,
     user_record,
 )
@@ -58,6 +54,10 @@ def read_directory(directory: DataDirectory, now: float) -> Iterator[Contents]:
             # For its error, before anything is made.
             path.stat()
         directory.own()
+        if (directory.path / changing.CHANGE).exists():
+            # It was interrupted, and is done all the same.
+            directory.hold()
+            changing.finish(directory)
         try:
             yield _contents(directory, now)
         finally:
@@ -77,14 +77,12 @@ def _contents(directory: DataDirectory, now: float) -> Contents:
         return None
 
     path, payments = directory.path / CARS, directory.path / PAYMENTS
-    cars = read_car_models(path.read_bytes(), str(path))
-    rows = read_rows(directory.path / STATIONS)
-    resting = read_rows(directory.path / OUT_OF_SERVICE)
+    there = NetworkFiles.read(directory.path)
+    cars, rows, resting = there.cars, there.rows, there.resting
     tables, broken, _ = directory.read_tables(rows.known, now, look_up)
     unlisted = paid_sessions(tables.values())
     remarks = [remark for _, remark in one_station_each(tables)]
     remarks += [f"{path}: is not copied" for path in _foreign(directory)]
-    wrong = [*resting.wrong, *rows.wrong]
     mistakes = listed([*cars.problems, *resting.problems, *rows.problems])
     if mistakes:
         remarks += [*mistakes, "what is wrong is copied as it is"]
@@ -92,15 +90,6 @@ def _contents(directory: DataDirectory, now: float) -> Contents:
     # No database, and no client, could name such a model.
     nameless = [name for name in cars.everything if not is_unicode(name)]
     remarks += [f"{path}: model {name!r}: is not copied" for name in nameless]
-    stations = {
-        **{station_id: unnamed(table) for station_id, table in tables.items()},
-        **resting.known,
-        **rows.known,
-    }
-    cells: dict[int, Mapping[str, str]] = {
-        station_id: other_columns(row) for station_id, row in {**resting.rows, **rows.rows}.items()
-    }
-    cells.update({row.station.station_id: row.cells for row in wrong if row.station})
     # As they were read they are right already, but for the clock that they name.
     sessions = [
         clocks.named(session)
@@ -110,11 +99,6 @@ def _contents(directory: DataDirectory, now: float) -> Contents:
     users = [name for name in names(directory.users.path) if name.endswith(".json")]
     problems = [problem for _, problem in sorted(broken.items())]
 
-    def slots(station: Station) -> int:
-        table = tables.get(station.station_id)
-        # A row that is wrong may not say how many there are.
-        return table.max_slots if table is not None else station.max_slots or -1
-
     def all_payments() -> Iterator[Payment]:
         yield from read_payments(payments, unlisted, problems, clocks)
         if problems:
@@ -122,21 +106,14 @@ def _contents(directory: DataDirectory, now: float) -> Contents:
 
     return Contents(
         car_models={n: facts for n, facts in cars.everything.items() if n not in nameless},
-        stations=[
-            StationRecord(
-                attrs.evolve(station, max_slots=slots(station)),
-                station_id in rows.stations,
-                cells.get(station_id, {}),
-            )
-            for station_id, station in sorted(stations.items())
-        ],
+        stations=list(there.records(tables).values()),
         users=_read_users(directory, users, problems),
         sessions=sessions,
         payments=all_payments(),
         count=len(users) + len(sessions) + _lines(payments),
         clocks=clocks.copied(),
         remarks=remarks,
-        loose_rows=[row.cells for row in wrong if row.station is None],
+        loose_rows=there.loose_rows,
     )
 
 

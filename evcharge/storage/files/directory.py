@@ -53,6 +53,8 @@ class DataDirectory:
         self.users = Folder(path / "users")
         self.clocks = Clocks()
         """Those by which the instants in its files are, once they have been read."""
+        self.unlisted: set[int] = set()
+        """Stations that no row names: their files go when nobody stands there any more."""
         self._lock = Lock(path / LOCK, str(path))
 
     # Owning
@@ -214,7 +216,12 @@ class DataDirectory:
 
         :return: of those for which it failed, why; see :meth:`Folder.change`.
         """
-        files = {table.station_id: to_json(self._record(table)) for table in tables}
+        files = {
+            table.station_id: to_json(self._record(table))
+            if table.sessions or table.station_id not in self.unlisted
+            else None
+            for table in tables
+        }
         return _change(self.stations, files, station_file)
 
     def _record(self, table: SlotTable) -> dict[str, Any]:

@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import attrs
 from twisted.logger import Logger
 
 from evcharge.datasets import (
+    Catalogue,
     DatasetError,
     StationRows,
+    WrongRow,
     listed,
     merge_car_models,
     merge_stations,
+    other_columns,
     parse_stations,
     read_car_models,
     read_stations,
 )
+from evcharge.models.network import StationRecord
+from evcharge.models.slots import SlotTable
+from evcharge.models.station import Station
 from evcharge.storage.contents import Contents
-from evcharge.storage.files.records import stations_csv
+from evcharge.storage.files.records import stations_csv, unnamed
 
 CARS = "car_models.json"
 STATIONS = "feira_de_santana_stations.csv"
@@ -146,25 +153,94 @@ def _unreadable(log: Logger, path: Path, error: DatasetError | OSError, so: str)
     )
 
 
+@attrs.frozen
+class NetworkFiles:
+    """What the files of the network say; what is wrong in them, too."""
+
+    cars: Catalogue
+    rows: StationRows
+    resting: StationRows
+    """Of the stations that are out of service."""
+
+    @classmethod
+    def read(cls, directory: Path) -> NetworkFiles:
+        """Read those in `directory`. DatasetError: one cannot be understood; OSError: nor read."""
+        path = directory / CARS
+        return cls(
+            read_car_models(path.read_bytes(), str(path)),
+            read_rows(directory / STATIONS),
+            read_rows(directory / OUT_OF_SERVICE),
+        )
+
+    @property
+    def known(self) -> dict[int, Station]:
+        """Every station that has a row, as far as that can be read."""
+        return {**self.resting.known, **self.rows.known}
+
+    @property
+    def wrong(self) -> list[WrongRow]:
+        """The rows that are wrong."""
+        return [*self.resting.wrong, *self.rows.wrong]
+
+    @property
+    def loose_rows(self) -> list[Mapping[str, str]]:
+        """The cells of those that name no station, or one that another row names."""
+        return [row.cells for row in self.wrong if row.station is None]
+
+    def records(self, tables: Mapping[int, SlotTable]) -> dict[int, StationRecord]:
+        """The stations by id, those too that have a table of slots and no row."""
+        cells: dict[int, Mapping[str, str]] = {
+            station_id: other_columns(row)
+            for station_id, row in {**self.resting.rows, **self.rows.rows}.items()
+        }
+        cells.update({row.station.station_id: row.cells for row in self.wrong if row.station})
+        unlisted = {station_id: unnamed(table) for station_id, table in tables.items()}
+
+        def record(station_id: int, station: Station) -> StationRecord:
+            table = tables.get(station_id)
+            # A row that is wrong may not say how many there are.
+            slots = table.max_slots if table is not None else station.max_slots or -1
+            return StationRecord(
+                attrs.evolve(station, max_slots=slots),
+                station_id in self.rows.stations,
+                cells.get(station_id, {}),
+            )
+
+        stations = sorted({**unlisted, **self.known}.items())
+        return {station_id: record(station_id, station) for station_id, station in stations}
+
+
+def rows_files(
+    stations: Iterable[StationRecord], loose_rows: Sequence[Mapping[str, str]]
+) -> dict[str, bytes]:
+    """
+    The rows of stations, by the name of the file.
+
+    :param loose_rows: the cells of further ones, which are wrong.
+    :raise DatasetError: they could not be read again.
+    """
+    files: dict[str, bytes] = {}
+    stations = list(stations)
+    for name, in_service in ((STATIONS, True), (OUT_OF_SERVICE, False)):
+        # A station without a name had no row.
+        records = [
+            r for r in stations if r.in_service is in_service and r.station.name and not r.is_unread
+        ]
+        # Those whose rows cannot be read are put right where people look for them.
+        unread = [r.other_columns for r in stations if r.is_unread] if in_service else []
+        loose = loose_rows if in_service else []
+        if records:
+            parse_stations(stations_csv(records), name)
+        if records or in_service:
+            files[name] = stations_csv(records, [*unread, *loose])
+    return files
+
+
 def copied(contents: Contents) -> dict[str, bytes]:
     """
     The catalogue and the rows of a copy, by the name of the file.
 
     :raise DatasetError: rows of stations could not be read again.
     """
-    files = {CARS: merge_car_models({}, contents.car_models)}
-    for name, in_service in ((STATIONS, True), (OUT_OF_SERVICE, False)):
-        # A station without a name had no row.
-        records = [
-            r
-            for r in contents.stations
-            if r.in_service is in_service and r.station.name and not r.is_unread
-        ]
-        # Those whose rows cannot be read are put right where people look for them.
-        unread = [r.other_columns for r in contents.stations if r.is_unread] if in_service else []
-        loose = contents.loose_rows if in_service else []
-        if records:
-            parse_stations(stations_csv(records), name)
-        if records or in_service:
-            files[name] = stations_csv(records, [*unread, *loose])
-    return files
+    files = rows_files(contents.stations, contents.loose_rows)
+    return {CARS: merge_car_models({}, contents.car_models), **files}

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from twisted.logger import Logger
 
+from evcharge.datasets import DatasetError
 from evcharge.models.slots import SlotTable
 from evcharge.models.station import Station
 from evcharge.rules.events import SlotFreed
 from evcharge.storage import StorageUnavailable
 from evcharge.storage.files.directory import DataDirectory, free_name, needed
 from evcharge.storage.files.moved import MovedFiles
-from evcharge.storage.files.network import CARS, STATIONS, tell_of_no_row, usable_cars, usable_rows
+from evcharge.storage.files.network import (
+    CARS,
+    OUT_OF_SERVICE,
+    STATIONS,
+    read_rows,
+    tell_of_no_row,
+    usable_cars,
+    usable_rows,
+)
 from evcharge.storage.files.payments import PaymentList
 from evcharge.storage.files.records import one_station_each, paid_sessions
 from evcharge.storage.files.saving import Saving
@@ -85,6 +95,10 @@ class Reading:
             if station_id not in tables and station_id not in broken:
                 tables[station_id] = SlotTable(station_id, station.max_slots)
                 changed.add(station_id)
+        if rows is not None:
+            with contextlib.suppress(DatasetError, OSError):
+                resting = read_rows(directory.path / OUT_OF_SERVICE)
+                directory.unlisted = tables.keys() - known.keys() - resting.known.keys()
         for error in directory.write_tables([tables[at] for at in sorted(changed)]).values():
             raise error
         for station_id, table in sorted(tables.items()):

@@ -12,22 +12,32 @@ What has happened is written in phases, each of which is on the disk before the 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TypeAlias
 
 from twisted.logger import Logger
 
 from evcharge.models.session import ChargingSession
 from evcharge.models.slots import SlotTable
 from evcharge.models.user import User
-from evcharge.rules.events import ClocksSet, Event, SlotFreed, SlotTaken, UserAdded, UserRemoved
+from evcharge.rules.events import (
+    ClocksSet,
+    Event,
+    NetworkChanged,
+    SlotFreed,
+    SlotTaken,
+    UserAdded,
+    UserRemoved,
+)
 from evcharge.rules.view import record_moved
 from evcharge.storage import StorageUnavailable
+from evcharge.storage.files import changing
 from evcharge.storage.files.directory import DataDirectory, unavailable
 from evcharge.storage.files.durable import Unsettled
 from evcharge.storage.files.moved import MovedFiles
 from evcharge.storage.files.payments import PaymentList
 from evcharge.storage.records import Records
 
-Change = UserAdded | UserRemoved | SlotTaken | SlotFreed
+Change: TypeAlias = UserAdded | UserRemoved | SlotTaken | SlotFreed
 Phase = list[tuple[int, Change]]
 """Events, each with its place in the batch."""
 Failed = dict[str, StorageUnavailable]
@@ -56,6 +66,8 @@ class Saving:
         it is acted upon, the file is made to say what memory does."""
         self._slots: dict[str, tuple[int, StorageUnavailable]] = {}
         """User id -> the station whose file may say something else of the user, likewise."""
+        self.interrupted: StorageUnavailable | None = None
+        """Why the files may say another network than memory does, until the next opening."""
 
     # What has happened
 
@@ -79,6 +91,16 @@ class Saving:
                 at: table.each(lambda session: record_moved(session, before, after))
                 for at, table in self._records.slots.items()
             }
+        network = next((e for e in events[:2] if isinstance(e, NetworkChanged)), None)
+        if network is not None:
+            try:
+                self._change_network(network)
+            except StorageUnavailable as error:
+                # All else is at these stations.
+                return dict.fromkeys(range(events.index(network), len(events)), error)
+            for at, record in network.put.items():
+                table = tables.get(at) or self._records.slots.get(at) or SlotTable(at, 0)
+                tables[at] = table.with_slots(record.station.max_slots)
         for phases in rounds(events):
             failed.update(self._owing(phases[1]))
             for number, phase in enumerate(phases):
@@ -92,6 +114,16 @@ class Saving:
                         if user_of(change) in failed:
                             lost[place] = failed[user_of(change)]
         return lost
+
+    def _change_network(self, event: NetworkChanged) -> None:
+        """Have the files say another network. StorageUnavailable: they may not."""
+        try:
+            changing.change(self._directory, event)
+        except OSError as error:
+            self.interrupted = unavailable(self._directory.path, error)
+            raise self.interrupted from error
+        known = event.after.stations
+        self._directory.unlisted = {i for i, record in known.items() if record.is_gone}
 
     def _owing(self, phase: Phase) -> Failed:
         """Those whose session may not end: its payment is not in the list for good."""
@@ -259,7 +291,7 @@ def rounds(events: Sequence[Event]) -> Iterator[tuple[Phase, Phase, Phase]]:
     phases: tuple[Phase, Phase, Phase] = ([], [], [])
     reached: dict[str, int] = {}
     for place, event in enumerate(events):
-        if isinstance(event, ClocksSet):
+        if isinstance(event, (ClocksSet, NetworkChanged)):
             continue
         user_id = user_of(event)
         at = reached.get(user_id, -1)

@@ -17,10 +17,12 @@ from typing import Any, TypeVar
 
 from twisted.logger import Logger
 
-from evcharge.datasets import StationRows
+from evcharge.datasets import DatasetError, StationRows, check_car_models
+from evcharge.models.catalogue import Catalogue
+from evcharge.models.network import Network
 from evcharge.models.user import User
 from evcharge.rules.clocks import Newest
-from evcharge.rules.events import ClocksSet, Event, UserRemoved
+from evcharge.rules.events import ClocksSet, Event, NetworkChanged, UserRemoved
 from evcharge.rules.journey import FindUser
 from evcharge.rules.operation import Due, Needs, Operation
 from evcharge.rules.sweep import Sweep
@@ -28,9 +30,11 @@ from evcharge.rules.view import View
 from evcharge.storage import StorageUnavailable, Summary
 from evcharge.storage.contents import Contents
 from evcharge.storage.execute import execute
+from evcharge.storage.files import changing
 from evcharge.storage.files.contents import read_directory, write_directory
 from evcharge.storage.files.directory import PAYMENTS, DataDirectory
 from evcharge.storage.files.moved import MovedFiles
+from evcharge.storage.files.network import CARS, NetworkFiles
 from evcharge.storage.files.payments import PaymentList
 from evcharge.storage.files.reading import Reading
 from evcharge.storage.files.saving import Saving
@@ -61,7 +65,6 @@ class FileStorage:
     ) -> None:
         self._more_cars = more_cars
         self._more_stations = more_stations
-        self._car_models: Mapping[str, Mapping[str, Any]] = {}
         self.records = Records()
         self._directory = DataDirectory(directory)
         self._payments = PaymentList(self._directory.root, PAYMENTS)
@@ -81,9 +84,11 @@ class FileStorage:
             with self._directory.explained():
                 self._directory.own()
                 self._directory.hold()
+                changing.finish(self._directory)
                 self._directory.fill(self._more_cars, self._more_stations)
                 # Of rows that were taken in just now, whoever took them in has been told.
-                self._car_models = self._reading.read(now, self._more_stations is None)
+                cars = self._reading.read(now, self._more_stations is None)
+                self.records.catalogue = Catalogue(cars)
                 # Ids are the names of users' files, and stand in stations' files.
                 warn_of_readers(self.log, self._directory.users.path, self._directory.stations.path)
         except BaseException:
@@ -104,8 +109,8 @@ class FileStorage:
 
     # Reading
 
-    def car_models(self) -> Mapping[str, Mapping[str, Any]]:
-        return self._car_models
+    def catalogue(self) -> Catalogue:
+        return self.records.catalogue
 
     def recall(self, operation: Operation[R]) -> R | None:
         if (
@@ -165,6 +170,8 @@ class FileStorage:
         view.more_to_write = bool(self._moved)
         if needs.sets_clock:
             view.newest = self._newest
+        if needs.network:
+            view.know_network(self._network(), self.records.taken())
         if self._reading.is_complete and self._saving.is_settled:
             return view
         for user_id in (*needs.seen, *needs.users):
@@ -175,6 +182,19 @@ class FileStorage:
             if unknown is not None:
                 view.sessions[user_id] = unknown
         return view
+
+    def _network(self) -> Network | StorageUnavailable:
+        """The network as a whole; or why it cannot be changed now."""
+        path = self._directory.path
+        if self._saving.interrupted is not None:
+            return self._saving.interrupted
+        if not (self._reading.is_complete and self._saving.is_settled):
+            return StorageUnavailable(f"{path}: has files that cannot be read or written now")
+        try:
+            there = NetworkFiles.read(path)
+        except (OSError, DatasetError) as error:
+            return StorageUnavailable(self._directory.reason(error, path))
+        return Network(there.cars.everything, there.records(self.records.slots))
 
     def _newest(self) -> Newest:
         try:
@@ -209,6 +229,11 @@ class FileStorage:
             self._saving.list_payments()
             events = events[1:]
         self.records.apply(events)
+        for event in events[:1]:
+            if isinstance(event, NetworkChanged):
+                source = str(self._directory.path / CARS)
+                cars = check_car_models(event.after.car_models, source).models
+                self.records.catalogue = Catalogue(cars, self.records.catalogue.tariffs)
         for event in events:
             if isinstance(event, UserRemoved):
                 self._reading.forget(event.user_id)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any, TypeVar
@@ -11,21 +10,19 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, Table, delete, func, insert, literal, select
 from sqlalchemy.exc import DBAPIError
 
-from evcharge.models.network import StationRecord
 from evcharge.storage import (
     StorageError,
 )
 from evcharge.storage.contents import Contents, Payment
 from evcharge.storage.group_commit import TryAgain
 from evcharge.storage.sql import clocks as sql_clocks
-from evcharge.storage.sql import schema
+from evcharge.storage.sql import network, schema
 from evcharge.storage.sql.databases import Database, first_line
 from evcharge.storage.sql.rows import (
     car_row,
     payment_row,
     session_of,
     session_row,
-    station_of,
     station_row,
     user_of,
     user_row,
@@ -106,19 +103,15 @@ def _contents(database: Database, connection: Connection) -> Contents:
         raise StorageError(
             f"{database.name}: sessions stand at station {lost}, which is not in the table stations"
         )
-    cars = connection.execute(select(schema.car_models).order_by(schema.car_models.c.place))
-    rows = connection.execute(select(schema.stations).order_by(stations.station_id))
+    there, _ = network.whole(connection, lock=False)
     streamed = (schema.users, schema.sessions, schema.payments)
     counts = [
         connection.execute(select(func.count()).select_from(table)).scalar_one()
         for table in streamed
     ]
     return Contents(
-        car_models={row.name: json.loads(row.facts) for row in cars},
-        stations=[
-            StationRecord(station_of(row), row.in_service, json.loads(row.other_columns))
-            for row in rows
-        ],
+        car_models=there.car_models,
+        stations=list(there.stations.values()),
         users=_rows(
             database, connection, select(schema.users), lambda row: clocks.copy(user_of(row))
         ),

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import attrs
-from sqlalchemy import Connection, bindparam, func, insert, select, update
+from sqlalchemy import Connection, and_, bindparam, delete, func, insert, select, update
 from sqlalchemy.sql.elements import BindParameter
 from twisted.logger import Logger
 
@@ -19,8 +19,12 @@ from evcharge.datasets import (
     parse_car_models,
     parse_stations,
 )
+from evcharge.models import network as models
+from evcharge.models.catalogue import Catalogue
+from evcharge.models.network import StationRecord
 from evcharge.models.slots import StationState
 from evcharge.models.station import Station
+from evcharge.rules.events import NetworkChanged
 from evcharge.storage.files.network import CARS, STATIONS, shipped
 from evcharge.storage.sql import schema
 from evcharge.storage.sql.rows import car_row, station_of, station_row
@@ -35,6 +39,8 @@ COUNT_SESSIONS = select(
 ENDS = select(_sessions.estimated_timestamp).order_by(_sessions.estimated_timestamp)
 LOCK_NETWORK = select(schema.network.c.id).with_for_update(read=True, key_share=True)
 """Holds up nobody, and is written down."""
+_CHANGE_STATION = update(schema.stations).where(_stations.station_id == bindparam("key"))
+_REMOVE_STATION = delete(schema.stations).where(_stations.station_id == bindparam("key"))
 COUNT_SOME_SESSIONS = COUNT_SESSIONS.where(_sessions.station_id.in_(_ids))
 
 
@@ -44,7 +50,7 @@ class Network:
 
     version: int
     """As the table `network` counts it."""
-    car_models: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict)
+    catalogue: Catalogue = attrs.field(factory=Catalogue)
     stations: Mapping[int, Station] = attrs.field(factory=dict)
 
 
@@ -84,7 +90,70 @@ def fill(
     if new_stations:
         connection.execute(insert(schema.stations), new_stations)
     if new_cars or new_stations:
-        connection.execute(update(schema.network).values(version=schema.network.c.version + 1))
+        _count_change(connection)
+
+
+def whole(connection: Connection, lock: bool) -> tuple[models.Network, dict[int, int]]:
+    """
+    All that a database says of the network, and at which stations how many vehicles stand.
+
+    :param lock: whether nobody else is to change that before the end of the transaction.
+    """
+    rows = select(schema.stations).order_by(_stations.station_id)
+    if lock:
+        # No vehicle comes meanwhile, either.
+        connection.execute(select(schema.network.c.id).with_for_update(key_share=True))
+        rows = rows.with_for_update()
+    cars = connection.execute(select(schema.car_models).order_by(schema.car_models.c.place))
+    records = {
+        row.station_id: StationRecord(
+            station_of(row), row.in_service, json.loads(row.other_columns)
+        )
+        for row in connection.execute(rows)
+    }
+    network = models.Network({row.name: json.loads(row.facts) for row in cars}, records)
+    # By a statement of its own, begun with the stations locked: it sees every session.
+    return network, {row[0]: row[1] for row in connection.execute(COUNT_SESSIONS)}
+
+
+def change(connection: Connection, event: NetworkChanged) -> None:
+    """Have another network."""
+    known = event.before.stations
+    rows = {
+        station_id: {
+            **station_row(record.station, record.other_columns),
+            "in_service": record.in_service,
+        }
+        for station_id, record in event.put.items()
+    }
+    if gone := event.gone:
+        connection.execute(_REMOVE_STATION, [{"key": station_id} for station_id in gone])
+    if new := [row for station_id, row in rows.items() if station_id not in known]:
+        connection.execute(insert(schema.stations), new)
+    if other := [{**row, "key": i} for i, row in rows.items() if i in known]:
+        connection.execute(_CHANGE_STATION, other)
+    cars = event.after.car_models
+    if cars != event.before.car_models:
+        connection.execute(delete(schema.car_models))
+        if cars:
+            places = enumerate(cars.items())
+            new = [car_row(place, name, facts) for place, (name, facts) in places]
+            connection.execute(insert(schema.car_models), new)
+    _count_change(connection)
+
+
+def drop_left(connection: Connection, ids: Iterable[int]) -> None:
+    """Remove those of some stations that are gone, and where nobody stands any more."""
+    stands = select(_sessions.user_id).where(_sessions.station_id == _stations.station_id).exists()
+    is_gone = and_(~_stations.in_service, _stations.name == "", _stations.other_columns == "{}")
+    connection.execute(
+        delete(schema.stations).where(_stations.station_id.in_(ids), is_gone, ~stands)
+    )
+
+
+def _count_change(connection: Connection) -> None:
+    """Have every process see that the network is another one."""
+    connection.execute(update(schema.network).values(version=schema.network.c.version + 1))
 
 
 def read(connection: Connection, known: int) -> Network | None:
@@ -103,7 +172,7 @@ def read(connection: Connection, known: int) -> Network | None:
         _log.warn("{problem}; no driver can log in with it", problem=problem)
     return Network(
         version,
-        catalogue.models,
+        Catalogue(catalogue.models),
         {row.station_id: station_of(row) for row in rows},
     )
 

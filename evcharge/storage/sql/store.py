@@ -6,17 +6,19 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import attrs
 from sqlalchemy import func, select
 from sqlalchemy.exc import DBAPIError
 
 from evcharge.datasets import StationRows
+from evcharge.models.catalogue import Catalogue
 from evcharge.models.slots import SlotTable
 from evcharge.models.user import User
 from evcharge.rules.events import Event
 from evcharge.rules.journey import ListStations
+from evcharge.rules.network import FindCatalogue
 from evcharge.rules.operation import Operation
 from evcharge.storage import Summary
 from evcharge.storage.contents import Contents
@@ -36,6 +38,10 @@ R = TypeVar("R")
 
 MOST_USERS_KEPT = 100_000
 """Users that memory holds at most, 0.35 KiB each."""
+
+
+CARS_AGE_S = 0.5
+"""How old the car models may be where others may change them, seconds."""
 
 
 class SqlStorage:
@@ -105,7 +111,8 @@ class SqlStorage:
             else:
                 states = network.states(connection, there, None)
             users = connection.execute(select(func.count()).select_from(schema.users)).scalar_one()
-        self._known.network, self._known.listed_at = there, began
+        self._known.network = there
+        self._known.listed_at = self._known.looked_at = began
         self.records.clocks = clocks
         self.records.put_states(states, are_all=True)
         if self._alone:
@@ -126,10 +133,13 @@ class SqlStorage:
 
     # Reading
 
-    def car_models(self) -> Mapping[str, Mapping[str, Any]]:
-        return self._known.network.car_models
+    def catalogue(self) -> Catalogue:
+        return self._known.network.catalogue
 
     def recall(self, operation: Operation[R]) -> R | None:
+        if type(operation) is FindCatalogue:
+            is_known = self._alone or self._monotonic() - self._known.looked_at < CARS_AGE_S
+            return cast(R, self.catalogue()) if is_known else None
         age = self._database.states_age_s
         if age is not None and (
             type(operation) is not ListStations or self._monotonic() - self._known.listed_at >= age

@@ -18,7 +18,14 @@ from evcharge.models.session import ChargingSession
 from evcharge.models.slots import StationState
 from evcharge.models.user import User
 from evcharge.rules.clocks import Clocks, D, Newest
-from evcharge.rules.events import Event, SlotFreed, SlotTaken, UserAdded, UserRemoved
+from evcharge.rules.events import (
+    Event,
+    NetworkChanged,
+    SlotFreed,
+    SlotTaken,
+    UserAdded,
+    UserRemoved,
+)
 from evcharge.rules.operation import Due, Needs
 from evcharge.rules.view import Book, View
 from evcharge.storage.contents import Payment
@@ -49,8 +56,10 @@ class Known:
     """Where the process is alone: all but users, of whom there may be too many. Else the clocks,
     and the states of the stations as they were listed."""
     network: Network = attrs.field(factory=lambda: Network(version=-1))
+    looked_at: float = float("-inf")
+    """When it was seen that this is the network, in the storage's own seconds."""
     listed_at: float = float("-inf")
-    """When the states were listed, in the storage's own seconds."""
+    """When the states were listed, likewise."""
     leaving: set[str] = attrs.field(factory=set)
     """Users whose removal was to be committed when the connection was lost."""
     passed: dict[str, int] = attrs.field(factory=dict)
@@ -85,9 +94,12 @@ class Transaction:
         """Read anew, where it has changed."""
         self._states: dict[int, StationState] = {}
         """Read anew where we are not alone: all, or those that have changed."""
+        self._looked = False
+        """Whether it was looked whether the network has changed."""
         self._lists_all = False
         self._found: list[User] = []
         """Users who were read."""
+        self._sweeps = False
         self._tells = False
         """Whether it is told to somebody what was found of a user."""
         self._written = False
@@ -109,10 +121,15 @@ class Transaction:
         ):
             self._clocks = sql_clocks.read(self._connection)
         self._tells = bool(needs.users)
+        self._sweeps = bool(needs.due)
         view = self._from_memory(needs) if self._alone else self._read(needs)
+        if needs.network:
+            view.know_network(*network.whole(self._connection, lock=True))
         if not self._alone and (needs.states or self._clocks.number != known):
             self._list()
             view.listed = tuple(self._states.values())
+        if needs.catalogue:
+            view.known = (self._known.network if self._alone else self._look()).catalogue
         if needs.sets_clock:
             view.newest = self._newest
         if needs.steady is not None:
@@ -142,6 +159,9 @@ class Transaction:
             self._written |= bool(found)
         if needs.users:
             sessions.update(self._sessions(needs.users))
+        if needs.network:
+            # All of the stations, in their order: it would not do to begin with some of them.
+            network.whole(self._connection, lock=True)
         if needs.stations:
             # After all of the users: see the head of this module.
             ids = {"ids": list(needs.stations)}
@@ -185,10 +205,16 @@ class Transaction:
             self._failure = error
             raise
 
+    def _look(self) -> Network:
+        """The network, read anew where it has changed."""
+        if not self._looked:
+            self._network = network.read(self._connection, self._known.network.version)
+            self._looked = True
+        return self._network or self._known.network
+
     def _list(self) -> None:
         """Read the states of all stations."""
-        self._network = network.read(self._connection, self._known.network.version)
-        self._states = network.states(self._connection, self._network or self._known.network, None)
+        self._states = network.states(self._connection, self._look(), None)
         self._lists_all = True
 
     # Sweeping: the last to lock anything, and it waits for nothing, so that it is part of no ring
@@ -235,7 +261,7 @@ class Transaction:
         freed: set[str] = set()
         payments: list[ChargingSession] = []
         changed: set[int] = set()
-        moved = False
+        relist = False
         for event in events:
             if isinstance(event, UserAdded):
                 added[event.user.user_id] = event.user
@@ -250,14 +276,23 @@ class Transaction:
                 if taken.pop(event.session.user_id, None) is None:
                     freed.add(event.session.user_id)
                 changed.add(event.session.station_id)
+            elif isinstance(event, NetworkChanged):
+                network.change(self._connection, event)
+                self._network, self._looked = network.read(self._connection, known=-1), True
+                relist = self._written = True
             else:
-                moved = True
+                relist = True
                 self._clocks = event.after
                 sql_clocks.fill(self._connection, event.after)
                 sql_clocks.move(self._connection, event.before, event.after)
         connection, changes = self._connection, self._changes
         if freed:
             changes.end_sessions(connection, freed)
+            there = (self._network or self._known.network).stations
+            # Of those that others have taken out of service it may not be known yet.
+            left = changed if self._sweeps and not self._alone else changed - there.keys()
+            if left:
+                network.drop_left(connection, left)
         if self.removed:
             changes.remove_users(connection, self.removed)
         if added:
@@ -272,12 +307,12 @@ class Transaction:
             # before and whose end was not seen.
             self._database.affirm(connection, self._written)
         if not self._alone:
-            self._see_states(changed, moved)
+            self._see_states(changed, relist)
         return {}
 
-    def _see_states(self, changed: set[int], moved: bool) -> None:
+    def _see_states(self, changed: set[int], all_are: bool) -> None:
         """Read the states anew that are others now."""
-        if moved:
+        if all_are:
             self._list()
         elif changed:
             there = self._network or self._known.network
@@ -290,6 +325,8 @@ class Transaction:
         known, records = self._known, self._known.records
         if self._network is not None:
             known.network = self._network
+        if self._looked:
+            known.looked_at = self._began
         if self._alone:
             for user in self._found:
                 records.put_user(user)

@@ -302,7 +302,7 @@ class CommandTests(Directory, SynchronousTestCase):
         storage = self.open()
         self.assertEqual(self.in_service(storage), [7, 9])
         self.assertEqual(stations(storage)[1].station.latitude, -12.225)
-        self.assertEqual(list(storage.car_models()), ["Z", "N"])
+        self.assertEqual(list(storage.catalogue().car_models), ["Z", "N"])
         self.assertEqual(json.loads((self.data / CARS).read_text())["A"], 5)
 
     def test_bootstrap_refuses(self) -> None:
@@ -385,7 +385,7 @@ class CommandTests(Directory, SynchronousTestCase):
             storage.open(NOON)
             self.addCleanup(storage.close)
             self.assertEqual(self.in_service(storage), [7], url)
-            self.assertEqual(list(storage.car_models()), ["Z"])
+            self.assertEqual(list(storage.catalogue().car_models), ["Z"])
             self.assertEqual(take_slot(storage, a_session("u1", 8)), a_session("u1", 8))
 
     def test_put_right_in_database(self) -> None:

@@ -1,0 +1,208 @@
+"""`evcharge apply`: brings the network in a storage to what the files in a directory say."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import attrs
+
+from evcharge.commands import Exit
+from evcharge.commands.network import Kind, kinds
+from evcharge.commands.storages import SourceError, add_storage, location, say, told, warn
+from evcharge.datasets import (
+    DatasetError,
+    StationRows,
+    listed,
+    parse_car_models,
+    parse_stations,
+)
+from evcharge.datasets.difference import wanted_stations
+from evcharge.models.network import Network, StationRecord
+from evcharge.rules.network import ChangeNetwork
+from evcharge.storage import carry_out
+from evcharge.storage.contents import Copyable
+from evcharge.storage.files.network import CARS, OUT_OF_SERVICE, STATIONS
+from evcharge.utils.permissions import remedy_to_read
+from evcharge.utils.warnings import warnings_shown
+
+SHORT_NAME = "stations.csv"
+"""What the file of stations may be called too: not every network is in Feira de Santana."""
+
+T = TypeVar("T")
+
+
+def add_to(commands: Any) -> None:
+    """Add the command to the console script."""
+    apply = commands.add_parser(
+        "apply",
+        help="bring a network to what files say: the way back from export",
+        description=(
+            f"Brings the network in a storage to the files in DIR, as export writes them: {CARS}, "
+            f"{STATIONS} (or {SHORT_NAME}), {OUT_OF_SERVICE}. What there is no file for stays as "
+            "it is. Everything is changed in one step, or nothing; who is charging goes on. No "
+            "server may be running on a data directory or an SQLite file; on PostgreSQL they may, "
+            "and have the new network within a second."
+        ),
+    )
+    apply.add_argument("directory", metavar="DIR", help="directory with the files")
+    add_storage(apply)
+    apply.add_argument("--dry-run", action="store_true", help="only say what would change")
+    apply.add_argument(
+        "--remove",
+        action="store_true",
+        help="take out the stations and car models that are not in the files",
+    )
+    apply.set_defaults(run=told(_apply))
+
+
+@attrs.frozen
+class Wanted:
+    """What the files say. None: there is no such file."""
+
+    cars: Mapping[str, Any] | None
+    stations: StationRows | None
+    resting: StationRows | None
+    """The stations that are out of service."""
+
+    def records(self, there: Network) -> dict[int, StationRecord] | None:
+        """
+        The stations that there are to be; of those that are `there`, what no file speaks of stays.
+        """
+        if self.stations is None and self.resting is None:
+            return None
+        found: dict[int, StationRecord] = {}
+        for rows, in_service in ((self.resting, False), (self.stations, True)):
+            if rows is not None:
+                found.update(wanted_stations(rows, in_service, there.stations))
+        for station_id, record in there.stations.items():
+            # A row that is wrong stands among those in service.
+            rows = self.stations if record.in_service or record.is_unread else self.resting
+            if rows is None:
+                found.setdefault(station_id, record)
+        return found
+
+
+def _apply(options: argparse.Namespace) -> None:
+    place = location("--storage", options.storage)
+    wanted = _read(Path(options.directory))
+    if place.kind != "postgresql" and not place.path.exists():
+        # A storage would be made.
+        raise Exit(f"{place.name}: no such file or directory")
+    storage = place.storage()
+    there = _network(storage)
+    if wanted.stations is not None:
+        known = (r.station for r in there.stations.values() if r.in_service)
+        warn(listed([*wanted.stations.doubts, *wanted.stations.out_of_place(known)]))
+    change = _change(wanted, options.remove)
+    if not options.dry_run and change(there) != there:
+        with warnings_shown(say):
+            storage.open(time.time())
+        try:
+            # In it the network is looked at again: it may be another one by now.
+            there = _named(carry_out(storage, ChangeNetwork(change)).before)
+        finally:
+            storage.close()
+    _tell(place.name, kinds(there, wanted.cars, wanted.records(there)), options)
+
+
+def _network(storage: Copyable) -> Network:
+    """The network in a storage."""
+    with storage.read_contents(time.time()) as contents:
+        records = {record.station.station_id: record for record in contents.stations}
+        return _named(Network(contents.car_models, records))
+
+
+def _named(there: Network) -> Network:
+    """A network without the stations that are gone and not empty yet."""
+    stations = {i: record for i, record in there.stations.items() if not record.is_gone}
+    return Network(there.car_models, stations)
+
+
+def _change(wanted: Wanted, remove: bool) -> Callable[[Network], Network]:
+    def change(there: Network) -> Network:
+        cars, stations = wanted.cars, wanted.records(there)
+        return Network(
+            there.car_models if cars is None else _merged(there.car_models, cars, remove),
+            there.stations if stations is None else _merged(there.stations, stations, remove),
+        )
+
+    return change
+
+
+def _merged(there: Mapping[Any, T], wanted: Mapping[Any, T], remove: bool) -> dict[Any, T]:
+    """What is wanted, in the order in which it is there, and without `remove` what else is."""
+    kept = {key: wanted.get(key, value) for key, value in there.items()}
+    if remove:
+        kept = {key: value for key, value in kept.items() if key in wanted}
+    return {**kept, **wanted}
+
+
+# Reading
+
+
+def _read(directory: Path) -> Wanted:
+    """
+    What the files of `directory` say.
+
+    :raise SourceError: one cannot be read, or there is none of them.
+    :raise Exit: names every mistake in them.
+    """
+    problems: list[str] = []
+
+    def read(name: str, parse: Callable[[bytes, str], T]) -> T | None:
+        path = directory / name
+        try:
+            return parse(path.read_bytes(), str(path))
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            cure = remedy_to_read(error, path)
+            raise SourceError(f"{path}: {error.strerror or error}{cure}") from None
+        except DatasetError as error:
+            problems.extend(error.problems)
+            return None
+
+    if not directory.is_dir():
+        raise SourceError(f"{directory}: no such directory")
+    cars = read(CARS, parse_car_models)
+    stations, short = read(STATIONS, parse_stations), read(SHORT_NAME, parse_stations)
+    resting = read(OUT_OF_SERVICE, parse_stations)
+    if stations is not None and short is not None:
+        problems.append(f"{directory}: has both {STATIONS} and {SHORT_NAME}")
+    stations = stations or short
+    twice = (stations.rows.keys() if stations else set()) & (resting.rows if resting else {}).keys()
+    problems += [f"{directory}: station {each} is in both files of stations" for each in twice]
+    if problems:
+        lines = [f"  {problem}" for problem in listed(problems)]
+        raise Exit("\n".join(["nothing was written:", *lines]))
+    if cars is None and stations is None and resting is None:
+        names = f"{CARS}, {STATIONS} (or {SHORT_NAME}), {OUT_OF_SERVICE}"
+        raise SourceError(f"{directory}: has none of {names}")
+    return Wanted(cars, stations, resting)
+
+
+# Telling
+
+
+def _tell(name: str, found: list[Kind], options: argparse.Namespace) -> None:
+    for kind in found:
+        for line in kind.new():
+            print(line)
+        for line in kind.changed():
+            print(line)
+        gone = "gone; whoever charges there goes on"
+        stays = "not in the files, and stays; --remove takes it out"
+        for key in kind.difference.gone:
+            print(f"{kind.title(key)}: {gone if options.remove else stays}")
+    for kind in found:
+        print(kind.summary(options.remove))
+    if not any(kind.is_changed(options.remove) for kind in found):
+        print(f"{name}: nothing to do")
+    elif options.dry_run:
+        print(f"{name}: nothing was written, as this is a dry run")
+    else:
+        print(f"{name}: done")

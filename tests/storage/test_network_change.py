@@ -1,0 +1,462 @@
+"""Another network while drivers go on: the contract of `ChangeNetwork` for every storage."""
+
+import shutil
+import threading
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import attrs
+import psycopg
+from twisted.trial.unittest import SynchronousTestCase
+
+from evcharge.models.network import Network, StationRecord
+from evcharge.models.station import Station
+from evcharge.rules.events import NetworkChanged
+from evcharge.rules.journey import NO_FREE_SLOT, UNKNOWN_STATION, ListStations, held_at
+from evcharge.rules.network import ChangeNetwork, NetworkChange
+from evcharge.storage import Storage, StorageUnavailable, carry_out
+from evcharge.storage.files.store import FileStorage
+from evcharge.storage.location import parse
+from evcharge.storage.sql.databases import Sqlite
+from evcharge.storage.sql.rows import session_row
+from evcharge.storage.sql.store import SqlStorage
+from evcharge.testing import NOON, shipped_network
+from tests.support import postgres
+from tests.support.calls import Calls, Killed
+from tests.support.folders import new_folder
+from tests.support.operations import (
+    MODEL,
+    a_session,
+    a_user,
+    add_user,
+    available,
+    end_journey,
+    find_user,
+    station,
+    stations,
+    sweep,
+    take,
+    take_slot,
+    until_done,
+)
+from tests.support.waiting import until
+
+NEW = Station(40, "Novo", "Rua B", -12.2, -38.9, 2, 22.0, Decimal("1.95"), ("Type 2",))
+
+
+def change(storage: Storage, how: Callable[[Network], Network]) -> NetworkChange:
+    return carry_out(storage, ChangeNetwork(how))
+
+
+def network(storage: Storage) -> Network:
+    return change(storage, lambda there: there).after
+
+
+def without_blanks(there: Network) -> Network:
+    """The same without empty cells: in a file each station has every column."""
+    return attrs.evolve(
+        there,
+        stations={
+            i: attrs.evolve(r, other_columns={k: v for k, v in r.other_columns.items() if v})
+            for i, r in there.stations.items()
+        },
+    )
+
+
+def with_stations(*put: Station, gone: tuple[int, ...] = ()) -> Callable[[Network], Network]:
+    """The network with some stations, and without others."""
+
+    def changed(there: Network) -> Network:
+        records = {i: record for i, record in there.stations.items() if i not in gone}
+        for each in put:
+            records[each.station_id] = StationRecord(each, True, {"telefone": "0800"})
+        return attrs.evolve(there, stations=records)
+
+    return changed
+
+
+def with_cars(cars: Mapping[str, Any]) -> Callable[[Network], Network]:
+    return lambda there: attrs.evolve(there, car_models=cars)
+
+
+class NetworkContract:
+    """What every storage does; a subclass makes one with the shipped network, and opens it anew."""
+
+    def make(self) -> Storage:
+        """A storage, open."""
+        raise NotImplementedError
+
+    def again(self, storage: Storage) -> Storage:
+        """The same, opened anew."""
+        storage.close()
+        return self.make()
+
+    def test_stations(self) -> None:
+        """Stations come, change and go, in one step, with every figure and column."""
+        storage = self.make()
+        before = network(storage)
+        seven = attrs.evolve(before.stations[7].station, name="Sete", price_kwh=Decimal("2.10"))
+        done = change(storage, with_stations(seven, NEW, gone=(8,)))
+        self.assertEqual(done.before, before)
+        for _ in range(2):
+            self.assertEqual(without_blanks(network(storage)), without_blanks(done.after))
+            self.assertEqual(done.after.stations.keys() ^ before.stations.keys(), {8, 40})
+            self.assertEqual(
+                done.after.stations[40], StationRecord(NEW, True, {"telefone": "0800"})
+            )
+            self.assertEqual([s.station.station_id for s in stations(storage)],
+                             [i for i in range(1, 37) if i != 8] + [40])  # fmt: skip
+            self.assertEqual((station(storage, 7).station, station(storage, 40).station),
+                             (seven, NEW))  # fmt: skip
+            self.assertEqual(available(storage, 40), 2)
+            storage = self.again(storage)
+        add_user(storage, a_user())
+        self.assertEqual(take_slot(storage, a_session(station=8)), UNKNOWN_STATION)
+        self.assertEqual(take_slot(storage, a_session(station=40)), a_session(station=40))
+        self.assertEqual(available(storage, 40), 1)
+
+    def test_out_of_service(self) -> None:
+        """A station goes out of service and back, and keeps what is known of it."""
+        storage = self.make()
+        before = network(storage)
+
+        def turn(there: Network) -> Network:
+            record = there.stations[7]
+            other = attrs.evolve(record, in_service=not record.in_service)
+            return attrs.evolve(there, stations={**there.stations, 7: other})
+
+        change(storage, turn)
+        for _ in range(2):
+            self.assertNotIn(7, [s.station.station_id for s in stations(storage)])
+            self.assertEqual(network(storage).stations[7].station, before.stations[7].station)
+            storage = self.again(storage)
+        change(storage, turn)
+        self.assertEqual(network(storage), before)
+        self.assertEqual(available(storage, 7), before.stations[7].station.max_slots)
+
+    def test_cars(self) -> None:
+        """Car models come, change and go; whoever drives one goes on driving it."""
+        storage = self.make()
+        add_user(storage, a_user())
+        cars = {"Mine": {**MODEL.facts(), "colour": "red"}, "Tesla Model 3": MODEL.facts()}
+        done = change(storage, with_cars(cars))
+        for _ in range(2):
+            self.assertEqual((storage.catalogue().car_models, network(storage)), (cars, done.after))
+            self.assertEqual(find_user(storage, "u1"), a_user())
+            storage = self.again(storage)
+
+    def test_nothing(self) -> None:
+        """A network that is as it was is not written."""
+        storage = self.make()
+        done = change(storage, lambda there: attrs.evolve(there))
+        self.assertEqual(done.before, done.after)
+        self.assertEqual(self.written(storage), 0)
+        change(storage, with_stations(NEW))
+        self.assertEqual(self.written(storage), 1)
+        change(storage, with_stations(NEW))
+        self.assertEqual(self.written(storage), 0)
+
+    def written(self, storage: Storage) -> int:
+        """How many changes were saved since this was asked last."""
+        saved, self.saved = getattr(self, "saved", []), []
+        if not getattr(storage, "is_watched", False):
+            storage.is_watched = True
+            apply = storage.apply
+
+            def applied(events: Any) -> None:
+                self.saved += [event for event in events if isinstance(event, NetworkChanged)]
+                apply(events)
+
+            storage.apply = applied
+        return len(saved)
+
+    def test_fewer_slots(self) -> None:
+        """A station with fewer slots than vehicles takes nobody until enough have left."""
+        storage = self.make()
+        seven = attrs.evolve(network(storage).stations[7].station, max_slots=3)
+        change(storage, with_stations(seven))
+        for number in range(3):
+            add_user(storage, a_user(f"u{number}"))
+            session = a_session(f"u{number}", end=NOON + 60 * (number + 1))
+            self.assertEqual(take_slot(storage, session), session)
+        add_user(storage, a_user("late"))
+        change(storage, with_stations(attrs.evolve(seven, max_slots=1)))
+        for _ in range(2):
+            self.assertEqual(available(storage), 0)
+            self.assertEqual(take_slot(storage, a_session("late")), NO_FREE_SLOT)
+            self.assertEqual(take_slot(storage, a_session("u1")), a_session("u1", end=NOON + 120))
+            storage = self.again(storage)
+        end_journey(storage, "u0")
+        end_journey(storage, "u1")
+        self.assertEqual(take_slot(storage, a_session("late")), NO_FREE_SLOT)
+        end_journey(storage, "u2")
+        self.assertEqual(take_slot(storage, a_session("late")), a_session("late"))
+
+    def test_more_slots(self) -> None:
+        """A station with more slots has them at once."""
+        storage = self.make()
+        add_user(storage, a_user())
+        take_slot(storage, a_session())
+        seven = network(storage).stations[7].station
+        change(storage, with_stations(attrs.evolve(seven, max_slots=seven.max_slots + 5)))
+        for _ in range(2):
+            self.assertEqual(available(storage), seven.max_slots + 4)
+            storage = self.again(storage)
+
+    def test_gone_with_vehicles(self) -> None:
+        """Who charges at a station that is gone goes on; when they have left, so has the record."""
+        storage = self.make()
+        for user_id in ("u1", "u2"):
+            add_user(storage, a_user(user_id))
+            take_slot(storage, a_session(user_id, end=NOON + (60 if user_id == "u1" else 1e6)))
+        add_user(storage, a_user("late"))
+        remove = with_stations(gone=(7,))
+        change(storage, remove)
+        for _ in range(2):
+            self.assertNotIn(7, [s.station.station_id for s in stations(storage)])
+            self.assertEqual(take_slot(storage, a_session("late")), UNKNOWN_STATION)
+            self.assertEqual(take_slot(storage, a_session("u1")), a_session("u1"))
+            self.assertEqual(take_slot(storage, a_session("u1", 8)), held_at(7))
+            done = change(storage, remove)
+            self.assertEqual(done.before, done.after)
+            left = done.after.stations[7]
+            self.assertEqual((left.in_service, left.station.name), (False, ""))
+            storage = self.again(storage)
+        self.assertEqual(sweep(storage, NOON + 61, 0).freed, 1)
+        self.assertIn(7, network(storage).stations)
+        end_journey(storage, "u2")
+        # Nor has another one, all of whose life is seen by one process.
+        take_slot(storage, a_session("late", 8))
+        change(storage, with_stations(gone=(8,)))
+        end_journey(storage, "late")
+        if hasattr(storage, "read_contents"):
+            storage.close()
+            with storage.read_contents(NOON) as contents:
+                kept = {record.station.station_id for record in contents.stations}
+                self.assertEqual(kept & {7, 8}, set())
+            storage = self.make()
+        for _ in range(2):
+            self.assertEqual(network(storage).stations.keys() & {7, 8}, set())
+            storage = self.again(storage)
+
+    def test_comes_back(self) -> None:
+        """A station that comes back while somebody stands there has them in its slots."""
+        storage = self.make()
+        add_user(storage, a_user())
+        take_slot(storage, a_session())
+        seven = network(storage).stations[7].station
+        change(storage, with_stations(gone=(7,)))
+        change(storage, with_stations(seven))
+        for _ in range(2):
+            self.assertEqual(available(storage), seven.max_slots - 1)
+            storage = self.again(storage)
+        end_journey(storage, "u1")
+        self.assertEqual(available(storage), seven.max_slots)
+        self.assertIn(7, network(storage).stations)
+
+    def test_breaks(self) -> None:
+        """A change that breaks changes nothing, and breaks nothing else in its batch."""
+        storage = self.make()
+        add_user(storage, a_user())
+        before = network(storage)
+        results = storage.execute([ChangeNetwork(lambda there: 1 / 0), take(a_session())])
+        self.assertIsInstance(results[0], ZeroDivisionError)
+        self.assertEqual(results[1], a_session())
+        self.assertEqual(network(storage), before)
+
+    def test_in_a_batch(self) -> None:
+        """What is in a batch with a change is decided at the stations that there are after it."""
+        storage = self.make()
+        for user_id in ("u0", "u1", "u2", "u3", "u4"):
+            add_user(storage, a_user(user_id))
+        take_slot(storage, a_session("u0"))
+        seven = attrs.evolve(network(storage).stations[7].station, max_slots=1)
+        results = storage.execute(
+            [
+                take(a_session("u1", 40)),
+                take(a_session("u2", 8)),
+                ChangeNetwork(with_stations(attrs.evolve(NEW, max_slots=1), seven, gone=(8,))),
+                take(a_session("u3", 40)),
+                take(a_session("u4")),
+            ]
+        )
+        self.assertEqual(
+            [results[0], results[1], *results[3:]],
+            [a_session("u1", 40), UNKNOWN_STATION, NO_FREE_SLOT, NO_FREE_SLOT],
+        )
+        for _ in range(2):
+            self.assertEqual(available(storage, 40), 0)
+            storage = self.again(storage)
+
+
+class MemoryTests(NetworkContract, SynchronousTestCase):
+    """In memory."""
+
+    def make(self) -> Storage:
+        return shipped_network()
+
+    def again(self, storage: Storage) -> Storage:
+        return storage
+
+
+class FilesTests(NetworkContract, SynchronousTestCase):
+    """In a data directory."""
+
+    def setUp(self) -> None:
+        self.folder = new_folder(self) / "data"
+
+    def make(self) -> FileStorage:
+        storage = FileStorage(self.folder)
+        storage.open(NOON)
+        self.addCleanup(storage.close)
+        return storage
+
+    def test_interrupted(self) -> None:
+        """However it is interrupted, after the next opening it is the old network or the new."""
+        storage = self.make()
+        add_user(storage, a_user())
+        take_slot(storage, a_session())
+        seven = network(storage).stations[7].station
+        how = with_stations(attrs.evolve(seven, max_slots=5), NEW, gone=(8, 9))
+        car = with_cars({"Mine": MODEL.facts()})
+        before = network(storage)
+        storage.close()
+        kept = self.folder.with_name("kept")
+        shutil.copytree(self.folder, kept)
+        calls = Calls(self, self.folder)
+        outcomes = set()
+        for kind in ("before", "after", "half", "killed"):
+            for number in range(100):
+                shutil.rmtree(self.folder)
+                shutil.copytree(kept, self.folder)
+                storage = self.make()
+                calls.fail(number, kind)
+                try:
+                    change(storage, lambda there: car(how(there)))
+                    calls.clear()
+                    break
+                except (StorageUnavailable, Killed):
+                    calls.clear()
+                if kind == "killed":
+                    storage._directory.release()
+                else:
+                    # Drivers go on, and nothing that they are answered is lost.
+                    add_user(storage, a_user("u2"))
+                    take_slot(storage, a_session("u2", 1))
+                    storage.close()
+                storage = self.make()
+                there = network(storage)
+                outcomes.add(there != before)
+                if there != before:
+                    ids = (before.stations.keys() | {40}) - {8, 9}
+                    self.assertEqual(
+                        (list(there.car_models), there.stations.keys()), (["Mine"], ids)
+                    )
+                    self.assertEqual(available(storage), 4)
+                self.assertEqual(take_slot(storage, a_session()), a_session())
+                if kind != "killed":
+                    self.assertEqual(take_slot(storage, a_session("u2", 1)), a_session("u2", 1))
+                left = [path.name for path in self.folder.iterdir()]
+                self.assertFalse([n for n in left if n.endswith((".new", ".tmp"))], left)
+                self.assertNotIn("change.json", left)
+                storage.close()
+            self.assertGreater(number, 5)
+        self.assertEqual(outcomes, {False, True})
+
+
+class SqliteTests(NetworkContract, SynchronousTestCase):
+    """In an SQLite file that one process owns."""
+
+    shared = False
+
+    def setUp(self) -> None:
+        self.path = Path(self.mktemp()).absolute()
+
+    def make(self) -> SqlStorage:
+        storage = SqlStorage(Sqlite(self.path, self.shared))
+        storage.open(NOON)
+        self.addCleanup(storage.close)
+        return storage
+
+
+class SharedSqliteTests(SqliteTests):
+    """In an SQLite file that several processes of a server share."""
+
+    shared = True
+
+
+class PostgresTests(NetworkContract, SynchronousTestCase):
+    """In PostgreSQL."""
+
+    def setUp(self) -> None:
+        self.url = postgres.shared().url(postgres.shared().create_database())
+
+    def make(self) -> SqlStorage:
+        storage = parse(self.url, "").storage()
+        storage.open(NOON)
+        self.addCleanup(storage.close)
+        return storage
+
+    def test_seen_by_others(self) -> None:
+        """Another process decides by the new network at once, and shows it when it asks anew."""
+        one, other = self.make(), self.make()
+        add_user(one, a_user())
+        change(one, with_stations(NEW, gone=(8,)))
+        change(one, with_cars({"Mine": MODEL.facts()}))
+        self.assertEqual(take_slot(other, a_session(station=8)), UNKNOWN_STATION)
+        self.assertEqual(take_slot(other, a_session(station=40)), a_session(station=40))
+        (states,) = other.execute([ListStations()])
+        self.assertIn(40, [state.station.station_id for state in states])
+        self.assertEqual(list(other.catalogue().car_models), ["Mine"])
+
+    def test_payment_under_way(self) -> None:
+        """A station that goes while another process sells a slot of it stays until that is over."""
+        storage = self.make()
+        add_user(storage, a_user())
+        row = session_row(a_session(station=8))
+        names, places = ", ".join(row), ", ".join(f"%({name})s" for name in row)
+        with psycopg.connect(self.url) as other:
+            other.execute("SELECT FROM stations WHERE station_id = 8 FOR UPDATE")
+            other.execute(f"INSERT INTO sessions ({names}) VALUES ({places})", row)
+            remove = ChangeNetwork(with_stations(gone=(8,)))
+            thread = threading.Thread(target=carry_out, args=(storage, remove))
+            thread.start()
+            with psycopg.connect(self.url, autocommit=True) as watcher:
+                waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+                until(lambda: watcher.execute(waiting).fetchone()[0], "it waits")
+        thread.join(20)
+        self.assertTrue(network(storage).stations[8].is_gone)
+        with storage.read_contents(NOON) as contents:
+            self.assertEqual([session.station_id for session in contents.sessions], [8])
+
+    def test_at_once(self) -> None:
+        """Changes by several processes, while drivers pay and leave, are all made, one by one."""
+        opened = [self.make() for _ in range(4)]
+        problems: list[BaseException] = []
+
+        def carry_on(storage: Storage, number: int) -> None:
+            try:
+                for turn in range(10):
+                    new = attrs.evolve(NEW, station_id=100 + number * 10 + turn)
+                    until_done(storage, ChangeNetwork(with_stations(new, gone=(number + 1,))))
+                    user = a_user(f"u{number}-{turn}")
+                    add_user(storage, user)
+                    for place in (number + 2, new.station_id):
+                        until_done(storage, take(a_session(user.user_id, place)))
+            except BaseException as problem:
+                problems.append(problem)
+
+        threads = [
+            threading.Thread(target=carry_on, args=(storage, number))
+            for number, storage in enumerate(opened)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+        self.assertEqual(problems, [])
+        there = network(opened[0]).stations
+        self.assertLessEqual({100 + n for n in range(40)}, there.keys())
+        self.assertFalse([i for i in (1, 2, 3, 4) if there.get(i) and there[i].in_service])
