@@ -22,7 +22,7 @@ from evcharge.models.evse import (
     STATUSES,
     Connector,
     Evse,
-    EvseKind,
+    kind_of,
 )
 from evcharge.models.tariffs.parsing import LONGEST_ID
 from evcharge.utils.numbers import finite_number
@@ -131,7 +131,7 @@ class _Reader(ObjectReader):
         reference = self.optional(value, "", "physical_reference", self.text(LONGEST_ID))
         if self.problems or uid is None or connectors is None:
             return None
-        kind = EvseKind(connectors, power)
+        kind = kind_of(connectors, power)
         return Evse(uid, kind, status or IN_SERVICE, since, reason, reference)
 
     def connectors(self, path: str, value: object) -> tuple[Connector, ...] | None:

@@ -143,6 +143,12 @@ class Prices:
     """The tariff of the whole station."""
     price_kwh: Decimal | None = None
     """Else what a kWh costs, BRL; None where nobody says it."""
+    flat: Tariff = attrs.field(init=False, eq=False, repr=False)
+    """The tariff where none is named, or none that is named holds."""
+
+    @flat.default
+    def _flat(self) -> Tariff:
+        return flat_tariff(DEFAULT_PRICE_KWH if self.price_kwh is None else self.price_kwh)
 
     def tariff(
         self, connector: Connector | None, tariffs: Mapping[str, Tariff], begin: float
@@ -161,9 +167,7 @@ class Prices:
             tariff = tariffs.get(self.tariff_id)
             if tariff is not None and tariff.holds_at(begin):
                 return tariff, True
-        if self.price_kwh is not None:
-            return flat_tariff(self.price_kwh), True
-        return flat_tariff(DEFAULT_PRICE_KWH), False
+        return self.flat, self.price_kwh is not None
 
 
 def estimate(tariff: Tariff, plan: ChargePlan, begin: float, zone: tzinfo) -> Decimal:

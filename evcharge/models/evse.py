@@ -109,6 +109,12 @@ class EvseKind:
         return _least(self.max_power_kw, max(powers, default=None))
 
 
+@lru_cache(maxsize=20_000)
+def kind_of(connectors: tuple[Connector, ...], max_power_kw: float | None) -> EvseKind:
+    """A kind of EVSE, the same object for all that are alike: selection knows them by that."""
+    return EvseKind(connectors, max_power_kw)
+
+
 @attrs.frozen
 class Evse:
     """Serves one vehicle at a time."""
@@ -245,7 +251,7 @@ def kind_of_row(names: Sequence[str], power_kw: float | None) -> EvseKind:
     """
     connectors = [connector_of(str(n), name) for n, name in enumerate(names, 1)]
     if any(connector.is_dc for connector in connectors) and power_kw is not None:
-        return EvseKind(
+        return kind_of(
             tuple(
                 attrs.evolve(c, max_power_kw=_least(power_kw, AC_MOST_KW.get(c.standard or "")))
                 if c.is_dc is False
@@ -254,7 +260,7 @@ def kind_of_row(names: Sequence[str], power_kw: float | None) -> EvseKind:
             ),
             power_kw,
         )
-    return EvseKind(tuple(attrs.evolve(c, max_power_kw=power_kw) for c in connectors), power_kw)
+    return kind_of(tuple(attrs.evolve(c, max_power_kw=power_kw) for c in connectors), power_kw)
 
 
 def evses_of_row(

@@ -53,6 +53,8 @@ class Station:
     """The id as text, as messages have it."""
     evses: tuple[Evse, ...] = attrs.field(init=False, eq=False, repr=False)
     """All of them."""
+    kinds: tuple[EvseKind, ...] = attrs.field(init=False, eq=False, repr=False)
+    """Those of its EVSEs, each once, in their order."""
     prices: Prices = attrs.field(init=False, eq=False, repr=False)
     by_tariff: bool = attrs.field(init=False, eq=False, repr=False)
     """Whether what a kWh costs may differ from one moment to another."""
@@ -67,6 +69,10 @@ class Station:
             self.station_id, self.max_slots, self.connectors, self.power_kw
         )
 
+    @kinds.default
+    def _kinds(self) -> tuple[EvseKind, ...]:
+        return tuple(dict.fromkeys(evse.kind for evse in self.evses))
+
     @prices.default
     def _prices(self) -> Prices:
         return Prices(self.tariff_id, self.price_kwh)
@@ -80,11 +86,6 @@ class Station:
     def zone(self) -> tzinfo:
         """Whose local time its tariffs go by."""
         return zone_of(self.time_zone or DEFAULT_TIME_ZONE)
-
-    @property
-    def kinds(self) -> dict[EvseKind, None]:
-        """The kinds of its EVSEs, each once, in their order."""
-        return dict.fromkeys(evse.kind for evse in self.evses)
 
     @property
     def shown_power_kw(self) -> float | None:

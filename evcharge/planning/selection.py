@@ -1,19 +1,25 @@
-"""Which station to send a car to: pure functions of a car, stations, distances and now."""
+"""
+Which station to send a car to: pure functions of a car, stations, distances and now.
+
+Not every station is looked at closely. Each has a rank that it has at the best, which costs little;
+the true one is worked out of those only that may be among the best by it.
+"""
 
 from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
+from math import inf
 from typing import Any
 
 import attrs
 
 from evcharge.models.electric_car import ElectricCar
 from evcharge.models.estimates import PRICE, ChargePlan, estimate, plan_charge
-from evcharge.models.evse import EvseKind, Plug, plugs_of, quickest
-from evcharge.models.slots import KindState, StationState
-from evcharge.models.tariffs import Tariff
+from evcharge.models.evse import EvseKind, plugs_of, quickest
+from evcharge.models.slots import StationState
+from evcharge.models.tariffs import Tariff, energy_total
 
 
 @attrs.frozen
@@ -54,108 +60,157 @@ class Selection:
     excluded: Excluded
 
 
-@attrs.frozen
-class _Stop:
-    """What is known of a station once it is known that it can be reached, and fits."""
-
-    state: StationState
-    distance_km: float
-    travel_s: float
-    wait_s: float
-    kinds: list[KindState]
-    """Of the EVSEs that the car may be given there."""
-    start_percent: float
-    """State of charge at the arrival."""
-
-
 @attrs.define
 class _Trip:
-    """What is the same for all stations that one car may go to."""
+    """
+    What is the same for all stations that one car may go to.
+
+    When an EVSE that fits is free, `free_at`, is in seconds since the epoch; -inf where one is.
+    """
 
     car: ElectricCar
     target_percent: float
     tariffs: Mapping[str, Tariff]
     now: float
     time_scale: float
-    _plugs: dict[EvseKind, tuple[Plug, ...]] = attrs.field(factory=dict, init=False)
+    _least: dict[int, float | None] = attrs.field(factory=dict, init=False)
+    _seen: list[EvseKind] = attrs.field(factory=list, init=False)
+    """The kinds of which that says something: while they are here no other has the id of one."""
 
-    def plugs(self, kind: EvseKind) -> tuple[Plug, ...]:
-        found = self._plugs.get(kind)
-        if found is None:
-            found = self._plugs[kind] = plugs_of(self.car.model, kind)
-        return found
+    def least_s(self, kind: EvseKind) -> float | None:
+        """
+        How long the shortest charge takes with what is in the battery now, which is no longer than
+        with what is left at an arrival; None: nothing fits.
+        """
+        # Those that are alike are mostly one object: there is no need to look into it.
+        key = id(kind)
+        if key in self._least:
+            return self._least[key]
+        self._seen.append(kind)
+        least_s = self._least[key] = self._charge_s([kind], self.car.percent)
+        return least_s
 
-    def stop(self, state: StationState, distance_km: float) -> _Stop | None:
-        """What going there means; None: there is, and will be, nothing free that fits."""
-        travel_s = self.car.travel_time_s(distance_km)
-        fitting = [each for each in state.kinds if self.plugs(each.kind)]
-        free = [each for each in fitting if each.free]
-        if free:
-            wait_s = 0.0
+    def fits(self, state: StationState) -> bool:
+        """Whether any of a station's EVSEs, if it has one, has what fits the car."""
+        return not state.kinds or any(self.least_s(e.kind) is not None for e in state.kinds)
+
+    def open_kinds(self, state: StationState, free_at: float) -> list[EvseKind]:
+        """Of the EVSEs that the car may be given."""
+        if free_at == -inf:
+            open_then = (each.kind for each in state.kinds if each.free)
         else:
-            ends = [each.next_free_timestamp for each in fitting]
-            first = min((end for end in ends if end is not None), default=None)
-            if first is None:
-                return None
-            free = [each for each in fitting if each.next_free_timestamp == first]
-            wait_s = max(0.0, (first - self.now) * self.time_scale - travel_s)
-        start = max(0.0, self.car.percent_after(distance_km))
-        return _Stop(state, distance_km, travel_s, wait_s, free, start)
+            open_then = (e.kind for e in state.kinds if e.next_free_timestamp == free_at)
+        return [kind for kind in open_then if self.least_s(kind) is not None]
 
-    def charge_s(self, stop: _Stop) -> float:
-        """How long the shortest charge there takes."""
-        start, target = stop.start_percent, self.target_percent
-        return min(quickest(self.plugs(each.kind), start, target)[1] for each in stop.kinds)
+    def start_percent(self, distance_km: float) -> float:
+        """The state of charge at the arrival."""
+        return max(0.0, self.car.percent_after(distance_km))
 
-    def total_s(self, stop: _Stop) -> float:
+    def until_charging_s(self, free_at: float, distance_km: float) -> float:
+        """Travel and wait together."""
+        # Not the wait by itself: with its rounding, who is nearer might seem to take longer.
+        return max(self.car.travel_time_s(distance_km), (free_at - self.now) * self.time_scale)
+
+    def total_s(self, state: StationState, free_at: float, distance_km: float) -> float:
         """Travel, wait and charging together."""
-        return stop.travel_s + stop.wait_s + self.charge_s(stop)
+        kinds = self.open_kinds(state, free_at)
+        charge_s = self._charge_s(kinds, self.start_percent(distance_km))
+        assert charge_s is not None, state
+        return self.until_charging_s(free_at, distance_km) + charge_s
 
-    def plan(self, stop: _Stop) -> ChargePlan:
-        kinds = [each.kind for each in stop.kinds]
-        found = plan_charge(self.car.model, kinds, stop.start_percent, self.target_percent)
-        assert found is not None, stop
+    def _charge_s(self, kinds: Iterable[EvseKind], start_percent: float) -> float | None:
+        plugs = [plug for kind in kinds for plug in plugs_of(self.car.model, kind)]
+        return quickest(plugs, start_percent, self.target_percent)[1] if plugs else None
+
+    def energy_kwh(self, distance_km: float) -> float:
+        """What is charged."""
+        percent = max(0.0, self.target_percent - self.start_percent(distance_km))
+        return percent * self.car.model.battery_capacity_kwh / 100.0
+
+    def plan(self, state: StationState, free_at: float, distance_km: float) -> ChargePlan:
+        """The charge."""
+        kinds, start = self.open_kinds(state, free_at), self.start_percent(distance_km)
+        found = plan_charge(self.car.model, kinds, start, self.target_percent)
+        assert found is not None, state
         return found[1]
 
-    def price(self, stop: _Stop, plan: ChargePlan) -> tuple[Decimal, bool]:
+    def price(
+        self, state: StationState, plan: ChargePlan, free_at: float, distance_km: float
+    ) -> tuple[Decimal, bool]:
         """What the charge costs, and whether that is known."""
-        begin = self.now + (stop.travel_s + stop.wait_s) / self.time_scale
-        station = stop.state.station
+        begin = self.now + self.until_charging_s(free_at, distance_km) / self.time_scale
+        station = state.station
         tariff, is_known = station.prices.tariff(plan.plug.connector, self.tariffs, begin)
         return estimate(tariff, plan, begin, station.zone), is_known
 
-    def candidate(self, stop: _Stop) -> Candidate:
-        plan = self.plan(stop)
-        price, is_known = self.price(stop, plan)
+    def candidate(self, state: StationState, free_at: float, distance_km: float) -> Candidate:
+        plan = self.plan(state, free_at, distance_km)
+        price, is_known = self.price(state, plan, free_at, distance_km)
+        travel_s = self.car.travel_time_s(distance_km)
+        fitting = (each for each in state.kinds if self.least_s(each.kind) is not None)
         return Candidate(
-            stop.state,
-            stop.distance_km,
-            stop.travel_s,
-            stop.wait_s,
-            plan,
-            price,
-            sum(each.free for each in stop.kinds),
-            plan.plug.assumed if is_known else (*plan.plug.assumed, PRICE),
+            state=state,
+            distance_km=distance_km,
+            travel_s=travel_s,
+            wait_s=max(0.0, (free_at - self.now) * self.time_scale - travel_s),
+            plan=plan,
+            price=price,
+            fitting_slots=sum(each.free for each in fitting),
+            assumed=plan.plug.assumed if is_known else (*plan.plug.assumed, PRICE),
         )
 
 
-Rank = Callable[[_Trip, _Stop], tuple[Any, ...]]
+@attrs.frozen
+class Criterion:
+    """By what stations are compared."""
+
+    figure: Callable[[_Trip, StationState, float, float], Any]
+    """That of a station, of when an EVSE that fits is free, and of how far away it is, km."""
+    at_best: Callable[[_Trip, StationState, float, float, float], Any]
+    """No more than that, for less work: of those, and of how long the charge takes at the least."""
 
 
-def _by_distance(trip: _Trip, stop: _Stop) -> tuple[Any, ...]:
+def _distance(trip: _Trip, state: StationState, free_at: float, distance_km: float) -> Any:
     # Stations where nothing is free come after all where something is, the soonest done first.
-    return (0, 0.0) if stop.kinds[0].free else (1, trip.total_s(stop))
+    return (0, 0.0) if free_at == -inf else (1, trip.total_s(state, free_at, distance_km))
 
 
-def _by_time(trip: _Trip, stop: _Stop) -> tuple[Any, ...]:
-    return (trip.total_s(stop),)
+def _distance_at_best(
+    trip: _Trip, state: StationState, free_at: float, distance_km: float, least_s: float
+) -> Any:
+    if free_at == -inf:
+        return 0, 0.0
+    return 1, trip.until_charging_s(free_at, distance_km) + least_s
 
 
-def _by_price(trip: _Trip, stop: _Stop) -> tuple[Any, ...]:
-    return (trip.price(stop, trip.plan(stop))[0],)
+def _time(trip: _Trip, state: StationState, free_at: float, distance_km: float) -> Any:
+    return trip.total_s(state, free_at, distance_km)
 
 
-CRITERIA: dict[str, Rank] = {"distance": _by_distance, "time": _by_time, "price": _by_price}
+def _time_at_best(
+    trip: _Trip, state: StationState, free_at: float, distance_km: float, least_s: float
+) -> Any:
+    return trip.until_charging_s(free_at, distance_km) + least_s
+
+
+def _price(trip: _Trip, state: StationState, free_at: float, distance_km: float) -> Any:
+    return trip.price(state, trip.plan(state, free_at, distance_km), free_at, distance_km)[0]
+
+
+def _price_at_best(
+    trip: _Trip, state: StationState, free_at: float, distance_km: float, least_s: float
+) -> Any:
+    # Nothing is certain of a tariff that says more than what a kWh costs.
+    tariff = None if state.station.by_tariff else state.station.prices.flat
+    known = None if tariff is None else energy_total(tariff, trip.energy_kwh(distance_km))
+    return Decimal(0) if known is None else known
+
+
+CRITERIA = {
+    "distance": Criterion(_distance, _distance_at_best),
+    "time": Criterion(_time, _time_at_best),
+    "price": Criterion(_price, _price_at_best),
+}
 
 
 def rank_stations(
@@ -179,27 +234,43 @@ def rank_stations(
     :param time_scale: how many times faster than real time charging goes.
     :param most: how many stations at the most.
     """
-    rank, range_km = CRITERIA[criterion], car.range_km()
-    trip = _Trip(car, target_percent, tariffs, now, time_scale)
+    figure, at_best = CRITERIA[criterion].figure, CRITERIA[criterion].at_best
+    trip, range_km = _Trip(car, target_percent, tariffs, now, time_scale), car.range_km()
     excluded = Excluded()
-    ranked: list[tuple[tuple[Any, ...], float, int, _Stop]] = []
+    ahead: list[tuple[Any, float, int, bool, StationState, float]] = []
     for state, distance in distances:
         if distance >= range_km:
             excluded.out_of_range += 1
             far = (distance, state)
             if excluded.nearest is None or _nearer(far, excluded.nearest):
                 excluded.nearest = far
-        elif not any(trip.plugs(each.kind) for each in state.kinds):
-            excluded.no_connector += 1
-        else:
-            stop = trip.stop(state, distance)
-            if stop is None:
+            continue
+        free_at = least_s = inf
+        for each in state.kinds:
+            charge_s = trip.least_s(each.kind)
+            if charge_s is not None:
+                at = -inf if each.free else each.next_free_timestamp
+                if at is not None and at <= free_at:
+                    least_s = min(least_s, charge_s) if at == free_at else charge_s
+                    free_at = at
+        if free_at == inf:
+            if trip.fits(state):
                 excluded.not_in_service += 1
             else:
-                ranked.append((rank(trip, stop), distance, state.station.station_id, stop))
-    best = heapq.nsmallest(most, ranked)
-    # Only what the criterion asks for is worked out for every station, the rest for the best.
-    return Selection([trip.candidate(stop) for *_, stop in best], excluded)
+                excluded.no_connector += 1
+            continue
+        order = at_best(trip, state, free_at, distance, least_s)
+        ahead.append((order, distance, state.station.station_id, False, state, free_at))
+    heapq.heapify(ahead)
+    candidates: list[Candidate] = []
+    while ahead and len(candidates) < most:
+        order, distance, station_id, is_true, state, free_at = heapq.heappop(ahead)
+        if is_true:
+            candidates.append(trip.candidate(state, free_at, distance))
+        else:
+            order = figure(trip, state, free_at, distance)
+            heapq.heappush(ahead, (order, distance, station_id, True, state, free_at))
+    return Selection(candidates, excluded)
 
 
 def _nearer(one: tuple[float, StationState], other: tuple[float, StationState]) -> bool:
