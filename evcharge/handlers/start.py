@@ -89,9 +89,15 @@ class Start(Handler):
         price = self._price(state, now) if state.station.by_tariff else None
 
         def describe(state: StationState) -> Any:
-            return encode_part(_describe(state, *self._tariff(state, now), now))
+            return encode_part(self._describe(state, now))
 
         return self._part(state.station.key, state, describe, price)
+
+    def _describe(self, state: StationState, now: float) -> dict[str, Any]:
+        tariff, is_known = self._tariff(state, now)
+        known = self.context.catalogue().tariffs.get(tariff.tariff_id)
+        # What is made of the price of a station's row is no tariff that anybody knows by an id.
+        return _describe(state, tariff, known is tariff, is_known, now)
 
     def _tariff(self, state: StationState, now: float) -> tuple[Tariff, bool]:
         """The tariff of who charges by the station's first connector now, and if it is known."""
@@ -111,8 +117,8 @@ class Start(Handler):
             if station.key not in keys:
                 continue
             stations[station.key] = {
-                **_describe(state, *self._tariff(state, now), now),
-                "evses": [_describe_evse(evse, state) for evse in station.evses],
+                **self._describe(state, now),
+                "evses": _describe_evses(state),
             }
             ids = (t for kind in station.kinds for c in kind.connectors for t in c.tariff_ids)
             for tariff_id in (*ids, station.tariff_id):
@@ -157,7 +163,9 @@ def _price_kwh(state: StationState, tariff: Tariff, now: float) -> float | None:
     return None if price is None else float(price)
 
 
-def _describe(state: StationState, tariff: Tariff, is_known: bool, now: float) -> dict[str, Any]:
+def _describe(
+    state: StationState, tariff: Tariff, has_id: bool, is_known: bool, now: float
+) -> dict[str, Any]:
     station = state.station
     return {
         "name_station": station.name,
@@ -169,19 +177,33 @@ def _describe(state: StationState, tariff: Tariff, is_known: bool, now: float) -
         "power_kw": station.shown_power_kw,
         "price_kwh": _price_kwh(state, tariff, now),
         "connectors": station.shown_connectors,
-        "evse_groups": [_describe_kind(kind) for kind in state.kinds],
-        "tariff": tariff.tariff_id if station.by_tariff else None,
+        "evse_groups": _describe_groups(state.kinds),
+        "tariff": tariff.tariff_id if has_id else None,
         "price_known": is_known,
     }
 
 
-def _describe_kind(state: KindState) -> dict[str, Any]:
-    return {
-        "connectors": [_describe_connector(each, state.kind) for each in state.kind.connectors],
-        "total": state.total,
-        "available": state.free,
-        "out_of_service": state.out_of_service,
-    }
+def _describe_groups(states: Sequence[KindState]) -> list[dict[str, Any]]:
+    """The EVSEs, those together that look alike, though their tariffs may differ."""
+    groups: list[dict[str, Any]] = []
+    for state in states:
+        group = {
+            "connectors": _describe_connectors(state.kind),
+            "total": state.total,
+            "available": state.free,
+            "out_of_service": state.out_of_service,
+        }
+        alike = next((g for g in groups if g["connectors"] == group["connectors"]), None)
+        if alike is None:
+            groups.append(group)
+        else:
+            for count in ("total", "available", "out_of_service"):
+                alike[count] += group[count]
+    return groups
+
+
+def _describe_connectors(kind: EvseKind) -> list[dict[str, Any]]:
+    return [_describe_connector(connector, kind) for connector in kind.connectors]
 
 
 def _describe_connector(connector: Connector, kind: EvseKind) -> dict[str, Any]:
@@ -194,14 +216,20 @@ def _describe_connector(connector: Connector, kind: EvseKind) -> dict[str, Any]:
     }
 
 
-def _describe_evse(evse: Evse, state: StationState) -> dict[str, Any]:
-    if not evse.in_service:
-        status = evse.status
-    else:
-        status = "CHARGING" if evse.uid in state.held else "AVAILABLE"
-    return {
-        "uid": evse.uid,
-        "status": status,
-        "since": evse.since,
-        "connectors": [_describe_connector(each, evse.kind) for each in evse.kind.connectors],
-    }
+def _describe_evses(state: StationState) -> list[dict[str, Any]]:
+    free = {evse.uid for evse in state.station.free(state.held)}
+    return [
+        {
+            "uid": evse.uid,
+            "status": "AVAILABLE" if evse.uid in free else _status(evse),
+            # When it was taken is not known here.
+            "since": None if evse.in_service and evse.uid not in free else evse.since,
+            "connectors": _describe_connectors(evse.kind),
+        }
+        for evse in state.station.evses
+    ]
+
+
+def _status(evse: Evse) -> str:
+    """Of one that is not free."""
+    return "CHARGING" if evse.in_service else evse.status

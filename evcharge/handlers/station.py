@@ -34,6 +34,17 @@ from evcharge.wire.fields import (
 
 MOST_ALTERNATIVES = 4
 
+FURTHER_FIGURES = (
+    "arrival_percent",
+    "target_percent",
+    "energy_kwh",
+    "power_kw",
+    "average_power_kw",
+    "connector",
+    "fitting_slots",
+)
+"""What is said of a station besides; null where there is none."""
+
 LONGEST_KEY = 40
 """How much of a station's id that is none is repeated, characters."""
 
@@ -182,6 +193,8 @@ class SelectionStation(Handler):
             "travel_minutes": None,
             "wait_minutes": None,
             "charge_minutes": None,
+            **dict.fromkeys(FURTHER_FIGURES),
+            "assumed": [],
             "alternatives": [],
         }
 
@@ -243,7 +256,7 @@ def _measured(
 
 
 def _figures(candidate: Candidate) -> dict[str, Any]:
-    plan = candidate.plan
+    plan, profile = candidate.plan, candidate.plan.profile
     return {
         "id_station": candidate.state.station.key,
         "price_loading": float(candidate.price),
@@ -254,8 +267,8 @@ def _figures(candidate: Candidate) -> dict[str, Any]:
         "arrival_percent": round(plan.start_percent, 6),
         "target_percent": plan.target_percent,
         "energy_kwh": round(plan.energy_kwh, 6),
-        "power_kw": _power(plan.profile.peak_kw),
-        "average_power_kw": _power(plan.profile.average_kw),
+        "power_kw": _power(profile.peak_kw),
+        "average_power_kw": _power(profile.average_kw),
         "connector": None if plan.plug.connector is None else plan.plug.connector.name,
         "fitting_slots": candidate.fitting_slots,
         "assumed": list(candidate.assumed),

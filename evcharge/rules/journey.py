@@ -133,7 +133,7 @@ class TakeSlot(Operation[ChargingSession | Refusal]):
         if session is not None:
             return held_at(session.station_id)
         car, station = user.car, book.station
-        if not any(plugs_of(car.model, kind) for kind in station.kinds):
+        if station.kinds and not any(plugs_of(car.model, kind) for kind in station.kinds):
             return Refusal(NO_CONNECTOR, {"station": station.station_id})
         start = car.percent if self.arrival_percent is None else self.arrival_percent
         target = user.target_percent if self.target_percent is None else self.target_percent
