@@ -3,7 +3,7 @@ A server in memory, for tests: those of evcharge and those of the programs that 
 
 >>> server = MemoryServer()
 >>> server.request("LOGIN", user_name="Ana", selected_car="Tesla Model 3", battery_car=40)["data"]
-{'user_id': '00000000-0000-4000-8000-000000000001'}
+{'user_id': '00000000-0000-4000-8000-000000000001', 'target_percent': 80.0}
 """
 
 from __future__ import annotations
@@ -13,12 +13,15 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any, ParamSpec, TypeVar
 
+import attrs
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, execute
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
 from evcharge.datasets import parse_car_models, parse_stations
+from evcharge.datasets.evses import parse_evses
+from evcharge.datasets.tariffs import parse_tariffs
 from evcharge.net.guards.service import Guards
 from evcharge.net.lines import Lines
 from evcharge.net.protocol import DriverProtocol
@@ -27,7 +30,7 @@ from evcharge.process.engine import Engine, Here
 from evcharge.process.options import Options
 from evcharge.process.server import driver_factory
 from evcharge.storage import Storage
-from evcharge.storage.files.network import CARS, STATIONS, shipped
+from evcharge.storage.files.network import CARS, EVSES, STATIONS, TARIFFS, shipped
 from evcharge.storage.memory import MemoryStorage
 from evcharge.watch.metrics import Metrics
 
@@ -44,9 +47,14 @@ def call_now(f: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Deferre
 
 
 def shipped_network() -> MemoryStorage:
-    """A storage in memory that holds the shipped cars and stations."""
-    stations = parse_stations(shipped(STATIONS), STATIONS).stations
-    return MemoryStorage(parse_car_models(shipped(CARS), CARS), list(stations.values()))
+    """A storage in memory that holds the shipped cars, stations, EVSEs and tariffs."""
+    evses = parse_evses(shipped(EVSES), EVSES).evses
+    stations = [
+        attrs.evolve(station, own_evses=evses.get(station_id, ()))
+        for station_id, station in parse_stations(shipped(STATIONS), STATIONS).stations.items()
+    ]
+    tariffs = parse_tariffs(shipped(TARIFFS), TARIFFS).tariffs
+    return MemoryStorage(parse_car_models(shipped(CARS), CARS), stations, tariffs)
 
 
 class MemoryTransport(StringTransport):

@@ -105,8 +105,9 @@ class EvseKind:
     @property
     def power_kw(self) -> float | None:
         """What a vehicle gets here at most, kW; None where unknown."""
-        powers = [c.max_power_kw for c in self.connectors if c.max_power_kw is not None]
-        return _least(self.max_power_kw, max(powers, default=None))
+        powers = [_least(self.max_power_kw, c.max_power_kw) for c in self.connectors]
+        known = [power for power in powers if power is not None]
+        return max(known, default=self.max_power_kw)
 
 
 @lru_cache(maxsize=20_000)

@@ -4,6 +4,7 @@ import gc
 import json
 from codecs import BOM_UTF8
 from decimal import Decimal
+from math import log
 
 import attrs
 from hypothesis import HealthCheck, example, settings
@@ -326,24 +327,31 @@ class SelectionTests(SynchronousTestCase):
         to = server(station(1, power_kw=40.0, price_kwh=Decimal("1.99")))
         data = self.select(to, login(to), {"1": "7"})
         self.assertEqual(data["id_station"], "1")
-        self.assertEqual(data["price_loading"], 39.8)
+        # 7 km take 1.4 kWh, which are charged besides the 20 that bring the battery to 80 %.
+        self.assertEqual(data["price_loading"], 42.59)
         self.assertEqual((data["distance_km"], data["travel_minutes"]), (7, 6))
-        self.assertEqual((data["wait_minutes"], data["charge_minutes"]), (0, 30))
+        self.assertEqual((data["wait_minutes"], data["charge_minutes"]), (0, 32.1))
         self.assertEqual(data["alternatives"], [])
 
     def test_power(self) -> None:
         """The weaker of station and car counts, AC where there are only AC connectors."""
-        for facts, power in (
-            ({"power_kw": 22.0, "connectors": ("Type 2",)}, 11),
-            ({"power_kw": 22.0}, 22),
-            ({"power_kw": 150.0, "connectors": ("CCS2", "Type 2")}, 149),
-            ({}, 149),
+        # Of a car without a curve: to 75 % from 95 % of its power to all of it, linearly, and from
+        # there to what it takes by AC.
+        full, at_40, at_80 = 149.0, 149.0 * (0.95 + 0.05 * 40 / 75), 149.0 - (149.0 - 11.0) / 5
+        shape_h = 17.5 * log(full / at_40) / (full - at_40) + 2.5 * log(at_80 / full) / (
+            at_80 - full
+        )
+        for facts, hours in (
+            ({"power_kw": 22.0, "connectors": ("Type 2",)}, 20 / 11),
+            ({"power_kw": 22.0}, 20 / 22),
+            ({"power_kw": 150.0, "connectors": ("CCS2", "Type 2")}, shape_h),
+            ({}, shape_h),
         ):
             to = server(station(1, **facts))
-            data = self.select(to, login(to, 40, "Tesla Model 3"), {"1": 1})
-            self.assertAlmostEqual(data["charge_minutes"], 20 / power * 60, places=5)
+            data = self.select(to, login(to, 40, "Tesla Model 3"), {"1": 0})
+            self.assertAlmostEqual(data["charge_minutes"], 60 * hours, places=5)
         to = server(station(1))
-        self.assertAlmostEqual(self.select(to, login(to), {"1": 1})["charge_minutes"], 24)
+        self.assertAlmostEqual(self.select(to, login(to), {"1": 0})["charge_minutes"], 24)
 
     def test_criteria(self) -> None:
         """Distance wants a free slot, time and price the least of theirs; equals go by distance."""
@@ -455,16 +463,16 @@ class SelectionTests(SynchronousTestCase):
         for language, free, full in (
             (
                 "pt",
-                "Posto indicado: Posto 1, a 7 km: viagem de 6 min, recarga de 30 min por R$ 39,80",
+                "Posto indicado: Posto 1, a 7 km: viagem de 6 min, recarga de 32 min por R$ 42,59",
                 "Posto indicado: Posto 1, a 7 km: viagem de 6 min, espera de 24 min, "
-                "recarga de 30 min por R$ 39,80",
+                "recarga de 32 min por R$ 42,59",
             ),
             (
                 "en",
-                "Suggested station: Posto 1, 7 km away: 6 min of travel, 30 min of charging "
-                "for R$ 39.80",
+                "Suggested station: Posto 1, 7 km away: 6 min of travel, 32 min of charging "
+                "for R$ 42.59",
                 "Suggested station: Posto 1, 7 km away: 6 min of travel, 24 min of waiting, "
-                "30 min of charging for R$ 39.80",
+                "32 min of charging for R$ 42.59",
             ),
         ):
             to = server(station(1, power_kw=40.0, price_kwh=Decimal("1.99")), language=language)
@@ -760,7 +768,7 @@ class FailureTests(SynchronousTestCase):
 
     def test_unwritable_reply(self) -> None:
         """A reply that cannot be written is an incident, not a silence."""
-        to = MemoryServer(MemoryStorage({"A": {"note": "\ud800"}}))
+        to = MemoryServer(MemoryStorage({"A": {**CARS["Small"], "note": "\ud800"}}))
         self.assertEqual(outcome(to.request("START")), (500, "internal"))
         self.assertTrue(self.flushLoggedErrors(UnicodeEncodeError))
 
@@ -848,15 +856,11 @@ class CarTests(SynchronousTestCase):
     """The physics."""
 
     def test_battery(self) -> None:
-        """Range, battery at a destination, energy and times follow from the figures."""
+        """Range, battery at a destination and times follow from the figures."""
         car = ElectricCar.charged_to(CarModel.from_facts(CARS["Small"]), 40)
         self.assertEqual(car.battery_level_kwh, 20)
         self.assertAlmostEqual(car.range_km(), 100)
-        self.assertAlmostEqual(car.battery_at_destination_kwh(40), 12)
-        self.assertAlmostEqual(car.energy_to_target_kwh(), 20)
-        self.assertEqual(attrs_full(car).energy_to_target_kwh(), 0)
+        self.assertAlmostEqual(car.percent, 40)
+        self.assertAlmostEqual(car.percent_after(40), 24)
+        self.assertAlmostEqual(car.reach_km(10), 25)
         self.assertAlmostEqual(car.travel_time_s(70), 3600)
-
-
-def attrs_full(car: ElectricCar) -> ElectricCar:
-    return ElectricCar.charged_to(car.model, 100)

@@ -25,10 +25,10 @@ def csv(stations: Sequence[Station]) -> bytes:
     rows = [";".join((*COLUMNS, *OPTIONAL_COLUMNS))]
     # A network has at least one; a test that names none does not look.
     for s in stations or [station(1)]:
-        power = "" if s.power_kw is None else s.power_kw
+        power, price = ("" if f is None else f for f in (s.power_kw, s.price_kwh))
         rows.append(
             f"{s.station_id};{s.name};{s.address};{s.latitude};{s.longitude};{s.max_slots};"
-            f"{power};{s.price_kwh};{','.join(s.connectors)}"
+            f"{power};{price};{','.join(s.connectors)}"
         )
     return "\n".join(rows).encode()
 

@@ -39,10 +39,16 @@ def server(*stations: Station, **options: object) -> MemoryServer:
     return MemoryServer(make_storage(CARS, stations), **options)
 
 
-def login(to: MemoryServer, battery: object = 40, car: str = "Small") -> str:
-    reply = to.request("LOGIN", user_name="Ana", selected_car=car, battery_car=battery)
+def login(to: MemoryServer, battery: object = 40, car: str = "Small", **more: object) -> str:
+    reply = to.request("LOGIN", user_name="Ana", selected_car=car, battery_car=battery, **more)
     assert reply["status"]["code"] == 200, reply
     return reply["data"]["user_id"]
+
+
+def select(to: MemoryServer, user: str, distances: dict, **more: object) -> dict:
+    """The data of SELECTION_STATION's reply to one who knows how far the stations are, in km."""
+    listed = {key: {"distance_origin_position": km} for key, km in distances.items()}
+    return to.request("SELECTION_STATION", user_id=user, list_stations=listed, **more)["data"]
 
 
 def outcome(reply: dict) -> tuple:

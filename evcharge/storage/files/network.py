@@ -32,6 +32,8 @@ from evcharge.storage.files.records import stations_csv, unnamed
 
 CARS = "car_models.json"
 STATIONS = "feira_de_santana_stations.csv"
+EVSES = "evses.json"
+TARIFFS = "tariffs.json"
 OUT_OF_SERVICE = "stations_out_of_service.csv"
 """Rows of stations that are not in service, kept for whoever puts them back. Often missing."""
 
