@@ -28,7 +28,13 @@ NIGHT = {
         {"price_components": [{"type": "ENERGY", "price": 3.0, "step_size": 1}]},
     ],
 }
-ALL_CARS = shipped_network().catalogue().car_models
+SHIPPED = shipped_network().catalogue().car_models
+ALL_CARS = {
+    **SHIPPED,
+    "Small": CARS["Small"],
+    "DC only": {**SHIPPED["BMW i3"], "ac_connectors": []},
+    "No limit": {**CARS["Small"], "dc_connectors": ["CCS2"]},
+}
 
 
 def posts(number: int, *evses: Evse, **facts: Any) -> Station:
@@ -37,7 +43,7 @@ def posts(number: int, *evses: Evse, **facts: Any) -> Station:
 
 
 def network(*stations: Station, tariffs: tuple[dict, ...] = (), **options: Any) -> MemoryServer:
-    """A server with the shipped catalogue, and these stations."""
+    """A server with the shipped catalogue, some cars besides, and these stations."""
     parsed = [attrs.evolve(parse_tariff(body), body=body) for body in tariffs]
     known = {tariff.tariff_id: tariff for tariff in parsed}
     return MemoryServer(MemoryStorage(ALL_CARS, stations, known), **options)
@@ -109,7 +115,7 @@ class WorkedTests(SynchronousTestCase):
             self.assertEqual(paid["amount"], amount)
 
     def test_exact_money(self) -> None:
-        """Money is made of exact quantities: 31.8 % of 50 kWh at 2.75 are 43.725: 43.73."""
+        """Money is made of exact quantities: 15.9 kWh at 2.75 are 43.725: 43.73."""
         to = MemoryServer()
         user = login(to, 48.2, "Tesla Model 3")
         self.assertEqual(select(to, user, {"1": 0})["price_loading"], 43.73)
@@ -278,10 +284,6 @@ class EvseTests(SynchronousTestCase):
         end = pay(to, login(to, 20, "BMW i3"), 7)["data"]["charge_minutes"]
         facts = to.request("START")["data"]["station_models"]["7"]
         self.assertEqual((facts["max_slots"], facts["available_slots"]), (2, 1))
-        dc_only = {**ALL_CARS["BMW i3"], "ac_connectors": []}
-        to.storage._catalogue = attrs.evolve(
-            to.storage.catalogue(), car_models={**ALL_CARS, "DC only": dc_only}
-        )
         user = login(to, 20, "DC only")
         self.assertEqual(outcome(pay(to, user, 7)), (200, "no_slot"))
         found = select(to, user, {"7": 0})
@@ -359,9 +361,7 @@ class WhyTests(SynchronousTestCase):
              ["car_limit", "station_power"]),
             ("Small", posts(1, Evse("1-1", DC_50), **priced), ["connectors", "car_limit"]),
         ):  # fmt: skip
-            no_limit = {**CARS["Small"], "dc_connectors": ["CCS2"]}
-            cars = {**ALL_CARS, "Small": CARS["Small"], "No limit": no_limit}
-            to = MemoryServer(MemoryStorage(cars, [place]))
+            to = network(place)
             user = login(to, 40, car)
             found = select(to, user, {"1": 1})
             self.assertEqual(found["assumed"], assumed, (car, place))
