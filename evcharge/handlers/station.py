@@ -56,37 +56,42 @@ Distances = Callable[[Sequence[StationState]], list[tuple[StationState, float]]]
 
 
 def sent_to(language: str, best: Candidate) -> str:
-    """What a driver is told of the best station: its name, and the figures."""
+    """What a driver is told of the best station: its name, the figures, and the connector."""
     name = best.state.station.name
     away = kilometres(best.distance_km, language)
     travel, charge = (minutes(s / 60, language) for s in (best.travel_s, best.plan.seconds))
     wait = minutes(best.wait_s / 60, language) if best.wait_s > 0 else None
     price = reais(float(best.price), language)
+    plug = best.plan.plug.connector
     if language == "pt":
+        by = "" if plug is None else f", conector {plug.name}"
         waiting = f", espera de {wait}" if wait else ""
         return (
             f"Posto indicado: {name}, a {away}: viagem de {travel}{waiting}, "
-            f"recarga de {charge} por {price}"
+            f"recarga de {charge} por {price}{by}"
         )
+    by = "" if plug is None else f", connector {plug.name}"
     waiting = f", {wait} of waiting" if wait else ""
     return (
         f"Suggested station: {name}, {away} away: {travel} of travel{waiting}, "
-        f"{charge} of charging for {price}"
+        f"{charge} of charging for {price}{by}"
     )
 
 
 def paid(language: str, session: ChargingSession) -> str:
-    """What a driver is told whose slot is paid; the same whenever it is asked again."""
+    """What a driver is told whose slot is paid, and which it is; the same when asked again."""
     station, price = session.station_id, reais(float(session.amount), language)
     charge = minutes(session.charge_minutes, language)
+    # Where nothing is known of connectors all slots are alike.
+    at = "" if session.connector is None else f"{session.evse_uid} ({session.connector})"
     if language == "pt":
         return (
             f"Pagamento confirmado, vaga reservada no posto {station}: {price}, "
-            f"{charge} até o fim da recarga"
+            f"{charge} até o fim da recarga" + (at and f", vaga {at}")
         )
     return (
         f"Payment confirmed, slot reserved at station {station}: {price}, "
-        f"{charge} to the end of charging"
+        f"{charge} to the end of charging" + (at and f", slot {at}")
     )
 
 

@@ -9,7 +9,9 @@ import attrs
 from twisted.protocols.basic import LineReceiver
 from twisted.trial.unittest import SynchronousTestCase
 
+from evcharge.models.evse import Connector, Evse, EvseKind
 from evcharge.models.station import Station
+from evcharge.models.tariffs import parse_tariff
 from evcharge.rules.journey import ListStations
 from evcharge.storage.memory import MemoryStorage
 from evcharge.testing import MemoryServer, shipped_network
@@ -19,6 +21,13 @@ from tests.support.servers import ROOT
 PAGE = " ".join((ROOT / "docs" / "protocol.md").read_text().split())
 WIDE = "😀"
 """A character of four bytes; an escape of a control character takes six."""
+LONG_NAME = WIDE * 200
+"""The longest name that a connector may have."""
+TARIFF = {
+    "id": "t" * 36,
+    "currency": "BRL",
+    "elements": [{"price_components": [{"type": "ENERGY", "price": 1234.56, "step_size": 1}]}],
+}
 
 
 def figure(pattern: str) -> int:
@@ -36,6 +45,7 @@ def network(size: int) -> MemoryServer:
         MemoryStorage(
             shipped.catalogue().car_models,
             [attrs.evolve(stations[n % len(stations)], station_id=n + 1) for n in range(size)],
+            shipped.catalogue().tariffs,
         )
     )
 
@@ -52,11 +62,14 @@ class LengthTests(SynchronousTestCase):
 
     def test_start(self) -> None:
         """START is as long as the page says, whole and with a limit."""
-        whole = len(reply(network(36), "START"))
+        whole, one = (len(reply(network(36), "START", limit=limit)) for limit in (36, 1))
         self.assertEqual(whole, figure(r"shipped network of 36 stations is ([\d,]+) bytes"))
+        self.assertGreater(whole, LineReceiver.MAX_LENGTH)
+        more = ',"total_stations":36,"truncated":true'
+        each = (whole - one + len(more)) / 35
+        self.assertEqual(round(each), figure(r"of the stations shipped: (\d+) in all"))
         ten_more = len(reply(network(46), "START"))
         self.assertEqual(ten_more, figure(r"with ten more it would be ([\d,]+)"))
-        self.assertGreater(ten_more, LineReceiver.MAX_LENGTH)
         most = 36 + figure(r"with up to ([\d,]+) more it stays under 65,536")
         self.assertLess(len(reply(network(most), "START")), 65536)
         self.assertGreater(len(reply(network(most + 1), "START")), 65536)
@@ -75,27 +88,67 @@ class LengthTests(SynchronousTestCase):
     def test_start_at_most(self) -> None:
         """A station adds no more than the page says, whatever its figures are."""
         odd = 1.0000000000000002
-        named = Station(
-            2**31 - 1, "N" * 50, "A" * 60, -12.345678901234567 * odd, -138.45678901234567, 1000,
-            1234.5678901234567, Decimal("1234.5678901234567"), ("CCS2", "Type 2"),
-        )  # fmt: skip
-        empty, one = (
-            len(reply(MemoryServer(MemoryStorage({}, stations)), "START", {"id": "\x00" * 128}))
-            for stations in ([], [named])
-        )
+
+        def start(*stations: Station, **data: object) -> int:
+            storage = MemoryStorage({}, stations, {"t" * 36: parse_tariff(TARIFF)})
+            return len(reply(MemoryServer(storage), "START", {"id": "\x00" * 128}, **data))
+
+        def place(*kinds: EvseKind) -> Station:
+            evses = [
+                Evse(f"{number:036}", kind, "INOPERATIVE", "2026-11-25T12:00:00.123456Z")
+                for number, kind in enumerate(kinds)
+            ]
+            return Station(
+                2**31 - 1, "N" * 50, "A" * 60, -12.345678901234567 * odd, -138.45678901234567,
+                1000, 1234.5678901234567, Decimal("1234.5678901234567"),
+                own_evses=tuple(evses), tariff_id="t" * 36,
+            )  # fmt: skip
+
+        def plug(number: int) -> Connector:
+            return Connector(
+                f"{number}", "N" * 10, "S" * 20, None, "AC_2_PHASE_SPLIT", 1234.5678901234 + number
+            )
+
+        empty = start()
         self.assertLessEqual(empty, figure(r"\| START \| ([\d,]+),"))
-        texts = len("N" * 50 + "A" * 60 + "CCS2" + "Type 2")
-        self.assertLessEqual(one - empty - texts, figure(r"for each station ([\d,]+) besides"))
+        a_station, a_group, a_plug, an_evse = (
+            figure(pattern)
+            for pattern in (
+                r"for each station (\d+) besides",
+                r"for each group of its EVSEs (\d+)",
+                r"for each connector in it (\d+) besides",
+                r"for each EVSE (\d+)",
+            )
+        )
+        lengths = {}
+        for plugs in ((1,), (1, 2), (2, 1)):
+            kinds = [EvseKind(tuple(map(plug, range(n)))) for n in plugs]
+            texts = 50 + 60 + 10 + sum(plugs) * (10 + 20)
+            bound = a_station + len(kinds) * a_group + sum(plugs) * a_plug + texts
+            lengths[plugs] = start(place(*kinds)) - empty
+            self.assertLessEqual(lengths[plugs], bound, plugs)
+            named = start(place(*kinds), stations=[2**31 - 1]) - empty
+            in_evses = len(plugs) * an_evse + sum(plugs) * (a_plug + 30)
+            tariffs = len(',"tariffs":{}') + len(json.dumps({"t" * 36: {}}))
+            self.assertLessEqual(named, bound + in_evses + tariffs)
+        # Not more than by what it says that they are short of it.
+        self.assertGreater(lengths[(1,)], a_station + a_group + a_plug + 150 - 90)
 
     def test_others_at_most(self) -> None:
         """No other reply is longer than the page says, whatever is repeated in it."""
         name = "Posto " + "x" * 94
-        station = Station(2**31 - 1, name, "", -12.3, -38.9, 1)
+        plug = Connector("1", LONG_NAME, None, max_power_kw=49.12345678901234)
+        evse = Evse(WIDE * 36, EvseKind((plug,), 49.12345678901234))
+        station = Station(2**31 - 1, name, "", -12.3, -38.9, 1, own_evses=(evse,))
         others = [
-            Station(2**31 - 2 - n, name, "", -12.345678901234567, -38.9123456789 - n / 7, 1)
+            Station(
+                2**31 - 2 - n, name, "", -12.345678901234567, -38.9123456789 - n / 7, 1,
+                own_evses=(attrs.evolve(evse, uid=f"{n}" + WIDE * 35),),
+            )
             for n in range(8)
-        ]
+        ]  # fmt: skip
         to = MemoryServer(MemoryStorage(CARS, [station, *others]))
+        few = MemoryServer(MemoryStorage(CARS, [Station(1, name, "", -12.3, -38.9, 1)]))
         user = login(to, 99.87654321012345)
         more = {"id": "\x00" * 128}
         long = WIDE * 200
@@ -103,10 +156,13 @@ class LengthTests(SynchronousTestCase):
         chosen = reply(to, "SELECTION_STATION", more, user_id=user, position=place)
         self.assertEqual(len(json.loads(chosen)["data"]["alternatives"]), 4)
         most = figure(r"\| SELECTION_STATION \| ([\d,]+)")
-        self.assertLessEqual(len(chosen) - len(name), most)
+        self.assertLessEqual(len(chosen) - len(name) - 6 * len(LONG_NAME.encode()), most)
         paid = {"user_id": user, "id_station": station.key, "confirmation": True}
+        held = reply(to, "PAYMENT", more, **paid)
+        self.assertIn(LONG_NAME.encode(), held)
+        bound = figure(r"\| every other one \| ([\d,]+)")
+        self.assertLessEqual(len(held) - 2 * len(LONG_NAME.encode()), bound)
         replies = [
-            reply(to, "PAYMENT", more, **paid),
             reply(to, "PAYMENT", more, **{**paid, "id_station": others[0].key}),
             reply(to, "PAYMENT", more, **{**paid, "user_id": long, "id_station": long}),
             reply(to, "PAYMENT", more, user_id=long, id_station=long, confirmation=1),
@@ -118,7 +174,7 @@ class LengthTests(SynchronousTestCase):
             reply(to, "SELECTION_STATION", more, user_id=long, list_stations={"\x00" * 999: {}}),
             reply(to, long, more),
             reply(to, long, {**more, "status": 1, '"' + long + "\x00": 0, "id": True}),
-            reply(to, "START", {**more, "\x00" * 999: float("1e200")}),
+            reply(few, "START", {**more, "\x00" * 999: float("1e200")}),
         ]
         huge = json.dumps({"type": long, "\x00" * 999: 7, **more}).replace(": 7", f": {LONG}")
         for line in (huge, '{"type”: "' + "x" * 1000 + "“", "x" * 60000, "\x01", "[[", "{\u202e}"):
@@ -126,7 +182,7 @@ class LengthTests(SynchronousTestCase):
             protocol.dataReceived(line.encode() + b"\n")
             replies.append(transport.take())
         for each in replies:
-            self.assertLessEqual(len(each), figure(r"\| every other one \| ([\d,]+)"), each)
+            self.assertLessEqual(len(each), bound, each)
 
 
 class LimitTests(SynchronousTestCase):
