@@ -23,8 +23,22 @@ class SlotTable:
 
     station_id: int
     max_slots: int
+    """How many EVSEs there are, in service or not."""
     sessions: Mapping[str, ChargingSession] = attrs.field(factory=dict)
     """By user id."""
+    out_of_service: frozenset[str] = frozenset()
+    """The uids of the EVSEs that are, whether or not a vehicle stands there."""
+
+    @property
+    def usable_slots(self) -> int:
+        """How many EVSEs are in service, or held."""
+        unused = self.out_of_service - self.held if self.out_of_service else ()
+        return self.max_slots - len(unused)
+
+    @property
+    def available_slots(self) -> int:
+        """How many may be taken."""
+        return max(0, self.usable_slots - len(self.sessions))
 
     @property
     def held(self) -> set[str]:
@@ -34,7 +48,7 @@ class SlotTable:
     def with_session(self, session: ChargingSession) -> SlotTable:
         """The table once `session` has taken a slot of it."""
         sessions = {**self.sessions, session.user_id: session}
-        return SlotTable(self.station_id, self.max_slots, sessions)
+        return attrs.evolve(self, sessions=sessions)
 
     def with_slots(self, max_slots: int) -> SlotTable:
         """The table of a station that has so many slots from now on."""
@@ -50,7 +64,13 @@ class SlotTable:
     def without(self, user_id: str) -> SlotTable:
         """The table once `user_id` has left."""
         left = {key: value for key, value in self.sessions.items() if key != user_id}
-        return SlotTable(self.station_id, self.max_slots, left)
+        return attrs.evolve(self, sessions=left)
+
+    def at(self, station: Station) -> SlotTable:
+        """The table of `station`: with its EVSEs, if they are named, and each session at one."""
+        out = frozenset(evse.uid for evse in station.evses if not evse.in_service)
+        slots = len(station.own_evses) or self.max_slots
+        return attrs.evolve(self, max_slots=slots, out_of_service=out).seated(station)
 
     def seated(self, station: Station) -> SlotTable:
         """

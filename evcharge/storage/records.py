@@ -82,7 +82,7 @@ class Records:
         station_id = slots.station_id
         if station is not None:
             station = station.with_slots(slots.max_slots)
-            slots = slots.seated(station)
+            slots = slots.at(station)
         self.slots[station_id] = slots
         for session in slots.sessions.values():
             self._put_session(session)
@@ -309,7 +309,7 @@ class Records:
             slots = self.slots[station_id] = slots.with_slots(record.station.max_slots)
             states.pop(station_id, None)
             if record.in_service:
-                slots = self.slots[station_id] = slots.seated(record.station)
+                slots = self.slots[station_id] = slots.at(record.station)
                 states[station_id] = StationState.of(record.station, slots)
         for station_id in event.gone:
             self.slots.pop(station_id, None)

@@ -73,13 +73,13 @@ def _contents(directory: DataDirectory, now: float) -> Contents:
         with contextlib.suppress(OSError, ValueError):
             # Only a plain name is looked for.
             if "/" not in user_id:
-                return directory.read_user(user_id)
+                return directory.read_user(user_id, {})
         return None
 
     path, payments = directory.path / CARS, directory.path / PAYMENTS
     there = NetworkFiles.read(directory.path)
     cars, rows, resting = there.cars, there.rows, there.resting
-    tables, broken, _ = directory.read_tables(rows.known, now, look_up)
+    tables, broken, _ = directory.read_tables(rows.known, now, look_up, {})
     unlisted = paid_sessions(tables.values())
     remarks = [remark for _, remark in one_station_each(tables)]
     remarks += [f"{path}: is not copied" for path in _foreign(directory)]
@@ -145,7 +145,7 @@ def _read_users(
     for name in files:
         path = directory.users.path / name
         try:
-            user = directory.clocks.named(directory.read_user(name.removesuffix(".json")))
+            user = directory.clocks.named(directory.read_user(name.removesuffix(".json"), {}))
             # Text that is not Unicode is kept nowhere else.
             to_json(user_record(user))
         except (ValueError, OSError) as error:
@@ -212,14 +212,14 @@ def _write(directory: DataDirectory, contents: Contents) -> None:
             raise StorageError(f"user …{ending(user.user_id)!r}: this id cannot name a file")
         record = user_record(user)
         with _refused(f"user …{ending(user.user_id)}"):
-            user_of(user.user_id, record, user.created_timestamp)
+            user_of(user.user_id, record, user.created_timestamp, {})
         directory.user_path(user.user_id).write_bytes(to_json(record))
     slots = {r.station.station_id: r.station.max_slots for r in contents.stations}
     for station_id, sessions in groupby(contents.sessions, attrgetter("station_id")):
         standing = {session.user_id: session for session in sessions}
         table = SlotTable(station_id, slots.pop(station_id), standing)
         with _refused(f"station {station_id}"):
-            read_table(table_record(table), station_id, None, 0, lambda _: None)
+            read_table(table_record(table), station_id, None, 0, lambda _: None, {})
         directory.station_path(station_id).write_bytes(to_json(table_record(table)))
     for station_id, number in slots.items():
         if number < 0:

@@ -9,15 +9,16 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from evcharge.datasets import DatasetError, StationRows
+from evcharge.models.electric_car import CarModel
 from evcharge.models.slots import SlotTable
 from evcharge.models.station import Station
+from evcharge.models.tariffs import Tariff
 from evcharge.models.user import User
 from evcharge.rules.clocks import Clocks, D
 from evcharge.storage import StorageError, StorageUnavailable
 from evcharge.storage.files.durable import TEMPORARY, Folder, make_folder
 from evcharge.storage.files.network import CARS, STATIONS, to_write
 from evcharge.storage.files.records import (
-    LookUp,
     read_object,
     read_table,
     read_user,
@@ -25,6 +26,7 @@ from evcharge.storage.files.records import (
     to_json,
     user_record,
 )
+from evcharge.storage.files.vehicles import LookUp
 from evcharge.storage.lock import Lock
 from evcharge.storage.private import shown
 from evcharge.utils.numbers import whole_number
@@ -192,9 +194,13 @@ class DataDirectory:
 
     # Users
 
-    def read_user(self, user_id: str) -> User:
-        """A user. ValueError: the file is damaged; OSError: it cannot be read."""
-        return self._true(read_user(self.user_path(user_id)))
+    def read_user(self, user_id: str, models: Mapping[str, CarModel]) -> User:
+        """
+        A user, whose car is one of the catalogue's `models` where that is known.
+
+        ValueError: the file is damaged; OSError: it cannot be read.
+        """
+        return self._true(read_user(self.user_path(user_id), models))
 
     def write_users(self, users: Mapping[str, User | None]) -> dict[str, OSError]:
         """
@@ -228,7 +234,11 @@ class DataDirectory:
         return table_record(table.each(self._written))
 
     def read_tables(
-        self, stations: Mapping[int, Station], now: float, look_up: LookUp
+        self,
+        stations: Mapping[int, Station],
+        now: float,
+        look_up: LookUp,
+        tariffs: Mapping[str, Tariff],
     ) -> tuple[dict[int, SlotTable], dict[int, str], set[int]]:
         """
         Read the slot tables.
@@ -246,7 +256,7 @@ class DataDirectory:
                 continue
             try:
                 table, is_right = self.read_table(
-                    station_id, stations.get(station_id), now, look_up
+                    station_id, stations.get(station_id), now, look_up, tariffs
                 )
             except ValueError as error:
                 broken[station_id] = str(error)
@@ -257,7 +267,12 @@ class DataDirectory:
         return tables, broken, changed
 
     def read_table(
-        self, station_id: int, station: Station | None, now: float, look_up: LookUp
+        self,
+        station_id: int,
+        station: Station | None,
+        now: float,
+        look_up: LookUp,
+        tariffs: Mapping[str, Tariff],
     ) -> tuple[SlotTable, bool]:
         """
         The slots that the file of a station holds, and whether it says them right.
@@ -268,7 +283,7 @@ class DataDirectory:
         path = self.station_path(station_id)
         try:
             record = read_object(path)
-            table = read_table(record, station_id, station, now, look_up)
+            table = read_table(record, station_id, station, now, look_up, tariffs)
         except (ValueError, ArithmeticError, OSError) as error:
             raise ValueError(f"{path}: cannot be used: {self.reason(error, path)}") from error
         table = table.each(self._true)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from twisted.logger import Logger
 
 from evcharge.datasets import DatasetError
+from evcharge.models.catalogue import Catalogue
 from evcharge.models.slots import SlotTable
 from evcharge.models.station import Station
 from evcharge.rules.events import SlotFreed
@@ -59,24 +58,25 @@ class Reading:
         """Those whose file is there, and cannot be read now."""
         self._waiting = Waiting()
 
-    def read(self, now: float, with_doubts: bool) -> Mapping[str, Mapping[str, Any]]:
+    def read(self, now: float, with_doubts: bool) -> None:
         """
         Take in all that is there, and put right what an interrupted process left.
 
         :param now: seconds since the epoch.
         :param with_doubts: whether the log is to have what may be wrong with a row.
-        :return: the catalogue of cars.
         :raise StorageError, OSError: it cannot be used.
         """
         records, directory = self._records, self._directory
         records.clocks = self._moved.read()
-        cars = usable_cars(directory.path / CARS, self.log)
+        records.catalogue = Catalogue(usable_cars(directory.path / CARS, self.log))
         rows = usable_rows(directory.path / STATIONS, self.log, with_doubts)
         stations, known = (rows.stations, rows.known) if rows is not None else ({}, {})
         for name in directory.users.names():
             if name.endswith(".json"):
                 self._read_user(name.removesuffix(".json"))
-        tables, broken, changed = directory.read_tables(known, now, records.users.get)
+        tables, broken, changed = directory.read_tables(
+            known, now, records.users.get, records.catalogue.tariffs
+        )
         for path in directory.strange_stations():
             self.log.warn("{path}: not a station's file, left alone", path=str(path))
         # Before any session ends whose payment only its station's file may have.
@@ -93,7 +93,7 @@ class Reading:
             self.log.warn("{remark}", remark=remark)
         for station_id, station in stations.items():
             if station_id not in tables and station_id not in broken:
-                tables[station_id] = SlotTable(station_id, station.max_slots)
+                tables[station_id] = SlotTable(station_id, station.max_slots).at(station)
                 changed.add(station_id)
         if rows is not None:
             with contextlib.suppress(DatasetError, OSError):
@@ -110,7 +110,6 @@ class Reading:
             self._waiting.earlier = frozenset(records.users) | self._users
         for station_id, problem in broken.items():
             self._wait(station_id, stations.get(station_id), problem)
-        return cars
 
     def _wait(self, station_id: int, station: Station | None, problem: str) -> None:
         """Have who may stand at a station wait until it can be read."""
@@ -130,7 +129,7 @@ class Reading:
         was_unread = user_id in self._users
         self._users.discard(user_id)
         try:
-            user = self._directory.read_user(user_id)
+            user = self._directory.read_user(user_id, self._records.catalogue.models)
         except FileNotFoundError:
             # Taken away since its name was seen.
             pass
@@ -208,7 +207,11 @@ class Reading:
     def _read_station(self, station_id: int, unread: Unread, now: float) -> None:
         try:
             table, is_right = self._directory.read_table(
-                station_id, unread.station, now, self._records.users.get
+                station_id,
+                unread.station,
+                now,
+                self._records.users.get,
+                self._records.catalogue.tariffs,
             )
         except ValueError as error:
             if str(error) != unread.problem:

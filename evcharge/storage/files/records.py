@@ -4,29 +4,37 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import msgspec
 
 from evcharge.datasets import COLUMNS, MOST_SLOTS, OPTIONAL_COLUMNS, station_csv
-from evcharge.models.electric_car import MOST_FIGURE, CarModel, ElectricCar
+from evcharge.models.electric_car import MOST_FIGURE, TARGET_PERCENT, CarModel, ElectricCar
 from evcharge.models.network import StationRecord
 from evcharge.models.session import ChargingSession
 from evcharge.models.slots import SlotTable
 from evcharge.models.station import Station
+from evcharge.models.tariffs import Tariff
 from evcharge.models.user import User
 from evcharge.storage.contents import Payment
+from evcharge.storage.files.vehicles import (
+    LookUp,
+    clock_of,
+    known,
+    named,
+    read_session,
+    session_record,
+)
 from evcharge.utils.ids import ending
 from evcharge.utils.numbers import finite_number, whole_number
 from evcharge.utils.time_utils import iso_utc
 
-LookUp = Callable[[str], User | None]
-"""Finds a user by id."""
+MOST_EVSES = 10_000
+"""How many a station's file may say there are: each of them is known by itself."""
 
 
 def to_json(value: object) -> bytes:
@@ -46,13 +54,24 @@ def read_object(path: Path) -> dict[str, Any]:
     return value
 
 
-def read_user(path: Path) -> User:
-    """The user whose file this is. ValueError: it is damaged; OSError: it can't be read."""
+def read_user(path: Path, models: Mapping[str, CarModel]) -> User:
+    """
+    The user whose file this is. ValueError: it is damaged; OSError: it can't be read.
+
+    :param models: those of the catalogue: a car is one of them where its name is there, else what
+        the file says of it.
+    """
     # The file's name has the id; inside it may be missing.
-    return user_of(path.name.removesuffix(".json"), read_object(path), path.stat().st_mtime)
+    user_id = path.name.removesuffix(".json")
+    return user_of(user_id, read_object(path), path.stat().st_mtime, models)
 
 
-def user_of(user_id: str, record: Mapping[str, Any], otherwise_created: float) -> User:
+def user_of(
+    user_id: str,
+    record: Mapping[str, Any],
+    otherwise_created: float,
+    models: Mapping[str, CarModel],
+) -> User:
     facts = record.get("user_car")
     if not isinstance(facts, dict):
         raise ValueError("user_car must be an object")
@@ -63,19 +82,22 @@ def user_of(user_id: str, record: Mapping[str, Any], otherwise_created: float) -
         model = CarModel.from_facts(facts)
     except ValueError as error:
         raise ValueError(f"user_car.{error}") from None
+    key = record.get("selected_car")
+    if key is not None and not isinstance(key, str):
+        raise ValueError("selected_car must be text")
+    target = finite_number(record.get("target_percent", TARGET_PERCENT))
+    if target is None or not 0 < target <= 100:
+        raise ValueError("target_percent must be a number over 0, up to 100")
     created = finite_number(record.get("created_timestamp"))
     return User(
         user_id=user_id,
         user_name=str(record.get("user_name", "")),
-        car=ElectricCar(model, level),
+        car=ElectricCar(models.get(key or "", model), level),
         created_timestamp=otherwise_created if created is None else created,
-        clock=_clock(record),
+        car_key=key,
+        target_percent=target,
+        clock=clock_of(record),
     )
-
-
-def _clock(record: Mapping[str, Any]) -> int:
-    """The clock that a record names; 0 where it names none."""
-    return max(0, whole_number(record.get("clock")) or 0)
 
 
 def read_table(
@@ -84,64 +106,29 @@ def read_table(
     station: Station | None,
     now: float,
     look_up: LookUp,
+    tariffs: Mapping[str, Tariff],
 ) -> SlotTable:
-    """The slots that a station's file holds. ValueError, ArithmeticError: it says none."""
-    slots = whole_number(record.get("max_slots", station.max_slots if station else None))
-    if slots is None or slots < 0:
-        raise ValueError(f"max_slots must be a whole number, not {record.get('max_slots')!r}")
+    """
+    The slots that a station's file holds, each vehicle at an EVSE where the station is known.
+
+    :raise ValueError, ArithmeticError: it says none.
+    """
+    name = "total_slots" if "total_slots" in record else "max_slots"
+    said = record.get(name, station.max_slots if station else None)
+    slots = whole_number(said)
+    if slots is None or not 0 <= slots <= MOST_EVSES:
+        raise ValueError(f"{name} must be a whole number up to {MOST_EVSES}, not {said!r}")
     vehicles = record.get("vehicles", {})
     if not isinstance(vehicles, dict):
         raise ValueError("vehicles must be an object")
     sessions = {
-        user_id: _read_session(user_id, station_id, facts, station, now, look_up)
+        user_id: read_session(user_id, station_id, facts, station, now, look_up, tariffs)
         for user_id, facts in vehicles.items()
     }
-    return SlotTable(station_id, slots, sessions)
-
-
-def _read_session(
-    user_id: str,
-    station_id: int,
-    facts: Any,
-    station: Station | None,
-    now: float,
-    look_up: LookUp,
-) -> ChargingSession:
-    """A vehicle's session; what an earlier installation did not note is worked out."""
-    if not isinstance(facts, dict):
-        raise ValueError(f"vehicle …{ending(user_id)}: must be an object")
-    charge_s, amount = 0.0, Decimal("0.00")
-    noted = facts.keys() >= {"estimated_timestamp", "amount", "charge_minutes"}
-    user = None if noted else look_up(user_id)
-    if user is not None and station is not None:
-        charge_s = station.charge_time_s(user.car)
-        amount = station.price(user.car.energy_to_target_kwh())
-    elif user is not None:
-        # At a station that is not known it takes as long as anywhere, not no time at all.
-        charge_s = user.car.charge_time_s(user.car.energy_to_target_kwh(), None, ac=False)
-
-    def number(name: str, default: float) -> float:
-        value = finite_number(facts.get(name, default))
-        if value is None:
-            raise ValueError(f"vehicle …{ending(user_id)}: {name} must be a number")
-        return value
-
-    paid = facts.get("paid_timestamp")
-    receipt_id = str(facts.get("receipt_id") or uuid4())
-    # What could not be written again later is better refused now.
-    (user_id + receipt_id).encode()
-    if paid is not None:
-        iso_utc(number("paid_timestamp", 0))
-    return ChargingSession(
-        user_id=user_id,
-        station_id=station_id,
-        estimated_timestamp=number("estimated_timestamp", now + charge_s),
-        receipt_id=receipt_id,
-        amount=Decimal(f"{number('amount', float(amount)):.2f}"),
-        charge_minutes=number("charge_minutes", charge_s / 60),
-        paid_timestamp=None if paid is None else number("paid_timestamp", 0),
-        clock=_clock(facts),
-    )
+    table = SlotTable(station_id, slots, sessions)
+    if len(table.held) < sum(bool(session.evse_uid) for session in sessions.values()):
+        raise ValueError("vehicles: two of them stand at one EVSE")
+    return table if station is None else table.at(station)
 
 
 def one_station_each(tables: dict[int, SlotTable]) -> list[tuple[int, str]]:
@@ -187,33 +174,24 @@ def user_record(user: User) -> dict[str, Any]:
         "user_name": user.user_name,
         "user_car": {**user.car.model.facts(), "current_battery": user.car.battery_level_kwh},
         "created_timestamp": user.created_timestamp,
-        **_named(user.clock),
+        **known("selected_car", user.car_key),
+        **known(
+            "target_percent", user.target_percent if user.target_percent != TARGET_PERCENT else None
+        ),
+        **named(user.clock),
     }
-
-
-def _named(clock: int) -> dict[str, int]:
-    return {"clock": clock} if clock else {}
 
 
 def table_record(table: SlotTable) -> dict[str, Any]:
+    total = None if table.usable_slots == table.max_slots else table.max_slots
     return {
         "id": table.station_id,
-        "max_slots": table.max_slots,
+        "max_slots": table.usable_slots,
+        **known("total_slots", total),
         "available_slots": table.available_slots,
         "vehicles": {
-            user_id: _session_record(session) for user_id, session in table.sessions.items()
+            user_id: session_record(session) for user_id, session in table.sessions.items()
         },
-    }
-
-
-def _session_record(session: ChargingSession) -> dict[str, Any]:
-    return {
-        "estimated_timestamp": session.estimated_timestamp,
-        "receipt_id": session.receipt_id,
-        "amount": float(session.amount),
-        "charge_minutes": session.charge_minutes,
-        "paid_timestamp": session.paid_timestamp,
-        **_named(session.clock),
     }
 
 
@@ -235,7 +213,7 @@ def payment_line(payment: Payment) -> bytes:
         "station": payment.station_id,
         "amount_brl": float(payment.amount),
         "user": payment.user_end,
-        **_named(payment.clock),
+        **named(payment.clock),
     }
     return json.dumps(line).encode() + b"\n"
 
@@ -281,7 +259,7 @@ def payment_of(facts: Any) -> Payment:
         station_id=station_id,
         amount=Decimal(cents if float(cents) == amount else repr(amount)),
         user_end=facts["user"],
-        clock=_clock(facts),
+        clock=clock_of(facts),
     )
 
 

@@ -167,7 +167,7 @@ class Saving:
             table = changed.get(at) or tables.get(at) or standing[at]
             if isinstance(change, SlotFreed):
                 changed[at] = table.without(session.user_id)
-            elif table.available_slots:
+            elif table.available_slots and session.evse_uid not in table.held:
                 changed[at] = table.with_session(session)
             else:
                 failed[session.user_id] = StorageUnavailable(

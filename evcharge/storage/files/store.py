@@ -87,8 +87,7 @@ class FileStorage:
                 changing.finish(self._directory)
                 self._directory.fill(self._more_cars, self._more_stations)
                 # Of rows that were taken in just now, whoever took them in has been told.
-                cars = self._reading.read(now, self._more_stations is None)
-                self.records.catalogue = Catalogue(cars)
+                self._reading.read(now, self._more_stations is None)
                 # Ids are the names of users' files, and stand in stations' files.
                 warn_of_readers(self.log, self._directory.users.path, self._directory.stations.path)
         except BaseException:

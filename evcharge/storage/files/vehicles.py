@@ -1,0 +1,179 @@
+"""What a station's file says of each vehicle that stands there: its session."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from typing import Any
+from uuid import uuid4
+
+from evcharge.models.charging import Piece, Profile
+from evcharge.models.estimates import plan_charge
+from evcharge.models.evse import LONGEST_UID, Evse, EvseKind
+from evcharge.models.session import ChargingSession, plan_session
+from evcharge.models.station import Station
+from evcharge.models.tariffs import Tariff
+from evcharge.models.user import User
+from evcharge.utils.ids import ending
+from evcharge.utils.numbers import finite_number, whole_number
+from evcharge.utils.time_utils import iso_utc
+
+LookUp = Callable[[str], User | None]
+"""Finds a user by id."""
+
+
+# What fields of all records have in common
+
+
+def clock_of(record: Mapping[str, Any]) -> int:
+    """The clock that a record names; 0 where it names none."""
+    return max(0, whole_number(record.get("clock")) or 0)
+
+
+def named(clock: int) -> dict[str, int]:
+    return {"clock": clock} if clock else {}
+
+
+def known(name: str, value: object) -> dict[str, object]:
+    return {} if value is None or value == "" else {name: value}
+
+
+# Sessions
+
+
+def read_session(
+    user_id: str,
+    station_id: int,
+    facts: Any,
+    station: Station | None,
+    now: float,
+    look_up: LookUp,
+    tariffs: Mapping[str, Tariff],
+) -> ChargingSession:
+    """A vehicle's session; what an earlier installation did not note is worked out."""
+    name = f"vehicle …{ending(user_id)}"
+    if not isinstance(facts, dict):
+        raise ValueError(f"{name}: must be an object")
+    reader = _Facts(name, facts)
+    receipt_id = str(facts.get("receipt_id") or uuid4())
+    # What could not be written again later is better refused now.
+    (user_id + receipt_id).encode()
+    evse_uid = reader.text("evse", LONGEST_UID) or ""
+    planned = ChargingSession(user_id, station_id, now, receipt_id, Decimal("0.00"), 0.0, None)
+    if not facts.keys() >= {"estimated_timestamp", "amount", "charge_minutes"}:
+        user = look_up(user_id)
+        if user is not None:
+            planned = _planned(user, station_id, station, evse_uid, receipt_id, now, tariffs)
+    paid = facts.get("paid_timestamp")
+    if paid is not None:
+        iso_utc(reader.needed("paid_timestamp", 0))
+    assumed = facts.get("assumed", list(planned.assumed))
+    if not isinstance(assumed, list) or not all(isinstance(each, str) for each in assumed):
+        raise ValueError(f"{name}: assumed must be a list of words")
+    return ChargingSession(
+        user_id=user_id,
+        station_id=station_id,
+        estimated_timestamp=reader.needed("estimated_timestamp", planned.estimated_timestamp),
+        receipt_id=receipt_id,
+        amount=Decimal(f"{reader.needed('amount', float(planned.amount)):.2f}"),
+        charge_minutes=reader.needed("charge_minutes", planned.charge_minutes),
+        paid_timestamp=None if paid is None else reader.needed("paid_timestamp", 0),
+        evse_uid=evse_uid,
+        connector=reader.text("connector") or planned.connector,
+        start_percent=reader.number("start_percent", planned.start_percent),
+        target_percent=reader.number("target_percent", planned.target_percent),
+        energy_kwh=reader.number("energy_kwh", planned.energy_kwh),
+        profile=reader.profile() or planned.profile,
+        assumed=tuple(assumed),
+        clock=clock_of(facts),
+    )
+
+
+def _planned(
+    user: User,
+    station_id: int,
+    station: Station | None,
+    evse_uid: str,
+    receipt_id: str,
+    now: float,
+    tariffs: Mapping[str, Tariff],
+) -> ChargingSession:
+    """A session that begins just now: for what an earlier installation did not note of one."""
+    # At a station that is not known, or that has nothing for the car, it takes as long as where
+    # nothing is known, not no time at all.
+    place = station or Station(station_id, "", "", 0.0, 0.0, 0, price_kwh=Decimal(0))
+    kinds = [evse.kind for evse in place.own_evses if evse.uid == evse_uid] or [*place.kinds]
+    car, target = user.car, user.target_percent
+    found = plan_charge(car.model, kinds, car.percent, target) or plan_charge(
+        car.model, [EvseKind()], car.percent, target
+    )
+    assert found is not None
+    kind, plan = found
+    return plan_session(user, place, Evse(evse_uid, kind), plan, tariffs, receipt_id, now, 1.0)
+
+
+class _Facts:
+    """
+    Reads what a station's file says of a vehicle. Each raises ValueError, which names it.
+
+    :param name: of the vehicle, for the messages.
+    """
+
+    def __init__(self, name: str, facts: Mapping[str, Any]) -> None:
+        self._name = name
+        self._facts = facts
+
+    def needed(self, name: str, default: float) -> float:
+        """A number that is there, or `default`."""
+        value = finite_number(self._facts.get(name, default))
+        if value is None:
+            raise ValueError(f"{self._name}: {name} must be a number")
+        return value
+
+    def number(self, name: str, default: float | None) -> float | None:
+        """A number that may be missing; `default` then."""
+        return default if self._facts.get(name) is None else self.needed(name, 0.0)
+
+    def text(self, name: str, longest: int = 200) -> str | None:
+        """Text that may be missing."""
+        value = self._facts.get(name)
+        if value is None:
+            return None
+        if not isinstance(value, str) or not 0 < len(value) <= longest:
+            raise ValueError(f"{self._name}: {name} must be text of up to {longest} characters")
+        value.encode()
+        return value
+
+    def profile(self) -> Profile | None:
+        """Pieces, which may be missing: kWh, and the kW at the begin and at the end of each."""
+        pieces = self._facts.get("profile")
+        if pieces is None:
+            return None
+        found = []
+        for piece in pieces if isinstance(pieces, list) else [None]:
+            numbers = list(map(finite_number, piece)) if isinstance(piece, list) else []
+            known = [number for number in numbers if number is not None and number >= 0]
+            if not len(numbers) == len(known) == 3 or not (known[1] > 0 and known[2] > 0):
+                raise ValueError(f"{self._name}: profile must be a list of [kWh, kW, kW]")
+            found.append(Piece(*known))
+        return Profile(tuple(found))
+
+
+def session_record(session: ChargingSession) -> dict[str, Any]:
+    profile = session.profile
+    pieces = profile and [[p.energy_kwh, p.from_kw, p.to_kw] for p in profile.pieces]
+    return {
+        "estimated_timestamp": session.estimated_timestamp,
+        "receipt_id": session.receipt_id,
+        "amount": float(session.amount),
+        "charge_minutes": session.charge_minutes,
+        "paid_timestamp": session.paid_timestamp,
+        **known("evse", session.evse_uid),
+        **known("connector", session.connector),
+        **known("start_percent", session.start_percent),
+        **known("target_percent", session.target_percent),
+        **known("energy_kwh", session.energy_kwh),
+        **known("profile", pieces),
+        **known("assumed", session.assumed or None),
+        **named(session.clock),
+    }
