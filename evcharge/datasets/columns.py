@@ -14,7 +14,10 @@ COLUMNS = (
     "longitude",
     "quantidadeDeVeiculosSimultaneos",
 )
-OPTIONAL_COLUMNS = ("potenciaKW", "precoKWh", "conectores")
+OPTIONAL_COLUMNS = ("potenciaKW", "precoKWh", "conectores", "tarifa", "fusoHorario")
+SELDOM = ("tarifa", "fusoHorario")
+"""Those of them that a file has only where a station has something there."""
+
 MOST_SLOTS = 1000
 MOST_PRICE = 50.0
 """BRL per kWh: what is more is the price of something else."""
@@ -31,9 +34,9 @@ _MEANINGS = {
         "potenciaKW": "potenciakw potencia powerkw power kw",
         "precoKWh": "precokwh preco tarifakwh pricekwh price",
         "conectores": "conectores conector connectors plugs",
+        "tarifa": "tarifa tariff",
+        "fusoHorario": "fusohorario timezone",
         # These are known, and kept; nothing is made of them yet.
-        "tarifa": "tarifa",
-        "fusoHorario": "fusohorario",
         "cidade": "cidade",
         "uf": "uf estado",
         "cep": "cep",

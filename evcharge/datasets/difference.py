@@ -17,7 +17,13 @@ K = TypeVar("K", bound=Hashable)
 
 IN_SERVICE = "in service"
 
-_OPTIONAL = dict(zip(OPTIONAL_COLUMNS, ("power_kw", "price_kwh", "connectors"), strict=True))
+_OPTIONAL = dict(
+    zip(
+        OPTIONAL_COLUMNS,
+        ("power_kw", "price_kwh", "connectors", "tariff_id", "time_zone"),
+        strict=True,
+    )
+)
 """Columns that a file may lack, and what of a station is in each."""
 
 
@@ -101,6 +107,8 @@ def station_fields(record: StationRecord) -> dict[str, Any]:
         station.power_kw,
         station.price_kwh,
         ", ".join(station.connectors),
+        station.tariff_id or "",
+        station.time_zone or "",
     )
     fields = {
         **dict(zip((*COLUMNS, *OPTIONAL_COLUMNS), values, strict=True)),

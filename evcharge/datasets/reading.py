@@ -21,7 +21,7 @@ from evcharge.datasets.tables import (
     read_table,
 )
 from evcharge.models.connectors import connector_kind, connector_names
-from evcharge.models.station import Station
+from evcharge.models.station import Station, zone_of
 from evcharge.utils.numbers import finite_number
 
 
@@ -179,6 +179,12 @@ class _Reader:
             if connector_kind(connector) is None:
                 what = f"{shown(repr(connector))} is not a connector that is known"
                 self._doubt(row, "conectores", f"{what}; it is not taken for DC")
+        zone = cells.get("fusoHorario", "").strip()
+        if zone:
+            try:
+                zone_of(zone)
+            except ValueError as error:
+                self._wrong(row, "fusoHorario", shown(str(error)))
         self._look_at_the_rest(row, cells)
         if station_id is None:
             return cells, numbers, None
@@ -196,6 +202,8 @@ class _Reader:
                 power_kw=float(numbers["potenciaKW"]) if "potenciaKW" in numbers else None,
                 price_kwh=Decimal(price) if price else None,
                 connectors=tuple(map(_text, connectors)),
+                tariff_id=_text(cells.get("tarifa", "").strip()) or None,
+                time_zone=_text(zone) or None,
             ),
         )
 

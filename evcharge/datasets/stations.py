@@ -58,6 +58,11 @@ class StationRows:
         wrong = {row.station.station_id: row.station for row in self.wrong if row.station}
         return {**wrong, **self.stations}
 
+    def said(self, station_id: int, column: str, what: str) -> str:
+        """What there is to say about a cell of a station that can be used."""
+        line, character = self._read[station_id].place(self.columns.index(column))
+        return f"{self._source}: line {line}, column {column}: {what}, at character {character}"
+
     def out_of_place(self, others: Iterable[Station] = ()) -> list[str]:
         """
         Which stations are far from where one would look for them, or would not be if their latitude

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from datetime import tzinfo
 from decimal import Decimal
 from functools import lru_cache
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import attrs
 
@@ -20,8 +20,11 @@ DEFAULT_TIME_ZONE = "America/Bahia"
 
 @lru_cache
 def zone_of(name: str) -> tzinfo:
-    """The time zone of that name. ZoneInfoNotFoundError, ValueError: there is none."""
-    return ZoneInfo(name)
+    """The time zone of that name. ValueError: there is none."""
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError(f"{name!r} is no time zone, such as {DEFAULT_TIME_ZONE}") from None
 
 
 @attrs.frozen

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from evcharge.datasets import COLUMNS, MOST_SLOTS, OPTIONAL_COLUMNS, station_csv
+from evcharge.datasets import COLUMNS, MOST_SLOTS, OPTIONAL_COLUMNS, SELDOM, station_csv
 from evcharge.models.electric_car import MOST_FIGURE, TARGET_PERCENT, CarModel, ElectricCar
 from evcharge.models.network import StationRecord
 from evcharge.models.session import ChargingSession
@@ -289,10 +289,15 @@ def stations_csv(
 
     :param wrong: the cells of rows that are wrong, to be kept as they are.
     """
-    known = dict.fromkeys((*COLUMNS, *OPTIONAL_COLUMNS))
+    cells = [_cells(record) for record in records]
+    known = dict.fromkeys(
+        name
+        for name in (*COLUMNS, *OPTIONAL_COLUMNS)
+        if name not in SELDOM or any(row.get(name) for row in cells)
+    )
     others = dict.fromkeys(name for record in records for name in record.other_columns)
     more = dict.fromkeys(name for cells in wrong for name in cells if name)
-    return station_csv([*{**known, **others, **more}], map(_cells, records), wrong)
+    return station_csv([*{**known, **others, **more}], cells, wrong)
 
 
 def _cells(record: StationRecord) -> dict[str, Any]:
@@ -306,8 +311,10 @@ def _cells(record: StationRecord) -> dict[str, Any]:
         # The row has to have some; how many there are, the station's own file says.
         min(max(station.max_slots, 1), MOST_SLOTS),
         "" if station.power_kw is None else station.power_kw,
-        station.price_kwh,
+        "" if station.price_kwh is None else station.price_kwh,
         ",".join(station.connectors),
+        station.tariff_id or "",
+        station.time_zone or "",
     )
     return {
         **record.other_columns,
