@@ -14,7 +14,7 @@ from evcharge.datasets.cars import (
     parse_car_models,
     read_car_models,
 )
-from evcharge.datasets.columns import COLUMNS, MOST_SLOTS, OPTIONAL_COLUMNS, SELDOM
+from evcharge.datasets.columns import COLUMNS, MOST_SLOTS, OPTIONAL_COLUMNS, TARIFF_COLUMNS
 from evcharge.datasets.problems import DatasetError, listed
 from evcharge.datasets.reading import parse_stations, read_stations
 from evcharge.datasets.stations import (
@@ -29,9 +29,9 @@ __all__ = [
     "COLUMNS",
     "MOST_SLOTS",
     "OPTIONAL_COLUMNS",
+    "TARIFF_COLUMNS",
     "Catalogue",
     "DatasetError",
-    "SELDOM",
     "StationRows",
     "WrongRow",
     "check_car_models",

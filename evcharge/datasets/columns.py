@@ -14,9 +14,9 @@ COLUMNS = (
     "longitude",
     "quantidadeDeVeiculosSimultaneos",
 )
-OPTIONAL_COLUMNS = ("potenciaKW", "precoKWh", "conectores", "tarifa", "fusoHorario")
-SELDOM = ("tarifa", "fusoHorario")
-"""Those of them that a file has only where a station has something there."""
+OPTIONAL_COLUMNS = ("potenciaKW", "precoKWh", "conectores")
+TARIFF_COLUMNS = ("tarifa", "fusoHorario")
+"""Optional too, and written only where a station has something in them."""
 
 MOST_SLOTS = 1000
 MOST_PRICE = 50.0

@@ -8,9 +8,9 @@ from typing import Any, Generic, TypeVar
 
 import attrs
 
-from evcharge.datasets.columns import COLUMNS, MOST_SLOTS, OPTIONAL_COLUMNS
+from evcharge.datasets.columns import MOST_SLOTS, OPTIONAL_COLUMNS, TARIFF_COLUMNS
 from evcharge.datasets.problems import shown
-from evcharge.datasets.stations import StationRows, other_columns
+from evcharge.datasets.stations import OWN_COLUMNS, StationRows, other_columns
 from evcharge.models.network import StationRecord
 
 K = TypeVar("K", bound=Hashable)
@@ -19,7 +19,7 @@ IN_SERVICE = "in service"
 
 _OPTIONAL = dict(
     zip(
-        OPTIONAL_COLUMNS,
+        (*OPTIONAL_COLUMNS, *TARIFF_COLUMNS),
         ("power_kw", "price_kwh", "connectors", "tariff_id", "time_zone"),
         strict=True,
     )
@@ -111,7 +111,7 @@ def station_fields(record: StationRecord) -> dict[str, Any]:
         station.time_zone or "",
     )
     fields = {
-        **dict(zip((*COLUMNS, *OPTIONAL_COLUMNS), values, strict=True)),
+        **dict(zip(OWN_COLUMNS, values, strict=True)),
         **record.other_columns,
     }
     # An empty cell is as good as none.

@@ -30,7 +30,7 @@ def parse_stations(content: bytes, source: str) -> StationRows:
     Read stations that are to be taken in.
 
     :param content: CSV as people have it, with the columns of :data:`COLUMNS`, optionally those of
-        :data:`OPTIONAL_COLUMNS`, and any others.
+        :data:`OPTIONAL_COLUMNS` and :data:`TARIFF_COLUMNS`, and any others.
     :param source: where it is from, for the messages.
     :raise DatasetError: names every line and column that is wrong.
     """

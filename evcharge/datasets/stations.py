@@ -12,7 +12,13 @@ from typing import Any
 
 import attrs
 
-from evcharge.datasets.columns import COLUMNS, FIGURES, OPTIONAL_COLUMNS, meaning
+from evcharge.datasets.columns import (
+    COLUMNS,
+    FIGURES,
+    OPTIONAL_COLUMNS,
+    TARIFF_COLUMNS,
+    meaning,
+)
 from evcharge.datasets.tables import Row
 from evcharge.models.station import Station
 from evcharge.utils.geo_utils import distance_km
@@ -39,7 +45,7 @@ class StationRows:
     """The stations of a CSV file, with the file's own columns and cells."""
 
     columns: Sequence[str]
-    """Under the names of :data:`COLUMNS` and :data:`OPTIONAL_COLUMNS` where they mean those."""
+    """Under the names of :data:`OWN_COLUMNS` where they mean those."""
     rows: Mapping[int, Mapping[str, str]]
     """With numbers as programs write them."""
     stations: Mapping[int, Station]
@@ -118,10 +124,13 @@ def _median_without(numbers: Sequence[float], one: float) -> float:
 
 # Writing
 
+OWN_COLUMNS = (*COLUMNS, *OPTIONAL_COLUMNS, *TARIFF_COLUMNS)
+"""Those that a station is made of."""
+
 
 def other_columns(cells: Mapping[str, str]) -> dict[str, str]:
     """What of a row evcharge has no use for."""
-    return {name: cell for name, cell in cells.items() if name not in (*COLUMNS, *OPTIONAL_COLUMNS)}
+    return {name: cell for name, cell in cells.items() if name not in OWN_COLUMNS}
 
 
 def merge_stations(there: StationRows | None, more: StationRows) -> bytes:

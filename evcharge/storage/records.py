@@ -306,10 +306,10 @@ class Records:
         states = dict(self.states)
         for station_id, record in event.put.items():
             slots = self.slots.get(station_id) or SlotTable(station_id, 0)
-            slots = self.slots[station_id] = slots.with_slots(record.station.max_slots)
+            slots = slots.with_slots(record.station.max_slots).at(record.station)
+            self.slots[station_id] = slots
             states.pop(station_id, None)
             if record.in_service:
-                slots = self.slots[station_id] = slots.at(record.station)
                 states[station_id] = StationState.of(record.station, slots)
         for station_id in event.gone:
             self.slots.pop(station_id, None)

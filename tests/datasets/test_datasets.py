@@ -528,7 +528,8 @@ class ConnectorTests(SynchronousTestCase):
             (("Foo", "CHAdeMO"), False),
         ):
             station = Station(1, "A", "R", 0, 0, 1, connectors=connectors)
-            self.assertEqual(station.ac_only, ac_only, connectors)
+            dc = [c.is_dc for kind in station.kinds for c in kind.connectors]
+            self.assertEqual(bool(dc) and not any(dc), ac_only, connectors)
 
     def test_import(self) -> None:
         """One that is not known is named where it is taken in."""

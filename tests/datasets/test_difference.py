@@ -77,7 +77,7 @@ class StationTests(SynchronousTestCase):
         row = "7;A;Rua;-12.3;-38.9;2"
         self.assertEqual(self.wanted(f"{HEADER}\n{row}\n"), [])
         self.assertEqual(self.wanted(f"{HEADER};precoKWh\n{row};1,95\n"), [])
-        self.assertEqual(self.wanted(f"{HEADER};precoKWh\n{row};\n"), ["precoKWh: 1.950 -> 2.00"])
+        self.assertEqual(self.wanted(f"{HEADER};precoKWh\n{row};\n"), ["precoKWh: 1.950 -> -"])
         self.assertEqual(
             self.wanted(f"{HEADER};precoKWh;potenciaKW;telefone;conectores\n{row};2.1;;;CCS2\n"),
             [

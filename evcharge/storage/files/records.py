@@ -12,7 +12,8 @@ from typing import Any
 
 import msgspec
 
-from evcharge.datasets import COLUMNS, MOST_SLOTS, OPTIONAL_COLUMNS, SELDOM, station_csv
+from evcharge.datasets import MOST_SLOTS, TARIFF_COLUMNS, station_csv
+from evcharge.datasets.stations import OWN_COLUMNS
 from evcharge.models.electric_car import MOST_FIGURE, TARGET_PERCENT, CarModel, ElectricCar
 from evcharge.models.network import StationRecord
 from evcharge.models.session import ChargingSession
@@ -292,8 +293,8 @@ def stations_csv(
     cells = [_cells(record) for record in records]
     known = dict.fromkeys(
         name
-        for name in (*COLUMNS, *OPTIONAL_COLUMNS)
-        if name not in SELDOM or any(row.get(name) for row in cells)
+        for name in OWN_COLUMNS
+        if name not in TARIFF_COLUMNS or any(row.get(name) for row in cells)
     )
     others = dict.fromkeys(name for record in records for name in record.other_columns)
     more = dict.fromkeys(name for cells in wrong for name in cells if name)
@@ -318,5 +319,5 @@ def _cells(record: StationRecord) -> dict[str, Any]:
     )
     return {
         **record.other_columns,
-        **dict(zip((*COLUMNS, *OPTIONAL_COLUMNS), cells, strict=True)),
+        **dict(zip(OWN_COLUMNS, cells, strict=True)),
     }

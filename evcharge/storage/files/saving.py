@@ -100,7 +100,7 @@ class Saving:
                 return dict.fromkeys(range(events.index(network), len(events)), error)
             for at, record in network.put.items():
                 table = tables.get(at) or self._records.slots.get(at) or SlotTable(at, 0)
-                tables[at] = table.with_slots(record.station.max_slots)
+                tables[at] = table.with_slots(record.station.max_slots).at(record.station)
         for phases in rounds(events):
             failed.update(self._owing(phases[1]))
             for number, phase in enumerate(phases):

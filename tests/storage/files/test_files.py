@@ -613,7 +613,7 @@ class FileStorageTests(SynchronousTestCase):
         add_user(storage, a_user())
         session = a_session()
 
-        def plan(user: object, station: object, evse: object, charge: object) -> ChargingSession:
+        def plan(*_: object) -> ChargingSession:
             (self.data / ".lock").unlink()
             return session
 
