@@ -73,6 +73,16 @@ def read_evses(content: bytes, source: str) -> EvseRows:
     everything = read_json(content, source)
     if not isinstance(everything, dict):
         raise DatasetError([f"{source}: must be a JSON object keyed by station id"])
+    return check_evses(everything, source)
+
+
+def check_evses(everything: Mapping[str, Any], source: str) -> EvseRows:
+    """
+    Which EVSEs can be used.
+
+    :param everything: lists of EVSEs, by the station's id as text.
+    :param source: where they are from, for the messages.
+    """
     found: dict[int, tuple[Evse, ...]] = {}
     wrong: dict[int, str] = {}
     problems: list[str] = []

@@ -836,8 +836,10 @@ class PostgresStorageTests(InSharedTables, StorageContract, SynchronousTestCase)
         storage = self.make()
         with storage._database.begin(write=True) as connection:
             connection.exec_driver_sql(
-                "INSERT INTO stations SELECT 77, in_service, name, address, latitude, longitude, 3,"
-                " power_kw, price_kwh, connectors, other_columns FROM stations WHERE station_id = 7"
+                "INSERT INTO stations (station_id, in_service, name, address, latitude, longitude,"
+                " max_slots, connectors, other_columns) SELECT 77, in_service, name, address,"
+                " latitude, longitude, 3, connectors, other_columns FROM stations"
+                " WHERE station_id = 7"
             )
         add_user(storage, a_user())
         self.assertEqual(take_slot(storage, a_session(station=77)), a_session(station=77))

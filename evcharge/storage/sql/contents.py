@@ -113,7 +113,7 @@ def _contents(database: Database, connection: Connection) -> Contents:
         car_models=there.car_models,
         stations=list(there.stations.values()),
         users=_rows(
-            database, connection, select(schema.users), lambda row: clocks.copy(user_of(row))
+            database, connection, select(schema.users), lambda row: clocks.copy(user_of(row, {}))
         ),
         sessions=_rows(
             database,

@@ -1,9 +1,10 @@
-"""The network in a database: the cars, the stations, and how many slots of them are free."""
+"""The network in a database: cars, tariffs, stations, and which of their EVSEs are held."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from decimal import Decimal
 from typing import Any
 
 import attrs
@@ -12,6 +13,7 @@ from sqlalchemy.sql.elements import BindParameter
 from twisted.logger import Logger
 
 from evcharge.datasets import (
+    DatasetError,
     StationRows,
     check_car_models,
     listed,
@@ -19,34 +21,40 @@ from evcharge.datasets import (
     parse_car_models,
     parse_stations,
 )
+from evcharge.datasets.problems import shown
+from evcharge.datasets.tariffs import TariffRows, read_tariffs
 from evcharge.models import network as models
 from evcharge.models.catalogue import Catalogue
 from evcharge.models.network import StationRecord
-from evcharge.models.slots import StationState
+from evcharge.models.session import ChargingSession
+from evcharge.models.slots import SlotTable, StationState
 from evcharge.models.station import Station
+from evcharge.models.tariffs import Tariff
 from evcharge.rules.events import NetworkChanged
 from evcharge.storage.files.network import CARS, STATIONS, shipped
 from evcharge.storage.sql import schema
-from evcharge.storage.sql.rows import car_row, station_of, station_row
+from evcharge.storage.sql.rows import STATION_COLUMNS, car_row, station_of, station_row
 
 _log = Logger()
 _ids: BindParameter[Any] = bindparam("ids", expanding=True)
-_sessions, _stations = schema.sessions.c, schema.stations.c
+_sessions, _stations, _tariff = schema.sessions.c, schema.stations.c, schema.tariffs.c
+_NOTHING = Decimal(0)
 
-COUNT_SESSIONS = select(
-    _sessions.station_id, func.count(), func.min(_sessions.estimated_timestamp)
-).group_by(_sessions.station_id)
-ENDS = select(_sessions.estimated_timestamp).order_by(_sessions.estimated_timestamp)
+STANDING = select(
+    _sessions.station_id, _sessions.evse_uid, _sessions.user_id, _sessions.estimated_timestamp
+)
+STANDING_SOMEWHERE = STANDING.where(_sessions.station_id.in_(_ids))
+COUNT_SESSIONS = select(_sessions.station_id, func.count()).group_by(_sessions.station_id)
+FIND_STATIONS = select(*STATION_COLUMNS).where(_stations.in_service).order_by(_stations.station_id)
 LOCK_NETWORK = select(schema.network.c.id).with_for_update(read=True, key_share=True)
 """Holds up nobody, and is written down."""
 _CHANGE_STATION = update(schema.stations).where(_stations.station_id == bindparam("key"))
 _REMOVE_STATION = delete(schema.stations).where(_stations.station_id == bindparam("key"))
-COUNT_SOME_SESSIONS = COUNT_SESSIONS.where(_sessions.station_id.in_(_ids))
 
 
 @attrs.frozen
 class Network:
-    """The cars, and the stations in service by id."""
+    """The cars and the tariffs, and the stations in service by id."""
 
     version: int
     """As the table `network` counts it."""
@@ -99,7 +107,8 @@ def whole(connection: Connection, lock: bool) -> tuple[models.Network, dict[int,
 
     :param lock: whether nobody else is to change that before the end of the transaction.
     """
-    rows = select(schema.stations).order_by(_stations.station_id)
+    rows = select(*STATION_COLUMNS, _stations.in_service, _stations.other_columns)
+    rows = rows.order_by(_stations.station_id)
     if lock:
         # No vehicle comes meanwhile, either.
         connection.execute(select(schema.network.c.id).with_for_update(key_share=True))
@@ -157,24 +166,51 @@ def _count_change(connection: Connection) -> None:
 
 
 def read(connection: Connection, known: int) -> Network | None:
-    """The cars and the stations; None where their version is the one that is `known`."""
+    """The network; None where its version is the one that is `known`."""
     version = connection.execute(select(schema.network.c.version)).scalar_one()
     if version == known:
         return None
-    cars = connection.execute(select(schema.car_models).order_by(schema.car_models.c.place))
-    rows = connection.execute(
-        select(schema.stations).where(_stations.in_service).order_by(_stations.station_id)
-    )
-    catalogue = check_car_models(
-        {row.name: json.loads(row.facts) for row in cars}, "table car_models"
-    )
-    for problem in listed(catalogue.problems):
+    rows = connection.execute(select(schema.car_models).order_by(schema.car_models.c.place))
+    cars = check_car_models({row.name: json.loads(row.facts) for row in rows}, "table car_models")
+    for problem in listed(cars.problems):
         _log.warn("{problem}; no driver can log in with it", problem=problem)
-    return Network(
-        version,
-        Catalogue(catalogue.models),
-        {row.station_id: station_of(row) for row in rows},
-    )
+    tariffs = _tariffs(connection)
+    stations = {}
+    for row in connection.execute(FIND_STATIONS):
+        try:
+            stations[row.station_id] = in_service(station_of(row), tariffs)
+        except DatasetError as error:
+            for problem in listed(error.problems):
+                _log.warn(
+                    "{problem}; station {id} is out of service until it is put right",
+                    problem=problem,
+                    id=row.station_id,
+                )
+    return Network(version, Catalogue(cars.models, tariffs), stations)
+
+
+def _tariffs(connection: Connection) -> Mapping[str, Tariff]:
+    """The tariffs that can be used."""
+    bodies = connection.execute(select(_tariff.body).order_by(_tariff.tariff_id)).scalars()
+    try:
+        rows = read_tariffs(f"[{','.join(bodies)}]".encode(), "table tariffs")
+    except DatasetError as error:
+        rows = TariffRows({}, (), problems=tuple(error.problems))
+    for problem in listed(rows.problems):
+        _log.warn("{problem}", problem=problem)
+    return rows.tariffs
+
+
+def in_service(station: Station, tariffs: Mapping[str, Tariff]) -> Station:
+    """
+    The station, which goes by tariffs that there are.
+
+    :raise DatasetError: its own is not there, or is wrong.
+    """
+    if station.tariff_id is not None and station.tariff_id not in tariffs:
+        problem = f"table stations, tariff_id: there is no tariff {shown(repr(station.tariff_id))}"
+        raise DatasetError([problem])
+    return station
 
 
 def states(
@@ -182,18 +218,18 @@ def states(
 ) -> dict[int, StationState]:
     """The states of stations in service, all of them or those of `ids`, in the network's order."""
     if ids is None:
-        rows = connection.execute(COUNT_SESSIONS)
+        rows = connection.execute(STANDING)
     else:
-        rows = connection.execute(COUNT_SOME_SESSIONS, {"ids": list(ids)})
-    taken = {row[0]: (row[1], row[2]) for row in rows}
+        rows = connection.execute(STANDING_SOMEWHERE, {"ids": list(ids)})
+    standing: dict[int, dict[str, ChargingSession]] = {}
+    for station_id, evse_uid, user_id, end in rows:
+        # Nothing else of it is looked at.
+        session = ChargingSession(user_id, station_id, end, "", _NOTHING, 0.0, None, evse_uid)
+        standing.setdefault(station_id, {})[user_id] = session
     wanted = network.stations if ids is None else network.stations.keys() & set(ids)
     found = {}
     for station_id in wanted:
         station = network.stations[station_id]
-        count, next_free = taken.get(station_id, (0, None))
-        if count > station.max_slots:
-            # Lowered under its vehicles: more than one has to leave before a slot is free.
-            ends = ENDS.where(_sessions.station_id == station_id).limit(1)
-            next_free = connection.execute(ends.offset(count - station.max_slots)).scalar()
-        found[station_id] = StationState.counted(station, count, next_free)
+        slots = SlotTable(station_id, station.max_slots, standing.get(station_id, {}))
+        found[station_id] = StationState.of(station, slots)
     return found

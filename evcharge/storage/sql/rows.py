@@ -4,50 +4,132 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 import msgspec
 
-from evcharge.models.electric_car import ElectricCar
+from evcharge.datasets.evses import check_evses, evse_facts
+from evcharge.datasets.problems import DatasetError
+from evcharge.models.charging import Piece, Profile
+from evcharge.models.electric_car import CarModel, ElectricCar
+from evcharge.models.evse import Evse
 from evcharge.models.session import ChargingSession
 from evcharge.models.station import Station
 from evcharge.models.user import User
 from evcharge.storage.contents import Payment
+from evcharge.storage.sql import schema
 from evcharge.utils.texts import is_unicode
+
+MODEL_FIGURES = (
+    "brand",
+    "model",
+    "battery_capacity_kwh",
+    "consumption_kwh_per_km",
+    "max_speed_km_h",
+    "ac_limit_kw",
+    "dc_limit_kw",
+)
+"""What a user's row keeps of the car's model. All else is the catalogue's alone."""
+
+STATION_COLUMNS = tuple(
+    column for column in schema.stations.c if column.name not in ("in_service", "other_columns")
+)
+"""What a station is made of."""
+
+
+class _Car(msgspec.Struct):
+    """A user's car as a row has it."""
+
+    model: msgspec.Raw
+    battery_level_kwh: float
+
+
+_read_car = msgspec.json.Decoder(_Car).decode
+_read_pieces = msgspec.json.Decoder(list[tuple[float, float, float]]).decode
+_to_json = msgspec.json.encode
+
+
+@lru_cache(maxsize=1000)
+def _model_json(model: CarModel) -> msgspec.Raw:
+    return msgspec.Raw(_to_json({name: getattr(model, name) for name in MODEL_FIGURES}))
+
+
+@lru_cache(maxsize=1000)
+def _model_of(text: bytes) -> CarModel:
+    facts = msgspec.json.decode(text)
+    return CarModel(**{name: facts[name] for name in MODEL_FIGURES})
 
 
 def user_row(user: User) -> dict[str, Any]:
+    car = _Car(_model_json(user.car.model), user.car.battery_level_kwh)
     return {
         "user_id": user.user_id,
         "user_name": user.user_name,
-        "car": msgspec.json.encode(user.car).decode(),
+        "car": _to_json(car).decode(),
         "created_timestamp": user.created_timestamp,
         "clock": user.clock,
+        "car_key": user.car_key,
+        "target_percent": user.target_percent,
     }
 
 
-_read_car = msgspec.json.Decoder(ElectricCar).decode
+def user_of(row: Any, models: Mapping[str, CarModel]) -> User:
+    """
+    A user.
 
-
-def user_of(row: Any) -> User:
-    return User(row.user_id, row.user_name, _read_car(row.car), row.created_timestamp, row.clock)
+    :param models: those of the catalogue, by name: where it has the car's, that is the one.
+    """
+    car = _read_car(row.car)
+    model = models.get(row.car_key) or _model_of(bytes(car.model))
+    return User(
+        row.user_id,
+        row.user_name,
+        ElectricCar(model, car.battery_level_kwh),
+        row.created_timestamp,
+        row.car_key,
+        row.target_percent,
+        row.clock,
+    )
 
 
 def session_row(session: ChargingSession) -> dict[str, Any]:
+    profile = None
+    if session.profile is not None:
+        pieces = [(p.energy_kwh, p.from_kw, p.to_kw) for p in session.profile.pieces]
+        profile = _to_json(pieces).decode()
     return {
         "user_id": session.user_id,
         "station_id": session.station_id,
+        "evse_uid": session.evse_uid,
         "estimated_timestamp": session.estimated_timestamp,
         "receipt_id": session.receipt_id,
         "amount": session.amount,
         "charge_minutes": session.charge_minutes,
         "paid_timestamp": session.paid_timestamp,
+        "connector": session.connector,
+        "start_percent": session.start_percent,
+        "target_percent": session.target_percent,
+        "energy_kwh": session.energy_kwh,
+        "profile": profile,
+        "assumed": _to_json(session.assumed).decode(),
         "clock": session.clock,
     }
 
 
 def session_of(row: Any) -> ChargingSession:
-    return ChargingSession(**row._mapping)
+    fields = dict(row._mapping)
+    if fields["profile"] is not None:
+        pieces = _read_pieces(fields["profile"])
+        fields["profile"] = Profile(tuple(Piece(*piece) for piece in pieces))
+    fields["assumed"] = _names(fields["assumed"])
+    return ChargingSession(**fields)
+
+
+@lru_cache(maxsize=1000)
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(json.loads(text))
 
 
 def payment_row(payment: Payment) -> dict[str, Any]:
@@ -80,7 +162,14 @@ def station_row(station: Station, other_columns: Mapping[str, str]) -> dict[str,
         "price_kwh": station.price_kwh,
         "connectors": _json(station.connectors),
         "other_columns": _json(other_columns),
+        "evses": _json([*map(evse_facts, station.own_evses)]) if station.own_evses else None,
+        "tariff_id": station.tariff_id,
+        "time_zone": station.time_zone,
     }
+
+
+def tariff_row(body: Mapping[str, Any]) -> dict[str, Any]:
+    return {"tariff_id": body["id"], "body": _json(body)}
 
 
 def _json(value: object) -> str:
@@ -90,14 +179,49 @@ def _json(value: object) -> str:
 
 
 def station_of(row: Any) -> Station:
+    """
+    A station, of a row that begins with :data:`STATION_COLUMNS`.
+
+    :raise DatasetError: its EVSEs are wrong.
+    """
+    return _station_of(*row[: len(STATION_COLUMNS)])
+
+
+@lru_cache(maxsize=10_000)
+def _station_of(
+    station_id: int,
+    name: str,
+    address: str,
+    latitude: float,
+    longitude: float,
+    max_slots: int,
+    power_kw: float | None,
+    price_kwh: Decimal | None,
+    connectors: str,
+    evses: str | None,
+    tariff_id: str | None,
+    time_zone: str | None,
+) -> Station:
+    """The one station that a row is, until that is changed."""
+    own_evses = () if evses is None else _evses_of(station_id, evses)
     return Station(
-        station_id=row.station_id,
-        name=row.name,
-        address=row.address,
-        latitude=row.latitude,
-        longitude=row.longitude,
-        max_slots=row.max_slots,
-        power_kw=row.power_kw,
-        price_kwh=row.price_kwh,
-        connectors=tuple(json.loads(row.connectors)),
+        station_id,
+        name,
+        address,
+        latitude,
+        longitude,
+        len(own_evses) or max_slots,
+        power_kw,
+        price_kwh,
+        tuple(json.loads(connectors)),
+        own_evses,
+        tariff_id,
+        time_zone,
     )
+
+
+def _evses_of(station_id: int, text: str) -> tuple[Evse, ...]:
+    rows = check_evses({str(station_id): json.loads(text)}, "table stations, evses")
+    if rows.problems:
+        raise DatasetError(rows.problems)
+    return rows.evses[station_id]

@@ -27,7 +27,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeDecorator
 
-HEAD = "0004"
+HEAD = "0005"
 """The version that this evcharge works with: the last of the scripts."""
 
 
@@ -65,7 +65,7 @@ network = Table(
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=False),
     Column("version", Integer, nullable=False),
-    comment="One row: version goes up with each change of car_models or stations",
+    comment="One row: version goes up with each change of car_models, stations or tariffs",
 )
 
 car_models = Table(
@@ -87,9 +87,19 @@ stations = Table(
     Column("longitude", Double, nullable=False, comment="degrees, WGS 84"),
     Column("max_slots", Integer, nullable=False),
     Column("power_kw", Double),
-    Column("price_kwh", _money(), nullable=False, comment="BRL"),
+    Column("price_kwh", _money(), comment="BRL"),
     Column("connectors", Text, nullable=False, comment="JSON list"),
     Column("other_columns", Text, nullable=False, comment="JSON object: what else its CSV row had"),
+    Column("evses", Text, comment="JSON list, as in evses.json"),
+    Column("tariff_id", Text, comment="of the table tariffs"),
+    Column("time_zone", Text, comment="IANA name"),
+)
+
+tariffs = Table(
+    "tariffs",
+    metadata,
+    Column("tariff_id", Text, primary_key=True),
+    Column("body", Text, nullable=False, comment="JSON: an OCPI 2.2.1 Tariff object"),
 )
 
 users = Table(
@@ -100,6 +110,14 @@ users = Table(
     Column("car", Text, nullable=False, comment="JSON object: its model, and its battery in kWh"),
     Column("created_timestamp", Double, nullable=False, comment="seconds since the epoch"),
     _clock(),
+    Column("car_key", Text, comment="of the table car_models, which knows more of the car"),
+    Column(
+        "target_percent",
+        Double,
+        nullable=False,
+        server_default=text("80"),
+        comment="to which it is charged",
+    ),
     Index("users_created_timestamp", "created_timestamp"),
     # Ids made one after another are neighbours: kept in their own order, many rows go to one page.
     sqlite_with_rowid=False,
@@ -111,13 +129,21 @@ sessions = Table(
     # No foreign key: a paid slot is held until its end, though its user's record were lost.
     Column("user_id", Text, primary_key=True),
     Column("station_id", Integer, nullable=False),
+    Column("evse_uid", Text, nullable=False, comment="of the EVSE where it stands"),
     Column("estimated_timestamp", Double, nullable=False, comment="end, seconds since the epoch"),
     Column("receipt_id", Text, nullable=False),
     Column("amount", _money(), nullable=False, comment="BRL"),
     Column("charge_minutes", Double, nullable=False),
     Column("paid_timestamp", Double, comment="seconds since the epoch"),
+    Column("connector", Text, comment="its name"),
+    Column("start_percent", Double, comment="state of charge"),
+    Column("target_percent", Double, comment="state of charge"),
+    Column("energy_kwh", Double, comment="what is charged"),
+    Column("profile", Text, comment="JSON list of pieces: kWh, kW at its begin, kW at its end"),
+    Column("assumed", Text, nullable=False, comment="JSON list: what was not known"),
     _clock(),
-    Index("sessions_station_id", "station_id", "estimated_timestamp"),
+    # The database itself refuses an EVSE that would be given twice.
+    Index("sessions_evse", "station_id", "evse_uid", unique=True),
     Index("sessions_estimated_timestamp", "estimated_timestamp"),
     sqlite_with_rowid=False,
 )

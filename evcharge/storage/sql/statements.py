@@ -15,7 +15,7 @@ from evcharge.models.user import User
 from evcharge.storage.contents import Payment
 from evcharge.storage.sql import schema
 from evcharge.storage.sql.databases import Database
-from evcharge.storage.sql.rows import payment_row, session_row, user_row
+from evcharge.storage.sql.rows import STATION_COLUMNS, payment_row, session_row, user_row
 
 _ids: BindParameter[Any] = bindparam("ids", expanding=True)
 _users, _sessions, _stations = schema.users.c, schema.sessions.c, schema.stations.c
@@ -24,8 +24,9 @@ _users, _sessions, _stations = schema.users.c, schema.sessions.c, schema.station
 FIND_USERS = select(schema.users).where(_users.user_id.in_(_ids))
 LOCK_USERS = FIND_USERS.order_by(_users.user_id).with_for_update()
 FIND_SESSIONS = select(schema.sessions).where(_sessions.user_id.in_(_ids))
+FIND_HELD = select(_sessions.station_id, _sessions.evse_uid).where(_sessions.station_id.in_(_ids))
 LOCK_STATIONS = (
-    select(schema.stations)
+    select(*STATION_COLUMNS)
     .where(_stations.station_id.in_(_ids), _stations.in_service)
     .order_by(_stations.station_id)
     .with_for_update()

@@ -150,9 +150,9 @@ class SqlStorage:
     def users(self) -> Iterator[User]:
         with self._database.begin(write=False) as connection:
             rows = connection.execution_options(yield_per=1000).execute(select(schema.users))
-            clocks = sql_clocks.read(connection)
+            clocks, models = sql_clocks.read(connection), self.catalogue().models
             for row in rows:
-                yield clocks.true(user_of(row))
+                yield clocks.true(user_of(row, models))
 
     # Carrying out
 

@@ -7,6 +7,7 @@ database wait for one another but never in a ring. A sweep passes over what othe
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -14,8 +15,10 @@ import attrs
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
+from evcharge.datasets import DatasetError
 from evcharge.models.session import ChargingSession
 from evcharge.models.slots import StationState
+from evcharge.models.station import Station
 from evcharge.models.user import User
 from evcharge.rules.clocks import Clocks, D, Newest
 from evcharge.rules.events import (
@@ -34,9 +37,10 @@ from evcharge.storage.sql import clocks as sql_clocks
 from evcharge.storage.sql import network
 from evcharge.storage.sql import sweep as sql_sweep
 from evcharge.storage.sql.databases import Database
-from evcharge.storage.sql.network import COUNT_SOME_SESSIONS, Network
+from evcharge.storage.sql.network import Network
 from evcharge.storage.sql.rows import session_of, station_of, user_of
 from evcharge.storage.sql.statements import (
+    FIND_HELD,
     FIND_SESSIONS,
     FIND_USERS,
     LOCK_STATIONS,
@@ -109,6 +113,11 @@ class Transaction:
         self.removed: set[str] = set()
         """Users who are not there any more, once this is committed."""
 
+    @property
+    def _present(self) -> Network:
+        """The network, as far as it is known."""
+        return self._network or self._known.network
+
     # Reading
 
     def load(self, needs: Needs) -> View:
@@ -168,10 +177,13 @@ class Transaction:
             stations = self._connection.execute(LOCK_STATIONS, ids).all()
             self._written |= bool(stations)
             # By a statement of its own, begun with the stations locked: it sees every session.
-            taken = {row[0]: row[1] for row in self._connection.execute(COUNT_SOME_SESSIONS, ids)}
+            held: dict[int, set[str]] = {}
+            for station_id, evse_uid in self._connection.execute(FIND_HELD, ids):
+                held.setdefault(station_id, set()).add(evse_uid)
             for row in stations:
-                free = row.max_slots - taken.get(row.station_id, 0)
-                books[row.station_id] = Book(station_of(row), free)
+                with contextlib.suppress(DatasetError):
+                    station = self._in_service(station_of(row))
+                    books[station.station_id] = Book(station, held.get(station.station_id, set()))
         return View(
             self._clocks, users, sessions, books, names=Clocks.anew, leaving=self._known.leaving
         )
@@ -186,7 +198,8 @@ class Transaction:
         return often
 
     def _users(self, rows: Iterable[Any]) -> dict[str, User]:
-        users = {row.user_id: self._true(user_of(row)) for row in rows}
+        models = self._present.catalogue.models
+        users = {row.user_id: self._true(user_of(row, models)) for row in rows}
         self._found.extend(users.values())
         return users
 
@@ -210,7 +223,15 @@ class Transaction:
         if not self._looked:
             self._network = network.read(self._connection, self._known.network.version)
             self._looked = True
-        return self._network or self._known.network
+        return self._present
+
+    def _in_service(self, station: Station) -> Station:
+        """The station, if the tariff that it goes by is there. DatasetError: it is not."""
+        tariffs = self._present.catalogue.tariffs
+        if station.tariff_id is not None and station.tariff_id not in tariffs:
+            # Both may be new.
+            tariffs = self._look().catalogue.tariffs
+        return network.in_service(station, tariffs)
 
     def _list(self) -> None:
         """Read the states of all stations."""
@@ -242,7 +263,8 @@ class Transaction:
 
     def _claim_unpaid(self, view: View, before: float, most: int) -> None:
         rows = sql_sweep.unpaid(self._connection, self._clocks, before, most)
-        users = {row.user_id: self._true(user_of(row)) for row in rows}
+        models = self._present.catalogue.models
+        users = {row.user_id: self._true(user_of(row, models)) for row in rows}
         view.unpaid += users
         view.users.update(users)
         view.sessions.update(dict.fromkeys(users))
@@ -315,8 +337,7 @@ class Transaction:
         if all_are:
             self._list()
         elif changed:
-            there = self._network or self._known.network
-            self._states.update(network.states(self._connection, there, changed))
+            self._states.update(network.states(self._connection, self._present, changed))
 
     # What became true with the commit
 

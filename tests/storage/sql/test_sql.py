@@ -41,10 +41,12 @@ from tests.support.operations import (
     available,
     end_journey,
     find_user,
+    next_free,
     station,
     sweep,
     take,
     take_slot,
+    unseated,
     until_done,
     user_ids,
 )
@@ -131,7 +133,8 @@ class LockTests(PostgresCase):
         self.one.execute([AddUser(a_user(user_id)) for user_id in people])
 
     def against(self, first: Operation[Any], second: Operation[Any]) -> tuple[Any, Any]:
-        return self.run_against(first, self.one, second, self.other)
+        one, other = self.run_against(first, self.one, second, self.other)
+        return unseated(one), unseated(other)
 
     def fill(self, left: int) -> None:
         """Have a station with `left` free slots."""
@@ -164,6 +167,13 @@ class LockTests(PostgresCase):
         again = take(a_session("u1", end=NOON + 99))
         self.assertEqual(self.against(take(a_session("u1")), again), (a_session("u1"),) * 2)
         self.assertEqual(self.counted(self.other), before - 1)
+
+    def test_two_vehicles(self) -> None:
+        """Two who pay at once at a station stand at two of its EVSEs."""
+        one, other = self.run_against(
+            take(a_session("u1")), self.one, take(a_session("u2")), self.other
+        )
+        self.assertEqual((one.evse_uid, other.evse_uid), ("7-1", "7-2"))
 
     def test_paid_and_ended(self) -> None:
         """The end of a journey frees the slot that was being paid for meanwhile."""
@@ -401,10 +411,10 @@ class SqlContract:
         take_slot(storage, a_session("u1"))
         take_slot(storage, a_session("u2", end=NOON + 99))
         self.assertEqual(available(storage), before - 2)
-        self.assertEqual(station(storage, 7).next_free_timestamp, NOON + 60)
+        self.assertEqual(next_free(station(storage, 7)), NOON + 60)
         sweep(storage, NOON + 60, NOON + 1)
         self.assertEqual(available(storage), before - 1)
-        self.assertEqual(station(storage, 7).next_free_timestamp, NOON + 99)
+        self.assertEqual(next_free(station(storage, 7)), NOON + 99)
         for user_id in ("u1", "u3"):
             self.assertEqual(find_user(storage, user_id), UNKNOWN_USER)
         self.assertEqual(find_user(storage, "u2"), a_user("u2"))
