@@ -49,6 +49,7 @@ from tests.support.operations import (
     sweep,
     take,
     take_slot,
+    unseated,
     user_ids,
 )
 
@@ -215,7 +216,7 @@ class ClockContract:
 
         def check(storage: Storage) -> None:
             self.assertEqual(find_user(storage, "u2").created_timestamp, NOON - DAY_S)
-            self.assertEqual(session_of(storage, "u2", 8), taken)
+            self.assertEqual(session_of(storage, "u2", 8), unseated(taken))
 
         storage = self.both(storage, check)
         (result,) = storage.execute([by(Sweep(NOON + HOUR_S, 0), before)])
