@@ -165,9 +165,10 @@ def _count_change(connection: Connection) -> None:
     connection.execute(update(schema.network).values(version=schema.network.c.version + 1))
 
 
-def read(connection: Connection, known: int) -> Network | None:
-    """The network; None where its version is the one that is `known`."""
-    version = connection.execute(select(schema.network.c.version)).scalar_one()
+def read(connection: Connection, known: int, version: int | None = None) -> Network | None:
+    """The network; None where its `version`, asked for if need be, is the one that is `known`."""
+    if version is None:
+        version = connection.execute(select(schema.network.c.version)).scalar_one()
     if version == known:
         return None
     rows = connection.execute(select(schema.car_models).order_by(schema.car_models.c.place))

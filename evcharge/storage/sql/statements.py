@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Connection, Dialect, bindparam, delete, insert, select
+from sqlalchemy import Connection, Dialect, bindparam, delete, insert, null, select, union_all
 from sqlalchemy.sql.dml import Delete, Insert
 from sqlalchemy.sql.elements import BindParameter
 
@@ -24,7 +24,12 @@ _users, _sessions, _stations = schema.users.c, schema.sessions.c, schema.station
 FIND_USERS = select(schema.users).where(_users.user_id.in_(_ids))
 LOCK_USERS = FIND_USERS.order_by(_users.user_id).with_for_update()
 FIND_SESSIONS = select(schema.sessions).where(_sessions.user_id.in_(_ids))
-FIND_HELD = select(_sessions.station_id, _sessions.evse_uid).where(_sessions.station_id.in_(_ids))
+FIND_HELD = union_all(
+    select(_sessions.station_id, _sessions.evse_uid).where(_sessions.station_id.in_(_ids)),
+    select(schema.network.c.version, null()),
+)
+"""Which EVSEs are held at stations; and, in the row that has none, the version of the network: to
+ask for that by itself would take a statement more."""
 LOCK_STATIONS = (
     select(*STATION_COLUMNS)
     .where(_stations.station_id.in_(_ids), _stations.in_service)

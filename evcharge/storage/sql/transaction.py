@@ -18,7 +18,6 @@ from sqlalchemy.exc import DBAPIError
 from evcharge.datasets import DatasetError
 from evcharge.models.session import ChargingSession
 from evcharge.models.slots import StationState
-from evcharge.models.station import Station
 from evcharge.models.user import User
 from evcharge.rules.clocks import Clocks, D, Newest
 from evcharge.rules.events import (
@@ -177,13 +176,17 @@ class Transaction:
             stations = self._connection.execute(LOCK_STATIONS, ids).all()
             self._written |= bool(stations)
             # By a statement of its own, begun with the stations locked: it sees every session.
-            held: dict[int, set[str]] = {}
-            for station_id, evse_uid in self._connection.execute(FIND_HELD, ids):
-                held.setdefault(station_id, set()).add(evse_uid)
+            held: dict[int, set[str]] = {row.station_id: set() for row in stations}
+            for number, evse_uid in self._connection.execute(FIND_HELD, ids).all():
+                if evse_uid is None:
+                    self._look(version=number)
+                elif number in held:
+                    held[number].add(evse_uid)
+            tariffs = self._present.catalogue.tariffs
             for row in stations:
                 with contextlib.suppress(DatasetError):
-                    station = self._in_service(station_of(row))
-                    books[station.station_id] = Book(station, held.get(station.station_id, set()))
+                    station = network.in_service(station_of(row), tariffs)
+                    books[station.station_id] = Book(station, held[station.station_id])
         return View(
             self._clocks, users, sessions, books, names=Clocks.anew, leaving=self._known.leaving
         )
@@ -218,20 +221,13 @@ class Transaction:
             self._failure = error
             raise
 
-    def _look(self) -> Network:
-        """The network, read anew where it has changed."""
+    def _look(self, version: int | None = None) -> Network:
+        """The network, read anew where it has changed; its `version`, where that is known."""
         if not self._looked:
-            self._network = network.read(self._connection, self._known.network.version)
+            known = self._known.network.version
+            self._network = network.read(self._connection, known, version)
             self._looked = True
         return self._present
-
-    def _in_service(self, station: Station) -> Station:
-        """The station, if the tariff that it goes by is there. DatasetError: it is not."""
-        tariffs = self._present.catalogue.tariffs
-        if station.tariff_id is not None and station.tariff_id not in tariffs:
-            # Both may be new.
-            tariffs = self._look().catalogue.tariffs
-        return network.in_service(station, tariffs)
 
     def _list(self) -> None:
         """Read the states of all stations."""
