@@ -113,13 +113,13 @@ def _network(storage: Copyable) -> Network:
     """The network in a storage."""
     with storage.read_contents(time.time()) as contents:
         records = {record.station.station_id: record for record in contents.stations}
-        return _named(Network(contents.car_models, records))
+        return _named(Network(contents.car_models, records, tuple(contents.tariffs)))
 
 
 def _named(there: Network) -> Network:
     """A network without the stations that are gone and not empty yet."""
     stations = {i: record for i, record in there.stations.items() if not record.is_gone}
-    return Network(there.car_models, stations)
+    return Network(there.car_models, stations, there.tariffs)
 
 
 def _change(wanted: Wanted, remove: bool) -> Callable[[Network], Network]:
@@ -128,6 +128,7 @@ def _change(wanted: Wanted, remove: bool) -> Callable[[Network], Network]:
         return Network(
             there.car_models if cars is None else _merged(there.car_models, cars, remove),
             there.stations if stations is None else _merged(there.stations, stations, remove),
+            there.tariffs,
         )
 
     return change

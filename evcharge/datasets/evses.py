@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from datetime import datetime, timezone
@@ -48,6 +49,8 @@ class EvseRows:
     """The stations of which something is wrong, each with the first thing."""
     problems: tuple[str, ...] = ()
     """All that is wrong."""
+    source: str = ""
+    """Where it is from, for the messages."""
 
 
 def parse_evses(content: bytes, source: str) -> EvseRows:
@@ -103,7 +106,7 @@ def check_evses(everything: Mapping[str, Any], source: str) -> EvseRows:
             wrong[station_id] = told[0]
         else:
             found[station_id] = evses
-    return EvseRows(found, everything, wrong, tuple(problems))
+    return EvseRows(found, everything, wrong, tuple(problems), source)
 
 
 def _station(key: str, value: object) -> tuple[list[str], tuple[Evse, ...]]:
@@ -213,6 +216,29 @@ class _Reader(ObjectReader):
         read = self.text(LONGEST_ID)
         found = [read(f"{path}[{n}]", each) for n, each in enumerate(value)]
         return [each for each in found if each is not None]
+
+
+def evses_json(everything: Mapping[str, Any]) -> bytes:
+    """
+    A file of EVSEs, one of them a line.
+
+    :param everything: lists of EVSEs by the station's id; what is wrong is written as it is.
+    """
+
+    def text(value: Any) -> str:
+        return json.dumps(value, ensure_ascii=False)
+
+    stations = []
+    for key, value in everything.items():
+        lines = [f"\n  {text(each)}" for each in value] if isinstance(value, list) else []
+        shown = f"[{','.join(lines)}\n ]" if lines else text(value)
+        stations.append(f"\n {text(key)}: {shown}")
+    content = f"{{{','.join(stations)}\n}}\n"
+    try:
+        # Bytes that were no text are written as they were.
+        return content.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return json.dumps(everything, indent=1).encode() + b"\n"
 
 
 def evse_facts(evse: Evse) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -42,6 +43,26 @@ def parse_tariffs(content: bytes, source: str) -> TariffRows:
     if rows.problems:
         raise DatasetError(rows.problems)
     return rows
+
+
+def check_tariffs(bodies: Sequence[Any], source: str) -> TariffRows:
+    """
+    Which tariffs can be used.
+
+    :param bodies: their JSON forms.
+    :param source: where they are from, for the messages.
+    """
+    return read_tariffs(tariffs_json(bodies), source)
+
+
+def tariffs_json(bodies: Sequence[Any]) -> bytes:
+    """A file of tariffs, of their JSON forms."""
+    try:
+        # Bytes that were no text are written as they were.
+        text = json.dumps(list(bodies), ensure_ascii=False, indent=1)
+        return text.encode("utf-8", "surrogateescape") + b"\n"
+    except UnicodeEncodeError:
+        return json.dumps(list(bodies), indent=1).encode() + b"\n"
 
 
 def read_tariffs(content: bytes, source: str) -> TariffRows:

@@ -1,8 +1,8 @@
-"""A network as a whole: its stations, in service or not, and the car models that it knows."""
+"""A network as a whole: its stations, in service or not, the car models and the tariffs."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -21,11 +21,19 @@ class StationRecord:
     other_columns: Mapping[str, str]
     """The cells of its CSV row that evcharge has no use for, by column; all of them, where the row
     is wrong."""
+    wrong_evses: Any = None
+    """What `evses.json` has of it, where that is wrong: it is out of service until it is put
+    right. None: nothing is wrong."""
 
     @property
     def is_unread(self) -> bool:
         """Whether its row is wrong: the station is then known as far as that can be read."""
         return not self.in_service and "id" in self.other_columns
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether drivers may be sent there."""
+        return self.in_service and self.wrong_evses is None
 
     @property
     def is_gone(self) -> bool:
@@ -46,3 +54,5 @@ class Network:
     """The facts of each model by its name, in the catalogue's order."""
     stations: Mapping[int, StationRecord]
     """By id."""
+    tariffs: Sequence[Any] = ()
+    """OCPI 2.2.1 Tariff objects, in their order; those that cannot be used, as they are."""

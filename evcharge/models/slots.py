@@ -68,7 +68,7 @@ class SlotTable:
 
     def at(self, station: Station) -> SlotTable:
         """The table of `station`: with its EVSEs, if they are named, and each session at one."""
-        out = frozenset(evse.uid for evse in station.evses if not evse.in_service)
+        out = frozenset(evse.uid for evse in station.own_evses if not evse.in_service)
         slots = len(station.own_evses) or self.max_slots
         return attrs.evolve(self, max_slots=slots, out_of_service=out).seated(station)
 

@@ -1,4 +1,4 @@
-"""Changing the network itself: its car models and its stations, while drivers go on."""
+"""Changing the network itself: its car models, stations and tariffs, while drivers go on."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class ChangeNetwork(Operation[NetworkChange]):
                 stations.setdefault(station_id, record.gone())
             elif record.is_gone and stations.get(station_id) == record:
                 del stations[station_id]
-        after = Network(wanted.car_models, dict(sorted(stations.items())))
+        after = Network(wanted.car_models, dict(sorted(stations.items())), wanted.tariffs)
         if after != before:
             view.change_network(after)
         return NetworkChange(before, after)

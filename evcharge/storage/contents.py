@@ -87,6 +87,8 @@ class Contents:
     """Where one was suspect: what is to be known of the records that name it."""
     remarks: Sequence[str] = ()
     """For people: what was found beside the network, and is not part of it; what is wrong in it."""
+    tariffs: Sequence[Any] = ()
+    """OCPI 2.2.1 Tariff objects, in their order; those that cannot be used, as they are."""
     loose_rows: Sequence[Mapping[str, str]] = ()
     """Cells of wrong rows that name no station, or one that another row names: only files can keep
     them."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
 
+from evcharge.datasets.tariffs import check_tariffs
 from evcharge.models.catalogue import Catalogue
 from evcharge.models.network import Network, StationRecord
 from evcharge.models.slots import SlotTable
@@ -43,6 +44,7 @@ class MemoryStorage:
         self._network = Network(
             car_models or {},
             {station.station_id: StationRecord(station, True, {}) for station in stations},
+            tuple(tariff.body for tariff in (tariffs or {}).values()),
         )
         self.records = Records()
         self.records.catalogue = Catalogue(car_models or {}, tariffs or {})
@@ -93,6 +95,6 @@ class MemoryStorage:
         for event in events:
             if isinstance(event, NetworkChanged):
                 self._network = event.after
-                tariffs = self.records.catalogue.tariffs
+                tariffs = check_tariffs(event.after.tariffs, "tariffs").tariffs
                 self.records.catalogue = Catalogue(event.after.car_models, tariffs)
         self.records.apply(events)

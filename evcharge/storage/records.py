@@ -309,7 +309,7 @@ class Records:
             slots = slots.with_slots(record.station.max_slots).at(record.station)
             self.slots[station_id] = slots
             states.pop(station_id, None)
-            if record.in_service:
+            if record.is_usable:
                 states[station_id] = StationState.of(record.station, slots)
         for station_id in event.gone:
             self.slots.pop(station_id, None)

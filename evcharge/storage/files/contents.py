@@ -18,7 +18,15 @@ from evcharge.storage.contents import Contents, Payment
 from evcharge.storage.files import changing
 from evcharge.storage.files.directory import CLOCK, LOCK, PAYMENTS, DataDirectory, names
 from evcharge.storage.files.durable import TEMPORARY, flush_file, flush_folder
-from evcharge.storage.files.network import CARS, OUT_OF_SERVICE, STATIONS, NetworkFiles, copied
+from evcharge.storage.files.network import (
+    CARS,
+    EVSES,
+    OUT_OF_SERVICE,
+    STATIONS,
+    TARIFFS,
+    NetworkFiles,
+    copied,
+)
 from evcharge.storage.files.payments import read_payments
 from evcharge.storage.files.records import (
     one_station_each,
@@ -28,6 +36,7 @@ from evcharge.storage.files.records import (
     read_table,
     table_record,
     to_json,
+    unnamed,
     user_of,
     user_record,
 )
@@ -79,14 +88,19 @@ def _contents(directory: DataDirectory, now: float) -> Contents:
     path, payments = directory.path / CARS, directory.path / PAYMENTS
     there = NetworkFiles.read(directory.path)
     cars, rows, resting = there.cars, there.rows, there.resting
-    tables, broken, _ = directory.read_tables(rows.known, now, look_up, {})
+    read, broken, _ = directory.read_tables(there.stations, now, look_up, there.tariffs.tariffs)
+    # A database refuses two vehicles at one EVSE, and be it one that nobody knows.
+    tables = {station_id: table.seated(unnamed(table)) for station_id, table in read.items()}
     unlisted = paid_sessions(tables.values())
     remarks = [remark for _, remark in one_station_each(tables)]
     remarks += [f"{path}: is not copied" for path in _foreign(directory)]
-    mistakes = listed([*cars.problems, *resting.problems, *rows.problems])
-    if mistakes:
-        remarks += [*mistakes, "what is wrong is copied as it is"]
+    if there.problems:
+        remarks += [*there.problems, "what is wrong is copied as it is"]
     remarks += listed([*resting.doubts, *rows.doubts])
+    remarks += [
+        f'{there.evses.source}: "{key}": there is no such station: is not copied'
+        for key in there.loose_evses
+    ]
     # No database, and no client, could name such a model.
     nameless = [name for name in cars.everything if not is_unicode(name)]
     remarks += [f"{path}: model {name!r}: is not copied" for name in nameless]
@@ -113,6 +127,7 @@ def _contents(directory: DataDirectory, now: float) -> Contents:
         count=len(users) + len(sessions) + _lines(payments),
         clocks=clocks.copied(),
         remarks=remarks,
+        tariffs=there.tariffs.everything,
         loose_rows=there.loose_rows,
     )
 
@@ -120,7 +135,7 @@ def _contents(directory: DataDirectory, now: float) -> Contents:
 def _foreign(directory: DataDirectory) -> list[Path]:
     """Files that a storage has no use for."""
     ours = {
-        *(CARS, STATIONS, OUT_OF_SERVICE, PAYMENTS, CLOCK, LOCK),
+        *(CARS, STATIONS, OUT_OF_SERVICE, EVSES, TARIFFS, PAYMENTS, CLOCK, LOCK),
         *("stations", "users", "lost+found"),
     }
     paths = [
@@ -214,18 +229,19 @@ def _write(directory: DataDirectory, contents: Contents) -> None:
         with _refused(f"user …{ending(user.user_id)}"):
             user_of(user.user_id, record, user.created_timestamp, {})
         directory.user_path(user.user_id).write_bytes(to_json(record))
-    slots = {r.station.station_id: r.station.max_slots for r in contents.stations}
+    stations = {record.station.station_id: record.station for record in contents.stations}
     for station_id, sessions in groupby(contents.sessions, attrgetter("station_id")):
         standing = {session.user_id: session for session in sessions}
-        table = SlotTable(station_id, slots.pop(station_id), standing)
+        station = stations.pop(station_id)
+        table = SlotTable(station_id, station.max_slots, standing).at(station)
         with _refused(f"station {station_id}"):
             read_table(table_record(table), station_id, None, 0, lambda _: None, {})
         directory.station_path(station_id).write_bytes(to_json(table_record(table)))
-    for station_id, number in slots.items():
-        if number < 0:
+    for station_id, station in stations.items():
+        if station.max_slots < 0:
             # Its row will say when it has been put right.
             continue
-        table = SlotTable(station_id, number)
+        table = SlotTable(station_id, station.max_slots).at(station)
         directory.station_path(station_id).write_bytes(to_json(table_record(table)))
     with open(directory.path / PAYMENTS, "wb", opener=private) as file:
         for payment in contents.payments:

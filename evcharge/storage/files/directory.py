@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from twisted.logger import Logger
+
 from evcharge.datasets import DatasetError, StationRows
 from evcharge.models.electric_car import CarModel
 from evcharge.models.slots import SlotTable
@@ -47,6 +49,8 @@ class DataDirectory:
 
     A user's id becomes the name of a file only where it is a key of the users in memory, or ours.
     """
+
+    log = Logger()
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -286,6 +290,14 @@ class DataDirectory:
             table = read_table(record, station_id, station, now, look_up, tariffs)
         except (ValueError, ArithmeticError, OSError) as error:
             raise ValueError(f"{path}: cannot be used: {self.reason(error, path)}") from error
+        said = whole_number(record.get("total_slots", record.get("max_slots")))
+        if station is not None and station.own_evses and said not in (None, table.max_slots):
+            self.log.warn(
+                "{path}: {said} slots, but there are {count} EVSEs of the station; these count",
+                path=str(path),
+                said=said,
+                count=table.max_slots,
+            )
         table = table.each(self._true)
         return table, self._record(table) == record
 

@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 
 from twisted.logger import Logger
 
-from evcharge.datasets import DatasetError
-from evcharge.models.catalogue import Catalogue
 from evcharge.models.slots import SlotTable
 from evcharge.models.station import Station
 from evcharge.rules.events import SlotFreed
 from evcharge.storage import StorageUnavailable
 from evcharge.storage.files.directory import DataDirectory, free_name, needed
 from evcharge.storage.files.moved import MovedFiles
-from evcharge.storage.files.network import (
-    CARS,
-    OUT_OF_SERVICE,
-    STATIONS,
-    read_rows,
-    tell_of_no_row,
-    usable_cars,
-    usable_rows,
-)
+from evcharge.storage.files.network import tell_of_no_row, usable_network
 from evcharge.storage.files.payments import PaymentList
 from evcharge.storage.files.records import one_station_each, paid_sessions
 from evcharge.storage.files.saving import Saving
@@ -68,14 +57,14 @@ class Reading:
         """
         records, directory = self._records, self._directory
         records.clocks = self._moved.read()
-        records.catalogue = Catalogue(usable_cars(directory.path / CARS, self.log))
-        rows = usable_rows(directory.path / STATIONS, self.log, with_doubts)
-        stations, known = (rows.stations, rows.known) if rows is not None else ({}, {})
+        network = usable_network(directory.path, self.log, with_doubts)
+        records.catalogue = network.catalogue
+        stations, rows = network.stations, network.rows
         for name in directory.users.names():
             if name.endswith(".json"):
                 self._read_user(name.removesuffix(".json"))
         tables, broken, changed = directory.read_tables(
-            known, now, records.users.get, records.catalogue.tariffs
+            network.known, now, records.users.get, network.catalogue.tariffs
         )
         for path in directory.strange_stations():
             self.log.warn("{path}: not a station's file, left alone", path=str(path))
@@ -95,15 +84,13 @@ class Reading:
             if station_id not in tables and station_id not in broken:
                 tables[station_id] = SlotTable(station_id, station.max_slots).at(station)
                 changed.add(station_id)
-        if rows is not None:
-            with contextlib.suppress(DatasetError, OSError):
-                resting = read_rows(directory.path / OUT_OF_SERVICE)
-                directory.unlisted = tables.keys() - known.keys() - resting.known.keys()
+        if rows is not None and network.resting is not None:
+            directory.unlisted = tables.keys() - {*rows, *network.resting}
         for error in directory.write_tables([tables[at] for at in sorted(changed)]).values():
             raise error
         for station_id, table in sorted(tables.items()):
             # Of a row that is wrong, and a file of which there are none, that has been said.
-            if rows is not None and station_id not in known:
+            if rows is not None and station_id not in rows:
                 tell_of_no_row(self.log, directory.station_path(station_id), station_id)
             records.put_station(stations.get(station_id), table)
         if broken:

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 from twisted.logger import Logger
 
 from evcharge.datasets import DatasetError, StationRows, check_car_models
+from evcharge.datasets.tariffs import check_tariffs
 from evcharge.models.catalogue import Catalogue
 from evcharge.models.network import Network
 from evcharge.models.user import User
@@ -34,7 +35,7 @@ from evcharge.storage.files import changing
 from evcharge.storage.files.contents import read_directory, write_directory
 from evcharge.storage.files.directory import PAYMENTS, DataDirectory
 from evcharge.storage.files.moved import MovedFiles
-from evcharge.storage.files.network import CARS, NetworkFiles
+from evcharge.storage.files.network import CARS, TARIFFS, NetworkFiles
 from evcharge.storage.files.payments import PaymentList
 from evcharge.storage.files.reading import Reading
 from evcharge.storage.files.saving import Saving
@@ -193,7 +194,8 @@ class FileStorage:
             there = NetworkFiles.read(path)
         except (OSError, DatasetError) as error:
             return StorageUnavailable(self._directory.reason(error, path))
-        return Network(there.cars.everything, there.records(self.records.slots))
+        records = there.records(self.records.slots)
+        return Network(there.cars.everything, records, there.tariffs.everything)
 
     def _newest(self) -> Newest:
         try:
@@ -230,9 +232,10 @@ class FileStorage:
         self.records.apply(events)
         for event in events[:1]:
             if isinstance(event, NetworkChanged):
-                source = str(self._directory.path / CARS)
-                cars = check_car_models(event.after.car_models, source).models
-                self.records.catalogue = Catalogue(cars, self.records.catalogue.tariffs)
+                path = self._directory.path
+                cars = check_car_models(event.after.car_models, str(path / CARS))
+                tariffs = check_tariffs(event.after.tariffs, str(path / TARIFFS))
+                self.records.catalogue = Catalogue(cars.models, tariffs.tariffs)
         for event in events:
             if isinstance(event, UserRemoved):
                 self._reading.forget(event.user_id)

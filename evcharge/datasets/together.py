@@ -1,0 +1,103 @@
+"""What the files of a network say together: rows of stations, their EVSEs, and the tariffs."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+
+import attrs
+
+from evcharge.datasets.evses import EvseRows
+from evcharge.datasets.problems import shown
+from evcharge.datasets.stations import StationRows
+from evcharge.models.evse import Evse
+from evcharge.models.station import Station
+
+SLOTS = "quantidadeDeVeiculosSimultaneos"
+
+
+@attrs.frozen
+class Together:
+    """Stations with their EVSEs."""
+
+    stations: Mapping[int, Station]
+    """Those of which nothing is wrong, by id, in id order."""
+    known: Mapping[int, Station]
+    """Those too whose row is wrong, or whose tariff there is not; not those whose EVSEs are wrong,
+    of which nobody can say where a vehicle stands."""
+    problems: list[str]
+    """Which tariffs are named that there are not."""
+    doubts: list[str]
+    """Where a row says another number than there are EVSEs, and EVSEs of no station."""
+
+
+def together(
+    rows: StationRows, evses: EvseRows, tariffs: Collection[str], others: Collection[int] = ()
+) -> Together:
+    """
+    Bring together what the files say.
+
+    :param tariffs: the ids of those that can be used.
+    :param others: stations that have a row elsewhere.
+    """
+    known = with_evses(rows.known, evses)
+    lacking = lacking_tariffs(rows, evses, tariffs)
+    stations = {
+        station_id: known[station_id]
+        for station_id in rows.stations
+        if station_id in known and station_id not in lacking
+    }
+    doubts = [
+        rows.said(
+            station_id,
+            SLOTS,
+            f"{rows.stations[station_id].max_slots}, but {shown(evses.source)} has "
+            f"{station.max_slots} EVSEs of station {station_id}; these count",
+        )
+        for station_id, station in stations.items()
+        if station.max_slots != rows.stations[station_id].max_slots
+    ]
+    named = {*evses.evses, *evses.wrong}
+    doubts += [
+        f'{evses.source}: "{station_id}": there is no such station'
+        for station_id in sorted(named.difference(rows.known, others))
+    ]
+    problems = [problem for found in lacking.values() for problem in found]
+    return Together(stations, known, problems, doubts)
+
+
+def with_evses(stations: Mapping[int, Station], evses: EvseRows) -> dict[int, Station]:
+    """Stations with the EVSEs that are named of them, but for those of which these are wrong."""
+    found = {}
+    for station_id, station in stations.items():
+        own = evses.evses.get(station_id, ())
+        if own:
+            station = attrs.evolve(station, own_evses=own, max_slots=len(own))
+        if station_id not in evses.wrong:
+            found[station_id] = station
+    return found
+
+
+def lacking_tariffs(
+    rows: StationRows, evses: EvseRows, tariffs: Collection[str]
+) -> dict[int, list[str]]:
+    """Of each station that names tariffs which are not among `tariffs`, where it does."""
+    found: dict[int, list[str]] = {}
+    for station_id, station in rows.stations.items():
+        tariff_id = station.tariff_id
+        if tariff_id is not None and tariff_id not in tariffs:
+            what = f"there is no tariff {shown(repr(tariff_id))}"
+            found.setdefault(station_id, []).append(rows.said(station_id, "tarifa", what))
+    for station_id, own in evses.evses.items():
+        for place, tariff_id in tariffs_named(own):
+            if tariff_id not in tariffs:
+                what = f"{evses.source}: {place}: there is no tariff {shown(repr(tariff_id))}"
+                found.setdefault(station_id, []).append(what)
+    return found
+
+
+def tariffs_named(evses: Iterable[Evse]) -> Iterator[tuple[str, str]]:
+    """The tariffs that connectors name, each with its place."""
+    for evse in evses:
+        for number, connector in enumerate(evse.kind.connectors):
+            for nth, tariff_id in enumerate(connector.tariff_ids):
+                yield f'"{evse.uid}": connectors[{number}].tariff_ids[{nth}]', tariff_id
