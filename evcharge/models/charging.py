@@ -265,7 +265,9 @@ def _dc(model: CarModel, supply: Supply) -> Rate:
         assumed = (CAR_CURVE,) if model.dc_curve_is_default else ()
         return Rate(capacity, _bent(model.dc_curve, _least(limit, power)), assumed)
     if limit is not None:
-        return Rate(capacity, _bent(default_curve(limit, model.ac_limit_kw), power), (CAR_CURVE,))
+        curve = default_curve(limit, model.ac_limit_kw)
+        # The limit counts under the floor, too.
+        return Rate(capacity, _bent(curve, _least(limit, power)), (CAR_CURVE,))
     missing = (CAR_LIMIT,) if power is not None else (CAR_LIMIT, STATION_POWER)
     return Rate(capacity, _flat(DEFAULT_POWER_KW if power is None else power), missing)
 

@@ -13,7 +13,16 @@ import attrs
 
 from evcharge.models.charging import Profile
 from evcharge.models.electric_car import CarModel
-from evcharge.models.evse import Connector, Evse, EvseKind, Plug, natural, plugs_of, quickest
+from evcharge.models.evse import (
+    Connector,
+    Evse,
+    EvseKind,
+    Plug,
+    natural,
+    plugs_of,
+    quickest,
+    to_the_ms,
+)
 from evcharge.models.tariffs import (
     ENERGY,
     PriceComponent,
@@ -94,19 +103,19 @@ def plan_charge(
 
     :param kinds: of EVSEs that are free.
     """
-    best: tuple[tuple[float, float, int], EvseKind, Plug] | None = None
+    best: tuple[tuple[float, float, int], EvseKind, Plug, float] | None = None
     for kind in kinds:
         plugs = plugs_of(model, kind)
         if not plugs:
             continue
         plug, seconds = quickest(plugs, start_percent, target_percent)
         power = kind.power_kw
-        rank = (seconds, math.inf if power is None else power, len(kind.connectors))
+        rank = (to_the_ms(seconds), math.inf if power is None else power, len(kind.connectors))
         if best is None or rank < best[0]:
-            best = (rank, kind, plug)
+            best = (rank, kind, plug, seconds)
     if best is None:
         return None
-    (seconds, *_), kind, plug = best
+    _, kind, plug, seconds = best
     capacity = model.battery_capacity_kwh
     return kind, ChargePlan(plug, capacity, start_percent, target_percent, seconds)
 

@@ -115,11 +115,15 @@ class WorkedTests(SynchronousTestCase):
         profile = rate_of(shipped("Tesla Model 3"), DC[120.0]).profile(40, 80)
         found = [round(profile.energy_after(60 * minutes), 4) for minutes in (1, 5, 8)]
         self.assertEqual(found, [2.0, 9.9584, 14.8456])
+        shares = [round(40 + 2 * profile.energy_after(60 * minutes), 3) for minutes in (1, 5, 8)]
+        self.assertEqual(shares, [44.0, 59.917, 69.691])
         over = sum(piece.energy_kwh for piece in profile.pieces[:3])
         self.assertEqual(profile.pieces[2].to_kw, 110)
         at_100 = profile.pieces[3].energy_at(100.0)
         assert at_100 is not None
         self.assertEqual(round(over + at_100, 4), 12.0408)
+        self.assertEqual(round(40 + 2 * (over + at_100), 4), 64.0816)
+        self.assertEqual(round(profile.energy_kwh - over - at_100, 4), 7.9592)
         self.assertEqual(profile.power_after(profile.seconds + 1), 0.0)
         self.assertEqual(profile.peak_kw, 120.0)
 
@@ -145,6 +149,16 @@ class WorkedTests(SynchronousTestCase):
         ):  # fmt: skip
             found = rate_of(one, Supply(False, power, phases)).power_kw(10)
             self.assertAlmostEqual(found, drawn, places=9)
+
+    def test_limit_under_the_floor(self) -> None:
+        """No car takes more than it or the post can, were it less than the least of a curve."""
+        for car, supply in (
+            (a_car(40, dc=0.8), DC[None]),
+            (a_car(40, dc=0.8), DC[50.0]),
+            (a_car(40, ((0.0, 50.0), (100.0, 0.0)), dc=0.8), DC[50.0]),
+            (a_car(40, dc=50.0), Supply(True, 0.8)),
+        ):
+            self.assertEqual(rate_of(car, supply).power_kw(60), 0.8)
 
     def test_default_curve(self) -> None:
         """The last point is what the onboard charger takes, unless that is more than by DC."""
