@@ -261,7 +261,7 @@ def _measured(
 
 
 def _figures(candidate: Candidate) -> dict[str, Any]:
-    plan, profile = candidate.plan, candidate.plan.profile
+    plan = candidate.plan
     return {
         "id_station": candidate.state.station.key,
         "price_loading": float(candidate.price),
@@ -272,8 +272,8 @@ def _figures(candidate: Candidate) -> dict[str, Any]:
         "arrival_percent": round(plan.start_percent, 6),
         "target_percent": plan.target_percent,
         "energy_kwh": round(plan.energy_kwh, 6),
-        "power_kw": _power(profile.peak_kw),
-        "average_power_kw": _power(profile.average_kw),
+        "power_kw": _rounded(plan.peak_kw),
+        "average_power_kw": _rounded(plan.average_kw),
         "connector": None if plan.plug.connector is None else plan.plug.connector.name,
         "fitting_slots": candidate.fitting_slots,
         "assumed": list(candidate.assumed),

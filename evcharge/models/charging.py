@@ -183,12 +183,14 @@ class Rate:
     :param assumed: what was not known of car and supply.
     """
 
-    __slots__ = ("_hours", "_kwh_per_percent", "_percents", "_powers", "assumed")
+    __slots__ = ("_hours", "_kwh_per_percent", "_percents", "_powers", "_target", "assumed")
 
     def __init__(
         self, capacity_kwh: float, points: Sequence[tuple[float, float]], assumed: tuple[str, ...]
     ) -> None:
         self.assumed = assumed
+        self._target = (0.0, 0.0)
+        """A state of charge, and the hours to it: nearly all drivers charge to the same one."""
         self._kwh_per_percent = capacity_kwh / 100.0
         self._percents = [percent for percent, _ in points]
         self._powers = [power for _, power in points]
@@ -208,7 +210,19 @@ class Rate:
         start, target = _bounded(start_percent, target_percent)
         if target <= start:
             return 0.0
-        return 3600.0 * (self._hours_to(target) - self._hours_to(start))
+        known = self._target
+        if known[0] != target:
+            known = self._target = (target, self._hours_to(target))
+        return 3600.0 * (known[1] - self._hours_to(start))
+
+    def peak_kw(self, start_percent: float, target_percent: float) -> float:
+        """The highest power from one state of charge to another, 0 where nothing is charged."""
+        start, target = _bounded(start_percent, target_percent)
+        if target <= start:
+            return 0.0
+        first, last = self._at(start), self._at(target)
+        ends = self._power(first, start), self._power(last, target)
+        return max(*ends, *self._powers[first + 1 : last + 1])
 
     def profile(self, start_percent: float, target_percent: float) -> Profile:
         """The charge from one state of charge to another."""
@@ -232,7 +246,7 @@ class Rate:
 
     def _at(self, percent: float) -> int:
         """The number of the piece in which a state of charge is."""
-        return min(max(bisect_right(self._percents, percent) - 1, 0), len(self._percents) - 2)
+        return bisect_right(self._percents, percent, 1, len(self._percents) - 1) - 1
 
     def _power(self, at: int, percent: float) -> float:
         start, end = self._percents[at], self._percents[at + 1]
@@ -240,7 +254,7 @@ class Rate:
         return from_kw + (to_kw - from_kw) * ((percent - start) / (end - start))
 
     def _hours_to(self, percent: float) -> float:
-        at = self._at(percent)
+        at = bisect_right(self._percents, percent, 1, len(self._percents) - 1) - 1
         energy = (percent - self._percents[at]) * self._kwh_per_percent
         if energy <= 0.0:
             return self._hours[at]
@@ -248,7 +262,10 @@ class Rate:
 
 
 def _bounded(start_percent: float, target_percent: float) -> tuple[float, float]:
-    return max(start_percent, 0.0), min(target_percent, 100.0)
+    return (
+        start_percent if start_percent > 0.0 else 0.0,
+        target_percent if target_percent < 100.0 else 100.0,
+    )
 
 
 @lru_cache(maxsize=MOST_RATES)

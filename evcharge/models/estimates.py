@@ -61,6 +61,16 @@ class ChargePlan:
         return max(0.0, self.target_percent - self.start_percent) * self.capacity_kwh / 100.0
 
     @property
+    def peak_kw(self) -> float | None:
+        """The highest power in it, kW; None where nothing is charged."""
+        return self.plug.rate.peak_kw(self.start_percent, self.target_percent) or None
+
+    @property
+    def average_kw(self) -> float | None:
+        """Energy by time, kW; None where nothing is charged."""
+        return self.energy_kwh / self.seconds * 3600.0 if self.seconds > 0.0 else None
+
+    @property
     def profile(self) -> Profile:
         """Its pieces."""
         return self.plug.rate.profile(self.start_percent, self.target_percent)

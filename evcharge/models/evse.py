@@ -7,6 +7,7 @@ An EVSE serves one vehicle at a time, through one of its connectors. The names a
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
@@ -101,10 +102,11 @@ class EvseKind:
     """Empty where nothing is known of them."""
     max_power_kw: float | None = None
     """Of a whole EVSE; None where only the connectors say, or nobody."""
+    power_kw: float | None = attrs.field(init=False, eq=False, repr=False)
+    """What a vehicle gets here at most, kW; None where unknown."""
 
-    @property
-    def power_kw(self) -> float | None:
-        """What a vehicle gets here at most, kW; None where unknown."""
+    @power_kw.default
+    def _power_kw(self) -> float | None:
         powers = [_least(self.max_power_kw, c.max_power_kw) for c in self.connectors]
         known = [power for power in powers if power is not None]
         return max(known, default=self.max_power_kw)
@@ -218,8 +220,14 @@ def quickest(
     plugs: Iterable[Plug], start_percent: float, target_percent: float
 ) -> tuple[Plug, float]:
     """The plug by which a charge is the shortest, the first of several, and its seconds."""
-    timed = [(plug, plug.rate.seconds(start_percent, target_percent)) for plug in plugs]
-    return min(timed, key=lambda each: to_the_ms(each[1]))
+    best, least = None, math.inf
+    for plug in plugs:
+        seconds = plug.rate.seconds(start_percent, target_percent)
+        if best is None or to_the_ms(seconds) < to_the_ms(least):
+            best, least = plug, seconds
+    if best is None:
+        raise ValueError("no plug")
+    return best, least
 
 
 def to_the_ms(seconds: float) -> float:

@@ -19,7 +19,7 @@ from evcharge.models.electric_car import ElectricCar
 from evcharge.models.estimates import PRICE, ChargePlan, estimate, plan_charge
 from evcharge.models.evse import EvseKind, plugs_of, quickest
 from evcharge.models.slots import StationState
-from evcharge.models.tariffs import Tariff, energy_total
+from evcharge.models.tariffs import Tariff, least_total
 
 
 @attrs.frozen
@@ -87,40 +87,27 @@ class _Trip:
         if key in self._least:
             return self._least[key]
         self._seen.append(kind)
-        least_s = self._least[key] = self._charge_s([kind], self.car.percent)
+        plugs = plugs_of(self.car.model, kind)
+        least_s = quickest(plugs, self.car.percent, self.target_percent)[1] if plugs else None
+        self._least[key] = least_s
         return least_s
 
     def fits(self, state: StationState) -> bool:
         """Whether any of a station's EVSEs, if it has one, has what fits the car."""
         return not state.kinds or any(self.least_s(e.kind) is not None for e in state.kinds)
 
-    def open_kinds(self, state: StationState, free_at: float) -> list[EvseKind]:
-        """Of the EVSEs that the car may be given."""
-        if free_at == -inf:
-            open_then = (each.kind for each in state.kinds if each.free)
-        else:
-            open_then = (e.kind for e in state.kinds if e.next_free_timestamp == free_at)
-        return [kind for kind in open_then if self.least_s(kind) is not None]
-
-    def start_percent(self, distance_km: float) -> float:
-        """The state of charge at the arrival."""
-        return max(0.0, self.car.percent_after(distance_km))
-
     def until_charging_s(self, free_at: float, distance_km: float) -> float:
         """Travel and wait together."""
         # Not the wait by itself: with its rounding, who is nearer might seem to take longer.
         return max(self.car.travel_time_s(distance_km), (free_at - self.now) * self.time_scale)
 
-    def total_s(self, state: StationState, free_at: float, distance_km: float) -> float:
-        """Travel, wait and charging together."""
-        kinds = self.open_kinds(state, free_at)
-        charge_s = self._charge_s(kinds, self.start_percent(distance_km))
-        assert charge_s is not None, state
-        return self.until_charging_s(free_at, distance_km) + charge_s
+    def begin(self, free_at: float, distance_km: float) -> float:
+        """When charging begins, seconds since the epoch."""
+        return self.now + self.until_charging_s(free_at, distance_km) / self.time_scale
 
-    def _charge_s(self, kinds: Iterable[EvseKind], start_percent: float) -> float | None:
-        plugs = [plug for kind in kinds for plug in plugs_of(self.car.model, kind)]
-        return quickest(plugs, start_percent, self.target_percent)[1] if plugs else None
+    def start_percent(self, distance_km: float) -> float:
+        """The state of charge at the arrival."""
+        return max(0.0, self.car.percent_after(distance_km))
 
     def energy_kwh(self, distance_km: float) -> float:
         """What is charged."""
@@ -128,26 +115,30 @@ class _Trip:
         return percent * self.car.model.battery_capacity_kwh / 100.0
 
     def plan(self, state: StationState, free_at: float, distance_km: float) -> ChargePlan:
-        """The charge."""
-        kinds, start = self.open_kinds(state, free_at), self.start_percent(distance_km)
+        """The charge, at the EVSE that the car is given."""
+        if free_at == -inf:
+            kinds = [each.kind for each in state.kinds if each.free]
+        else:
+            kinds = [e.kind for e in state.kinds if e.next_free_timestamp == free_at]
+        start = self.start_percent(distance_km)
         found = plan_charge(self.car.model, kinds, start, self.target_percent)
         assert found is not None, state
         return found[1]
 
     def price(
-        self, state: StationState, plan: ChargePlan, free_at: float, distance_km: float
+        self, state: StationState, free_at: float, distance_km: float, plan: ChargePlan
     ) -> tuple[Decimal, bool]:
         """What the charge costs, and whether that is known."""
-        begin = self.now + self.until_charging_s(free_at, distance_km) / self.time_scale
-        station = state.station
+        begin, station = self.begin(free_at, distance_km), state.station
         tariff, is_known = station.prices.tariff(plan.plug.connector, self.tariffs, begin)
         return estimate(tariff, plan, begin, station.zone), is_known
 
-    def candidate(self, state: StationState, free_at: float, distance_km: float) -> Candidate:
-        plan = self.plan(state, free_at, distance_km)
-        price, is_known = self.price(state, plan, free_at, distance_km)
+    def candidate(
+        self, state: StationState, free_at: float, distance_km: float, plan: ChargePlan
+    ) -> Candidate:
+        price, is_known = self.price(state, free_at, distance_km, plan)
         travel_s = self.car.travel_time_s(distance_km)
-        fitting = (each for each in state.kinds if self.least_s(each.kind) is not None)
+        fitting = [each.free for each in state.kinds if self.least_s(each.kind) is not None]
         return Candidate(
             state=state,
             distance_km=distance_km,
@@ -155,7 +146,7 @@ class _Trip:
             wait_s=max(0.0, (free_at - self.now) * self.time_scale - travel_s),
             plan=plan,
             price=price,
-            fitting_slots=sum(each.free for each in fitting),
+            fitting_slots=sum(fitting),
             assumed=plan.plug.assumed if is_known else (*plan.plug.assumed, PRICE),
         )
 
@@ -164,15 +155,18 @@ class _Trip:
 class Criterion:
     """By what stations are compared."""
 
-    figure: Callable[[_Trip, StationState, float, float], Any]
-    """That of a station, of when an EVSE that fits is free, and of how far away it is, km."""
+    figure: Callable[[_Trip, StationState, float, float, ChargePlan], Any]
+    """That of a station, of when an EVSE that fits is free, of how far away it is, km, and of the
+    charge there."""
     at_best: Callable[[_Trip, StationState, float, float, float], Any]
     """No more than that, for less work: of those, and of how long the charge takes at the least."""
 
 
-def _distance(trip: _Trip, state: StationState, free_at: float, distance_km: float) -> Any:
+def _distance(
+    trip: _Trip, state: StationState, free_at: float, distance_km: float, plan: ChargePlan
+) -> Any:
     # Stations where nothing is free come after all where something is, the soonest done first.
-    return (0, 0.0) if free_at == -inf else (1, trip.total_s(state, free_at, distance_km))
+    return (0, 0.0) if free_at == -inf else (1, _time(trip, state, free_at, distance_km, plan))
 
 
 def _distance_at_best(
@@ -183,8 +177,10 @@ def _distance_at_best(
     return 1, trip.until_charging_s(free_at, distance_km) + least_s
 
 
-def _time(trip: _Trip, state: StationState, free_at: float, distance_km: float) -> Any:
-    return trip.total_s(state, free_at, distance_km)
+def _time(
+    trip: _Trip, state: StationState, free_at: float, distance_km: float, plan: ChargePlan
+) -> Any:
+    return trip.until_charging_s(free_at, distance_km) + plan.seconds
 
 
 def _time_at_best(
@@ -193,17 +189,22 @@ def _time_at_best(
     return trip.until_charging_s(free_at, distance_km) + least_s
 
 
-def _price(trip: _Trip, state: StationState, free_at: float, distance_km: float) -> Any:
-    return trip.price(state, trip.plan(state, free_at, distance_km), free_at, distance_km)[0]
+def _price(
+    trip: _Trip, state: StationState, free_at: float, distance_km: float, plan: ChargePlan
+) -> Any:
+    return trip.price(state, free_at, distance_km, plan)[0]
 
 
 def _price_at_best(
     trip: _Trip, state: StationState, free_at: float, distance_km: float, least_s: float
 ) -> Any:
-    # Nothing is certain of a tariff that says more than what a kWh costs.
-    tariff = None if state.station.by_tariff else state.station.prices.flat
-    known = None if tariff is None else energy_total(tariff, trip.energy_kwh(distance_km))
-    return Decimal(0) if known is None else known
+    energy_kwh, prices = trip.energy_kwh(distance_km), state.station.prices
+    if not state.station.by_tariff:
+        return least_total(prices.flat, energy_kwh)
+    begin = trip.begin(free_at, distance_km)
+    connectors = {c: None for each in state.kinds for c in each.kind.connectors or (None,)}
+    tariffs = {prices.tariff(each, trip.tariffs, begin)[0] for each in connectors}
+    return min(least_total(tariff, energy_kwh) for tariff in tariffs)
 
 
 CRITERIA = {
@@ -237,7 +238,7 @@ def rank_stations(
     figure, at_best = CRITERIA[criterion].figure, CRITERIA[criterion].at_best
     trip, range_km = _Trip(car, target_percent, tariffs, now, time_scale), car.range_km()
     excluded = Excluded()
-    ahead: list[tuple[Any, float, int, bool, StationState, float]] = []
+    ahead: list[tuple[Any, float, int, ChargePlan | None, StationState, float]] = []
     for state, distance in distances:
         if distance >= range_km:
             excluded.out_of_range += 1
@@ -260,16 +261,17 @@ def rank_stations(
                 excluded.no_connector += 1
             continue
         order = at_best(trip, state, free_at, distance, least_s)
-        ahead.append((order, distance, state.station.station_id, False, state, free_at))
+        ahead.append((order, distance, state.station.station_id, None, state, free_at))
     heapq.heapify(ahead)
     candidates: list[Candidate] = []
     while ahead and len(candidates) < most:
-        order, distance, station_id, is_true, state, free_at = heapq.heappop(ahead)
-        if is_true:
-            candidates.append(trip.candidate(state, free_at, distance))
+        order, distance, station_id, plan, state, free_at = heapq.heappop(ahead)
+        if plan is None:
+            plan = trip.plan(state, free_at, distance)
+            order = figure(trip, state, free_at, distance, plan)
+            heapq.heappush(ahead, (order, distance, station_id, plan, state, free_at))
         else:
-            order = figure(trip, state, free_at, distance)
-            heapq.heappush(ahead, (order, distance, station_id, True, state, free_at))
+            candidates.append(trip.candidate(state, free_at, distance, plan))
     return Selection(candidates, excluded)
 
 

@@ -108,6 +108,8 @@ class Tariff:
     energy_price: tuple[int, int] | None = attrs.field(init=False, repr=False)
     """The numerator and denominator of what a kWh costs with VAT, where that is all that there is
     to say of a session without idle time; else None."""
+    least_energy_price: tuple[int, int] | None = attrs.field(init=False, repr=False)
+    """The same of the least that a kWh costs at any time; None where it may be free."""
 
     @plain.default
     def _plain(self) -> bool:
@@ -126,14 +128,26 @@ class Tariff:
         bounded = self.min_price is not None or self.max_price is not None
         if bounded or not self.plain or [c.dimension for c in prices] != [ENERGY]:
             return None
-        with_vat = prices[0].price * (100 + (prices[0].vat or 0)) / 100
-        return with_vat.numerator, with_vat.denominator
+        return _with_vat(prices[0]).as_integer_ratio()
+
+    @least_energy_price.default
+    def _least_energy_price(self) -> tuple[int, int] | None:
+        elements = [e for e in self.elements if e.restrictions.reservation is None]
+        priced = [(e, c) for e in elements for c in e.components if c.dimension == ENERGY]
+        always = any(element.restrictions == NO_RESTRICTIONS for element, _ in priced)
+        if not always or self.max_price is not None:
+            return None
+        return min(_with_vat(component) for _, component in priced).as_integer_ratio()
 
     def holds_at(self, timestamp: float) -> bool:
         """Whether a session that starts at `timestamp`, seconds since the epoch, may go by it."""
         return (self.start_timestamp is None or self.start_timestamp <= timestamp) and (
             self.end_timestamp is None or timestamp < self.end_timestamp
         )
+
+
+def _with_vat(component: PriceComponent) -> Fraction:
+    return component.price * (100 + (component.vat or 0)) / 100
 
 
 @attrs.frozen

@@ -82,9 +82,17 @@ def energy_total(tariff: Tariff, energy_kwh: float) -> Decimal | None:
     What a session costs with VAT in which `energy_kwh` is charged, and nothing else happens; None
     where the tariff looks at more than that. It is what :func:`price` comes to, in less time.
     """
-    if tariff.energy_price is None:
-        return None
-    numerator, denominator = tariff.energy_price
+    return None if tariff.energy_price is None else _of_energy(tariff.energy_price, energy_kwh)
+
+
+def least_total(tariff: Tariff, energy_kwh: float) -> Decimal:
+    """No more than what a session costs with VAT in which `energy_kwh` is charged."""
+    least = tariff.energy_price or tariff.least_energy_price
+    return Decimal(0) if least is None else _of_energy(least, energy_kwh)
+
+
+def _of_energy(price_kwh: tuple[int, int], energy_kwh: float) -> Decimal:
+    numerator, denominator = price_kwh
     doubled = 200 * round(energy_kwh * 10**6) * numerator
     return Decimal((doubled // (10**6 * denominator) + 1) // 2).scaleb(-2)
 
