@@ -13,16 +13,7 @@ import attrs
 
 from evcharge.models.charging import Profile
 from evcharge.models.electric_car import CarModel
-from evcharge.models.evse import (
-    Connector,
-    Evse,
-    EvseKind,
-    Plug,
-    natural,
-    plugs_of,
-    quickest,
-    to_the_ms,
-)
+from evcharge.models.evse import Connector, Evse, EvseKind, Plug, natural, plugs_of, to_the_ms
 from evcharge.models.tariffs import (
     ENERGY,
     PriceComponent,
@@ -43,7 +34,7 @@ LINE_VOLTS = 230.0
 """Between a line and neutral: what turns the power of an AC connector into amperes."""
 
 
-@attrs.frozen
+@attrs.define
 class ChargePlan:
     """A charge as it is expected: by which connector, from which state of charge to which."""
 
@@ -113,21 +104,32 @@ def plan_charge(
 
     :param kinds: of EVSEs that are free.
     """
-    best: tuple[tuple[float, float, int], EvseKind, Plug, float] | None = None
+    best: tuple[EvseKind, Plug, float] | None = None
+    least = math.inf
     for kind in kinds:
-        plugs = plugs_of(model, kind)
-        if not plugs:
-            continue
-        plug, seconds = quickest(plugs, start_percent, target_percent)
-        power = kind.power_kw
-        rank = (to_the_ms(seconds), math.inf if power is None else power, len(kind.connectors))
-        if best is None or rank < best[0]:
-            best = (rank, kind, plug, seconds)
+        for plug in plugs_of(model, kind):
+            seconds = plug.rate.seconds(start_percent, target_percent)
+            compared = to_the_ms(seconds)
+            if (
+                best is None
+                or compared < least
+                or (compared == least and _leaves_more(kind, best[0]))
+            ):
+                best, least = (kind, plug, seconds), compared
     if best is None:
         return None
-    _, kind, plug, seconds = best
+    kind, plug, seconds = best
     capacity = model.battery_capacity_kwh
     return kind, ChargePlan(plug, capacity, start_percent, target_percent, seconds)
+
+
+def _leaves_more(one: EvseKind, other: EvseKind) -> bool:
+    """Whether the next driver is left more where one of this kind is taken than of the other."""
+
+    def best(kind: EvseKind) -> tuple[float, int]:
+        return math.inf if kind.power_kw is None else kind.power_kw, len(kind.connectors)
+
+    return best(one) < best(other)
 
 
 def choose_evse(

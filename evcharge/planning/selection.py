@@ -22,7 +22,7 @@ from evcharge.models.slots import StationState
 from evcharge.models.tariffs import Tariff, least_total
 
 
-@attrs.frozen
+@attrs.define
 class Candidate:
     """A reachable station where something fits the car, with what going there means for it."""
 
@@ -73,28 +73,27 @@ class _Trip:
     tariffs: Mapping[str, Tariff]
     now: float
     time_scale: float
-    _least: dict[int, float | None] = attrs.field(factory=dict, init=False)
+    by_time: bool
+    """Whether stations are compared by how long the charge takes."""
+    least: dict[int, float] = attrs.field(factory=dict, init=False)
+    """What :meth:`least_s` said of a kind of EVSE, by its `id`: those that are alike are mostly one
+    object, so there is no need to look into it."""
     _seen: list[EvseKind] = attrs.field(factory=list, init=False)
-    """The kinds of which that says something: while they are here no other has the id of one."""
+    """Those kinds: while they are here, no other has the id of one."""
 
-    def least_s(self, kind: EvseKind) -> float | None:
+    def least_s(self, kind: EvseKind) -> float:
         """
-        How long the shortest charge takes with what is in the battery now, which is no longer than
-        with what is left at an arrival; None: nothing fits.
+        No more than the shortest charge takes at such an EVSE, infinite where nothing fits: where
+        it matters what it takes with what is in the battery now, of which less is left later.
         """
-        # Those that are alike are mostly one object: there is no need to look into it.
-        key = id(kind)
-        if key in self._least:
-            return self._least[key]
+        plugs, least_s = plugs_of(self.car.model, kind), 0.0
+        if not plugs:
+            least_s = inf
+        elif self.by_time:
+            least_s = quickest(plugs, self.car.percent, self.target_percent)[1]
         self._seen.append(kind)
-        plugs = plugs_of(self.car.model, kind)
-        least_s = quickest(plugs, self.car.percent, self.target_percent)[1] if plugs else None
-        self._least[key] = least_s
+        self.least[id(kind)] = least_s
         return least_s
-
-    def fits(self, state: StationState) -> bool:
-        """Whether any of a station's EVSEs, if it has one, has what fits the car."""
-        return not state.kinds or any(self.least_s(e.kind) is not None for e in state.kinds)
 
     def until_charging_s(self, free_at: float, distance_km: float) -> float:
         """Travel and wait together."""
@@ -125,25 +124,25 @@ class _Trip:
         assert found is not None, state
         return found[1]
 
-    def price(
-        self, state: StationState, free_at: float, distance_km: float, plan: ChargePlan
-    ) -> tuple[Decimal, bool]:
-        """What the charge costs, and whether that is known."""
-        begin, station = self.begin(free_at, distance_km), state.station
+    def price(self, state: StationState, begin: float, plan: ChargePlan) -> tuple[Decimal, bool]:
+        """What the charge costs that begins then, and whether that is known."""
+        station = state.station
         tariff, is_known = station.prices.tariff(plan.plug.connector, self.tariffs, begin)
         return estimate(tariff, plan, begin, station.zone), is_known
 
     def candidate(
         self, state: StationState, free_at: float, distance_km: float, plan: ChargePlan
     ) -> Candidate:
-        price, is_known = self.price(state, free_at, distance_km, plan)
         travel_s = self.car.travel_time_s(distance_km)
-        fitting = [each.free for each in state.kinds if self.least_s(each.kind) is not None]
+        wait_s = max(0.0, (free_at - self.now) * self.time_scale - travel_s)
+        begin = self.now + (travel_s + wait_s) / self.time_scale
+        price, is_known = self.price(state, begin, plan)
+        fitting = [each.free for each in state.kinds if self.least[id(each.kind)] != inf]
         return Candidate(
             state=state,
             distance_km=distance_km,
             travel_s=travel_s,
-            wait_s=max(0.0, (free_at - self.now) * self.time_scale - travel_s),
+            wait_s=wait_s,
             plan=plan,
             price=price,
             fitting_slots=sum(fitting),
@@ -192,7 +191,7 @@ def _time_at_best(
 def _price(
     trip: _Trip, state: StationState, free_at: float, distance_km: float, plan: ChargePlan
 ) -> Any:
-    return trip.price(state, free_at, distance_km, plan)[0]
+    return trip.price(state, trip.begin(free_at, distance_km), plan)[0]
 
 
 def _price_at_best(
@@ -236,8 +235,8 @@ def rank_stations(
     :param most: how many stations at the most.
     """
     figure, at_best = CRITERIA[criterion].figure, CRITERIA[criterion].at_best
-    trip, range_km = _Trip(car, target_percent, tariffs, now, time_scale), car.range_km()
-    excluded = Excluded()
+    trip = _Trip(car, target_percent, tariffs, now, time_scale, criterion == "time")
+    range_km, least, excluded = car.range_km(), trip.least, Excluded()
     ahead: list[tuple[Any, float, int, ChargePlan | None, StationState, float]] = []
     for state, distance in distances:
         if distance >= range_km:
@@ -247,15 +246,20 @@ def rank_stations(
                 excluded.nearest = far
             continue
         free_at = least_s = inf
+        fits = not state.kinds
         for each in state.kinds:
-            charge_s = trip.least_s(each.kind)
-            if charge_s is not None:
-                at = -inf if each.free else each.next_free_timestamp
-                if at is not None and at <= free_at:
-                    least_s = min(least_s, charge_s) if at == free_at else charge_s
-                    free_at = at
+            charge_s = least.get(id(each.kind))
+            if charge_s is None:
+                charge_s = trip.least_s(each.kind)
+            if charge_s == inf:
+                continue
+            fits = True
+            at = -inf if each.free else each.next_free_timestamp
+            if at is not None and at <= free_at:
+                least_s = min(least_s, charge_s) if at == free_at else charge_s
+                free_at = at
         if free_at == inf:
-            if trip.fits(state):
+            if fits:
                 excluded.not_in_service += 1
             else:
                 excluded.no_connector += 1
