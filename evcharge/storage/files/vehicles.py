@@ -174,6 +174,6 @@ def session_record(session: ChargingSession) -> dict[str, Any]:
         **known("target_percent", session.target_percent),
         **known("energy_kwh", session.energy_kwh),
         **known("profile", pieces),
-        **known("assumed", session.assumed or None),
+        **known("assumed", list(session.assumed) or None),
         **named(session.clock),
     }
