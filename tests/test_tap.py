@@ -18,6 +18,7 @@ from twisted.scripts.twistd import ServerOptions as TwistdOptions
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from evcharge.healthcheck import healthy
+from evcharge.models.station import zone_of
 from evcharge.net.guards.limits import Limits
 from evcharge.net.ports import BACKLOG, endpoint
 from evcharge.process import server as server_module
@@ -150,6 +151,7 @@ class OptionsTests(SynchronousTestCase):
                 workers=1,
                 sweep_interval_s=5,
                 time_scale=1,
+                zone=zone_of("America/Bahia"),
                 language="pt",
                 max_line=65536,
                 limits=Limits(
@@ -173,6 +175,9 @@ class OptionsTests(SynchronousTestCase):
         for option, value in (
             ("sweep-interval", "0"),
             ("user-ttl", "x"),
+            ("time-zone", "Bahia"),
+            ("time-zone", ""),
+            ("time-zone", "America"),
             ("time-scale", "inf"),
             ("language", "fr"),
             ("max-line", "1.5"),

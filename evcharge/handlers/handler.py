@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import tzinfo
 from typing import Any, ClassVar, TypeAlias
 
 import attrs
@@ -30,6 +31,8 @@ class Context:
     """The present, seconds since the epoch."""
     time_scale: float = 1.0
     """How many times faster than real time charging goes."""
+    zone: tzinfo | None = None
+    """The time zone of the network; None: the default."""
     new_id: Callable[[], str] = attrs.field()
     """Makes the ids of users and receipts: they must not be guessable."""
 

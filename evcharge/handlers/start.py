@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import tzinfo
 from typing import Any, TypeVar
 
 import attrs
@@ -97,7 +98,8 @@ class Start(Handler):
         tariff, is_known = self._tariff(state, now)
         known = self.context.catalogue().tariffs.get(tariff.tariff_id)
         # What is made of the price of a station's row is no tariff that anybody knows by an id.
-        return _describe(state, tariff, known is tariff, is_known, now)
+        price = _price_kwh(state, tariff, now, self.context.zone)
+        return _describe(state, tariff, known is tariff, is_known, price)
 
     def _tariff(self, state: StationState, now: float) -> tuple[Tariff, bool]:
         """The tariff of who charges by the station's first connector now, and if it is known."""
@@ -106,7 +108,7 @@ class Start(Handler):
         return station.prices.tariff(first, self.context.catalogue().tariffs, now)
 
     def _price(self, state: StationState, now: float) -> float | None:
-        return _price_kwh(state, self._tariff(state, now)[0], now)
+        return _price_kwh(state, self._tariff(state, now)[0], now, self.context.zone)
 
     def _named(self, states: Sequence[StationState], keys: frozenset[str | None]) -> dict[str, Any]:
         """Those of the stations that were asked for, with all that is known of them."""
@@ -156,15 +158,17 @@ def _nearest(
     return sorted(states, key=far)[:limit]
 
 
-def _price_kwh(state: StationState, tariff: Tariff, now: float) -> float | None:
+def _price_kwh(
+    state: StationState, tariff: Tariff, now: float, zone: tzinfo | None
+) -> float | None:
     """What a kWh costs now with VAT, BRL; None where energy has no price."""
     station = state.station
-    price = price_of_energy(tariff, now, station.zone, station.shown_power_kw)
+    price = price_of_energy(tariff, now, station.zone(zone), station.shown_power_kw)
     return None if price is None else float(price)
 
 
 def _describe(
-    state: StationState, tariff: Tariff, has_id: bool, is_known: bool, now: float
+    state: StationState, tariff: Tariff, has_id: bool, is_known: bool, price: float | None
 ) -> dict[str, Any]:
     station = state.station
     return {
@@ -175,7 +179,7 @@ def _describe(
         "max_slots": state.max_slots,
         "available_slots": state.available_slots,
         "power_kw": station.shown_power_kw,
-        "price_kwh": _price_kwh(state, tariff, now),
+        "price_kwh": price,
         "connectors": station.shown_connectors,
         "evse_groups": _describe_groups(state.kinds),
         "tariff": tariff.tariff_id if has_id else None,

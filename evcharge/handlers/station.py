@@ -222,6 +222,7 @@ class SelectionStation(Handler):
                 self.context.now(),
                 self.context.time_scale,
                 1 + MOST_ALTERNATIVES,
+                self.context.zone,
             )
             if found.candidates:
                 best, *others = found.candidates
@@ -330,6 +331,7 @@ class Payment(Handler):
             receipt_id=context.new_id(),
             now=context.now(),
             time_scale=context.time_scale,
+            zone=context.zone,
         )
         taking = TakeSlot(user_id, id_station or "", plan, arrival_percent, target_percent)
         return then(context.perform(taking), self._paid)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import tzinfo
 from decimal import Decimal
 
 import attrs
@@ -66,6 +67,7 @@ def plan_session(
     receipt_id: str,
     now: float,
     time_scale: float,
+    zone: tzinfo | None = None,
 ) -> ChargingSession:
     """
     Work out the session that a payment of `user` at `now` would start.
@@ -75,6 +77,7 @@ def plan_session(
     :param tariffs: those of the network, by id.
     :param now: seconds since the epoch.
     :param time_scale: how many times faster than real time charging goes.
+    :param zone: of the network, for stations that have none of their own.
     """
     connector = plan.plug.connector
     tariff, is_known = station.prices.tariff(connector, tariffs, now)
@@ -83,7 +86,7 @@ def plan_session(
         station_id=station.station_id,
         estimated_timestamp=now + plan.seconds / time_scale,
         receipt_id=receipt_id,
-        amount=estimate(tariff, plan, now, station.zone),
+        amount=estimate(tariff, plan, now, station.zone(zone)),
         charge_minutes=plan.seconds / 60,
         paid_timestamp=now,
         evse_uid=evse.uid,

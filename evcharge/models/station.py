@@ -85,9 +85,14 @@ class Station:
         connectors = (connector for evse in self.own_evses for connector in evse.kind.connectors)
         return self.tariff_id is not None or any(connector.tariff_ids for connector in connectors)
 
-    @property
-    def zone(self) -> tzinfo:
-        """Whose local time its tariffs go by."""
+    def zone(self, network: tzinfo | None = None) -> tzinfo:
+        """
+        Whose local time its tariffs go by.
+
+        :param network: that of the network, where it is not the default.
+        """
+        if self.time_zone is None and network is not None:
+            return network
         return zone_of(self.time_zone or DEFAULT_TIME_ZONE)
 
     @property

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterable, Mapping
+from datetime import tzinfo
 from decimal import Decimal
 from math import inf
 from typing import Any
@@ -73,6 +74,8 @@ class _Trip:
     tariffs: Mapping[str, Tariff]
     now: float
     time_scale: float
+    zone: tzinfo | None
+    """Of the network."""
     by_time: bool
     """Whether stations are compared by how long the charge takes."""
     least: dict[int, float] = attrs.field(factory=dict, init=False)
@@ -128,7 +131,7 @@ class _Trip:
         """What the charge costs that begins then, and whether that is known."""
         station = state.station
         tariff, is_known = station.prices.tariff(plan.plug.connector, self.tariffs, begin)
-        return estimate(tariff, plan, begin, station.zone), is_known
+        return estimate(tariff, plan, begin, station.zone(self.zone)), is_known
 
     def candidate(
         self, state: StationState, free_at: float, distance_km: float, plan: ChargePlan
@@ -222,6 +225,7 @@ def rank_stations(
     now: float,
     time_scale: float,
     most: int,
+    zone: tzinfo | None = None,
 ) -> Selection:
     """
     The best stations that `car` can reach and be charged at, best first.
@@ -233,9 +237,10 @@ def rank_stations(
     :param now: seconds since the epoch.
     :param time_scale: how many times faster than real time charging goes.
     :param most: how many stations at the most.
+    :param zone: of the network, for stations that have none of their own.
     """
     figure, at_best = CRITERIA[criterion].figure, CRITERIA[criterion].at_best
-    trip = _Trip(car, target_percent, tariffs, now, time_scale, criterion == "time")
+    trip = _Trip(car, target_percent, tariffs, now, time_scale, zone, criterion == "time")
     range_km, least, excluded = car.range_km(), trip.least, Excluded()
     ahead: list[tuple[Any, float, int, ChargePlan | None, StationState, float]] = []
     for state, distance in distances:

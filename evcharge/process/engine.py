@@ -137,7 +137,7 @@ class Engine(InOrder):
         self.storage = storage
         self._opened = StorageService(storage, timers, clock, thread, metrics.carried_out)
         self.perform = perform = self._opened.perform
-        context = Context(perform, storage.catalogue, now, settings.time_scale)
+        context = Context(perform, storage.catalogue, now, settings.time_scale, settings.zone)
         if new_id is not None:
             context = attrs.evolve(context, new_id=new_id)
         self.controller = Controller(

@@ -12,6 +12,7 @@ from twisted.python.usage import Options as UsageOptions
 from twisted.python.usage import UsageError
 
 from evcharge import __version__
+from evcharge.models.station import DEFAULT_TIME_ZONE, zone_of
 from evcharge.net.guards.limits import MOST_PENDING_LOGINS, MOST_PER_ADDRESS, Limits
 from evcharge.net.ports import LAYERED_ENDPOINTS, LOCAL, port_number
 from evcharge.outcomes import LANGUAGES
@@ -73,6 +74,14 @@ def _port(option: str, here: str = "") -> Callable[[str], str]:
         return f"{where}{port}"
 
     return coerce
+
+
+def _time_zone(value: str) -> str:
+    try:
+        zone_of(value)
+    except ValueError as error:
+        raise UsageError(f"--time-zone: {error}") from None
+    return value
 
 
 def _one_of(option: str, choices: Sequence[str]) -> Callable[[str], str]:
@@ -155,6 +164,13 @@ class Options(UsageOptions):
             1.0,
             "How many times faster than real time charging goes (60: an hour in a minute).",
             _number("time-scale", 0.001, 10**6),
+        ],
+        [
+            "time-zone",
+            None,
+            DEFAULT_TIME_ZONE,
+            "Whose local time tariffs go by, at stations that have no fusoHorario of their own.",
+            _time_zone,
         ],
         [
             "http-port",
@@ -288,6 +304,7 @@ class Options(UsageOptions):
             workers=self["workers"],
             sweep_interval_s=self["sweep-interval"],
             time_scale=self["time-scale"],
+            zone=zone_of(self["time-zone"]),
             language=self["language"],
             max_line=self["max-line"],
             limits=Limits(

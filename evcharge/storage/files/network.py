@@ -62,7 +62,9 @@ def to_write(
 
     :param cars: models that there shall be, and
     :param stations: stations, likewise; in place of None a directory that has none gets the
-        shipped.
+        shipped, with their EVSEs and tariffs.
+    :raise DatasetError: there is a mistake in what is there, or one of `stations` names a tariff
+        that there is not.
     """
     files: list[tuple[Path, bytes]] = []
     path = directory / CARS
@@ -83,6 +85,11 @@ def to_write(
         files.append((path, content))
     elif stations is not None:
         files.append((path, merge_stations(read_rows(path), stations)))
+    if stations is not None:
+        tariffs = _read_there(directory / TARIFFS, read_tariffs, TariffRows({}, ())).tariffs
+        lacking = lacking_tariffs(stations, EvseRows({}, {}), tariffs)
+        if lacking:
+            raise DatasetError(chain(*lacking.values()))
     return files
 
 
