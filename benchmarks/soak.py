@@ -52,6 +52,7 @@ from benchmarks.soak_audit import (  # noqa: E402
     memory,
     read,
 )
+from benchmarks.soak_charges import Network, audit_charges  # noqa: E402
 from benchmarks.soak_drivers import Driver, envelope  # noqa: E402
 from evcharge.client import Client, NoReply  # noqa: E402
 from evcharge.storage import StorageError  # noqa: E402
@@ -272,6 +273,7 @@ class Soak:
             # That a worker was killed is told as an error.
             book.find(f"the log has: {line}", "the next one starts in" not in line)
         audited = audit(book, self._url, self._data, time.time())
+        audited += f"\n{audit_charges(book, Network(TIME_SCALE))}"
         if shown:
             check_shown(book, shown, shown_at, read(self._url, self._data))
         return f"{audited}\n{memory(book, self._samples, self._options.early)}"

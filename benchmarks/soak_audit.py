@@ -8,6 +8,7 @@ ended against it. Where a driver was told nothing, either is right, and no more 
 from __future__ import annotations
 
 import json
+import math
 import statistics
 import time
 from collections import Counter
@@ -42,8 +43,8 @@ MOST_REMAINS_BYTES, NOISE_KIB = 64, 1024
 USER_KIB = 2
 """About what a user takes in memory, KiB."""
 
-LONGEST_CHARGE_S = 150.0
-"""About what any car takes at any station, at a soak's pace, seconds."""
+LONGEST_CHARGE_S = 600.0
+"""About what any car takes at any post, to 100 % at one phase, at a soak's pace, seconds."""
 
 MOST_FINDINGS = 100
 
@@ -67,6 +68,13 @@ class Account:
     amount: float = 0.0
     ends: float = 0.0
     """When charging ends, seconds since the epoch."""
+    leaves: float = math.inf
+    """When the driver said so."""
+    car: str = ""
+    arrival_percent: float | None = None
+    """As PAYMENT has it; else it is the battery of the LOGIN."""
+    start_percent: float = 0.0
+    target_percent: float = 80.0
 
     def may_be_gone(self, now: float, ttl_s: float) -> bool:
         """Whether the sweep may have removed the user, if nothing else did."""
@@ -95,6 +103,23 @@ class Account:
 
 
 @attrs.define
+class Charge:
+    """A payment that was answered, and what was asked for."""
+
+    account: Account
+    asked: float
+    """When it was sent first, and"""
+    answered: float
+    """last answered, seconds since the epoch."""
+    told: dict[str, Any]
+
+    @property
+    def held_until(self) -> float:
+        """Until when the vehicle stood there for certain."""
+        return min(self.account.leaves, self.told["estimated_timestamp"])
+
+
+@attrs.define
 class Book:
     """What all drivers were told, and what is wrong with it."""
 
@@ -106,6 +131,9 @@ class Book:
     replies: Counter[tuple[str, int, str]] = attrs.field(factory=Counter)
     """By type, code and reason."""
     events: Counter[str] = attrs.field(factory=Counter)
+    charges: list[Charge] = attrs.field(factory=list)
+    unserved: set[tuple[str, str, bool]] = attrs.field(factory=set)
+    """Of payments that found nothing: car, station, and whether something would have fitted."""
     findings: list[str] = attrs.field(factory=list)
     untold_findings: int = 0
 
@@ -163,6 +191,10 @@ def audit(book: Book, url: str, data: Path, now: float) -> str:
         here, slots = taken[station.station_id], station.max_slots
         told = f"{here} stand at the {slots} slots of station {station.station_id}"
         book.find(told, here > slots)
+    standing = Counter((session.station_id, session.evse_uid) for session in found.sessions)
+    for (station_id, uid), count in standing.items():
+        told = f"{count} stand at EVSE {uid!r} of station {station_id}"
+        book.find(told, count > 1 or not uid)
     if url == "files":
         _audit_files(book, data)
     _audit_users(book, found, now)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from benchmarks.soak_audit import Account, Book
+from benchmarks.soak_audit import Account, Book, Charge
 from evcharge.utils.ids import ending
 
 if TYPE_CHECKING:
@@ -38,7 +38,10 @@ ALLOWED = {
     "LOGIN": {(200, "")},
     "NAVIGATION": {(200, ""), (404, "user_not_found")},
     "SELECTION_STATION": {(200, ""), (200, "no_station"), (404, "user_not_found")},
-    "PAYMENT": {(200, ""), (200, "no_slot"), (404, "user_not_found"), (409, "already_reserved")},
+    "PAYMENT": {
+        *((200, ""), (200, "no_slot"), (404, "user_not_found")),
+        *((409, "already_reserved"), (409, "no_compatible_connector")),
+    },
 }
 """The codes and reasons that what is sent here may get."""
 
@@ -151,7 +154,10 @@ class Driver:
         """Log in: the user's id, and what is known of it; None where the server let nobody in."""
         self._journeys += 1
         name = f"Driver {self._number}, journey {self._journeys}"
-        login = {"user_name": name, "selected_car": car, "battery_car": percent}
+        login: dict[str, Any] = {"user_name": name, "selected_car": car, "battery_car": percent}
+        target = self._chance.choice((80.0, 80.0, 80.0, 35.0, 95.5, 100.0))
+        if target != 80.0:
+            login["target_percent"] = target
         asked = time.time()
         # Whatever becomes of it, this LOGIN is not sent again.
         self._book.lost_logins.add(name)
@@ -162,7 +168,10 @@ class Driver:
         user_id: str = reply["data"]["user_id"]
         told = f"LOGIN gave the id …{ending(user_id)} a second time"
         self._book.find(told, user_id in self._book.users)
-        account = self._book.users[user_id] = Account(name, asked, time.time())
+        account = self._book.users[user_id] = Account(name, asked, time.time(), car=car)
+        account.start_percent, account.target_percent = float(percent), target
+        if self._chance.random() < 0.3:
+            account.start_percent = account.arrival_percent = float(percent // 2)
         return user_id, account
 
     async def _navigate(self, user_id: str, account: Account, car: str, percent: int) -> bool:
@@ -192,16 +201,24 @@ class Driver:
     async def _pay(self, user_id: str, account: Account, station: str) -> None:
         """Pay, or ask what was paid; if the answer is lost, ask again until there is one."""
         data = {"user_id": user_id, "id_station": station, "confirmation": True}
-        before = attrs.evolve(account)
+        if account.arrival_percent is not None:
+            data["arrival_percent"] = account.arrival_percent
+        before, asked = attrs.evolve(account), time.time()
         if account.stage != "charging":
             account.stage, account.tried = "unsure", station
         reply, times = await self._insist("PAYMENT", data)
         if reply["data"].get("confirmation"):
             self._paid(account, station, reply["data"])
+            if before.stage != "charging":
+                charge = Charge(account, asked, time.time(), reply["data"])
+                self._book.charges.append(charge)
         elif before.stage == "charging":
             self._missed(account, reply)
         else:
-            code = reply["status"]["code"]
+            code, reason = reply["status"]["code"], reply["data"].get("reason", "")
+            misfit = reason == "no_compatible_connector"
+            if misfit or reason == "no_slot":
+                self._book.unserved.add((account.car, station, not misfit))
             account.stage = "left" if code == 404 else "waiting"
             if times == 1:
                 # Else it may have been paid, charged and swept before an answer came through, or
@@ -209,7 +226,8 @@ class Driver:
                 account.tried = ""
                 if code == 404:
                     self._missed(before, reply)
-            self._book.find(f"{account} has no slot, and was told {reply}", code not in (200, 404))
+            wrong = code not in (200, 404) and not misfit
+            self._book.find(f"{account} has no slot, and was told {reply}", wrong)
 
     def _paid(self, account: Account, station: str, told: dict[str, Any]) -> None:
         new = (told["receipt_id"], told["amount"], told["estimated_timestamp"])
@@ -233,7 +251,7 @@ class Driver:
             return
         data = {"user_id": user_id, "id_station": account.station or "1", "confirmation": False}
         before = attrs.evolve(account)
-        account.stage = "unsure"
+        account.stage, account.leaves = "unsure", time.time()
         reply, times = await self._insist("PAYMENT", data)
         if times == 1 and reply["status"]["code"] != 200:
             # Else it may have left before an answer came through.
