@@ -244,7 +244,7 @@ class TariffTests(Directory):
         self.rows(f"{ROWS[0]};noite", f"{ROWS[1]};", header=f"{HEADER};tarifa")
         storage, _ = self.opens(7, 8)
         user = User("u", "Ana", ElectricCar(CarModel.from_facts(LEAF), 20.0), NOON)
-        distances = [{"id_station": "7", "distance": 1e-9}]
+        distances = {"7": {"distance_origin_position": 0.0}}
         for zone, price in (("America/Bahia", 2.7), ("Pacific/Auckland", 1.9)):
             server = MemoryServer(storage, options=["--time-zone", zone])
             shown = server.request("START")["data"]["station_models"]
