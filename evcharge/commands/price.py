@@ -19,6 +19,9 @@ from evcharge.utils.numbers import finite_number
 MOST_SECONDS = 366 * 86400.0
 """The longest session that is priced."""
 
+FIRST_YEAR, LAST_YEAR = 1900, 9000
+"""In which it may begin."""
+
 
 def _unusable(text: str) -> Exit:
     return Exit(text, USAGE)
@@ -151,6 +154,8 @@ class _Session:
             self._wrong("segments", "a list of one segment or more")
             found = []
         facts = [self._segment(f"segments[{n}]", segment) for n, segment in enumerate(found)]
+        if sum(fact[1].get("seconds", 0.0) for fact in facts if fact) > MOST_SECONDS:
+            self._wrong("segments", f"no longer than {MOST_SECONDS:.0f} seconds together")
         if self.problems or zone is None or start is None:
             return None
         at = (start if start.tzinfo is not None else start.replace(tzinfo=zone)).timestamp()
@@ -186,7 +191,10 @@ class _Session:
     def _start(self, value: object) -> datetime | None:
         try:
             if isinstance(value, str):
-                return datetime.fromisoformat(value.replace("Z", "+00:00"))
+                start = datetime.fromisoformat(value.replace("Z", "+00:00"))
+                # There is no day before the first, and none after the last, which zones may need.
+                if FIRST_YEAR <= start.year <= LAST_YEAR:
+                    return start
         except ValueError:
             pass
         self._wrong("start", "a local time such as 2026-11-25T21:30:00")

@@ -120,7 +120,7 @@ class PriceTests(SynchronousTestCase):
 
     def test_json(self) -> None:
         """For programs: totals as text, and the lines."""
-        for vector in VECTORS["vectors"][:3]:
+        for vector in VECTORS["vectors"][:3] + VECTORS["vectors"][-3:]:
             files = self.files(vector["tariff"], vector["session"])
             done = command("price", *files, "--json")
             found = json.loads(done.stdout)
@@ -148,6 +148,18 @@ class PriceTests(SynchronousTestCase):
         self.assertEqual(done.returncode, 2)
         for path in ("time_zone", "start", "segments[0].kind", "segments[0].seconds"):
             self.assertIn(f"\n  {path}: must be", done.stderr)
+        year = 366 * 86400
+        for field, value, problem in (
+            ("start", "9999-12-31T23:59:00", "start: must be a local time such as"),
+            ("start", "0001-01-01T00:00:00", "start: must be a local time such as"),
+            ("segments", [{"kind": "idle", "seconds": year}] * 2, "segments: must be no longer"),
+            ("segments", [{"kind": "idle", "seconds": year + 1}], "segments[0].seconds: must be"),
+        ):
+            done = command(
+                "price", *self.files(vector["tariff"], {**vector["session"], field: value})
+            )
+            self.assertEqual(done.returncode, 2, (field, value))
+            self.assertIn(f"\n  {problem}", done.stderr)
         done = command("price", *self.files("{", vector["session"]))
         self.assertIn(": is not JSON", done.stderr)
         self.assertNotIn("Traceback", done.stderr)
