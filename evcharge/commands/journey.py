@@ -229,9 +229,11 @@ NO_STATION = Phrase(
 )
 ELSEWHERE = Phrase("Procurar a partir de outro lugar?", "Look from another place?")
 HEADS = {
-    "pt": ("#", "Posto", "Distância", "Viagem", "Espera", "Recarga", "Preço"),
-    "en": ("#", "Station", "Distance", "Travel", "Wait", "Charging", "Price"),
+    "pt": ("#", "Posto", "Conector", "Distância", "Viagem", "Espera", "Recarga", "Preço"),
+    "en": ("#", "Station", "Connector", "Distance", "Travel", "Wait", "Charging", "Price"),
 }
+TEXTS = 1, 2
+"""Which of these columns are texts."""
 ASK_STATION = Phrase(
     "Em qual você quer recarregar? 0: em nenhum", "Where do you want to charge? 0: nowhere"
 )
@@ -268,6 +270,7 @@ def _offers(journey: Journey, offers: Sequence[Mapping[str, Any]]) -> Sequence[s
     columns = [
         [str(number) for number in range(1, len(offers) + 1)],
         [journey.name(offer["id_station"]) for offer in offers],
+        [clean(offer.get("connector") or "-") for offer in offers],
         [kilometres(offer["distance_km"], language) for offer in offers],
         *(
             [_minutes(offer[name], language) for offer in offers]
@@ -279,8 +282,8 @@ def _offers(journey: Journey, offers: Sequence[Mapping[str, Any]]) -> Sequence[s
     return list(
         table(
             [
-                Column(head, cells, figures=head != heads[1])
-                for head, cells in zip(heads, columns, strict=True)
+                Column(head, cells, figures=number not in TEXTS)
+                for number, (head, cells) in enumerate(zip(heads, columns, strict=True))
             ],
             width(),
         )
@@ -295,9 +298,15 @@ def _minutes(value: float, language: str) -> str:
     return "< 1 min" if 0 < value < 0.5 else minutes(value, language)
 
 
-DETAILS = Phrase(
-    "{name}: {address}. {power}{price} por kWh; {connectors}",
-    "{name}: {address}. {power}{price} a kWh; {connectors}",
+DETAILS = Phrase("{name}: {address}. {figures}", "{name}: {address}. {figures}")
+PER_KWH = Phrase("{price} por kWh", "{price} a kWh")
+ARRIVES = Phrase(
+    "Você chega com {arrival} % e recarrega até {target} %: {energy} kWh, a até {power} kW.",
+    "You arrive with {arrival} % and charge to {target} %: {energy} kWh, at up to {power} kW.",
+)
+ASSUMED = Phrase(
+    "O servidor não sabe tudo do carro e do posto, e supõe o de costume.",
+    "The server does not know all of the car and the station, and assumes what is usual.",
 )
 ASK_PAYMENT = Phrase("Pagar {price} e ficar com uma vaga?", "Pay {price} and take a slot?")
 FULL = Phrase(
@@ -305,8 +314,8 @@ FULL = Phrase(
     "Somebody was quicker: the station is full. You have paid nothing. Let us look again.",
 )
 PAID = Phrase(
-    "Pago: {amount}. A vaga é sua. Recibo: {receipt}",
-    "Paid: {amount}. The slot is yours. Receipt: {receipt}",
+    "Pago: {amount}. A vaga{slot} é sua. Recibo: {receipt}",
+    "Paid: {amount}. The slot{slot} is yours. Receipt: {receipt}",
 )
 
 
@@ -316,25 +325,40 @@ def pay(journey: Journey) -> Step:
     station_id = journey.offer["id_station"]
     station = journey.stations.get(station_id)
     if station is not None:
-        power = station.get("power_kw")
+        power, price = station.get("power_kw"), station.get("price_kwh")
+        figures = [] if power is None else [f"{_tenths(power, language)} kW"]
+        if price is not None:
+            figures.append(PER_KWH.say(language, {"price": reais(price, language)}))
+        figures.append(clean(", ".join(station["connectors"])) or "-")
         person.say(
             DETAILS,
             name=journey.station_name,
             address=clean(station["address"]),
-            power="" if power is None else f"{_tenths(power, language)} kW; ",
-            price=reais(station["price_kwh"], language),
-            connectors=clean(", ".join(station["connectors"])) or "-",
+            figures="; ".join(figures),
         )
+    if journey.offer.get("power_kw") is not None:
+        person.say(
+            ARRIVES,
+            arrival=_tenths(journey.offer["arrival_percent"], language),
+            target=_tenths(journey.offer["target_percent"], language),
+            energy=_tenths(journey.offer["energy_kwh"], language),
+            power=_tenths(journey.offer["power_kw"], language),
+        )
+    if journey.offer.get("assumed"):
+        person.say(ASSUMED)
     if not person.confirm(ASK_PAYMENT, True, price=reais(journey.offer["price_loading"], language)):
         return leave
-    data = journey.request(
-        "PAYMENT", user_id=journey.user_id, id_station=station_id, confirmation=True
-    )
+    asked = {"user_id": journey.user_id, "id_station": station_id, "confirmation": True}
+    if journey.offer.get("arrival_percent") is not None:
+        # Else the drive would not be charged for.
+        asked["arrival_percent"] = journey.offer["arrival_percent"]
+    data = journey.request("PAYMENT", **asked)
     if not data["confirmation"]:
         person.say(FULL)
         return choose
     journey.slot = data
-    person.say(PAID, amount=reais(data["amount"], language), receipt=data["receipt_id"])
+    slot = f" {clean(data['id_evse'])}" if data.get("id_evse") else ""
+    person.say(PAID, amount=reais(data["amount"], language), slot=slot, receipt=data["receipt_id"])
     return charge
 
 
