@@ -15,7 +15,7 @@ from evcharge.commands.questions import Person
 from evcharge.commands.tables import clean
 from evcharge.outcomes import Phrase
 
-SHOWN = 1000
+SHOWN = 2500
 """How much of a line --show-wire shows, characters: START's reply would fill many screens."""
 
 REFUSED = Phrase("O servidor recusou: {error}", "The server refused: {error}")

@@ -227,6 +227,13 @@ def locate(journey: Journey) -> Step:
 NO_STATION = Phrase(
     "Daí a carga não chega a nenhum posto.", "From there the charge reaches no station."
 )
+NEAREST = Phrase(
+    "O mais próximo é {name}: faltam {missing}.", "The nearest is {name}: {missing} are missing."
+)
+NO_CONNECTOR = Phrase(
+    "Nenhum posto ao alcance tem um conector que sirva no seu carro.",
+    "No station within reach has a connector that fits your car.",
+)
 ELSEWHERE = Phrase("Procurar a partir de outro lugar?", "Look from another place?")
 HEADS = {
     "pt": ("#", "Posto", "Conector", "Distância", "Viagem", "Espera", "Recarga", "Preço"),
@@ -245,7 +252,11 @@ def choose(journey: Journey) -> Step:
     person = journey.person
     data = journey.request("SELECTION_STATION", user_id=journey.user_id, **journey.search)
     if data["id_station"] is None:
-        person.say(NO_STATION)
+        nearest = data.get("nearest_out_of_range")
+        person.say(NO_CONNECTOR if data.get("excluded", {}).get("no_connector") else NO_STATION)
+        if nearest is not None:
+            missing = kilometres(nearest["missing_km"], person.language)
+            person.say(NEAREST, name=journey.name(nearest["id_station"]), missing=missing)
         return locate if person.confirm(ELSEWHERE, False) else leave
     offers = [data, *data["alternatives"]]
     print()

@@ -44,31 +44,34 @@ class ReplyTests(ServerTestCase):
         """A driver's journey: each reply can be read, and has what the next request needs."""
         done = self.ask(*ANA)
         self.assertEqual((done.returncode, done.stderr), (0, ""))
-        first, second = done.stdout.splitlines()
+        first, second, third = done.stdout.splitlines()
         self.assertEqual(first, "200 Success")
-        user = re.fullmatch(r"user_id  (\S{36})", second)[1]
+        user = re.fullmatch(r"user_id         (\S{36})", second)[1]
+        self.assertEqual(third, "target_percent  80.0")
         done = self.ask("navigation", f"user_id={user}", "route_distance=180")
         self.assertEqual(
             done.stdout,
             "200 Success\n"
             "The trip is beyond the present range: a range of 130.7 km, a trip of 180 km\n"
-            "can_complete  false\n"
-            "autonomy      130.718954248366\n",
+            "can_complete     false\n"
+            "autonomy         130.718954248366\n"
+            "arrival_percent  -\n"
+            "margin_km        -49.281046\n",
         )
         place = 'position={"latitude": -12.2664, "longitude": -38.9663}'
         done = self.ask("SELECTION_STATION", f"user_id={user}", place, "criterion=distance")
         lines = done.stdout.splitlines()
-        self.assertEqual(lines[3:5], ["id_station      9", "price_loading   39.0"])
+        self.assertEqual(lines[3:5], ["id_station        9", "price_loading     39.29"])
         self.assertEqual(
-            lines[9:13],
+            lines[18:22],
             [
                 "",
                 "alternatives:",
-                "  id_       price_  distance_   travel_    wait_     charge_",
-                "  station  loading         km   minutes  minutes     minutes",
+                "  id_       price_  distance_   travel_    wait_     charge_   arrival_  target_",
+                "  station  loading         km   minutes  minutes     minutes    percent  percent",
             ],
         )
-        self.assertEqual(len(lines), 17)
+        self.assertEqual(len(lines), 27)
         done = self.ask("PAYMENT", f"user_id={user}", "id_station=9", "confirmation=true")
         self.assertIn("\nreceipt_id           ", done.stdout)
         done = self.ask("PAYMENT", f"user_id={user}", "id_station=9", "confirmation=false")
@@ -126,9 +129,17 @@ class ReplyTests(ServerTestCase):
     def test_narrow(self) -> None:
         """START's tables fit the terminal: figures first; what is left out is named."""
         for columns, in_table, left_out in (
-            ("80", "Boulevard Shoppi…", "(not shown: address, connectors; see --json)"),
-            ("200", "Boulevard Shopping  ", "dc_curve; see --json)"),
-            ("30", "Boulevard ", "power_kw, price_kwh, connectors; see --json)"),
+            (
+                "80",
+                "Boulevard Shoppi…",
+                "(not shown: address, connectors, evse_groups, tariff, price_known; see --json)",
+            ),
+            ("200", "Boulevard Shopping  ", "(not shown: evse_groups; see --json)"),
+            (
+                "30",
+                "Boulevard ",
+                "price_kwh, connectors, evse_groups, tariff, price_known; see --json)",
+            ),
         ):
             done = self.ask("START", COLUMNS=columns)
             self.assertIn(in_table, done.stdout)
