@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import attrs
 
 from evcharge.commands import Exit
-from evcharge.commands.network import Kind, kinds
+from evcharge.commands.network import Kind, kinds, tariff_key
 from evcharge.commands.storages import SourceError, add_storage, location, say, told, warn
 from evcharge.datasets import (
     DatasetError,
@@ -20,12 +20,16 @@ from evcharge.datasets import (
     parse_car_models,
     parse_stations,
 )
-from evcharge.datasets.difference import wanted_stations
+from evcharge.datasets.difference import wanted_evses, wanted_stations
+from evcharge.datasets.evses import EvseRows, parse_evses
+from evcharge.datasets.problems import shown
+from evcharge.datasets.tariffs import TariffRows, check_tariffs, parse_tariffs
+from evcharge.datasets.together import other_numbers, strangers, tariffs_named
 from evcharge.models.network import Network, StationRecord
 from evcharge.rules.network import ChangeNetwork
 from evcharge.storage import carry_out
 from evcharge.storage.contents import Copyable
-from evcharge.storage.files.network import CARS, OUT_OF_SERVICE, STATIONS
+from evcharge.storage.files.network import CARS, EVSES, OUT_OF_SERVICE, STATIONS, TARIFFS
 from evcharge.utils.permissions import remedy_to_read
 from evcharge.utils.warnings import warnings_shown
 
@@ -42,10 +46,10 @@ def add_to(commands: Any) -> None:
         help="bring a network to what files say: the way back from export",
         description=(
             f"Brings the network in a storage to the files in DIR, as export writes them: {CARS}, "
-            f"{STATIONS} (or {SHORT_NAME}), {OUT_OF_SERVICE}. What there is no file for stays as "
-            "it is. Everything is changed in one step, or nothing; who is charging goes on. No "
-            "server may be running on a data directory or an SQLite file; on PostgreSQL they may, "
-            "and have the new network within a second."
+            f"{STATIONS} (or {SHORT_NAME}), {OUT_OF_SERVICE}, {EVSES}, {TARIFFS}. What there is "
+            "no file for stays as it is. Everything is changed in one step, or nothing; who is "
+            "charging goes on. No server may be running on a data directory or an SQLite file; on "
+            "PostgreSQL they may, and have the new network within a second."
         ),
     )
     apply.add_argument("directory", metavar="DIR", help="directory with the files")
@@ -54,7 +58,7 @@ def add_to(commands: Any) -> None:
     apply.add_argument(
         "--remove",
         action="store_true",
-        help="take out the stations and car models that are not in the files",
+        help="take out the stations, EVSEs, tariffs and car models that are not in the files",
     )
     apply.set_defaults(run=told(_apply))
 
@@ -67,11 +71,21 @@ class Wanted:
     stations: StationRows | None
     resting: StationRows | None
     """The stations that are out of service."""
+    evses: EvseRows | None
+    tariffs: TariffRows | None
 
-    def records(self, there: Network) -> dict[int, StationRecord] | None:
+    def records(self, there: Network, remove: bool) -> dict[int, StationRecord] | None:
         """
         The stations that there are to be; of those that are `there`, what no file speaks of stays.
+
+        :param remove: whether EVSEs go that are not in the file of them.
         """
+        found = self._rows(there)
+        if self.evses is None:
+            return found
+        return wanted_evses(self.evses, there.stations if found is None else found, remove)
+
+    def _rows(self, there: Network) -> dict[int, StationRecord] | None:
         if self.stations is None and self.resting is None:
             return None
         found: dict[int, StationRecord] = {}
@@ -85,6 +99,58 @@ class Wanted:
                 found.setdefault(station_id, record)
         return found
 
+    def tariffs_of(self, there: Network, remove: bool) -> tuple[Any, ...]:
+        """The tariffs that there are to be."""
+        if self.tariffs is None:
+            return tuple(there.tariffs)
+        before = {tariff_key(body): body for body in there.tariffs}
+        wanted = {tariff_key(body): body for body in self.tariffs.everything}
+        return tuple(_merged(before, wanted, remove).values())
+
+    def mistakes(self, before: Network, after: Network) -> list[str]:
+        """
+        What is wrong with the network that there comes to be: tariffs that are named and not there,
+        and EVSEs of two stations that are called alike.
+        """
+        known = check_tariffs(after.tariffs, TARIFFS).tariffs
+        rows, named_rows = self.stations, self.stations.stations if self.stations else {}
+        source = self.evses.source if self.evses else "EVSE"
+        homes: dict[str, int] = {}
+        found: list[str] = []
+        for station_id, record in after.stations.items():
+            station = record.station
+            for evse in station.own_evses:
+                home = homes.setdefault(evse.uid, station_id)
+                if home != station_id:
+                    what = f"uid: stations {home} and {station_id} have one that is called so"
+                    found.append(f'{source}: "{evse.uid}": {what}')
+            if before.stations.get(station_id) == record and before.tariffs == after.tariffs:
+                continue
+            named = [("tarifa", station.tariff_id)] if station.tariff_id is not None else []
+            for place, tariff_id in (*named, *tariffs_named(station.own_evses)):
+                if tariff_id in known:
+                    continue
+                what = f"there is no tariff {shown(repr(tariff_id))}"
+                if place != "tarifa":
+                    found.append(f"{source}: {place}: {what}")
+                elif rows and station_id in named_rows and place in rows.columns:
+                    found.append(rows.said(station_id, place, what))
+                else:
+                    found.append(f"station {station_id}: {place}: {what}")
+        return found
+
+    def doubts(self, before: Network, after: Network) -> list[str]:
+        """What may be wrong, of what the network comes to be."""
+        stations = {number: record.station for number, record in after.stations.items()}
+        in_service = [r.station for r in after.stations.values() if r.in_service]
+        evses = self.evses or EvseRows({}, {})
+        found = [*strangers(evses, {*before.stations, *stations})]
+        if self.stations is not None:
+            rows = self.stations
+            found += [*rows.doubts, *rows.out_of_place(in_service)]
+            found += other_numbers(rows, stations, evses)
+        return found
+
 
 def _apply(options: argparse.Namespace) -> None:
     place = location("--storage", options.storage)
@@ -94,11 +160,11 @@ def _apply(options: argparse.Namespace) -> None:
         raise Exit(f"{place.name}: no such file or directory")
     storage = place.storage()
     there = _network(storage)
-    if wanted.stations is not None:
-        known = (r.station for r in there.stations.values() if r.in_service)
-        warn(listed([*wanted.stations.doubts, *wanted.stations.out_of_place(known)]))
     change = _change(wanted, options.remove)
-    if not options.dry_run and change(there) != there:
+    after = change(there)
+    _refuse(wanted.mistakes(there, after))
+    warn(listed(wanted.doubts(there, after)))
+    if not options.dry_run and after != there:
         with warnings_shown(say):
             storage.open(time.time())
         try:
@@ -106,7 +172,8 @@ def _apply(options: argparse.Namespace) -> None:
             there = _named(carry_out(storage, ChangeNetwork(change)).before)
         finally:
             storage.close()
-    _tell(place.name, kinds(there, wanted.cars, wanted.records(there)), options)
+    stations = wanted.records(there, options.remove)
+    _tell(place.name, kinds(there, wanted.cars, stations, wanted.tariffs), options)
 
 
 def _network(storage: Copyable) -> Network:
@@ -124,11 +191,11 @@ def _named(there: Network) -> Network:
 
 def _change(wanted: Wanted, remove: bool) -> Callable[[Network], Network]:
     def change(there: Network) -> Network:
-        cars, stations = wanted.cars, wanted.records(there)
+        cars, stations = wanted.cars, wanted.records(there, remove)
         return Network(
             there.car_models if cars is None else _merged(there.car_models, cars, remove),
             there.stations if stations is None else _merged(there.stations, stations, remove),
-            there.tariffs,
+            wanted.tariffs_of(there, remove),
         )
 
     return change
@@ -172,18 +239,24 @@ def _read(directory: Path) -> Wanted:
     cars = read(CARS, parse_car_models)
     stations, short = read(STATIONS, parse_stations), read(SHORT_NAME, parse_stations)
     resting = read(OUT_OF_SERVICE, parse_stations)
+    evses, tariffs = read(EVSES, parse_evses), read(TARIFFS, parse_tariffs)
     if stations is not None and short is not None:
         problems.append(f"{directory}: has both {STATIONS} and {SHORT_NAME}")
     stations = stations or short
     twice = (stations.rows.keys() if stations else set()) & (resting.rows if resting else {}).keys()
     problems += [f"{directory}: station {each} is in both files of stations" for each in twice]
+    _refuse(problems)
+    if all(found is None for found in (cars, stations, resting, evses, tariffs)):
+        names = f"{CARS}, {STATIONS} (or {SHORT_NAME}), {OUT_OF_SERVICE}, {EVSES}, {TARIFFS}"
+        raise SourceError(f"{directory}: has none of {names}")
+    return Wanted(cars, stations, resting, evses, tariffs)
+
+
+def _refuse(problems: list[str]) -> None:
+    """Exit, if there are mistakes."""
     if problems:
         lines = [f"  {problem}" for problem in listed(problems)]
         raise Exit("\n".join(["nothing was written:", *lines]))
-    if cars is None and stations is None and resting is None:
-        names = f"{CARS}, {STATIONS} (or {SHORT_NAME}), {OUT_OF_SERVICE}"
-        raise SourceError(f"{directory}: has none of {names}")
-    return Wanted(cars, stations, resting)
 
 
 # Telling

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ from evcharge.datasets.difference import (
 )
 from evcharge.datasets.problems import shown
 from evcharge.datasets.stations import StationRows
+from evcharge.datasets.tariffs import TariffRows
 from evcharge.models.network import Network, StationRecord
 
 
@@ -81,12 +83,14 @@ def kinds(
     there: Network,
     cars: Mapping[str, Any] | None,
     stations: Mapping[int, StationRecord] | None,
+    tariffs: TariffRows | None = None,
 ) -> list[Kind]:
     """
     Compare a network with what files describe, as far as they do.
 
     :param cars: the models that there are to be, and
-    :param stations: the stations likewise; None where no file says.
+    :param stations: the stations likewise, and
+    :param tariffs: the tariffs; None where no file says.
     """
     found = []
     if cars is not None:
@@ -99,7 +103,17 @@ def kinds(
         before = {key: station_fields(record) for key, record in there.stations.items()}
         after = {key: station_fields(record) for key, record in stations.items()}
         found.append(Kind.of("station", before, after))
+    if tariffs is not None:
+        known = {tariff_key(body): body for body in there.tariffs}
+        wanted = {tariff_key(body): body for body in tariffs.everything}
+        found.append(Kind.of("tariff", known, wanted))
     return found
+
+
+def tariff_key(body: Any) -> str:
+    """What a tariff is called; one that is wrong may have no name."""
+    name = body.get("id") if isinstance(body, Mapping) else None
+    return name if isinstance(name, str) else json.dumps(body)
 
 
 def left_as_it_is(

@@ -9,8 +9,10 @@ from typing import Any, Generic, TypeVar
 import attrs
 
 from evcharge.datasets.columns import MOST_SLOTS, OPTIONAL_COLUMNS, TARIFF_COLUMNS
+from evcharge.datasets.evses import EvseRows, evse_facts
 from evcharge.datasets.problems import shown
 from evcharge.datasets.stations import OWN_COLUMNS, StationRows, other_columns
+from evcharge.datasets.together import with_own
 from evcharge.models.network import StationRecord
 
 K = TypeVar("K", bound=Hashable)
@@ -114,9 +116,14 @@ def station_fields(record: StationRecord) -> dict[str, Any]:
         **dict(zip(OWN_COLUMNS, values, strict=True)),
         **record.other_columns,
     }
+    evses = {f"EVSE {evse.uid}": evse_facts(evse) for evse in station.own_evses}
+    if record.wrong_evses is not None:
+        evses = {"EVSEs": record.wrong_evses}
     # An empty cell is as good as none.
-    return {name: value for name, value in fields.items() if value != ""} | {
-        IN_SERVICE: record.in_service
+    return {
+        **{name: value for name, value in fields.items() if value != ""},
+        **evses,
+        IN_SERVICE: record.in_service,
     }
 
 
@@ -125,7 +132,7 @@ def wanted_stations(
 ) -> dict[int, StationRecord]:
     """
     The stations that a file describes. A column that it lacks says nothing: what a station has of
-    that stays.
+    that stays. So do its EVSEs, whatever number the row says.
 
     :param in_service: whether those in this file are.
     :param there: the stations that there are.
@@ -148,6 +155,25 @@ def wanted_stations(
             if slots >= 0 and station.max_slots == min(max(slots, 1), MOST_SLOTS):
                 # A file has no other way to say this number.
                 kept["max_slots"] = slots
-            station = attrs.evolve(station, **kept)
-        wanted[station_id] = StationRecord(station, in_service, others)
+            station = with_own(attrs.evolve(station, **kept), before.station.own_evses)
+        wrong_evses = None if before is None else before.wrong_evses
+        wanted[station_id] = StationRecord(station, in_service, others, wrong_evses)
     return wanted
+
+
+def wanted_evses(
+    evses: EvseRows, records: Mapping[int, StationRecord], remove: bool
+) -> dict[int, StationRecord]:
+    """
+    The stations with the EVSEs that a file describes. Of one that it does not name they stay.
+
+    :param remove: whether they go instead.
+    """
+    found = {}
+    for station_id, record in records.items():
+        own = evses.evses.get(station_id, ())
+        if own or (remove and not record.is_unread):
+            station = with_own(attrs.evolve(record.station, own_evses=()), own)
+            record = attrs.evolve(record, station=station, wrong_evses=None)
+        found[station_id] = record
+    return found

@@ -47,19 +47,8 @@ def together(
         if station_id in known and station_id not in lacking
     }
     doubts = [
-        rows.said(
-            station_id,
-            SLOTS,
-            f"{rows.stations[station_id].max_slots}, but {shown(evses.source)} has "
-            f"{station.max_slots} EVSEs of station {station_id}; these count",
-        )
-        for station_id, station in stations.items()
-        if station.max_slots != rows.stations[station_id].max_slots
-    ]
-    named = {*evses.evses, *evses.wrong}
-    doubts += [
-        f'{evses.source}: "{station_id}": there is no such station'
-        for station_id in sorted(named.difference(rows.known, others))
+        *other_numbers(rows, stations, evses),
+        *strangers(evses, {*rows.known, *others}),
     ]
     problems = [problem for found in lacking.values() for problem in found]
     return Together(stations, known, problems, doubts)
@@ -69,12 +58,34 @@ def with_evses(stations: Mapping[int, Station], evses: EvseRows) -> dict[int, St
     """Stations with the EVSEs that are named of them, but for those of which these are wrong."""
     found = {}
     for station_id, station in stations.items():
-        own = evses.evses.get(station_id, ())
-        if own:
-            station = attrs.evolve(station, own_evses=own, max_slots=len(own))
         if station_id not in evses.wrong:
-            found[station_id] = station
+            found[station_id] = with_own(station, evses.evses.get(station_id, ()))
     return found
+
+
+def with_own(station: Station, own: tuple[Evse, ...]) -> Station:
+    """A station with EVSEs, which say how many slots there are; the station itself if none are."""
+    return attrs.evolve(station, own_evses=own, max_slots=len(own)) if own else station
+
+
+def other_numbers(
+    rows: StationRows, stations: Mapping[int, Station], evses: EvseRows
+) -> Iterator[str]:
+    """Where a row says another number than there are EVSEs of its station."""
+    for station_id, row in rows.stations.items():
+        station = stations.get(station_id)
+        if station is not None and station.own_evses and station.max_slots != row.max_slots:
+            what = (
+                f"{row.max_slots}, but {evses.source or 'the network'} has "
+                f"{station.max_slots} EVSEs of station {station_id}; these count"
+            )
+            yield rows.said(station_id, SLOTS, what)
+
+
+def strangers(evses: EvseRows, known: Collection[int]) -> Iterator[str]:
+    """Which EVSEs are of a station that is not among those that are `known`."""
+    for station_id in sorted({*evses.evses, *evses.wrong}.difference(known)):
+        yield f'{evses.source}: "{station_id}": there is no such station'
 
 
 def lacking_tariffs(

@@ -14,7 +14,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from evcharge.storage.files.network import CARS, OUT_OF_SERVICE, STATIONS
+from evcharge.storage.files.network import CARS, EVSES, OUT_OF_SERVICE, STATIONS, TARIFFS
 from evcharge.storage.location import parse
 from evcharge.testing import NOON
 from tests.support import postgres
@@ -46,11 +46,20 @@ class Files:
         writer.writerows(rows.values())
         path.write_text(text.getvalue())
 
+    def edit_evses(self, change: Callable[[dict[str, Any]], Any]) -> None:
+        self._edit(EVSES, change)
+
+    def edit_tariffs(self, change: Callable[[list[Any]], Any]) -> None:
+        self._edit(TARIFFS, change)
+
     def edit_cars(self, change: Callable[[dict[str, Any]], Any]) -> None:
-        path = self.folder / CARS
-        cars = json.loads(path.read_text())
-        change(cars)
-        path.write_text(json.dumps(cars))
+        self._edit(CARS, change)
+
+    def _edit(self, name: str, change: Callable[[Any], Any]) -> None:
+        path = self.folder / name
+        value = json.loads(path.read_text())
+        change(value)
+        path.write_text(json.dumps(value))
 
 
 def contents(url: str) -> Any:
@@ -62,6 +71,7 @@ def contents(url: str) -> Any:
             sorted(there.users, key=lambda user: user.user_id),
             sorted(there.sessions, key=lambda session: session.user_id),
             sorted(there.payments, key=lambda payment: payment.receipt_id),
+            list(there.tariffs),
         )
 
 
@@ -93,7 +103,7 @@ class ApplyContract:
         before = contents(self.url)
         out = self.apply("--remove")
         self.assertIn("stations: 0 new, 0 changed, 0 gone, 36 unchanged\n", out)
-        self.assertIn("car models: 0 new, 0 changed, 0 gone, 24 unchanged\n", out)
+        self.assertIn("car models: 0 new, 0 changed, 0 gone, 43 unchanged\n", out)
         self.assertIn("nothing to do", out)
         self.assertEqual(contents(self.url), before)
 
@@ -112,6 +122,7 @@ class ApplyContract:
 
         self.files.edit(rows)
         self.files.edit_cars(cars)
+        self.files.edit_evses(lambda there: there["9"].append({**there["9"][0], "uid": "9-7"}))
 
     def test_changes(self) -> None:
         """It says what is new, changed, gone and unchanged, field by field, and does it once."""
@@ -130,7 +141,7 @@ class ApplyContract:
             "    battery_capacity: 38.0 -> 41.0",
             "car model Fiat 500e: not in the files, and stays; --remove takes it out",
             "stations: 1 new, 1 changed, 1 not in the files, 34 unchanged",
-            "car models: 1 new, 1 changed, 1 not in the files, 22 unchanged",
+            "car models: 1 new, 1 changed, 1 not in the files, 41 unchanged",
         ):
             self.assertIn(f"{line}\n", said)
         self.assertIn("nothing was written", said)
@@ -163,6 +174,7 @@ class ApplyContract:
     def test_vehicles(self) -> None:
         """Who charges goes on: a station shrinks as they leave, one that is gone goes with them."""
         before = contents(self.url)
+        self.files.edit_evses(lambda evses: evses["7"].pop())
         self.files.edit(lambda rows: rows["7"].update({SLOTS: "1"}))
         self.apply()
         self.files.edit(lambda rows: rows.pop("7"))
@@ -180,6 +192,72 @@ class ApplyContract:
         self.assertEqual(contents(self.url)[0], before[0])
         (self.files.folder / STATIONS).rename(self.files.folder / "stations.csv")
         self.assertIn("nothing to do", self.apply("--remove"))
+        for name in (EVSES, TARIFFS):
+            (self.files.folder / name).unlink()
+        before = contents(self.url)
+        self.assertIn("nothing to do", self.apply("--remove"))
+        self.assertEqual(contents(self.url), before)
+
+    def test_evses_and_tariffs(self) -> None:
+        """EVSEs and tariffs are changed each by itself, and counted."""
+        for name in (CARS, STATIONS):
+            (self.files.folder / name).unlink()
+
+        def evses(there: dict[str, Any]) -> None:
+            there["9"][0].update(status="OUTOFORDER", reason="cabo cortado")
+            there["9"][1]["connectors"][0]["tariff_ids"] = ["dia"]
+            del there["10"]
+
+        def tariffs(there: list[Any]) -> None:
+            there.append({**there[0], "id": "dia"})
+            there[0]["currency"] = "BRL"
+
+        self.files.edit_evses(evses)
+        before = contents(self.url)
+        err = self.apply(status=1)
+        place = '"9-2": connectors[0].tariff_ids[0]'
+        self.assertIn(f"{EVSES}: {place}: there is no tariff 'dia'\n", err)
+        self.assertEqual(contents(self.url), before)
+        self.files.edit_tariffs(tariffs)
+        out = self.apply()
+        self.assertIn('    EVSE 9-1: {"uid": "9-1",', out)
+        self.assertIn("tariff dia: new\n", out)
+        self.assertIn("stations: 0 new, 1 changed, 0 not in the files, 35 unchanged\n", out)
+        self.assertIn("tariffs: 1 new, 0 changed, 0 not in the files, 2 unchanged\n", out)
+        self.assertIn("nothing to do", self.apply())
+        records = {record.station.station_id: record.station for record in contents(self.url)[1]}
+        self.assertEqual(
+            [(e.status, e.reason) for e in records[9].own_evses[:2]],
+            [("OUTOFORDER", "cabo cortado"), ("IN_SERVICE", None)],
+        )
+        self.assertEqual(len(records[10].own_evses), records[10].max_slots)
+        storage = parse(self.url, "").storage()
+        storage.open(NOON)
+        self.assertEqual(available(storage, 9), records[9].max_slots - 1)
+        self.assertEqual(list(storage.catalogue().tariffs), ["estrada", "noite", "dia"])
+        storage.close()
+        self.assertIn("    EVSE 10-1: ", self.apply("--remove"))
+        self.files.edit_tariffs(lambda there: there.pop())
+        err = self.apply("--remove", status=1)
+        self.assertIn(f"{EVSES}: {place}: there is no tariff 'dia'\n", err)
+        self.files.edit_evses(lambda there: there["9"][1]["connectors"][0].pop("tariff_ids"))
+        self.assertIn("tariff dia: gone", self.apply("--remove"))
+        self.assertIn("nothing to do", self.apply("--remove"))
+
+    def test_twice(self) -> None:
+        """Two EVSEs of one name are a mistake, also where only one of them is in a file."""
+        first = json.loads((self.files.folder / EVSES).read_text())["9"][0]
+        (self.files.folder / EVSES).write_text(json.dumps({"7": [first]}))
+        err = self.apply(status=1)
+        self.assertIn(f'{EVSES}: "9-1": uid: stations 7 and 9 have one that is called so', err)
+
+    def test_named_by_row(self) -> None:
+        """A row that names a tariff that there is not is named by its place."""
+        path = self.files.folder / STATIONS
+        head, first, *rest = path.read_text().splitlines()
+        path.write_text("\n".join((f"{head};tarifa", f"{first};dia", *(f"{row};" for row in rest))))
+        err = self.apply(status=1)
+        self.assertIn(f"{STATIONS}: line 2, column tarifa: there is no tariff 'dia', at char", err)
 
     def test_out_of_service(self) -> None:
         """A row that goes over to the other file takes its station out of service, and back."""

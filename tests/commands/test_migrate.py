@@ -66,6 +66,13 @@ VEHICLES = {
         "amount": 12.3,
         "charge_minutes": 1.1,
         "paid_timestamp": NOON,
+        "evse": "7-2",
+        "connector": "CCS2",
+        "start_percent": 2 / 3,
+        "target_percent": 95.5,
+        "energy_kwh": 0.1 + 0.2,
+        "profile": [[0.1, 22.5, 22.5], [0.2, 22.5, 1 / 3]],
+        "assumed": ["car_curve"],
     },
     # Of this one's user there is no record.
     "lost": {
@@ -74,6 +81,7 @@ VEHICLES = {
         "amount": 0.0,
         "charge_minutes": 0.0,
         "paid_timestamp": None,
+        "evse": "7-1",
     },
 }
 PAID = [("r0", NOON - 1, 8, 99.99, "gone"), ("r1", NOON, 7, 12.3, "u1")]
@@ -106,6 +114,8 @@ def a_network(folder: Path) -> None:
             "user_car": {**MODEL.facts(), "dc_power_kw": 0.1 + 0.2, "current_battery": 1 / 3},
             "created_timestamp": NOON - 0.001,
         }
+        if user_id == "u1":
+            facts.update(selected_car="Zoe", target_percent=95.5)
         write(folder, f"users/{user_id}.json", facts)
     lines = [
         {"receipt_id": r, "paid": iso_utc(paid), "station": s, "amount_brl": a, "user": u}
@@ -523,7 +533,7 @@ class RefusalTests(MigrateCase):
                      words="table users: PostgreSQL text fields cannot contain NUL")  # fmt: skip
         write(self.source, "stations/station_8.json", {"max_slots": 2**70})
         err = self.refused_from_source(self.sqlite("big.db"))
-        self.assertIn("table stations: Python int too large", err)
+        self.assertIn("station_8.json: cannot be used: max_slots must be a whole number up to", err)
 
     def test_over_full(self) -> None:
         """A station that was lowered under its vehicles is copied as it is, there and back."""

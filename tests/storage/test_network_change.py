@@ -55,6 +55,11 @@ def network(storage: Storage) -> Network:
     return change(storage, lambda there: there).after
 
 
+def with_slots(station: Station, slots: int) -> Station:
+    """The same with so many slots, of which nothing more is named."""
+    return attrs.evolve(station, own_evses=(), max_slots=slots)
+
+
 def without_blanks(there: Network) -> Network:
     """The same without empty cells: in a file each station has every column."""
     return attrs.evolve(
@@ -176,14 +181,14 @@ class NetworkContract:
     def test_fewer_slots(self) -> None:
         """A station with fewer slots than vehicles takes nobody until enough have left."""
         storage = self.make()
-        seven = attrs.evolve(network(storage).stations[7].station, max_slots=3)
+        seven = with_slots(network(storage).stations[7].station, 3)
         change(storage, with_stations(seven))
         for number in range(3):
             add_user(storage, a_user(f"u{number}"))
             session = a_session(f"u{number}", end=NOON + 60 * (number + 1))
             self.assertEqual(take_slot(storage, session), session)
         add_user(storage, a_user("late"))
-        change(storage, with_stations(attrs.evolve(seven, max_slots=1)))
+        change(storage, with_stations(with_slots(seven, 1)))
         for _ in range(2):
             self.assertEqual(available(storage), 0)
             self.assertEqual(take_slot(storage, a_session("late")), NO_FREE_SLOT)
@@ -201,7 +206,7 @@ class NetworkContract:
         add_user(storage, a_user())
         take_slot(storage, a_session())
         seven = network(storage).stations[7].station
-        change(storage, with_stations(attrs.evolve(seven, max_slots=seven.max_slots + 5)))
+        change(storage, with_stations(with_slots(seven, seven.max_slots + 5)))
         for _ in range(2):
             self.assertEqual(available(storage), seven.max_slots + 4)
             storage = self.again(storage)
@@ -273,7 +278,7 @@ class NetworkContract:
         for user_id in ("u0", "u1", "u2", "u3", "u4"):
             add_user(storage, a_user(user_id))
         take_slot(storage, a_session("u0"))
-        seven = attrs.evolve(network(storage).stations[7].station, max_slots=1)
+        seven = with_slots(network(storage).stations[7].station, 1)
         results = storage.execute(
             [
                 take(a_session("u1", 40)),
@@ -320,7 +325,7 @@ class FilesTests(NetworkContract, SynchronousTestCase):
         add_user(storage, a_user())
         take_slot(storage, a_session())
         seven = network(storage).stations[7].station
-        how = with_stations(attrs.evolve(seven, max_slots=5), NEW, gone=(8, 9))
+        how = with_stations(with_slots(seven, 5), NEW, gone=(8, 9))
         car = with_cars({"Mine": MODEL.facts()})
         before = network(storage)
         storage.close()

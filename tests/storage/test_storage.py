@@ -37,7 +37,7 @@ from evcharge.rules.operation import Needs, Operation
 from evcharge.rules.sweep import SweepResult
 from evcharge.rules.view import NotLoaded, View
 from evcharge.storage import Storage, StorageError, StorageUnavailable
-from evcharge.storage.files.network import STATIONS
+from evcharge.storage.files.network import EVSES, STATIONS
 from evcharge.storage.files.store import FileStorage
 from evcharge.storage.group_commit import TryAgain
 from evcharge.storage.location import parse
@@ -570,6 +570,10 @@ class FileStorageTests(StorageContract, SynchronousTestCase):
         path = self.data / "stations" / f"station_{station_id}.json"
         record = json.loads(path.read_bytes())
         path.write_text(json.dumps({**record, "max_slots": slots}))
+        # It has no EVSEs but its slots.
+        named = json.loads((self.data / EVSES).read_bytes())
+        named.pop(str(station_id), None)
+        (self.data / EVSES).write_text(json.dumps(named))
         storage = self.make()
         # What the operator wrote stays.
         record = json.loads(path.read_bytes())

@@ -11,6 +11,7 @@ from operator import attrgetter
 from pathlib import Path
 
 from evcharge.datasets import listed
+from evcharge.models.catalogue import Catalogue
 from evcharge.models.slots import SlotTable
 from evcharge.models.user import User
 from evcharge.storage import StorageError
@@ -82,12 +83,13 @@ def _contents(directory: DataDirectory, now: float) -> Contents:
         with contextlib.suppress(OSError, ValueError):
             # Only a plain name is looked for.
             if "/" not in user_id:
-                return directory.read_user(user_id, {})
+                return directory.read_user(user_id, models)
         return None
 
     path, payments = directory.path / CARS, directory.path / PAYMENTS
     there = NetworkFiles.read(directory.path)
     cars, rows, resting = there.cars, there.rows, there.resting
+    models = Catalogue(cars.models).models
     read, broken, _ = directory.read_tables(there.stations, now, look_up, there.tariffs.tariffs)
     # A database refuses two vehicles at one EVSE, and be it one that nobody knows.
     tables = {station_id: table.seated(unnamed(table)) for station_id, table in read.items()}
