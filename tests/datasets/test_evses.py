@@ -1,13 +1,15 @@
 """EVSEs and tariffs as files have them: what is read, refused and written."""
 
 import json
+import re
 from importlib import resources
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from evcharge.datasets import DatasetError
+from evcharge.datasets import DatasetError, parse_car_models
 from evcharge.datasets.evses import evse_facts, parse_evses, read_evses
 from evcharge.datasets.tariffs import parse_tariffs, read_tariffs
+from tests.support.servers import ROOT
 
 CONNECTOR = {"id": "1", "standard": "IEC_62196_T2_COMBO"}
 DATA = resources.files("evcharge") / "data"
@@ -177,3 +179,16 @@ class TariffTests(SynchronousTestCase):
         self.assertEqual(
             error.problems, ["tariffs.json: must be a JSON list of OCPI Tariff objects"]
         )
+
+
+class PageTests(SynchronousTestCase):
+    """docs/operation/stations.md."""
+
+    def test_examples(self) -> None:
+        """The files that it shows can be read."""
+        page = (ROOT / "docs" / "operation" / "stations.md").read_text()
+        shown = [block.encode() for block in re.findall(r"```json\n(.*?)```", page, re.S)]
+        evses, tariffs, cars = shown
+        self.assertEqual([len(found) for found in parse_evses(evses, "").evses.values()], [2])
+        self.assertEqual(list(parse_tariffs(tariffs, "").tariffs), ["noite"])
+        self.assertEqual(list(parse_car_models(cars, "")), ["Nissan Leaf"])
