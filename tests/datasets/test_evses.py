@@ -105,6 +105,15 @@ class EvseTests(SynchronousTestCase):
             ['evses.json: "A": uid: station 7 has one that is called so'],
         )
 
+    def test_null(self) -> None:
+        """What is null is not there: a connector whose tariffs are null has none."""
+        nothing = dict.fromkeys(("tariff_ids", "format", "power_type", "max_power_kw", "name"))
+        one = {"uid": "A", "connectors": [{**CONNECTOR, **nothing}], "status": None, "since": None}
+        (evse,) = parse_evses(evses(s7=[one]), "evses.json").evses[7]
+        (connector,) = evse.kind.connectors
+        self.assertEqual((connector.tariff_ids, connector.name), ((), "CCS2"))
+        self.assertTrue(evse.in_service)
+
     def test_no_object(self) -> None:
         """What is no object of JSON is refused as a whole."""
         for content, why in (

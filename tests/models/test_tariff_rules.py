@@ -1,10 +1,12 @@
 """The rules of tariffs held against another reckoning of them, minute by minute; and the traps."""
 
+import json
 import math
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -27,6 +29,7 @@ from tests.models.test_tariffs import (
     segments_of,
 )
 
+DATA = Path(__file__).parent.parent / "data"
 DAYS = ("MONDAY", "TUESDAY", "WEDNESDAY", "THURSDAY", "FRIDAY", "SATURDAY", "SUNDAY")
 STARTS = (
     at("2026-10-24T23:00:00", BERLIN),  # an hour comes twice
@@ -285,6 +288,14 @@ class TrapTests(SynchronousTestCase):
         # 2.50, three quarters of an hour at 1.25 and ten minutes at 6.00, that is 4.4375.
         self.assertEqual(bill.excl_vat_exact, Fraction("4.4375"))
         self.assertEqual(str(bill.excl_vat), "4.44")
+
+    def test_whole(self) -> None:
+        """The published data is there whole, with where it is from, and under which licence."""
+        for name, kinds in (("charging", {"ac": 147, "dc": 60}), ("tariff", {"vectors": 24})):
+            found = json.loads((DATA / f"{name}-vectors.json").read_text())
+            self.assertEqual({kind: len(found[kind]) for kind in kinds}, kinds)
+            told = json.dumps(found.get("sources", [found.get("source"), found.get("licence")]))
+            self.assertIn("Copyright" if name == "charging" else "OCPI", told)
 
     def test_free_idle_time_in_the_step(self) -> None:
         """Idle time that is free on that day is in no block, though other days have a price."""
