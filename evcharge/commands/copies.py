@@ -127,6 +127,12 @@ def _copy(source: Location, target: Location) -> None:
         if contents.loose_rows and target.kind != "files":
             warn([f"{len(contents.loose_rows)} of the wrong rows name no station of their own: a "
                    "database cannot keep them, and they are not copied"])  # fmt: skip
+        if target.kind != "files":
+            from evcharge.storage.sql.rows import tariff_rows
+
+            if lost := len(contents.tariffs) - len(tariff_rows(contents.tariffs)):
+                warn([f"{lost} of the tariffs have no id of their own: a database cannot keep "
+                       "them, and they are not copied"])  # fmt: skip
         counts = Counter(users=0, sessions=0, payments=0)
         with tqdm(total=contents.count, unit="record", disable=None) as bar:
 

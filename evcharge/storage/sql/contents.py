@@ -10,9 +10,8 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, Table, delete, func, insert, literal, select
 from sqlalchemy.exc import DBAPIError
 
-from evcharge.storage import (
-    StorageError,
-)
+from evcharge.datasets import DatasetError
+from evcharge.storage import StorageError
 from evcharge.storage.contents import Contents, Payment
 from evcharge.storage.group_commit import TryAgain
 from evcharge.storage.sql import clocks as sql_clocks
@@ -24,6 +23,7 @@ from evcharge.storage.sql.rows import (
     session_of,
     session_row,
     station_row,
+    tariff_rows,
     user_of,
     user_row,
 )
@@ -41,7 +41,7 @@ def explained(database: Database) -> Iterator[None]:
         yield
     except DBAPIError as error:
         raise StorageError(f"{database.name}: {first_line(error)}") from None
-    except TryAgain as error:
+    except (TryAgain, DatasetError) as error:
         raise StorageError(str(error)) from None
 
 
@@ -111,6 +111,7 @@ def _contents(database: Database, connection: Connection) -> Contents:
     ]
     return Contents(
         car_models=there.car_models,
+        tariffs=there.tariffs,
         stations=list(there.stations.values()),
         users=_rows(
             database, connection, select(schema.users), lambda row: clocks.copy(user_of(row, {}))
@@ -182,13 +183,8 @@ def _write(database: Database, connection: Connection, contents: Contents) -> No
                 for place, (name, facts) in enumerate(contents.car_models.items())
             ),
         ),
-        (
-            schema.stations,
-            (
-                {**station_row(r.station, r.other_columns), "in_service": r.in_service}
-                for r in contents.stations
-            ),
-        ),
+        (schema.tariffs, tariff_rows(contents.tariffs)),
+        (schema.stations, map(station_row, contents.stations)),
         (schema.users, map(user_row, contents.users)),
         (schema.sessions, map(session_row, contents.sessions)),
         (schema.payments, map(payment_row, contents.payments)),

@@ -21,8 +21,10 @@ from evcharge.datasets import (
     parse_car_models,
     parse_stations,
 )
+from evcharge.datasets.evses import EvseRows, parse_evses
 from evcharge.datasets.problems import shown
-from evcharge.datasets.tariffs import TariffRows, read_tariffs
+from evcharge.datasets.tariffs import TariffRows, parse_tariffs, read_tariffs
+from evcharge.datasets.together import lacking_tariffs, tariffs_named, with_evses
 from evcharge.models import network as models
 from evcharge.models.catalogue import Catalogue
 from evcharge.models.network import StationRecord
@@ -31,9 +33,16 @@ from evcharge.models.slots import SlotTable, StationState
 from evcharge.models.station import Station
 from evcharge.models.tariffs import Tariff
 from evcharge.rules.events import NetworkChanged
-from evcharge.storage.files.network import CARS, STATIONS, shipped
+from evcharge.storage.files.network import CARS, EVSES, STATIONS, TARIFFS, shipped
 from evcharge.storage.sql import schema
-from evcharge.storage.sql.rows import STATION_COLUMNS, car_row, station_of, station_row
+from evcharge.storage.sql.rows import (
+    STATION_COLUMNS,
+    car_row,
+    record_of,
+    station_of,
+    station_row,
+    tariff_rows,
+)
 
 _log = Logger()
 _ids: BindParameter[Any] = bindparam("ids", expanding=True)
@@ -46,6 +55,7 @@ STANDING = select(
 STANDING_SOMEWHERE = STANDING.where(_sessions.station_id.in_(_ids))
 COUNT_SESSIONS = select(_sessions.station_id, func.count()).group_by(_sessions.station_id)
 FIND_STATIONS = select(*STATION_COLUMNS).where(_stations.in_service).order_by(_stations.station_id)
+FIND_TARIFFS = select(_tariff.body).order_by(_tariff.place)
 LOCK_NETWORK = select(schema.network.c.id).with_for_update(read=True, key_share=True)
 """Holds up nobody, and is written down."""
 _CHANGE_STATION = update(schema.stations).where(_stations.station_id == bindparam("key"))
@@ -71,7 +81,9 @@ def fill(
     Add what is missing of the network.
 
     :param cars: models that there shall be, and
-    :param stations: stations, likewise; in place of None a database that has none gets the shipped.
+    :param stations: stations, likewise; in place of None a database that has none gets the shipped,
+        with their EVSEs and tariffs.
+    :raise DatasetError: one of those names a tariff that there is not.
     """
     if not connection.execute(select(func.count()).select_from(schema.network)).scalar():
         connection.execute(insert(schema.network).values(id=1, version=0))
@@ -83,21 +95,35 @@ def fill(
         for place, (name, facts) in enumerate((cars or {}).items(), len(there))
         if name not in there
     ]
+    known = set(connection.execute(select(_tariff.tariff_id)).scalars())
     ids = set(connection.execute(select(_stations.station_id)).scalars())
+    evses = EvseRows({}, {})
+    new_tariffs: list[dict[str, Any]] = []
     if stations is None and not ids:
         stations = parse_stations(shipped(STATIONS), STATIONS)
+        evses = parse_evses(shipped(EVSES), EVSES)
+        tariffs = tariff_rows(parse_tariffs(shipped(TARIFFS), TARIFFS).everything)
+        new_tariffs = [row for row in tariffs if row["tariff_id"] not in known]
+        known.update(row["tariff_id"] for row in new_tariffs)
     new_stations = []
     if stations is not None:
+        there_are = with_evses(stations.stations, evses)
+        lacking = lacking_tariffs(stations, evses, known)
+        new = [station_id for station_id in stations.rows if station_id not in ids]
+        if problems := [problem for i in new for problem in lacking.get(i, ())]:
+            raise DatasetError(problems)
         new_stations = [
-            station_row(stations.stations[station_id], other_columns(cells))
-            for station_id, cells in stations.rows.items()
-            if station_id not in ids
+            station_row(StationRecord(there_are[i], True, other_columns(stations.rows[i])))
+            for i in new
         ]
-    if new_cars:
-        connection.execute(insert(schema.car_models), new_cars)
-    if new_stations:
-        connection.execute(insert(schema.stations), new_stations)
-    if new_cars or new_stations:
+    for table, rows in (
+        (schema.car_models, new_cars),
+        (schema.tariffs, new_tariffs),
+        (schema.stations, new_stations),
+    ):
+        if rows:
+            connection.execute(insert(table), rows)
+    if new_cars or new_tariffs or new_stations:
         _count_change(connection)
 
 
@@ -114,13 +140,11 @@ def whole(connection: Connection, lock: bool) -> tuple[models.Network, dict[int,
         connection.execute(select(schema.network.c.id).with_for_update(key_share=True))
         rows = rows.with_for_update()
     cars = connection.execute(select(schema.car_models).order_by(schema.car_models.c.place))
-    records = {
-        row.station_id: StationRecord(
-            station_of(row), row.in_service, json.loads(row.other_columns)
-        )
-        for row in connection.execute(rows)
-    }
-    network = models.Network({row.name: json.loads(row.facts) for row in cars}, records)
+    network = models.Network(
+        {row.name: json.loads(row.facts) for row in cars},
+        {row.station_id: record_of(row) for row in connection.execute(rows)},
+        tuple(json.loads(body) for body in connection.execute(FIND_TARIFFS).scalars()),
+    )
     # By a statement of its own, begun with the stations locked: it sees every session.
     return network, {row[0]: row[1] for row in connection.execute(COUNT_SESSIONS)}
 
@@ -128,13 +152,7 @@ def whole(connection: Connection, lock: bool) -> tuple[models.Network, dict[int,
 def change(connection: Connection, event: NetworkChanged) -> None:
     """Have another network."""
     known = event.before.stations
-    rows = {
-        station_id: {
-            **station_row(record.station, record.other_columns),
-            "in_service": record.in_service,
-        }
-        for station_id, record in event.put.items()
-    }
+    rows = {station_id: station_row(record) for station_id, record in event.put.items()}
     if gone := event.gone:
         connection.execute(_REMOVE_STATION, [{"key": station_id} for station_id in gone])
     if new := [row for station_id, row in rows.items() if station_id not in known]:
@@ -148,6 +166,11 @@ def change(connection: Connection, event: NetworkChanged) -> None:
             places = enumerate(cars.items())
             new = [car_row(place, name, facts) for place, (name, facts) in places]
             connection.execute(insert(schema.car_models), new)
+    tariffs = event.after.tariffs
+    if tariffs != event.before.tariffs:
+        connection.execute(delete(schema.tariffs))
+        if new := tariff_rows(tariffs):
+            connection.execute(insert(schema.tariffs), new)
     _count_change(connection)
 
 
@@ -192,7 +215,7 @@ def read(connection: Connection, known: int, version: int | None = None) -> Netw
 
 def _tariffs(connection: Connection) -> Mapping[str, Tariff]:
     """The tariffs that can be used."""
-    bodies = connection.execute(select(_tariff.body).order_by(_tariff.tariff_id)).scalars()
+    bodies = connection.execute(FIND_TARIFFS).scalars()
     try:
         rows = read_tariffs(f"[{','.join(bodies)}]".encode(), "table tariffs")
     except DatasetError as error:
@@ -206,11 +229,18 @@ def in_service(station: Station, tariffs: Mapping[str, Tariff]) -> Station:
     """
     The station, which goes by tariffs that there are.
 
-    :raise DatasetError: its own is not there, or is wrong.
+    :raise DatasetError: one is not there, or is wrong.
     """
-    if station.tariff_id is not None and station.tariff_id not in tariffs:
-        problem = f"table stations, tariff_id: there is no tariff {shown(repr(station.tariff_id))}"
-        raise DatasetError([problem])
+    if station.by_tariff:
+        named = [("tariff_id", station.tariff_id), *tariffs_named(station.own_evses)]
+        problems = [
+            f"table stations, station {station.station_id}: {place}: there is no tariff "
+            f"{shown(repr(tariff_id))}"
+            for place, tariff_id in named
+            if tariff_id is not None and tariff_id not in tariffs
+        ]
+        if problems:
+            raise DatasetError(problems)
     return station
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any
@@ -15,6 +15,7 @@ from evcharge.datasets.problems import DatasetError
 from evcharge.models.charging import Piece, Profile
 from evcharge.models.electric_car import CarModel, ElectricCar
 from evcharge.models.evse import Evse
+from evcharge.models.network import StationRecord
 from evcharge.models.session import ChargingSession
 from evcharge.models.station import Station
 from evcharge.models.user import User
@@ -148,11 +149,14 @@ def car_row(place: int, name: str, facts: object) -> dict[str, Any]:
     return {"name": name, "place": place, "facts": _json(facts)}
 
 
-def station_row(station: Station, other_columns: Mapping[str, str]) -> dict[str, Any]:
-    """A station's row; `other_columns` are cells of its CSV row, in which others have columns."""
+def station_row(record: StationRecord) -> dict[str, Any]:
+    station = record.station
+    evses: Any = [evse_facts(evse) for evse in station.own_evses] or None
+    if record.wrong_evses is not None:
+        evses = record.wrong_evses
     return {
         "station_id": station.station_id,
-        "in_service": True,
+        "in_service": record.in_service,
         "name": station.name,
         "address": station.address,
         "latitude": station.latitude,
@@ -161,15 +165,22 @@ def station_row(station: Station, other_columns: Mapping[str, str]) -> dict[str,
         "power_kw": station.power_kw,
         "price_kwh": station.price_kwh,
         "connectors": _json(station.connectors),
-        "other_columns": _json(other_columns),
-        "evses": _json([*map(evse_facts, station.own_evses)]) if station.own_evses else None,
+        "other_columns": _json(record.other_columns),
+        "evses": None if evses is None else _json(evses),
         "tariff_id": station.tariff_id,
         "time_zone": station.time_zone,
     }
 
 
-def tariff_row(body: Mapping[str, Any]) -> dict[str, Any]:
-    return {"tariff_id": body["id"], "body": _json(body)}
+def tariff_rows(bodies: Iterable[Any]) -> list[dict[str, Any]]:
+    """The rows of tariffs, but for those that have no id of their own."""
+    rows: dict[str, dict[str, Any]] = {}
+    for place, body in enumerate(bodies):
+        tariff_id = body.get("id") if isinstance(body, Mapping) else None
+        if isinstance(tariff_id, str) and is_unicode(tariff_id) and "\0" not in tariff_id:
+            row = {"tariff_id": tariff_id, "place": place, "body": _json(body)}
+            rows.setdefault(tariff_id, row)
+    return [*rows.values()]
 
 
 def _json(value: object) -> str:
@@ -185,6 +196,24 @@ def station_of(row: Any) -> Station:
     :raise DatasetError: its EVSEs are wrong.
     """
     return _station_of(*row[: len(STATION_COLUMNS)])
+
+
+def record_of(row: Any) -> StationRecord:
+    """A station as it is kept, of a row that has all columns, and begins with those."""
+    columns = json.loads(row.other_columns)
+    try:
+        return StationRecord(station_of(row), row.in_service, columns)
+    except DatasetError:
+        values = {column.name: row._mapping[column] for column in STATION_COLUMNS}
+        station = _station_of(**{**values, "evses": None})
+        return StationRecord(station, row.in_service, columns, _loaded(row.evses))
+
+
+def _loaded(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 @lru_cache(maxsize=10_000)
@@ -221,7 +250,7 @@ def _station_of(
 
 
 def _evses_of(station_id: int, text: str) -> tuple[Evse, ...]:
-    rows = check_evses({str(station_id): json.loads(text)}, "table stations, evses")
+    rows = check_evses({str(station_id): _loaded(text)}, "table stations, evses")
     if rows.problems:
         raise DatasetError(rows.problems)
     return rows.evses[station_id]

@@ -99,6 +99,7 @@ tariffs = Table(
     "tariffs",
     metadata,
     Column("tariff_id", Text, primary_key=True),
+    Column("place", Integer, nullable=False, comment="in the list"),
     Column("body", Text, nullable=False, comment="JSON: an OCPI 2.2.1 Tariff object"),
 )
 

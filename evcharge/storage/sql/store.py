@@ -83,10 +83,10 @@ class SqlStorage:
     def open(self, now: float) -> Summary:
         self._database.acquire()
         try:
-            with contextlib.suppress(DBAPIError, TryAgain):
-                return self._open()
-            # Another process may have been making the same tables: then they are there now.
             with copying.explained(self._database):
+                with contextlib.suppress(DBAPIError, TryAgain):
+                    return self._open()
+                # Another process may have been making the same tables: then they are there now.
                 return self._open()
         except BaseException:
             self._database.release()

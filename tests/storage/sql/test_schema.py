@@ -11,6 +11,7 @@ from sqlalchemy import Connection, MetaData, Table, create_engine, insert, inspe
 from twisted.trial.unittest import SynchronousTestCase
 
 from evcharge.models.electric_car import CarModel, ElectricCar
+from evcharge.models.slots import SlotTable
 from evcharge.models.user import User
 from evcharge.storage.contents import Payment
 from evcharge.storage.location import parse
@@ -163,3 +164,79 @@ class SchemaTests(SynchronousTestCase):
                 self.assertEqual(find_user(storage, "ç-🚗"), user)
                 self.assertEqual({each.car for each in storage.users()}, {user.car})
                 storage.close()
+
+    def test_old_sessions(self) -> None:
+        """Vehicles of each earlier version stand at EVSEs, the first to end at the first one."""
+        ends = {"u1": 30.0, "u2": 10.0, "é": 20.0, "u0": 20.0, "late": 40.0}
+        for revision in revisions()[:-1]:
+            for url in (
+                f"sqlite:///{self.mktemp()}.db",
+                postgres.shared().url(postgres.shared().create_database()),
+            ):
+                engine = create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
+                with engine.begin() as connection:
+                    schema.upgrade(connection, revision)
+                    tables = MetaData()
+                    for name, rows in (
+                        ("network", [{"id": 1, "version": 3}]),
+                        # One of them has more vehicles than slots.
+                        ("stations", [a_station(7, 3), a_station(8, 12)]),
+                        (
+                            "sessions",
+                            [
+                                *(a_session(user_id, 7, end) for user_id, end in ends.items()),
+                                *(a_session(f"8-{n}", 8, 50.0 - n) for n in range(12)),
+                            ],
+                        ),
+                    ):
+                        table = Table(name, tables, autoload_with=connection)
+                        connection.execute(insert(table), rows)
+                engine.dispose()
+                storage = parse(url, "").storage()
+                storage.open(NOON)
+                storage.close()
+                with storage.read_contents(0) as contents:
+                    records = {r.station.station_id: r.station for r in contents.stations}
+                    list(contents.users)
+                    sessions = {session.user_id: session for session in contents.sessions}
+                self.assertEqual(str(records[7].price_kwh), "2.50")
+                self.assertEqual(records[8].max_slots, 12)
+                there = [sessions[user_id] for user_id in ("u2", "u0", "é", "u1", "late")]
+                self.assertEqual(
+                    [each.evse_uid for each in there], ["7-1", "7-2", "7-3", "7-4", "7-5"]
+                )
+                self.assertEqual([each.estimated_timestamp for each in there], [10, 20, 20, 30, 40])
+                self.assertEqual({str(each.amount) for each in there}, {"12.30"})
+                for station_id, station in records.items():
+                    here = {u: s for u, s in sessions.items() if s.station_id == station_id}
+                    bare = {u: attrs.evolve(s, evse_uid="") for u, s in here.items()}
+                    seated = SlotTable(station_id, station.max_slots, bare).seated(station)
+                    self.assertEqual(dict(seated.sessions), here)
+
+
+def a_station(station_id: int, slots: int) -> dict[str, Any]:
+    """A row of the first version."""
+    return {
+        "station_id": station_id,
+        "in_service": True,
+        "name": "Centro",
+        "address": "",
+        "latitude": -12.25,
+        "longitude": -38.95,
+        "max_slots": slots,
+        "price_kwh": "2.50",
+        "connectors": "[]",
+        "other_columns": "{}",
+    }
+
+
+def a_session(user_id: str, station_id: int, end: float) -> dict[str, Any]:
+    """Likewise."""
+    return {
+        "user_id": user_id,
+        "station_id": station_id,
+        "estimated_timestamp": end,
+        "receipt_id": f"r-{user_id}",
+        "amount": "12.30",
+        "charge_minutes": 1.5,
+    }

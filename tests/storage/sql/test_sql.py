@@ -4,6 +4,7 @@ import contextlib
 import ctypes.util
 import errno
 import itertools
+import json
 import os
 import shutil
 import threading
@@ -12,12 +13,20 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import attrs
 from sqlalchemy import Connection, event
+from sqlalchemy.exc import IntegrityError
 from twisted.trial.unittest import SynchronousTestCase
 
+from evcharge.datasets.evses import parse_evses
+from evcharge.datasets.tariffs import parse_tariffs
+from evcharge.models.charging import Piece, Profile
+from evcharge.models.electric_car import CarModel, ElectricCar
 from evcharge.models.session import ChargingSession
+from evcharge.models.user import User
 from evcharge.rules.journey import (
     NO_FREE_SLOT,
+    UNKNOWN_STATION,
     UNKNOWN_USER,
     AddUser,
     EndJourney,
@@ -27,13 +36,17 @@ from evcharge.rules.journey import (
 from evcharge.rules.operation import Operation
 from evcharge.rules.sweep import Sweep
 from evcharge.storage import Storage, StorageError, StorageUnavailable
+from evcharge.storage.files.network import EVSES, TARIFFS, shipped
 from evcharge.storage.group_commit import TryAgain
 from evcharge.storage.location import parse
+from evcharge.storage.sql import schema
 from evcharge.storage.sql.databases import Sqlite
+from evcharge.storage.sql.rows import MODEL_FIGURES
 from evcharge.storage.sql.store import SqlStorage
 from evcharge.testing import NOON
 from tests.support import postgres
 from tests.support.confined import ALLOW, ERRNO, PR_SET_NO_NEW_PRIVS, Filter
+from tests.support.logged import logged
 from tests.support.operations import (
     a_session,
     a_user,
@@ -43,6 +56,7 @@ from tests.support.operations import (
     find_user,
     next_free,
     station,
+    stations,
     sweep,
     take,
     take_slot,
@@ -55,6 +69,13 @@ from tests.support.waiting import until
 
 PATIENCE_S = 20.0
 FLUSHES = ("fsync", "fdatasync")
+
+
+def take_and_see(storage: Storage, user_id: str) -> ChargingSession:
+    """The session of a user who pays, with its EVSE."""
+    (session,) = storage.execute([take(a_session(user_id))])
+    assert isinstance(session, ChargingSession), session
+    return session
 
 
 class Held:
@@ -173,7 +194,8 @@ class LockTests(PostgresCase):
         one, other = self.run_against(
             take(a_session("u1")), self.one, take(a_session("u2")), self.other
         )
-        self.assertEqual((one.evse_uid, other.evse_uid), ("7-1", "7-2"))
+        evses = station(self.one, 7).station.evses
+        self.assertEqual(len({one.evse_uid, other.evse_uid} & {e.uid for e in evses}), 2)
 
     def test_paid_and_ended(self) -> None:
         """The end of a journey frees the slot that was being paid for meanwhile."""
@@ -418,6 +440,135 @@ class SqlContract:
         for user_id in ("u1", "u3"):
             self.assertEqual(find_user(storage, user_id), UNKNOWN_USER)
         self.assertEqual(find_user(storage, "u2"), a_user("u2"))
+
+    def test_one_evse(self) -> None:
+        """The database itself refuses a second vehicle at an EVSE."""
+        storage = self.make()
+        add_user(storage, a_user())
+        take_slot(storage, a_session())
+        again = "INSERT INTO sessions SELECT * FROM ({}) AS one".format(
+            "SELECT "
+            + ", ".join("'u2'" if c.name == "user_id" else c.name for c in schema.sessions.c)
+            + " FROM sessions"
+        )
+        self.assertRaises(IntegrityError, self.write, storage, again)
+        elsewhere = again.replace(" evse_uid", " evse_uid || 'x'")
+        self.write(storage, elsewhere)
+
+    def test_given_on(self) -> None:
+        """An EVSE that is left is taken again in the same batch."""
+        storage = self.make()
+        people = [f"u{n}" for n in range(available(storage) + 1)]
+        storage.execute([AddUser(a_user(user_id)) for user_id in people])
+        *_, left = (take_and_see(storage, user_id) for user_id in people[:-1])
+        _, taken = storage.execute([EndJourney(people[-2]), take(a_session(people[-1]))])
+        self.assertEqual(taken.evse_uid, left.evse_uid)
+
+    def test_every_figure(self) -> None:
+        """A session is read as it was written, how it charges too."""
+        charging = attrs.evolve(
+            a_session(),
+            connector="CCS2 é",
+            start_percent=1 / 3,
+            target_percent=80.0,
+            energy_kwh=0.1 + 0.2,
+            profile=Profile((Piece(0.1 + 0.2, 1e-6, 130.0), Piece(1.0, 130.0, 1 / 3))),
+            assumed=("car_curve", "price"),
+        )
+        storage = self.make()
+        add_user(storage, a_user())
+        self.assertEqual(take_slot(storage, charging), charging)
+        storage.close()
+        storage = self.make()
+        self.assertEqual(take_slot(storage, a_session(end=0)), charging)
+
+    def test_car(self) -> None:
+        """
+        A user's row has the key of the model and the facts that count without the catalogue; with
+        it, the model is the catalogue's one.
+        """
+        storage = self.make()
+        name = "Tesla Model 3"
+        model = storage.catalogue().models[name]
+        self.assertIsNotNone(model.dc_curve)
+        bare = CarModel.from_facts(model.facts())
+        users = [
+            User(user_id, "Ana", ElectricCar(model, 20.5), NOON, key, 70.0)
+            for user_id, key in (("u1", name), ("u2", "Gone"), ("u3", None))
+        ]
+        storage.execute([AddUser(user) for user in users])
+        with storage._database.begin(write=False) as connection:
+            cars = set(connection.exec_driver_sql("SELECT car FROM users").scalars())
+        (car,) = map(json.loads, cars)
+        self.assertEqual(
+            car,
+            {
+                "model": {field: getattr(model, field) for field in MODEL_FIGURES},
+                "battery_level_kwh": 20.5,
+            },
+        )
+        storage.close()
+        storage = self.make()
+        known = storage.catalogue().models[name]
+        for user in users:
+            found = find_user(storage, user.user_id)
+            expected = known if user.car_key == name else bare
+            self.assertEqual(found, attrs.evolve(user, car=ElectricCar(expected, 20.5)))
+        self.assertIs(find_user(storage, "u1").car.model, known)
+
+    def test_shipped(self) -> None:
+        """A new database has the shipped EVSEs and tariffs."""
+        storage = self.make()
+        evses = parse_evses(shipped(EVSES), EVSES).evses
+        self.assertEqual(
+            {s.station.station_id: s.station.own_evses for s in stations(storage)}, evses
+        )
+        tariffs = parse_tariffs(shipped(TARIFFS), TARIFFS)
+        known = storage.catalogue().tariffs
+        self.assertEqual([tariff.body for tariff in known.values()], list(tariffs.everything))
+        storage.close()
+        with storage.read_contents(NOON) as contents:
+            self.assertEqual(tuple(contents.tariffs), tariffs.everything)
+            self.assertEqual(
+                {r.station.station_id: r.station.own_evses for r in contents.stations}, evses
+            )
+
+    def test_lacks_a_tariff(self) -> None:
+        """A station whose tariff, or a connector's, is not there or is wrong is out of service."""
+        storage = self.make()
+        tariff_id = next(iter(storage.catalogue().tariffs))
+        evses = '[{"uid": "8-A", "connectors": [{"id": "1", "name": "x", "tariff_ids": ["%s"]}]}]'
+        for number, (place, there) in enumerate(
+            (
+                ("tariff_id = 'nowhere'", False),
+                (f"tariff_id = '{tariff_id}'", True),
+                (f"tariff_id = NULL, evses = '{evses % 'nowhere'}'", False),
+                (f"evses = '{evses % tariff_id}'", True),
+                ("evses = '[]'", False),
+                ("evses = 'no JSON'", False),
+            )
+        ):
+            self.write(storage, f"UPDATE stations SET {place} WHERE station_id = 8")
+            self.write(storage, "UPDATE network SET version = version + 1")
+            storage.close()
+            events = logged(self)
+            storage = self.make()
+            self.assertEqual(8 in {s.station.station_id for s in stations(storage)}, there, place)
+            told = [event["id"] for event in events if "out of service" in event["log_format"]]
+            self.assertEqual(told, [] if there else [8], place)
+            add_user(storage, a_user(f"u{number}"))
+            taken = take_slot(storage, a_session(f"u{number}", 8))
+            self.assertEqual(isinstance(taken, ChargingSession), there, place)
+            self.assertTrue(there or taken == UNKNOWN_STATION, place)
+            end_journey(storage, f"u{number}")
+        self.write(storage, "UPDATE stations SET evses = NULL WHERE station_id = 8")
+        self.write(storage, f"UPDATE stations SET tariff_id = '{tariff_id}' WHERE station_id = 8")
+        for body in ('{"id": "x"}', "no JSON"):
+            self.write(storage, f"UPDATE tariffs SET body = '{body}'")
+            self.write(storage, "UPDATE network SET version = version + 1")
+            storage.close()
+            storage = self.make()
+            self.assertNotIn(8, {s.station.station_id for s in stations(storage)}, body)
 
     def test_one_at_a_time(self) -> None:
         """Threads that share a storage carry out one batch at a time."""

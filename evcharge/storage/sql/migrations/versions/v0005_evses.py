@@ -18,6 +18,7 @@ def upgrade() -> None:
     op.create_table(
         "tariffs",
         sa.Column("tariff_id", sa.Text, primary_key=True),
+        sa.Column("place", sa.Integer, nullable=False, comment="in the list"),
         sa.Column("body", sa.Text, nullable=False, comment="JSON: an OCPI 2.2.1 Tariff object"),
     )
     if op.get_bind().dialect.name == "postgresql":
