@@ -28,7 +28,7 @@ from evcharge.models.network import StationRecord
 from evcharge.storage import StorageError, Summary
 from evcharge.storage.contents import Contents, Payment
 from evcharge.storage.files.directory import PAYMENTS
-from evcharge.storage.files.network import CARS, STATIONS, shipped
+from evcharge.storage.files.network import CARS, EVSES, STATIONS, TARIFFS, shipped
 from evcharge.storage.files.store import FileStorage
 from evcharge.storage.location import parse
 from evcharge.testing import NOON
@@ -66,13 +66,13 @@ VEHICLES = {
         "amount": 12.3,
         "charge_minutes": 1.1,
         "paid_timestamp": NOON,
-        "evse": "7-2",
+        "evse": "7-B",
         "connector": "CCS2",
-        "start_percent": 2 / 3,
-        "target_percent": 95.5,
+        "start_percent": 1 / 3,
+        "target_percent": 70.0,
         "energy_kwh": 0.1 + 0.2,
-        "profile": [[0.1, 22.5, 22.5], [0.2, 22.5, 1 / 3]],
-        "assumed": ["car_curve"],
+        "profile": [[0.1, 50.0, 130.0], [0.2, 130.0, 1e-6]],
+        "assumed": ["car_curve", "price"],
     },
     # Of this one's user there is no record.
     "lost": {
@@ -81,8 +81,55 @@ VEHICLES = {
         "amount": 0.0,
         "charge_minutes": 0.0,
         "paid_timestamp": None,
-        "evse": "7-1",
+        "evse": "gone",
     },
+}
+TARIFFS_THERE = [
+    {
+        "id": "noite é",
+        "currency": "BRL",
+        "tariff_alt_text": [{"language": "pt", "text": "à noite"}],
+        "elements": [
+            {
+                "price_components": [{"type": "ENERGY", "price": 1.9, "step_size": 1}],
+                "restrictions": {"start_time": "22:00", "end_time": "06:00"},
+            },
+            {"price_components": [{"type": "ENERGY", "price": 2.79, "vat": 5.0, "step_size": 1}]},
+        ],
+    },
+    {
+        "id": "A",
+        "currency": "BRL",
+        "elements": [{"price_components": [{"type": "FLAT", "price": 5, "step_size": 1}]}],
+    },
+]
+EVSES_THERE: dict[str, Any] = {
+    "7": [
+        {
+            "uid": "7-B",
+            "max_power_kw": 150.0,
+            "connectors": [
+                {
+                    "id": "1",
+                    "standard": "IEC_62196_T2_COMBO",
+                    "format": "CABLE",
+                    "power_type": "DC",
+                    "max_power_kw": 149.5,
+                    "tariff_ids": ["noite é", "A"],
+                }
+            ],
+            "status": "OUTOFORDER",
+            "since": "2026-11-25T12:00:00Z",
+            "reason": "cabo cortado",
+        },
+        {"uid": "7-A", "connectors": [{"id": "1", "name": "Plugue da casa"}]},
+        {"uid": "7-10", "connectors": [{"id": "a", "standard": "DOMESTIC_N"}]},
+        {
+            "uid": "7-9",
+            "connectors": [{"id": "a", "standard": "DOMESTIC_N"}],
+            "physical_reference": "P4",
+        },
+    ],
 }
 PAID = [("r0", NOON - 1, 8, 99.99, "gone"), ("r1", NOON, 7, 12.3, "u1")]
 
@@ -104,6 +151,8 @@ def a_network(folder: Path) -> None:
         "7;Centro;Rua A, 5;-12.25;-38.95;4;22.5;1.230;CCS2,Type 2;0800;\n"
         '8;"Sul; ""B""";;-12.5;-38.0;2;;2.00;;"0\r8";"a\nb"\n',
     )
+    write(folder, TARIFFS, TARIFFS_THERE)
+    write(folder, EVSES, EVSES_THERE)
     for station_id, slots, vehicles in ((7, 4, VEHICLES), (8, 2, {}), (99, 5, {})):
         facts = {"id": station_id, "max_slots": slots, "available_slots": slots - len(vehicles)}
         write(folder, f"stations/station_{station_id}.json", {**facts, "vehicles": vehicles})
@@ -114,8 +163,8 @@ def a_network(folder: Path) -> None:
             "user_car": {**MODEL.facts(), "dc_power_kw": 0.1 + 0.2, "current_battery": 1 / 3},
             "created_timestamp": NOON - 0.001,
         }
-        if user_id == "u1":
-            facts.update(selected_car="Zoe", target_percent=95.5)
+        if user_id == "u2":
+            facts |= {"selected_car": "Zoe", "target_percent": 99.5}
         write(folder, f"users/{user_id}.json", facts)
     lines = [
         {"receipt_id": r, "paid": iso_utc(paid), "station": s, "amount_brl": a, "user": u}
@@ -144,7 +193,7 @@ def raw(folder: Path) -> dict[str, Any]:
             found["lines"] = [json.loads(line) for line in content.splitlines()]
             found["lines"].sort(key=lambda line: line["receipt_id"])
         else:
-            found[name] = json.loads(content)
+            found[name] = json.loads(content.decode("utf-8", "surrogateescape"))
     found["order"] = list(found[CARS])
     return found
 
@@ -219,6 +268,27 @@ class CopyTests(MigrateCase):
         self.assertEqual(files_of(self.source), before)
         self.assertEqual(sorted(p.name for p in self.folder.iterdir() if p.is_dir()),
                          ["a", "end", "source"])  # fmt: skip
+
+    def test_wrong(self) -> None:
+        """EVSEs and tariffs that are wrong go along as they are; the rest is in service."""
+        no_evse = [{"uid": "8-1", "connectors": []}, "x\udce9"]
+        write(self.source, EVSES, {**EVSES_THERE, "8": no_evse})
+        wrong = [{"id": "Z", "currency": "EUR"}, *TARIFFS_THERE]
+        write(self.source, TARIFFS, [*wrong, {"id": "A"}, {"id": ""}, 5])
+        for source, target, words in (
+            (str(self.source), self.sqlite(), "2 of the tariffs have no id of their own"),
+            (self.sqlite(), self.postgres(), ""),
+        ):
+            status, _, err = run("migrate", "--from", source, "--to", target)
+            self.assertEqual(status, 0, err)
+            self.assertIn(words, err)
+            there = self.opened(target)
+            self.assertEqual([state.station.station_id for state in stations(there)], [7])
+            there.close()
+        self.migrate(target, self.at("end"))
+        end = raw(self.folder / "end")
+        self.assertEqual(end[EVSES], {**EVSES_THERE, "8": no_evse})
+        self.assertEqual(end[TARIFFS], [*wrong, {"id": ""}])
 
     def test_export(self) -> None:
         """An exported directory opens without a word, and gives the same answers."""
@@ -336,7 +406,7 @@ class CopyTests(MigrateCase):
         """A database of ours whose tables are empty is filled; its servers will notice."""
         for url in (self.sqlite(), self.postgres()):
             self.opened(url).close()
-            for table in ("car_models", "stations"):
+            for table in ("car_models", "stations", "tariffs"):
                 self.sql(url, f"delete from {table}")
             before = self.version(url)
             self.migrate(str(self.source), url)
@@ -514,7 +584,8 @@ class RefusalTests(MigrateCase):
         self.migrate(str(self.source), self.sqlite())
         drained = "update users set car = json_set(car, '$.battery_level_kwh', -1)"
         for number, (statement, words) in enumerate((
-            ("update stations set max_slots = -1", "station 7: cannot be kept in files: max_slots"),
+            ("update stations set max_slots = -1, evses = null",
+             "station 7: cannot be kept in files: max_slots"),
             ("update users set user_id = '../x' where user_id = 'u2'", "cannot name a file"),
             (drained, "user …: cannot be kept in files"),
             ("update users set user_id = '' where user_id = 'u2'", "cannot name a file"),
@@ -531,14 +602,16 @@ class RefusalTests(MigrateCase):
         self.migrate(str(self.source), self.sqlite("nul.db"))
         self.refused("migrate", "--from", str(self.source), "--to", self.postgres(),
                      words="table users: PostgreSQL text fields cannot contain NUL")  # fmt: skip
-        write(self.source, "stations/station_8.json", {"max_slots": 2**70})
+        line = json.loads((self.source / PAYMENTS).read_text().splitlines()[0])
+        write(self.source, PAYMENTS, json.dumps({**line, "station": 2**70}) + "\n")
         err = self.refused_from_source(self.sqlite("big.db"))
-        self.assertIn("station_8.json: cannot be used: max_slots must be a whole number up to", err)
+        self.assertIn("table payments: Python int too large", err)
 
     def test_over_full(self) -> None:
         """A station that was lowered under its vehicles is copied as it is, there and back."""
         self.migrate(str(self.source), self.sqlite())
-        self.sql(self.sqlite(), "update stations set max_slots = 1 where station_id = 7")
+        lowered = "update stations set max_slots = 1, evses = null where station_id = 7"
+        self.sql(self.sqlite(), lowered)
         self.migrate(self.sqlite(), self.at("x"))
         record = json.loads((self.folder / "x" / "stations" / "station_7.json").read_text())
         self.assertEqual((record["max_slots"], record["available_slots"]), (1, 0))
@@ -772,5 +845,5 @@ class PropertyTests(MigrateCase):
             records = list(contents.stations)
             users = sorted(contents.users, key=lambda user: user.user_id)
             sessions = sorted(contents.sessions, key=lambda session: session.user_id)
-            return [cars, records, users, sessions,
+            return [cars, records, users, sessions, list(contents.tariffs),
                     sorted(contents.payments, key=lambda payment: payment.receipt_id)]  # fmt: skip
