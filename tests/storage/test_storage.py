@@ -493,7 +493,9 @@ class MemoryStorageTests(StorageContract, SynchronousTestCase):
     def lower(self, storage: MemoryStorage, station_id: int, slots: int) -> Storage:
         records = storage.records
         table = attrs.evolve(records.slots[station_id], max_slots=slots)
-        records.put_station(records.states[station_id].station, table)
+        # It has no EVSEs but its slots.
+        station = attrs.evolve(records.states[station_id].station, own_evses=())
+        records.put_station(station, table)
         return storage
 
     def test_none_in_service(self) -> None:
@@ -525,8 +527,10 @@ class InTables:
 
     def lower(self, storage: SqlStorage, station_id: int, slots: int) -> Storage:
         with storage._database.begin(write=True) as connection:
+            # It has no EVSEs but its slots.
             connection.exec_driver_sql(
-                f"UPDATE stations SET max_slots = {slots} WHERE station_id = {station_id}"
+                f"UPDATE stations SET max_slots = {slots}, evses = NULL"
+                f" WHERE station_id = {station_id}"
             )
         return self.again(storage)
 
