@@ -4,6 +4,7 @@ import shutil
 import threading
 from collections.abc import Callable, Mapping
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,18 @@ import attrs
 import psycopg
 from twisted.trial.unittest import SynchronousTestCase
 
+from evcharge.models.evse import Evse, EvseKind, connector_of
 from evcharge.models.network import Network, StationRecord
+from evcharge.models.session import plan_session
 from evcharge.models.station import Station
 from evcharge.rules.events import NetworkChanged
-from evcharge.rules.journey import NO_FREE_SLOT, UNKNOWN_STATION, ListStations, held_at
+from evcharge.rules.journey import (
+    NO_FREE_SLOT,
+    UNKNOWN_STATION,
+    ListStations,
+    TakeSlot,
+    held_at,
+)
 from evcharge.rules.network import ChangeNetwork, NetworkChange
 from evcharge.storage import Storage, StorageUnavailable, carry_out
 from evcharge.storage.files.store import FileStorage
@@ -85,6 +94,26 @@ def with_stations(*put: Station, gone: tuple[int, ...] = ()) -> Callable[[Networ
 
 def with_cars(cars: Mapping[str, Any]) -> Callable[[Network], Network]:
     return lambda there: attrs.evolve(there, car_models=cars)
+
+
+def a_tariff(tariff_id: str, price: float) -> dict[str, Any]:
+    component = {"type": "ENERGY", "price": price, "step_size": 1}
+    return {
+        "id": tariff_id,
+        "currency": "BRL",
+        "elements": [{"price_components": [component]}],
+        "x": None,
+    }
+
+
+def with_tariff(price: float) -> Callable[[Network], Network]:
+    """The network with a station of four slots that goes by a tariff."""
+
+    def changed(there: Network) -> Network:
+        there = with_stations(attrs.evolve(NEW, tariff_id="dia é", max_slots=4))(there)
+        return attrs.evolve(there, tariffs=(a_tariff("other", 1), a_tariff("dia é", price)))
+
+    return changed
 
 
 class NetworkContract:
@@ -209,6 +238,55 @@ class NetworkContract:
         change(storage, with_stations(with_slots(seven, seven.max_slots + 5)))
         for _ in range(2):
             self.assertEqual(available(storage), seven.max_slots + 4)
+            storage = self.again(storage)
+
+    def test_other_evses(self) -> None:
+        """Who stands at an EVSE that is gone goes on, in the place of one of those that are new."""
+        storage = self.make()
+        for user_id in ("u1", "u2", "u3"):
+            add_user(storage, a_user(user_id))
+        (there,) = storage.execute([take(a_session("u1"))])
+        kind = EvseKind((connector_of("1", "CCS2"),), 50.0)
+        broken = Evse("7-C", kind, "OUTOFORDER", "2026-11-25T12:00:00Z", "cabo cortado", "P3")
+        evses = (Evse("7-A", kind), Evse("7-B", kind), broken)
+        seven = network(storage).stations[7].station
+        seven = attrs.evolve(seven, own_evses=evses, max_slots=3)
+        change(storage, with_stations(seven))
+        for _ in range(2):
+            state = station(storage, 7)
+            self.assertEqual(state.station, seven)
+            self.assertEqual((state.max_slots, state.available_slots), (2, 1))
+            self.assertEqual(storage.execute([take(a_session("u1"))]), [there])
+            storage = self.again(storage)
+        (taken,) = storage.execute([take(a_session("u2"))])
+        self.assertEqual(taken, a_session("u2", evse="7-A"))
+        self.assertEqual(take_slot(storage, a_session("u3")), NO_FREE_SLOT)
+        end_journey(storage, "u1")
+        self.assertEqual(available(storage), 1)
+        (taken,) = storage.execute([take(a_session("u3"))])
+        self.assertEqual(taken, a_session("u3", evse="7-B"))
+
+    def test_tariffs(self) -> None:
+        """Tariffs come, change and go; payments cost what the present ones say."""
+        storage = self.make()
+        for number in range(4):
+            add_user(storage, a_user(f"u{number}"))
+        plan = partial(plan_session, now=NOON, time_scale=1.0)
+        for number, (price, cost) in enumerate(((1.5, "30.00"), (2.345678, "46.91"))):
+            change(storage, with_tariff(price))
+            for twice in range(2):
+                self.assertEqual(
+                    [tariff.body for tariff in storage.catalogue().tariffs.values()],
+                    [a_tariff("other", 1), a_tariff("dia é", price)],
+                )
+                user_id = f"u{2 * number + twice}"
+                pay = TakeSlot(user_id, "40", partial(plan, receipt_id=f"r-{user_id}"))
+                # 20 kWh to 80 % of 50 kWh.
+                self.assertEqual(str(storage.execute([pay])[0].amount), cost)
+                storage = self.again(storage)
+        change(storage, lambda there: attrs.evolve(with_stations(gone=(40,))(there), tariffs=()))
+        for _ in range(2):
+            self.assertEqual(dict(storage.catalogue().tariffs), {})
             storage = self.again(storage)
 
     def test_gone_with_vehicles(self) -> None:
@@ -416,6 +494,23 @@ class PostgresTests(NetworkContract, SynchronousTestCase):
         (states,) = other.execute([ListStations()])
         self.assertIn(40, [state.station.station_id for state in states])
         self.assertEqual(list(other.catalogue().car_models), ["Mine"])
+
+    def test_tariff_of_others(self) -> None:
+        """A payment in another process costs what the tariff says now, though it lists nothing."""
+        one, other = self.make(), self.make()
+        for number in range(2):
+            add_user(one, a_user(f"u{number}"))
+        for number, (price, cost) in enumerate(((1.5, "30.00"), (2.0, "40.00"))):
+            change(one, with_tariff(price))
+            known = other.catalogue()
+            plan = partial(plan_session, receipt_id=f"r{number}", now=NOON, time_scale=1.0)
+            (session,) = other.execute([TakeSlot(f"u{number}", "40", plan)])
+            self.assertEqual(str(session.amount), cost)
+            self.assertIsNot(other.catalogue(), known)
+        known = other.catalogue()
+        end_journey(other, "u0")
+        self.assertEqual(available(other, 40), 3)
+        self.assertIs(other.catalogue(), known)
 
     def test_payment_under_way(self) -> None:
         """A station that goes while another process sells a slot of it stays until that is over."""
