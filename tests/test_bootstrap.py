@@ -21,7 +21,8 @@ from evcharge.commands.bootstrap import fetch_limited
 from evcharge.commands.storages import SourceError
 from evcharge.models.session import ChargingSession
 from evcharge.models.user import User
-from evcharge.rules.journey import NO_FREE_SLOT, TakeSlot
+from evcharge.outcomes import ALREADY_RESERVED
+from evcharge.rules.journey import TakeSlot
 from evcharge.storage import carry_out
 from evcharge.storage.files.store import FileStorage
 from evcharge.storage.location import parse
@@ -94,16 +95,18 @@ class UsersTests(SynchronousTestCase):
                 return None
             if isinstance(found, ChargingSession):
                 return found.station_id
-            return None if found == NO_FREE_SLOT else int(str(found.figures["station"]))
+            if found.outcome is not ALREADY_RESERVED:
+                return None
+            return int(str(found.figures["station"]))
 
         memory = network(shipped_network(), 1200)
         self.assertGreater(len({place for _, _, place in memory}), 20)
         # What seed 1 gave before users were made in batches.
         self.assertEqual(
             [(car.model.model, place) for _, car, place in memory[:3]],
-            [("e-208", 6), ("Model 3 Long Range", 1), ("e-208", 14)],
+            [("Kangoo E-Tech", 6), ("ID.4", 1), ("Kangoo E-Tech", 14)],
         )
-        self.assertEqual(sum(n * (place or 0) for n, (*_, place) in enumerate(memory)), 1534154)
+        self.assertEqual(sum(n * (place or 0) for n, (*_, place) in enumerate(memory)), 1517106)
         urls = (
             f"files:{self.mktemp()}",
             f"sqlite:///{self.mktemp()}",
@@ -236,7 +239,7 @@ class CommandTests(SynchronousTestCase):
         self.file.write_text(json.dumps({"Tesla Model 3": facts, "Mine": facts}))
         self.assertEqual(self.bootstrap("--cars", str(self.file), "--users", "0")[0], 0)
         cars = json.loads((self.data / "car_models.json").read_text())
-        self.assertEqual((len(cars), cars["Tesla Model 3"]["battery_capacity"]), (25, 50))
+        self.assertEqual((len(cars), cars["Tesla Model 3"]["battery_capacity"]), (44, 50))
 
     def test_wrong_rows(self) -> None:
         """Every wrong row of both sources is named by line and column; nothing is written."""

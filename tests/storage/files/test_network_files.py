@@ -25,6 +25,8 @@ from evcharge.datasets import (
     parse_stations,
 )
 from evcharge.datasets.columns import meaning
+from evcharge.datasets.evses import parse_evses
+from evcharge.datasets.tariffs import parse_tariffs
 from evcharge.models.connectors import connector_kind
 from evcharge.rules.journey import UNKNOWN_STATION, held_at
 from evcharge.storage.files.network import CARS, STATIONS, shipped
@@ -560,7 +562,7 @@ class PageTests(SynchronousTestCase):
     def test_columns(self) -> None:
         """Columns are called what it says."""
         rows = self.table("The table")
-        self.assertEqual(len(rows), 8)
+        self.assertEqual(len(rows), 10)
         for names, others, _ in rows:
             columns = re.findall("`(.*?)`", names)
             for column, aliases in zip(columns, others.split(";") if others else [], strict=True):
@@ -583,9 +585,12 @@ class PageTests(SynchronousTestCase):
         self.assertEqual(connector_kind("NEMA 14-50").name, None)
 
     def test_facts(self) -> None:
-        """Its smallest table and its catalogue can be taken in."""
+        """Its smallest table, its EVSEs, its tariffs and its catalogue can be taken in."""
         table = "".join(re.findall(r"(?:^    (?:id|\d+);.*\n)", self.page, re.M))
         stations = parse_stations(textwrap.dedent(table).encode(), "t").stations
         self.assertEqual(list(stations), [3])
-        (catalogue,) = re.findall(r"```json\n(.*?)```", self.page, re.S)
-        self.assertEqual(list(parse_car_models(catalogue.encode(), "c")), ["Nissan Leaf"])
+        blocks = [block.encode() for block in re.findall(r"```json\n(.*?)```", self.page, re.S)]
+        evses, tariffs, catalogue = blocks
+        self.assertEqual([evse.uid for evse in parse_evses(evses, "e").evses[7]], ["7-A", "7-B"])
+        self.assertEqual(list(parse_tariffs(tariffs, "t").tariffs), ["noite"])
+        self.assertEqual(list(parse_car_models(catalogue, "c")), ["Nissan Leaf"])
