@@ -11,6 +11,7 @@ from evcharge.models.station import Station
 from evcharge.models.tariffs import parse_tariff
 from evcharge.storage.memory import MemoryStorage
 from evcharge.testing import NOON, MemoryServer, shipped_network
+from tests.support import journey
 from tests.support.journey import CARS, login, outcome, select, server, station
 
 CCS = Connector("1", "CCS2", "IEC_62196_T2_COMBO", "CABLE", "DC")
@@ -46,7 +47,7 @@ def network(*stations: Station, tariffs: tuple[dict, ...] = (), **options: Any) 
     """A server with the shipped catalogue, some cars besides, and these stations."""
     parsed = [attrs.evolve(parse_tariff(body), body=body) for body in tariffs]
     known = {tariff.tariff_id: tariff for tariff in parsed}
-    return MemoryServer(MemoryStorage(ALL_CARS, stations, known), **options)
+    return MemoryServer(journey.make_storage(ALL_CARS, stations, known), **options)
 
 
 def pay(to: MemoryServer, user: str, at: object = 1, **more: object) -> dict:
@@ -439,6 +440,26 @@ class PriceTests(SynchronousTestCase):
             self.assertEqual(found["price_loading"], round(11.37 * shown[1] + 1e-9, 2))
             self.assertEqual("price" in found["assumed"], not shown[2])
 
+    def test_by_power(self) -> None:
+        """A price that goes by the power is cut where the power crosses it: 52.04, not 53 or so."""
+        by_power = {
+            "id": "p",
+            "currency": "BRL",
+            "elements": [
+                {
+                    "price_components": [{"type": "ENERGY", "price": 2.00, "step_size": 1}],
+                    "restrictions": {"max_power": 100.0},
+                },
+                {"price_components": [{"type": "ENERGY", "price": 3.00, "step_size": 1}]},
+            ],
+        }
+        place = posts(1, Evse("1-1", EvseKind((CCS,), 120.0)))
+        to = network(attrs.evolve(place, tariff_id="p"), tariffs=(by_power,))
+        user = login(to, 40, "Tesla Model 3")
+        found = select(to, user, {"1": 0})
+        self.assertEqual((found["price_loading"], found["assumed"]), (52.04, []))
+        self.assertEqual(pay(to, user)["data"]["amount"], 52.04)
+
     def test_no_energy_price(self) -> None:
         """A kWh that has no price by the tariff has none in START: null, not 0."""
         by_hour = {
@@ -456,7 +477,7 @@ class PriceTests(SynchronousTestCase):
         self.assertEqual(found["price_loading"], 8.51)
 
 
-class StartTests(SynchronousTestCase):
+class EvseListTests(SynchronousTestCase):
     """What START says of EVSEs and tariffs."""
 
     def test_groups(self) -> None:

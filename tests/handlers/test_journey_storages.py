@@ -1,21 +1,27 @@
-"""The messages, over every storage: the tests of test_journey on files, SQLite and PostgreSQL."""
+"""The messages, over every storage: tests on memory again on files, SQLite and PostgreSQL."""
 
 import itertools
 import json
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import attrs
+
 from evcharge.datasets import COLUMNS, OPTIONAL_COLUMNS, parse_stations
+from evcharge.models.network import Network
 from evcharge.models.station import Station
-from evcharge.storage import Storage
+from evcharge.models.tariffs import Tariff
+from evcharge.rules.network import ChangeNetwork
+from evcharge.storage import Storage, carry_out
 from evcharge.storage.files.network import CARS, STATIONS
 from evcharge.storage.files.store import FileStorage
 from evcharge.storage.location import parse
 from evcharge.storage.sql.databases import Postgres, Sqlite
 from evcharge.storage.sql.store import SqlStorage
 from evcharge.testing import NOON
-from tests.handlers import test_journey
+from tests.handlers import test_charging, test_journey
 from tests.support import journey, postgres
 from tests.support.journey import station
 
@@ -33,6 +39,18 @@ def csv(stations: Sequence[Station]) -> bytes:
     return "\n".join(rows).encode()
 
 
+def enriched(
+    stations: Sequence[Station], tariffs: Mapping[str, Tariff], network: Network
+) -> Network:
+    """The network with what its rows do not say: tariffs, and EVSEs that have names."""
+    records = {
+        each.station_id: attrs.evolve(network.stations[each.station_id], station=each)
+        for each in stations
+    }
+    bodies = [tariff.body for tariff in tariffs.values()]
+    return attrs.evolve(network, stations=records, tariffs=bodies)
+
+
 class Files:
     """Each storage in a data directory of its own."""
 
@@ -46,9 +64,15 @@ class Files:
     def setUp(self) -> None:
         storages: list[Storage] = []
 
-        def opened(cars: Mapping[str, Any], stations: Sequence[Station]) -> Storage:
+        def opened(
+            cars: Mapping[str, Any],
+            stations: Sequence[Station],
+            tariffs: Mapping[str, Tariff] | None = None,
+        ) -> Storage:
             storage = self.make(cars, stations)
             storage.open(NOON)
+            if tariffs or any(each.own_evses or each.tariff_id for each in stations):
+                carry_out(storage, ChangeNetwork(partial(enriched, stations, tariffs or {})))
             # One test may make hundreds, and a server of PostgreSQL has but so many connections.
             storages.append(storage)
             if len(storages) > 20:
@@ -98,6 +122,11 @@ for _place, _tests in itertools.product(
         test_journey.NavigationTests,
         test_journey.SelectionTests,
         test_journey.PaymentTests,
+        test_charging.TargetTests,
+        test_charging.EvseTests,
+        test_charging.WhyTests,
+        test_charging.PriceTests,
+        test_charging.EvseListTests,
     ),
 ):
     _class = over(_place, _tests)
