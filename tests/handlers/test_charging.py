@@ -490,7 +490,8 @@ class EvseListTests(SynchronousTestCase):
                 Evse("7-2", other_id),
                 Evse("7-3", AC_22, "OUTOFORDER"),
                 Evse("7-4", EvseKind((CCS, CHADEMO), 150.0)),
-            )
+            ),
+            tariffs=(NIGHT,),
         )
         pay(to, login(to, 20, "BMW i3"), 7)
         told = to.request("START")["data"]["station_models"]["7"]
