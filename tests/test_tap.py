@@ -18,7 +18,6 @@ from twisted.scripts.twistd import ServerOptions as TwistdOptions
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from evcharge.healthcheck import healthy
-from evcharge.models.station import zone_of
 from evcharge.net.guards.limits import Limits
 from evcharge.net.ports import BACKLOG, endpoint
 from evcharge.process import server as server_module
@@ -151,7 +150,7 @@ class OptionsTests(SynchronousTestCase):
                 workers=1,
                 sweep_interval_s=5,
                 time_scale=1,
-                zone=zone_of("America/Bahia"),
+                time_zone="America/Bahia",
                 language="pt",
                 max_line=65536,
                 limits=Limits(

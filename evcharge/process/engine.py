@@ -12,6 +12,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from evcharge.controller import NO_GUARDS, Controller, Guard
 from evcharge.handlers import Context, handlers
+from evcharge.models.station import zone_of
 from evcharge.process.clock import SteadyClock
 from evcharge.process.settings import Settings
 from evcharge.process.timekeeper import Timekeeper
@@ -137,7 +138,8 @@ class Engine(InOrder):
         self.storage = storage
         self._opened = StorageService(storage, timers, clock, thread, metrics.carried_out)
         self.perform = perform = self._opened.perform
-        context = Context(perform, storage.catalogue, now, settings.time_scale, settings.zone)
+        zone = zone_of(settings.time_zone)
+        context = Context(perform, storage.catalogue, now, settings.time_scale, zone)
         if new_id is not None:
             context = attrs.evolve(context, new_id=new_id)
         self.controller = Controller(

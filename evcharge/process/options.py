@@ -304,7 +304,7 @@ class Options(UsageOptions):
             workers=self["workers"],
             sweep_interval_s=self["sweep-interval"],
             time_scale=self["time-scale"],
-            zone=zone_of(self["time-zone"]),
+            time_zone=self["time-zone"],
             language=self["language"],
             max_line=self["max-line"],
             limits=Limits(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import tzinfo
-
 import attrs
 
 from evcharge.net.guards.limits import Limits
@@ -41,8 +39,8 @@ class Settings:
     sweep_interval_s: float
     time_scale: float
     """How many times faster than real time charging goes."""
-    zone: tzinfo
-    """Whose local time tariffs go by, of stations that have no time zone of their own."""
+    time_zone: str
+    """Whose local time tariffs go by, of stations that have none of their own: an IANA name."""
     language: str
     """Of the texts, "pt" or "en"."""
     max_line: int
