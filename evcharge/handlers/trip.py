@@ -53,9 +53,12 @@ class Navigation(Handler):
     def _reply(self, user: User, distance_km: float, reserve_percent: float) -> Reply:
         car = user.car
         range_km = car.range_km()
-        margin_km = range_km - car.reach_km(reserve_percent) - distance_km
-        can_complete = distance_km < range_km and margin_km > 0
-        arrival = round(car.percent_after(distance_km), 6) if distance_km < range_km else None
+        margin_km = range_km - distance_km
+        can_complete = margin_km > 0
+        arrival = round(car.percent_after(distance_km), 6) if can_complete else None
+        if reserve_percent:
+            margin_km -= car.reach_km(reserve_percent)
+            can_complete = margin_km > 0
         told = within_range if can_complete else out_of_range
         return Reply(
             {
