@@ -8,7 +8,7 @@ from itertools import count
 
 import attrs
 
-from evcharge.models.evse import EvseKind, natural
+from evcharge.models.evse import Evse, EvseKind, natural
 from evcharge.models.session import ChargingSession
 from evcharge.models.station import Station
 
@@ -137,14 +137,16 @@ class StationState:
         if len(station.kinds) == 1:
             known = {evse.uid for evse in station.evses}
             beyond = [session for uid, session in held.items() if uid not in known]
-        kinds = tuple(_of_kind(station, kind, free, held, beyond) for kind in station.kinds)
+        kinds = tuple(
+            _of_kind(kind, evses, free, held, beyond) for kind, evses in station.by_kind.items()
+        )
         slots_there = len(free) + len(slots.sessions)
         return cls(station, slots_there, len(free), kinds, frozenset(held))
 
 
 def _of_kind(
-    station: Station,
     kind: EvseKind,
+    evses: Sequence[Evse],
     free: set[str],
     held: Mapping[str, ChargingSession],
     beyond: Sequence[ChargingSession],
@@ -152,19 +154,24 @@ def _of_kind(
     """
     The state of one kind of EVSE.
 
+    :param evses: those of it.
     :param beyond: of vehicles that stand at EVSEs of this kind that the station has no more.
     """
-    evses = [evse for evse in station.evses if evse.kind == kind]
-    in_service = sum(evse.in_service for evse in evses)
-    ends = [held[e.uid].estimated_timestamp for e in evses if e.in_service and e.uid in held]
-    ends += [session.estimated_timestamp for session in beyond]
+    number = in_service = out_of_service = 0
+    ends = [session.estimated_timestamp for session in beyond]
+    for evse in evses:
+        session = held.get(evse.uid)
+        if evse.in_service:
+            in_service += 1
+            if session is not None:
+                ends.append(session.estimated_timestamp)
+            elif evse.uid in free:
+                number += 1
+        elif session is None:
+            out_of_service += 1
     # Of one that is over-full more than one has to leave before a slot is free.
     over = max(0, len(ends) - in_service)
-    lowest = heapq.nsmallest(over + 1, ends) if in_service else []
-    return KindState(
-        kind,
-        total=len(evses),
-        free=sum(evse.uid in free for evse in evses),
-        out_of_service=sum(not e.in_service and e.uid not in held for e in evses),
-        next_free_timestamp=lowest[over] if len(lowest) > over else None,
-    )
+    next_free = None
+    if in_service and len(ends) > over:
+        next_free = heapq.nsmallest(over + 1, ends)[over] if over else min(ends)
+    return KindState(kind, len(evses), number, out_of_service, next_free)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import tzinfo
 from decimal import Decimal
 from functools import lru_cache
@@ -56,8 +56,9 @@ class Station:
     """The id as text, as messages have it."""
     evses: tuple[Evse, ...] = attrs.field(init=False, eq=False, repr=False)
     """All of them."""
+    by_kind: Mapping[EvseKind, tuple[Evse, ...]] = attrs.field(init=False, eq=False, repr=False)
+    """The same, those that are alike together, in the order in which the first of each comes."""
     kinds: tuple[EvseKind, ...] = attrs.field(init=False, eq=False, repr=False)
-    """Those of its EVSEs, each once, in their order."""
     prices: Prices = attrs.field(init=False, eq=False, repr=False)
     by_tariff: bool = attrs.field(init=False, eq=False, repr=False)
     """Whether what a kWh costs may differ from one moment to another."""
@@ -72,9 +73,16 @@ class Station:
             self.station_id, self.max_slots, self.connectors, self.power_kw
         )
 
+    @by_kind.default
+    def _by_kind(self) -> Mapping[EvseKind, tuple[Evse, ...]]:
+        found: dict[EvseKind, list[Evse]] = {}
+        for evse in self.evses:
+            found.setdefault(evse.kind, []).append(evse)
+        return {kind: tuple(evses) for kind, evses in found.items()}
+
     @kinds.default
     def _kinds(self) -> tuple[EvseKind, ...]:
-        return tuple(dict.fromkeys(evse.kind for evse in self.evses))
+        return tuple(self.by_kind)
 
     @prices.default
     def _prices(self) -> Prices:
