@@ -509,6 +509,7 @@ class ConnectorTests(SynchronousTestCase):
             ("Tipo 2 e CCS2; GB/T AC\nTomada 2P+T",
              ("Tipo 2", "CCS2", "GB/T AC", "Tomada 2P+T")),
             ("Foo/Bar, ,", ("Foo/Bar",)),
+            ("CCS2/Foo", ("CCS2/Foo",)),
         ):  # fmt: skip
             self.assertEqual(connector_names(text), names)
 
@@ -560,6 +561,8 @@ class CarTests(SynchronousTestCase):
             ({"energy_consumption": 7.75}, ["7.75 km/kWh would be 0.129"]),
             ({"energy_consumption": 1e-5}, ["is it in Wh/km, kWh/100 km or km/kWh?"]),
             ({"battery_capacity": 44000}, ["0.5 to 2000 kWh, not 44000", "44000 Wh would be 44"]),
+            ({"energy_consumption": 165.6}, ["165.6 Wh/km would be 0.166"]),
+            ({"battery_capacity": 44460}, ["44460 Wh would be 44.5"]),
             ({"battery_capacity": 0.1}, ["0.5 to 2000 kWh, not 0.1"]),
         ):
             (problem,) = self.problems(**changes)
