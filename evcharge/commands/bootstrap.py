@@ -80,7 +80,7 @@ def add_to(commands: Any) -> None:
         "--users",
         type=_whole(0, MOST_USERS),
         default=150,
-        help="simulated users that there shall be (%(default)s)",
+        help="total number of simulated users (%(default)s)",
     )
     bootstrap.add_argument(
         "--seed",
