@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
+from itertools import islice
+from math import inf
 from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 import attrs
 
 from evcharge.handlers.handler import Answer, Handler, then
 from evcharge.models.connectors import shown_connectors
 from evcharge.models.station import StationState
+from evcharge.models.stations import Stations
 from evcharge.outcomes import Reply
+from evcharge.planning.nearest import nearest
 from evcharge.rules.journey import ListStations
 from evcharge.storage import Eventual
-from evcharge.utils.geo_utils import distance_km
 from evcharge.wire.envelope import encode_part
 from evcharge.wire.fields import POSITION, Field, Integer
 
@@ -21,6 +25,15 @@ T = TypeVar("T")
 
 MOST_STATIONS = 1000
 """The most stations that one reply carries."""
+
+
+@attrs.define
+class Whole:
+    """All stations as they were written last."""
+
+    changes: dict[str, StationState]
+    """Those that are others since."""
+    part: Any = None
 
 
 @attrs.frozen
@@ -34,30 +47,39 @@ class Start(Handler):
     )
 
     _parts: dict[Any, tuple[object, Any]] = attrs.field(factory=dict, init=False)
-    """What was written last of the catalogue, of each station's state, and of all of them."""
+    """What was written last of the catalogue, and of each station's state."""
+    _whole: WeakKeyDictionary[Stations, Whole] = attrs.field(factory=WeakKeyDictionary, init=False)
 
     def handle(
         self, position: Mapping[str, float] | None = None, limit: int = MOST_STATIONS
     ) -> Eventual[Answer]:
         return then(self.context.perform(ListStations()), self._reply, position, limit)
 
-    def _reply(
-        self, states: Sequence[StationState], position: Mapping[str, float] | None, limit: int
-    ) -> Reply:
+    def _reply(self, stations: Stations, position: Mapping[str, float] | None, limit: int) -> Reply:
         cars = self._part("car_models", self.context.car_models())
-        if len(states) > limit:
+        if len(stations) > limit:
             return Reply(
                 {
                     "car_models": cars,
-                    "total_stations": len(states),
+                    "total_stations": len(stations),
                     "truncated": True,
-                    "station_models": self._stations(_nearest(states, position, limit)),
+                    "station_models": self._stations(_first(stations, position, limit)),
                 }
             )
-        stations = self._part("station_models", states, self._stations)
-        return Reply({"car_models": cars, "station_models": stations})
+        return Reply({"car_models": cars, "station_models": self._all(stations)})
 
-    def _stations(self, states: Sequence[StationState]) -> dict[str, Any]:
+    def _all(self, stations: Stations) -> Any:
+        """All stations, written anew only when one of them has changed."""
+        whole = self._whole.get(stations)
+        if whole is None:
+            whole = self._whole[stations] = Whole(stations.follow())
+        if whole.changes or whole.part is None:
+            # Before they are looked at: what changes meanwhile is there the next time.
+            whole.changes.clear()
+            whole.part = encode_part(self._stations(stations))
+        return whole.part
+
+    def _stations(self, states: Iterable[StationState]) -> dict[str, Any]:
         return {
             state.station.key: self._part(state.station.key, state, _describe) for state in states
         }
@@ -70,22 +92,15 @@ class Start(Handler):
         return known[1]
 
 
-def _nearest(
-    states: Sequence[StationState], place: Mapping[str, float] | None, limit: int
-) -> Sequence[StationState]:
+def _first(
+    stations: Stations, place: Mapping[str, float] | None, limit: int
+) -> Iterable[StationState]:
     """The `limit` stations nearest to `place`, nearest first; without it the first by id."""
     if place is None:
-        return states[:limit]
+        return islice(stations, limit)
     latitude, longitude = place["latitude"], place["longitude"]
-
-    def far(state: StationState) -> tuple[float, int]:
-        station = state.station
-        return (
-            distance_km(latitude, longitude, station.latitude, station.longitude),
-            station.station_id,
-        )
-
-    return sorted(states, key=far)[:limit]
+    found = nearest(stations).search(latitude, longitude, inf, lambda *_: ())
+    return [state for _, _, state in islice(found, limit)]
 
 
 def _describe(state: StationState) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -10,13 +10,14 @@ import attrs
 
 from evcharge.handlers.handler import Answer, Handler, then
 from evcharge.models.station import ChargingSession, StationState, plan_session
+from evcharge.models.stations import Stations
 from evcharge.models.user import User
 from evcharge.outcomes import NO_STATION, Phrase, Refusal, Reply, invalid
-from evcharge.planning.selection import CRITERIA, Candidate, rank_stations
+from evcharge.planning.nearest import nearest
+from evcharge.planning.selection import CRITERIA, Candidate, rank_around, rank_stations
 from evcharge.rules.journey import EndJourney, FindUser, ListStations, TakeSlot
 from evcharge.storage import Eventual
 from evcharge.utils.figures import kilometres, minutes, reais
-from evcharge.utils.geo_utils import distance_km
 from evcharge.utils.numbers import finite_number
 from evcharge.utils.texts import beginning
 from evcharge.wire.fields import (
@@ -35,10 +36,6 @@ LONGEST_KEY = 40
 """How much of a station's id that is none is repeated, characters."""
 
 ENDED = Phrase("Viagem encerrada", "Journey ended")
-
-
-Distances = Callable[[Sequence[StationState]], list[tuple[StationState, float]]]
-"""Those of some stations whose distance is known, each with that, km."""
 
 
 def sent_to(language: str, best: Candidate) -> str:
@@ -84,12 +81,12 @@ class Listed:
     entries: int = 0
     """How many the client sent, those that are no distances included."""
 
-    def of(self, states: Sequence[StationState]) -> list[tuple[StationState, float]]:
-        distances = self.distances
+    def of(self, stations: Stations) -> list[tuple[StationState, float]]:
+        """The stations that there are of these, each with its distance."""
         return [
-            (state, distances[state.station.key])
-            for state in states
-            if state.station.key in distances
+            (state, distance)
+            for key, distance in self.distances.items()
+            if (state := stations.get(key)) is not None
         ]
 
 
@@ -158,13 +155,12 @@ class SelectionStation(Handler):
         list_stations: Listed = NOTHING_LISTED,
         position: Mapping[str, float] | None = None,
     ) -> Eventual[Answer]:
-        distances = list_stations.of if position is None else partial(_measured, position)
         return then(
             self.context.perform(FindUser(user_id, whereabouts=True)),
             self._with_stations,
             criterion,
-            distances,
-            list_stations.entries,
+            list_stations,
+            position,
         )
 
     def on_failure(self, data: Data) -> dict[str, Any]:
@@ -180,18 +176,20 @@ class SelectionStation(Handler):
         }
 
     def _with_stations(
-        self, user: User, criterion: str, distances: Distances, entries: int
+        self, user: User, criterion: str, listed: Listed, position: Mapping[str, float] | None
     ) -> Eventual[Answer]:
-        def choose(states: Sequence[StationState]) -> Reply:
-            known = distances(states)
-            ranked = rank_stations(
-                user.car,
-                known,
-                criterion,
-                self.context.now(),
-                self.context.time_scale,
-                1 + MOST_ALTERNATIVES,
-            )
+        def choose(stations: Stations) -> Reply:
+            now, time_scale = self.context.now(), self.context.time_scale
+            most = 1 + MOST_ALTERNATIVES
+            ignored = 0
+            if position is None:
+                known = listed.of(stations)
+                ignored = listed.entries - len(known)
+                ranked = rank_stations(user.car, known, criterion, now, time_scale, most)
+            else:
+                place = position["latitude"], position["longitude"]
+                tree = nearest(stations)
+                ranked = rank_around(user.car, tree, *place, criterion, now, time_scale, most)
             if ranked:
                 best, *others = ranked
                 reply = Reply(
@@ -204,22 +202,11 @@ class SelectionStation(Handler):
                 )
             else:
                 reply = Reply(self.on_failure({"user_id": user.user_id}), NO_STATION)
-            if entries > len(known):
-                reply.data["ignored"] = entries - len(known)
+            if ignored:
+                reply.data["ignored"] = ignored
             return reply
 
         return then(self.context.perform(ListStations()), choose)
-
-
-def _measured(
-    place: Mapping[str, float], states: Sequence[StationState]
-) -> list[tuple[StationState, float]]:
-    """The distances from a place to every station."""
-    latitude, longitude = place["latitude"], place["longitude"]
-    return [
-        (state, distance_km(latitude, longitude, state.station.latitude, state.station.longitude))
-        for state in states
-    ]
 
 
 def _figures(candidate: Candidate) -> dict[str, Any]:

@@ -54,11 +54,16 @@ class Station:
 
     def price(self, energy_kwh: float) -> Decimal:
         """What `energy_kwh` costs here, BRL with two places, halves rounded up."""
-        return (Decimal(repr(energy_kwh)) * self.price_kwh).quantize(_CENT, ROUND_HALF_UP)
+        return price_of(energy_kwh, self.price_kwh)
 
     def charge_time_s(self, car: ElectricCar) -> float:
         """How long `car` charges here to reach the target, seconds."""
         return car.charge_time_s(car.energy_to_target_kwh(), self.power_kw, self.ac_only)
+
+
+def price_of(energy_kwh: float, price_kwh: Decimal) -> Decimal:
+    """What `energy_kwh` costs at `price_kwh`, BRL with two places, halves rounded up."""
+    return (Decimal(repr(energy_kwh)) * price_kwh).quantize(_CENT, ROUND_HALF_UP)
 
 
 @attrs.frozen
@@ -163,6 +168,11 @@ class StationState:
     next_free_timestamp: float | None
     """When the first of its sessions ends that frees a slot, seconds since the epoch; None where
     none does."""
+
+    @property
+    def is_occupied(self) -> bool:
+        """Whether a vehicle stands there."""
+        return self.available_slots < self.station.max_slots
 
     @classmethod
     def of(cls, station: Station, slots: SlotTable) -> StationState:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
+from functools import partial
+from itertools import islice
+from math import inf
 from typing import Any
 
 import attrs
 
 from evcharge.models.electric_car import ElectricCar
-from evcharge.models.station import Station, StationState
+from evcharge.models.station import StationState, price_of
+from evcharge.planning.nearest import Nearest, Offer, soonest
 
 
 @attrs.define
@@ -37,18 +41,21 @@ class _Trip:
     energy_kwh: float
     """What brings the car's battery to the target."""
 
-    def charge_s(self, station: Station) -> float:
-        return self.car.charge_time_s(self.energy_kwh, station.power_kw, station.ac_only)
+    def charge_s(self, offer: Offer) -> float:
+        return self.car.charge_time_s(self.energy_kwh, offer.power_kw, offer.ac_only)
 
-    def wait_s(self, state: StationState, travel_s: float) -> float:
-        if state.available_slots > 0 or state.next_free_timestamp is None:
-            return 0.0
-        return max(0.0, (state.next_free_timestamp - self.now) * self.time_scale - travel_s)
+    def until_s(self, soonest: float) -> float:
+        """From now until a slot is free; infinitely long ago where one is."""
+        return (soonest - self.now) * self.time_scale
 
-    def total_s(self, state: StationState, distance_km: float) -> float:
+    def total_s(self, soonest: float, offers: Sequence[Offer], distance_km: float) -> float:
         """Travel, wait and charging together."""
-        travel_s = self.car.travel_time_s(distance_km)
-        return travel_s + self.wait_s(state, travel_s) + self.charge_s(state.station)
+        # Not the wait by itself: with its rounding, who is nearer might seem to take longer.
+        charging_from_s = max(self.car.travel_time_s(distance_km), self.until_s(soonest))
+        return charging_from_s + min(map(self.charge_s, offers))
+
+    def price(self, offers: Sequence[Offer]) -> Decimal:
+        return price_of(self.energy_kwh, min(offer.price_kwh for offer in offers))
 
     def candidate(self, state: StationState, distance_km: float) -> Candidate:
         station = state.station
@@ -57,31 +64,40 @@ class _Trip:
             state=state,
             distance_km=distance_km,
             travel_s=travel_s,
-            wait_s=self.wait_s(state, travel_s),
+            wait_s=max(0.0, self.until_s(soonest(state)) - travel_s),
             charge_s=self.charge_s(station),
-            price=station.price(self.energy_kwh),
+            price=self.price((station,)),
         )
 
 
-Rank = Callable[[_Trip, StationState, float], tuple[Any, ...]]
+CriterionRank = Callable[[_Trip, float, Sequence[Offer], float], tuple[Any, ...]]
+"""As :data:`evcharge.planning.nearest.Rank`."""
 
 
-def _by_distance(trip: _Trip, state: StationState, distance_km: float) -> tuple[Any, ...]:
+def _by_distance(
+    trip: _Trip, soonest: float, offers: Sequence[Offer], distance_km: float
+) -> tuple[Any, ...]:
     # Stations without a free slot come after all that have one, the soonest done first.
-    if state.available_slots > 0:
-        return (0, 0.0)
-    return (1, trip.total_s(state, distance_km))
+    return (0, 0.0) if soonest == -inf else (1, trip.total_s(soonest, offers, distance_km))
 
 
-def _by_time(trip: _Trip, state: StationState, distance_km: float) -> tuple[Any, ...]:
-    return (trip.total_s(state, distance_km),)
+def _by_time(
+    trip: _Trip, soonest: float, offers: Sequence[Offer], distance_km: float
+) -> tuple[Any, ...]:
+    return (trip.total_s(soonest, offers, distance_km),)
 
 
-def _by_price(trip: _Trip, state: StationState, distance_km: float) -> tuple[Any, ...]:
-    return (state.station.price(trip.energy_kwh),)
+def _by_price(
+    trip: _Trip, soonest: float, offers: Sequence[Offer], distance_km: float
+) -> tuple[Any, ...]:
+    return (trip.price(offers),)
 
 
-CRITERIA: dict[str, Rank] = {"distance": _by_distance, "time": _by_time, "price": _by_price}
+CRITERIA: dict[str, CriterionRank] = {
+    "distance": _by_distance,
+    "time": _by_time,
+    "price": _by_price,
+}
 
 
 def rank_stations(
@@ -101,17 +117,42 @@ def rank_stations(
     :param time_scale: how many times faster than real time charging goes.
     :param most: how many stations at the most.
     """
-    rank, range_km = CRITERIA[criterion], car.range_km()
-    trip = _Trip(car, now, time_scale, car.energy_to_target_kwh())
+    trip, range_km = _Trip(car, now, time_scale, car.energy_to_target_kwh()), car.range_km()
+    rank = partial(CRITERIA[criterion], trip)
     # Only what the criterion asks for is worked out for every station, the rest for the best.
     ranked = heapq.nsmallest(
         most,
         (
-            (rank(trip, state, distance), distance, state.station.station_id, state)
+            (rank(free_at, (state.station,), distance), distance, state.station.station_id, state)
             for state, distance in distances
             if distance < range_km
             # One without a slot that is free, or will be, is no station to go to.
-            and (state.available_slots > 0 or state.next_free_timestamp is not None)
+            and (free_at := soonest(state)) != inf
         ),
     )
     return [trip.candidate(state, distance) for _, distance, _, state in ranked]
+
+
+def rank_around(
+    car: ElectricCar,
+    tree: Nearest,
+    latitude: float,
+    longitude: float,
+    criterion: str,
+    now: float,
+    time_scale: float,
+    most: int,
+) -> list[Candidate]:
+    """
+    As :func:`rank_stations` of all stations of `tree`, with their distances from a place.
+
+    :param latitude: degrees, WGS 84, like the longitude.
+    """
+    trip = _Trip(car, now, time_scale, car.energy_to_target_kwh())
+    criterion_rank = CRITERIA[criterion]
+
+    def rank(free_at: float, offers: Sequence[Offer], distance_km: float) -> Any:
+        return None if free_at == inf else criterion_rank(trip, free_at, offers, distance_km)
+
+    ranked = islice(tree.search(latitude, longitude, car.range_km(), rank), most)
+    return [trip.candidate(state, distance) for _, distance, state in ranked]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import attrs
 
-from evcharge.models.station import ChargingSession, Station, StationState
+from evcharge.models.station import ChargingSession, Station
+from evcharge.models.stations import Stations
 from evcharge.models.user import User
 from evcharge.outcomes import (
     ALREADY_RESERVED,
@@ -54,13 +55,17 @@ class FindUser(Operation[User | Refusal]):
 
 
 @attrs.define
-class ListStations(Operation[Sequence[StationState]]):
-    """The stations in service and their slots, in id order, not more than a second old."""
+class ListStations(Operation[Stations]):
+    """
+    The stations in service and their slots, not more than a second old.
+
+    They are live: as long as these stations are in service, the result is the same object.
+    """
 
     def add_needs(self, needs: Needs) -> None:
         needs.states = True
 
-    def decide(self, view: View) -> Sequence[StationState]:
+    def decide(self, view: View) -> Stations:
         return view.states()
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeAlias, TypeVar
 
 import attrs
 
 from evcharge.models.network import Network
-from evcharge.models.station import ChargingSession, Station, StationState
+from evcharge.models.station import ChargingSession, Station
+from evcharge.models.stations import Stations
 from evcharge.models.user import User
 from evcharge.rules.clocks import Clocks, D, Newest
 from evcharge.rules.events import (
@@ -62,7 +63,7 @@ class View:
         users: dict[str, User | Exception | None],
         sessions: dict[str, ChargingSession | Exception | None],
         books: dict[int, Book | None],
-        states: Sequence[StationState] | None = None,
+        states: Stations | None = None,
         names: Callable[[Clocks, int | None], int] = Clocks.plainly,
         leaving: Collection[str] = (),
     ) -> None:
@@ -110,8 +111,8 @@ class View:
         """The station and its slots; None where no such station is in service."""
         return _of(self.books, station_id)
 
-    def states(self) -> Sequence[StationState]:
-        """The state of every station in service, in id order, as it was before the batch."""
+    def states(self) -> Stations:
+        """The state of every station in service, as it was before the batch, or later."""
         if self.listed is None:
             raise NotLoaded("states")
         return self.listed

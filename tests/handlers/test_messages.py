@@ -11,6 +11,7 @@ import evcharge
 from evcharge.controller import UNKNOWN, Controller
 from evcharge.handlers import MESSAGES, Context, handlers
 from evcharge.handlers.start import Start
+from evcharge.models.stations import Stations
 from evcharge.net.lines import Lines
 from evcharge.outcomes import Reply
 from evcharge.testing import NOON, MemoryServer
@@ -108,7 +109,7 @@ class DeclaredTests(SynchronousTestCase):
     def test_labels(self) -> None:
         """Requests are counted by the types that there are, and under two names besides."""
         labels: list[str] = []
-        context = Context(lambda operation: (), dict, lambda: NOON)
+        context = Context(lambda operation: Stations(), dict, lambda: NOON)
         controller = Controller(
             handlers(context), lambda: NOON, answered=lambda kind, *_: labels.append(kind)
         )

@@ -481,7 +481,9 @@ class MemoryStorageTests(StorageContract, SynchronousTestCase):
     def lower(self, storage: MemoryStorage, station_id: int, slots: int) -> Storage:
         records = storage.records
         table = attrs.evolve(records.slots[station_id], max_slots=slots)
-        records.put_station(records.states[station_id].station, table)
+        state = records.states.get(str(station_id))
+        assert state is not None
+        records.put_stations([(state.station, table)])
         return storage
 
     def test_none_in_service(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import attrs
@@ -176,18 +176,19 @@ def read(connection: Connection, known: int) -> Network | None:
 
 
 def states(
-    connection: Connection, network: Network, ids: Iterable[int] | None
+    connection: Connection, network: Network, ids: Collection[int], some: bool
 ) -> dict[int, StationState]:
-    """The states of stations in service, all of them or those of `ids`, in the network's order."""
-    if ids is None:
-        rows = connection.execute(COUNT_SESSIONS)
-    else:
+    """The states of the stations of `ids` that are in service; but for `some`, of all occupied."""
+    if some:
         rows = connection.execute(COUNT_SOME_SESSIONS, {"ids": list(ids)})
+    else:
+        rows = connection.execute(COUNT_SESSIONS)
     taken = {row[0]: (row[1], row[2]) for row in rows}
-    wanted = network.stations if ids is None else network.stations.keys() & set(ids)
     found = {}
-    for station_id in wanted:
-        station = network.stations[station_id]
+    for station_id in {*ids, *taken}:
+        station = network.stations.get(station_id)
+        if station is None:
+            continue
         count, next_free = taken.get(station_id, (0, None))
         if count > station.max_slots:
             # Lowered under its vehicles: more than one has to leave before a slot is free.
