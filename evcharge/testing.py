@@ -19,6 +19,7 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
 from evcharge.datasets import parse_car_models, parse_stations
+from evcharge.datasets.files import CARS, STATIONS, shipped
 from evcharge.net.guards.service import Guards
 from evcharge.net.lines import Lines
 from evcharge.net.protocol import DriverProtocol
@@ -27,7 +28,6 @@ from evcharge.process.engine import Engine, Here
 from evcharge.process.options import Options
 from evcharge.process.server import driver_factory
 from evcharge.storage import Storage
-from evcharge.storage.files.network import CARS, STATIONS, shipped
 from evcharge.storage.memory import MemoryStorage
 from evcharge.watch.metrics import Metrics
 

@@ -21,11 +21,11 @@ from evcharge.datasets import (
     parse_stations,
 )
 from evcharge.datasets.difference import wanted_stations
+from evcharge.datasets.files import CARS, OUT_OF_SERVICE, STATIONS
 from evcharge.models.network import Network, StationRecord
 from evcharge.rules.network import ChangeNetwork
 from evcharge.storage import carry_out
 from evcharge.storage.contents import Copyable
-from evcharge.storage.files.network import CARS, OUT_OF_SERVICE, STATIONS
 from evcharge.utils.permissions import remedy_to_read
 from evcharge.utils.warnings import warnings_shown
 

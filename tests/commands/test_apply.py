@@ -11,7 +11,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from evcharge.storage.files.network import CARS, OUT_OF_SERVICE, STATIONS
+from evcharge.datasets.files import CARS, OUT_OF_SERVICE, STATIONS
 from evcharge.storage.location import parse
 from evcharge.testing import NOON
 from tests.support import postgres

@@ -24,12 +24,12 @@ from evcharge.datasets import (
     read_stations,
     station_csv,
 )
+from evcharge.datasets.files import CARS, STATIONS, shipped
 from evcharge.datasets.stations import MIDDLE
 from evcharge.datasets.tables import NotANumber, read_number, read_table
 from evcharge.models.connectors import connector_kind, connector_names, shown_connectors
 from evcharge.models.electric_car import CarModel
 from evcharge.models.station import Station
-from evcharge.storage.files.network import CARS, STATIONS, shipped
 from tests.support.examples import given
 
 HEADER = ";".join((*COLUMNS, *OPTIONAL_COLUMNS))

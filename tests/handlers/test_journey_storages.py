@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from evcharge.datasets import COLUMNS, OPTIONAL_COLUMNS, parse_stations
+from evcharge.datasets.files import CARS, STATIONS
 from evcharge.models.station import Station
 from evcharge.storage import Storage
-from evcharge.storage.files.network import CARS, STATIONS
 from evcharge.storage.files.store import FileStorage
 from evcharge.storage.location import parse
 from evcharge.storage.sql.databases import Postgres, Sqlite

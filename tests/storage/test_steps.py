@@ -17,6 +17,7 @@ from sqlalchemy.exc import OperationalError
 from twisted.trial.unittest import SynchronousTestCase
 
 from evcharge.datasets import parse_stations
+from evcharge.datasets.files import CARS, STATIONS
 from evcharge.models.station import ChargingSession
 from evcharge.outcomes import Refusal
 from evcharge.rules.journey import UNKNOWN_USER, AddUser, EndJourney, TakeSlot, held_at
@@ -25,7 +26,6 @@ from evcharge.rules.sweep import Sweep
 from evcharge.storage import Storage, StorageError, StorageUnavailable
 from evcharge.storage.files import network
 from evcharge.storage.files.directory import PAYMENTS
-from evcharge.storage.files.network import CARS, STATIONS
 from evcharge.storage.files.store import FileStorage
 from evcharge.storage.group_commit import TryAgain
 from evcharge.storage.location import parse

@@ -19,6 +19,7 @@ from sqlalchemy import event
 from twisted.trial.unittest import SynchronousTestCase
 
 from evcharge.datasets import StationRows, parse_stations
+from evcharge.datasets.files import STATIONS
 from evcharge.models.station import ChargingSession, plan_session
 from evcharge.rules import sweep as rules
 from evcharge.rules.journey import (
@@ -36,7 +37,6 @@ from evcharge.rules.operation import Needs, Operation
 from evcharge.rules.sweep import SweepResult
 from evcharge.rules.view import NotLoaded, View
 from evcharge.storage import Storage, StorageError, StorageUnavailable
-from evcharge.storage.files.network import STATIONS
 from evcharge.storage.files.store import FileStorage
 from evcharge.storage.group_commit import TryAgain
 from evcharge.storage.location import parse

@@ -11,18 +11,13 @@ import contextlib
 from typing import Any
 
 from evcharge.datasets import merge_car_models
+from evcharge.datasets.files import CARS, OUT_OF_SERVICE, STATIONS
 from evcharge.models.station import SlotTable
 from evcharge.rules.events import NetworkChanged
 from evcharge.storage import StorageError
+from evcharge.storage.durable import Folder
 from evcharge.storage.files.directory import DataDirectory, station_file
-from evcharge.storage.files.durable import Folder
-from evcharge.storage.files.network import (
-    CARS,
-    OUT_OF_SERVICE,
-    STATIONS,
-    NetworkFiles,
-    rows_files,
-)
+from evcharge.storage.files.network import NetworkFiles, rows_files
 from evcharge.storage.files.records import read_object, table_record, to_json
 
 CHANGE = "change.json"

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from evcharge.datasets import DatasetError, StationRows
+from evcharge.datasets.files import CARS, STATIONS
 from evcharge.models.station import SlotTable, Station
 from evcharge.models.user import User
 from evcharge.rules.clocks import Clocks, D
 from evcharge.storage import StorageError, StorageUnavailable
-from evcharge.storage.files.durable import TEMPORARY, Folder, make_folder
-from evcharge.storage.files.network import CARS, STATIONS, to_write
+from evcharge.storage.durable import TEMPORARY, Folder, make_folder
+from evcharge.storage.files.network import to_write
 from evcharge.storage.files.records import (
     LookUp,
     read_object,

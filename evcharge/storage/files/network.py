@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -24,20 +23,11 @@ from evcharge.datasets import (
     read_car_models,
     read_stations,
 )
+from evcharge.datasets.files import CARS, OUT_OF_SERVICE, STATIONS, shipped
 from evcharge.models.network import StationRecord
 from evcharge.models.station import SlotTable, Station
 from evcharge.storage.contents import Contents
 from evcharge.storage.files.records import stations_csv, unnamed
-
-CARS = "car_models.json"
-STATIONS = "feira_de_santana_stations.csv"
-OUT_OF_SERVICE = "stations_out_of_service.csv"
-"""Rows of stations that are not in service, kept for whoever puts them back. Often missing."""
-
-
-def shipped(name: str) -> bytes:
-    """The file `name` of the data that comes with evcharge."""
-    return (resources.files("evcharge") / "data" / name).read_bytes()
 
 
 def to_write(

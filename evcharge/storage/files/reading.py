@@ -10,20 +10,13 @@ from typing import Any
 from twisted.logger import Logger
 
 from evcharge.datasets import DatasetError
+from evcharge.datasets.files import CARS, OUT_OF_SERVICE, STATIONS
 from evcharge.models.station import SlotTable, Station
 from evcharge.rules.events import SlotFreed
 from evcharge.storage import StorageUnavailable
 from evcharge.storage.files.directory import DataDirectory, free_name, needed
 from evcharge.storage.files.moved import MovedFiles
-from evcharge.storage.files.network import (
-    CARS,
-    OUT_OF_SERVICE,
-    STATIONS,
-    read_rows,
-    tell_of_no_row,
-    usable_cars,
-    usable_rows,
-)
+from evcharge.storage.files.network import read_rows, tell_of_no_row, usable_cars, usable_rows
 from evcharge.storage.files.payments import PaymentList
 from evcharge.storage.files.records import one_station_each, paid_sessions
 from evcharge.storage.files.saving import Saving

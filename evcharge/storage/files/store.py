@@ -18,6 +18,7 @@ from typing import Any, TypeVar, cast
 from twisted.logger import Logger
 
 from evcharge.datasets import DatasetError, StationRows, check_car_models
+from evcharge.datasets.files import CARS
 from evcharge.models.network import Network
 from evcharge.models.user import User
 from evcharge.rules.clocks import Newest
@@ -34,7 +35,7 @@ from evcharge.storage.files import changing
 from evcharge.storage.files.contents import read_directory, write_directory
 from evcharge.storage.files.directory import PAYMENTS, DataDirectory
 from evcharge.storage.files.moved import MovedFiles
-from evcharge.storage.files.network import CARS, NetworkFiles
+from evcharge.storage.files.network import NetworkFiles
 from evcharge.storage.files.payments import PaymentList
 from evcharge.storage.files.reading import Reading
 from evcharge.storage.files.saving import Saving

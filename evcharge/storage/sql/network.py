@@ -19,11 +19,11 @@ from evcharge.datasets import (
     parse_car_models,
     parse_stations,
 )
+from evcharge.datasets.files import CARS, STATIONS, shipped
 from evcharge.models import network as models
 from evcharge.models.network import StationRecord
 from evcharge.models.station import Station, StationState
 from evcharge.rules.events import NetworkChanged
-from evcharge.storage.files.network import CARS, STATIONS, shipped
 from evcharge.storage.sql import schema
 from evcharge.storage.sql.rows import car_row, station_of, station_row
 

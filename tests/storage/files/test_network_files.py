@@ -25,9 +25,9 @@ from evcharge.datasets import (
     parse_stations,
 )
 from evcharge.datasets.columns import meaning
+from evcharge.datasets.files import CARS, STATIONS, shipped
 from evcharge.models.connectors import connector_kind
 from evcharge.rules.journey import UNKNOWN_STATION, held_at
-from evcharge.storage.files.network import CARS, STATIONS, shipped
 from evcharge.storage.files.store import FileStorage
 from evcharge.storage.location import parse
 from evcharge.testing import NOON, MemoryServer
