@@ -199,6 +199,10 @@ class View:
         for user_id, session in self.sessions.items():
             if isinstance(session, ChargingSession):
                 self.sessions[user_id] = record_moved(session, before, after)
+        if self.events and isinstance(last := self.events[-1], ClocksSet):
+            # Set twice in a batch, it is set once, as far as both say.
+            before = last.before
+            del self.events[-1]
         self.events.append(ClocksSet(before, after))
 
     def change_network(self, after: Network) -> None:
@@ -212,6 +216,10 @@ class View:
                 free = record.station.max_slots - self._taken.get(station_id, 0)
                 book = Book(record.station, free)
             self._put(self.books, station_id, book)
+        if self.events and isinstance(last := self.events[-1], NetworkChanged):
+            # Two changes in a batch are one.
+            before = last.before
+            del self.events[-1]
         self.events.append(NetworkChanged(before, after))
 
     def _put(self, records: dict[Any, Any], key: Any, value: Any) -> None:

@@ -93,6 +93,21 @@ class NetworkContract:
         storage.close()
         return self.make()
 
+    def test_one_batch(self) -> None:
+        """Changes that share a batch all come about, each upon the one before it."""
+        storage = self.make()
+        cars = dict(list(network(storage).car_models.items())[:2])
+        eight = attrs.evolve(network(storage).stations[8].station, name="Oito")
+        operations = (with_stations(NEW, gone=(7,)), with_cars(cars), with_stations(eight))
+        done = storage.execute([ChangeNetwork(how) for how in operations])
+        self.assertEqual([each.before for each in done[1:]], [each.after for each in done[:-1]])
+        for _ in range(2):
+            there = network(storage)
+            self.assertEqual(without_blanks(there), without_blanks(done[-1].after))
+            self.assertEqual((there.stations[8].station, 7 in there.stations), (eight, False))
+            self.assertEqual(dict(storage.car_models()), cars)
+            storage = self.again(storage)
+
     def test_stations(self) -> None:
         """Stations come, change and go, in one step, with every figure and column."""
         storage = self.make()
