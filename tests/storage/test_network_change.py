@@ -1,5 +1,6 @@
 """Another network while drivers go on: the contract of `ChangeNetwork` for every storage."""
 
+import contextlib
 import shutil
 import threading
 from collections.abc import Callable, Mapping
@@ -379,6 +380,28 @@ class FilesTests(NetworkContract, SynchronousTestCase):
                 storage.close()
             self.assertGreater(number, 5)
         self.assertEqual(outcomes, {False, True})
+
+    def test_meanwhile(self) -> None:
+        """Until an interrupted change is gone on with, drivers come, and files are spoilt."""
+        outcomes = set()
+        for number in range(30):
+            storage = self.make()
+            add_user(storage, a_user())
+            calls = Calls(self, self.folder)
+            calls.fail(number, "before")
+            with contextlib.suppress(StorageUnavailable):
+                change(storage, with_stations(NEW, gone=(8,)))
+            calls.clear()
+            paid = storage.execute([take(a_session("u1", 8))]) == [a_session("u1", 8)]
+            storage.close()
+            (self.folder / "stations" / "station_40.json").write_text("{")
+            storage = self.make()
+            if paid:
+                self.assertEqual(take_slot(storage, a_session("u1", 8)), a_session("u1", 8))
+            outcomes.add((paid, 8 in storage.records.states))
+            storage.close()
+            shutil.rmtree(self.folder)
+        self.assertEqual(outcomes, {(True, True), (True, False), (False, False)})
 
 
 class SqliteTests(NetworkContract, SynchronousTestCase):

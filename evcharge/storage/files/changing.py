@@ -76,21 +76,31 @@ def finish(directory: DataDirectory) -> None:
     root.flush()
     _write(root, {name: None for name in note["remove"] if name == OUT_OF_SERVICE})
     stations: dict[str, bytes | None] = {}
-    for number, slots in note["max_slots"].items():
-        stations[station_file(int(number))] = _with_slots(directory, int(number), slots)
-    for number in note["gone"]:
-        stations[station_file(number)] = None
+    for station_id in (*map(int, note["max_slots"]), *note["gone"]):
+        record = _read(directory, station_id)
+        if record is None:
+            # Out of service until it is put right: nobody knows who stands there.
+            continue
+        slots, taken = note["max_slots"].get(str(station_id)), len(record["vehicles"])
+        if slots is not None:
+            record.update(max_slots=slots, available_slots=max(0, slots - taken))
+            stations[station_file(station_id)] = to_json(record)
+        elif not taken:
+            # Else somebody has come while that was interrupted, and goes on standing there.
+            stations[station_file(station_id)] = None
     _write(directory.stations, stations)
     _write(root, {CHANGE: None})
 
 
-def _with_slots(directory: DataDirectory, station_id: int, slots: int) -> bytes:
-    """A station's file with another number of slots; who stands there is what it says."""
-    record: dict[str, Any] = table_record(SlotTable(station_id, slots))
-    with contextlib.suppress(FileNotFoundError):
-        record.update(read_object(directory.station_path(station_id)))
-    free = max(0, slots - len(record["vehicles"]))
-    return to_json({**record, "max_slots": slots, "available_slots": free})
+def _read(directory: DataDirectory, station_id: int) -> dict[str, Any] | None:
+    """What a station's file says, which may be missing; None where it cannot be read."""
+    record: dict[str, Any] = table_record(SlotTable(station_id, 0))
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            record.update(read_object(directory.station_path(station_id)))
+    except ValueError:
+        return None
+    return record if isinstance(record["vehicles"], dict) else None
 
 
 def _write(folder: Folder, files: dict[str, Any]) -> None:
