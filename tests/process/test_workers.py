@@ -35,7 +35,7 @@ from evcharge.process.workers.messages import (
     SOCKET,
     TIME,
     Beginning,
-    Lines,
+    LineSplitter,
 )
 from evcharge.process.workers.parent import Workers
 from evcharge.process.workers.sockets import ACCEPT_PAUSE_S, SharedPort
@@ -646,7 +646,7 @@ class WorkerTests(SynchronousTestCase):
     def test_lines(self) -> None:
         """Lines come whole, and one without an end is not kept for ever."""
         taken: list[bytes] = []
-        lines = Lines(taken.append)
+        lines = LineSplitter(taken.append)
         for data in (b"a", b"b\nc\n\nd", b"\n"):
             lines.add(data)
         self.assertEqual(taken, [b"ab", b"c", b"", b"d"])
