@@ -12,7 +12,15 @@ import attrs
 
 from evcharge.commands import Exit
 from evcharge.commands.network import Kind, kinds
-from evcharge.commands.storages import SourceError, add_storage, location, say, told, warn
+from evcharge.commands.storages import (
+    SourceError,
+    add_storage,
+    location,
+    nothing_written,
+    say,
+    told,
+    warn,
+)
 from evcharge.datasets import (
     DatasetError,
     StationRows,
@@ -177,8 +185,7 @@ def _read(directory: Path) -> Wanted:
     twice = (stations.rows.keys() if stations else set()) & (resting.rows if resting else {}).keys()
     problems += [f"{directory}: station {each} is in both files of stations" for each in twice]
     if problems:
-        lines = [f"  {problem}" for problem in listed(problems)]
-        raise Exit("\n".join(["nothing was written:", *lines]))
+        raise nothing_written(problems)
     if cars is None and stations is None and resting is None:
         names = f"{CARS}, {STATIONS} (or {SHORT_NAME}), {OUT_OF_SERVICE}"
         raise SourceError(f"{directory}: has none of {names}")
