@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -110,7 +110,7 @@ class Controller:
                     answer = handler.answer(request.data)
                 else:
                     answer = guard(handler.answer, request.data, client)
-                if not isinstance(answer, Deferred):
+                if isinstance(answer, (Reply, Refusal)):
                     return self._done(answer, request)
             except Exception:
                 return self.failed(Failure(), request)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
+from math import inf
 from typing import Any
 
 import attrs
@@ -18,7 +19,7 @@ from evcharge.planning.selection import CRITERIA, Candidate, rank_around, rank_s
 from evcharge.rules.journey import EndJourney, FindUser, ListStations, TakeSlot
 from evcharge.storage import Eventual
 from evcharge.utils.figures import kilometres, minutes, reais
-from evcharge.utils.numbers import finite_number
+from evcharge.utils.numbers import finite_number, millionths
 from evcharge.utils.texts import beginning
 from evcharge.wire.fields import (
     POSITION,
@@ -110,9 +111,11 @@ class DistanceList:
         distances: dict[str, float] = {}
         for key, entry in value.items():
             if isinstance(entry, dict):
-                distance = finite_number(entry.get("distance_origin_position"))
-                if distance is not None and distance >= 0:
-                    distances[key] = distance
+                distance = entry.get("distance_origin_position")
+                if type(distance) is not float:
+                    distance = finite_number(distance)
+                if distance is not None and 0 <= distance < inf:
+                    distances[key] = distance + 0.0  # never -0
         if value and not distances:
             return _not_understood(name, *next(iter(value.items())))
         return Listed(distances, len(value))
@@ -213,10 +216,10 @@ def _figures(candidate: Candidate) -> dict[str, Any]:
     return {
         "id_station": candidate.state.station.key,
         "price_loading": float(candidate.price),
-        "distance_km": round(candidate.distance_km, 6),
-        "travel_minutes": round(candidate.travel_s / 60, 6),
-        "wait_minutes": round(candidate.wait_s / 60, 6),
-        "charge_minutes": round(candidate.charge_s / 60, 6),
+        "distance_km": millionths(candidate.distance_km),
+        "travel_minutes": millionths(candidate.travel_s / 60),
+        "wait_minutes": millionths(candidate.wait_s / 60) if candidate.wait_s else 0.0,
+        "charge_minutes": millionths(candidate.charge_s / 60),
     }
 
 

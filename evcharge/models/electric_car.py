@@ -160,9 +160,11 @@ class ElectricCar:
         :param station_power_kw: what the station gives at most, kW; None where unknown.
         :param ac: whether the station has AC connectors only, so that the car's AC limit counts.
         """
+        power_kw = station_power_kw
         car_limit_kw = self.model.ac_limit_kw if ac else self.model.dc_limit_kw
-        known_kw = [kw for kw in (station_power_kw, car_limit_kw) if kw is not None]
-        return energy_kwh / min(known_kw, default=DEFAULT_POWER_KW) * 3600
+        if power_kw is None or (car_limit_kw is not None and car_limit_kw < power_kw):
+            power_kw = car_limit_kw
+        return energy_kwh / (DEFAULT_POWER_KW if power_kw is None else power_kw) * 3600
 
     def travel_time_s(self, distance_km: float) -> float:
         """How long `distance_km` takes at 70 % of the car's top speed, seconds."""

@@ -54,16 +54,16 @@ class Station:
 
     def price(self, energy_kwh: float) -> Decimal:
         """What `energy_kwh` costs here, BRL with two places, halves rounded up."""
-        return price_of(energy_kwh, self.price_kwh)
+        return price_of(Decimal(repr(energy_kwh)), self.price_kwh)
 
     def charge_time_s(self, car: ElectricCar) -> float:
         """How long `car` charges here to reach the target, seconds."""
         return car.charge_time_s(car.energy_to_target_kwh(), self.power_kw, self.ac_only)
 
 
-def price_of(energy_kwh: float, price_kwh: Decimal) -> Decimal:
+def price_of(energy_kwh: Decimal, price_kwh: Decimal) -> Decimal:
     """What `energy_kwh` costs at `price_kwh`, BRL with two places, halves rounded up."""
-    return (Decimal(repr(energy_kwh)) * price_kwh).quantize(_CENT, ROUND_HALF_UP)
+    return (energy_kwh * price_kwh).quantize(_CENT, ROUND_HALF_UP)
 
 
 @attrs.frozen

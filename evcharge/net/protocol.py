@@ -272,14 +272,14 @@ class DriverProtocol(FairLineReceiver):
             reply = self.factory.dispatch(line, self.client)
         except Exception:
             reply = self.factory.last_resort(Failure())
-        if isinstance(reply, Deferred):
-            self._request = reply
-            self._enter(DRAINING if self.state is DRAINING else BUSY)
-            reply.addBoth(self._answer)
-        else:
+        if isinstance(reply, bytes):
             self._unsent += reply + b"\n"
             if isinstance(reply, LastReply):
                 self.hang_up()
+        else:
+            self._request = reply
+            self._enter(DRAINING if self.state is DRAINING else BUSY)
+            reply.addBoth(self._answer)
 
     def lineLengthExceeded(self, line: bytes) -> None:
         self._unsent += self.factory.too_large() + b"\n"

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
-from functools import partial
 from itertools import islice
 from math import inf
 from typing import Any
@@ -38,8 +36,14 @@ class _Trip:
     car: ElectricCar
     now: float
     time_scale: float
-    energy_kwh: float
+    energy_kwh: float = attrs.field(init=False)
     """What brings the car's battery to the target."""
+    energy: Decimal = attrs.field(init=False)
+    """The same, for prices."""
+
+    def __attrs_post_init__(self) -> None:
+        self.energy_kwh = self.car.energy_to_target_kwh()
+        self.energy = Decimal(repr(self.energy_kwh))
 
     def charge_s(self, offer: Offer) -> float:
         return self.car.charge_time_s(self.energy_kwh, offer.power_kw, offer.ac_only)
@@ -54,9 +58,6 @@ class _Trip:
         charging_from_s = max(self.car.travel_time_s(distance_km), self.until_s(soonest))
         return charging_from_s + min(map(self.charge_s, offers))
 
-    def price(self, offers: Sequence[Offer]) -> Decimal:
-        return price_of(self.energy_kwh, min(offer.price_kwh for offer in offers))
-
     def candidate(self, state: StationState, distance_km: float) -> Candidate:
         station = state.station
         travel_s = self.car.travel_time_s(distance_km)
@@ -66,7 +67,7 @@ class _Trip:
             travel_s=travel_s,
             wait_s=max(0.0, self.until_s(soonest(state)) - travel_s),
             charge_s=self.charge_s(station),
-            price=self.price((station,)),
+            price=price_of(self.energy, station.price_kwh),
         )
 
 
@@ -90,7 +91,7 @@ def _by_time(
 def _by_price(
     trip: _Trip, soonest: float, offers: Sequence[Offer], distance_km: float
 ) -> tuple[Any, ...]:
-    return (trip.price(offers),)
+    return (price_of(trip.energy, min(offer.price_kwh for offer in offers)),)
 
 
 CRITERIA: dict[str, CriterionRank] = {
@@ -117,20 +118,21 @@ def rank_stations(
     :param time_scale: how many times faster than real time charging goes.
     :param most: how many stations at the most.
     """
-    trip, range_km = _Trip(car, now, time_scale, car.energy_to_target_kwh()), car.range_km()
-    rank = partial(CRITERIA[criterion], trip)
+    trip, range_km, rank = _Trip(car, now, time_scale), car.range_km(), CRITERIA[criterion]
     # Only what the criterion asks for is worked out for every station, the rest for the best.
-    ranked = heapq.nsmallest(
-        most,
+    ranked = sorted(
         (
-            (rank(free_at, (state.station,), distance), distance, state.station.station_id, state)
-            for state, distance in distances
-            if distance < range_km
-            # One without a slot that is free, or will be, is no station to go to.
-            and (free_at := soonest(state)) != inf
-        ),
+            rank(trip, free_at, (state.station,), distance),
+            distance,
+            state.station.station_id,
+            state,
+        )
+        for state, distance in distances
+        if distance < range_km
+        # One without a slot that is free, or will be, is no station to go to.
+        and (free_at := soonest(state)) != inf
     )
-    return [trip.candidate(state, distance) for _, distance, _, state in ranked]
+    return [trip.candidate(state, distance) for _, distance, _, state in ranked[:most]]
 
 
 def rank_around(
@@ -148,7 +150,7 @@ def rank_around(
 
     :param latitude: degrees, WGS 84, like the longitude.
     """
-    trip = _Trip(car, now, time_scale, car.energy_to_target_kwh())
+    trip = _Trip(car, now, time_scale)
     criterion_rank = CRITERIA[criterion]
 
     def rank(free_at: float, offers: Sequence[Offer], distance_km: float) -> Any:

@@ -31,6 +31,12 @@ def _short_distance(tenths: int, language: str) -> str:
     return decimal(tenths / 10, language, 1 if tenths % 10 else 0) + " km"
 
 
+@lru_cache(maxsize=4096)
+def _whole_minutes(number: int, language: str) -> str:
+    return decimal(number, language, 0) + " min"
+
+
+@lru_cache(maxsize=4096)
 def reais(amount: float, language: str) -> str:
     """Write an amount of money, BRL: ``R$ 39,00``."""
     return "R$ " + decimal(amount, language, 2)
@@ -40,4 +46,4 @@ def minutes(value: float, language: str) -> str:
     """Write a time in whole minutes: ``24 min``; what is some, but not half of one, is under 1."""
     if 0 < value <= 0.5:
         return "menos de 1 min" if language == "pt" else "under 1 min"
-    return decimal(value, language, 0) + " min"
+    return _whole_minutes(round(value), language)
