@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
-from twisted.internet.defer import CancelledError
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -105,12 +105,14 @@ class Controller:
             if self._closed:
                 return self._refused(Refusal(UNAVAILABLE), request)
             try:
+                answer: Any
                 guard = self._guards.get(request.type)
                 if guard is None:
                     answer = handler.answer(request.data)
                 else:
                     answer = guard(handler.answer, request.data, client)
-                if isinstance(answer, (Reply, Refusal)):
+                # An abstract class, for which isinstance() would look for registered ones.
+                if type(answer) is not Deferred:
                     return self._done(answer, request)
             except Exception:
                 return self.failed(Failure(), request)

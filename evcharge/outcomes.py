@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import attrs
+import msgspec
 
 LANGUAGES = ("pt", "en")
 NOTHING: Mapping[str, object] = {}
@@ -72,8 +73,7 @@ INTERNAL = Outcome(500, "internal", Phrase("Erro interno", "Internal error"))
 UNAVAILABLE = Outcome(503, "unavailable", Phrase("Serviço indisponível", "Service unavailable"))
 
 
-@attrs.define
-class Reply:
+class Reply(msgspec.Struct):
     """What a request is answered with."""
 
     data: Any

@@ -39,7 +39,7 @@ LONGEST_KEY = 40
 ENDED = Phrase("Viagem encerrada", "Journey ended")
 
 
-def sent_to(language: str, best: Candidate) -> str:
+def sent_to(best: Candidate, language: str) -> str:
     """What a driver is told of the best station: its name, and the figures."""
     name = best.state.station.name
     away = kilometres(best.distance_km, language)
@@ -59,7 +59,7 @@ def sent_to(language: str, best: Candidate) -> str:
     )
 
 
-def paid(language: str, session: ChargingSession) -> str:
+def paid(session: ChargingSession, language: str) -> str:
     """What a driver is told whose slot is paid; the same whenever it is asked again."""
     station, price = session.station_id, reais(float(session.amount), language)
     charge = minutes(session.charge_minutes, language)
@@ -201,7 +201,7 @@ class SelectionStation(Handler):
                         **_figures(best),
                         "alternatives": [_figures(candidate) for candidate in others],
                     },
-                    say=partial(sent_to, best=best),
+                    say=partial(sent_to, best),
                 )
             else:
                 reply = Reply(self.on_failure({"user_id": user.user_id}), NO_STATION)
@@ -264,7 +264,7 @@ class Payment(Handler):
                 "estimated_timestamp": session.estimated_timestamp,
                 "charge_minutes": round(session.charge_minutes, 6),
             },
-            say=partial(paid, session=session),
+            say=partial(paid, session),
         )
 
     def _ended(self, _: None, user_id: str, id_station: str | None) -> Reply:

@@ -14,7 +14,7 @@ from evcharge.utils.figures import kilometres
 from evcharge.wire.fields import USER_ID, Data, Field, Number
 
 
-def within_range(language: str, range_km: float, trip_km: float) -> str:
+def within_range(range_km: float, trip_km: float, language: str) -> str:
     """What a driver is told whose battery suffices."""
     reach, trip = kilometres(range_km, language), kilometres(trip_km, language)
     if language == "pt":
@@ -22,7 +22,7 @@ def within_range(language: str, range_km: float, trip_km: float) -> str:
     return f"The trip is within the present range: a range of {reach}, a trip of {trip}"
 
 
-def out_of_range(language: str, range_km: float, trip_km: float) -> str:
+def out_of_range(range_km: float, trip_km: float, language: str) -> str:
     """What a driver is told whose battery does not suffice."""
     reach, trip = kilometres(range_km, language), kilometres(trip_km, language)
     if language == "pt":
@@ -48,5 +48,5 @@ class Navigation(Handler):
         told = within_range if can_complete else out_of_range
         return Reply(
             {"can_complete": can_complete, "autonomy": range_km},
-            say=partial(told, range_km=range_km, trip_km=distance_km),
+            say=partial(told, range_km, distance_km),
         )

@@ -269,17 +269,18 @@ class DriverProtocol(FairLineReceiver):
             self.skip_blank_lines()
             return
         try:
-            reply = self.factory.dispatch(line, self.client)
+            reply: Any = self.factory.dispatch(line, self.client)
         except Exception:
             reply = self.factory.last_resort(Failure())
-        if isinstance(reply, bytes):
-            self._unsent += reply + b"\n"
-            if isinstance(reply, LastReply):
-                self.hang_up()
-        else:
+        # An abstract class, for which isinstance() would look for registered ones.
+        if type(reply) is Deferred:
             self._request = reply
             self._enter(DRAINING if self.state is DRAINING else BUSY)
             reply.addBoth(self._answer)
+        else:
+            self._unsent += reply + b"\n"
+            if isinstance(reply, LastReply):
+                self.hang_up()
 
     def lineLengthExceeded(self, line: bytes) -> None:
         self._unsent += self.factory.too_large() + b"\n"
