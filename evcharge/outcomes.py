@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import attrs
-import msgspec
 
 LANGUAGES = ("pt", "en")
 NOTHING: Mapping[str, object] = {}
@@ -73,7 +72,8 @@ INTERNAL = Outcome(500, "internal", Phrase("Erro interno", "Internal error"))
 UNAVAILABLE = Outcome(503, "unavailable", Phrase("Serviço indisponível", "Service unavailable"))
 
 
-class Reply(msgspec.Struct):
+@attrs.define
+class Reply:
     """What a request is answered with."""
 
     data: Any
