@@ -26,6 +26,9 @@ T = TypeVar("T")
 MOST_STATIONS = 1000
 """The most stations that one reply carries."""
 
+MOST_PARTS = 20_000
+"""How much of what was written is kept at most: some 0.5 KiB for each station."""
+
 
 @attrs.define
 class Whole:
@@ -88,6 +91,8 @@ class Start(Handler):
         """`value`, described and written; anew only when it is another object than before."""
         known = self._parts.get(key)
         if known is None or known[0] is not value:
+            if len(self._parts) >= MOST_PARTS:
+                self._parts.clear()
             known = self._parts[key] = (value, encode_part(describe(value)))
         return known[1]
 

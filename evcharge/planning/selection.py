@@ -38,12 +38,14 @@ class _Trip:
     time_scale: float
     energy_kwh: float = attrs.field(init=False)
     """What brings the car's battery to the target."""
-    energy: Decimal = attrs.field(init=False)
+    _energy: Decimal = attrs.field(init=False)
     """The same, for prices."""
+    _prices: dict[Decimal, Decimal] = attrs.field(factory=dict, init=False)
+    """What it costs, by what a kWh does: few prices are asked by many stations."""
 
     def __attrs_post_init__(self) -> None:
         self.energy_kwh = self.car.energy_to_target_kwh()
-        self.energy = Decimal(repr(self.energy_kwh))
+        self._energy = Decimal(repr(self.energy_kwh))
 
     def charge_s(self, offer: Offer) -> float:
         return self.car.charge_time_s(self.energy_kwh, offer.power_kw, offer.ac_only)
@@ -58,6 +60,12 @@ class _Trip:
         charging_from_s = max(self.car.travel_time_s(distance_km), self.until_s(soonest))
         return charging_from_s + min(map(self.charge_s, offers))
 
+    def price(self, price_kwh: Decimal) -> Decimal:
+        price = self._prices.get(price_kwh)
+        if price is None:
+            price = self._prices[price_kwh] = price_of(self._energy, price_kwh)
+        return price
+
     def candidate(self, state: StationState, distance_km: float) -> Candidate:
         station = state.station
         travel_s = self.car.travel_time_s(distance_km)
@@ -67,7 +75,7 @@ class _Trip:
             travel_s=travel_s,
             wait_s=max(0.0, self.until_s(soonest(state)) - travel_s),
             charge_s=self.charge_s(station),
-            price=price_of(self.energy, station.price_kwh),
+            price=self.price(station.price_kwh),
         )
 
 
@@ -91,7 +99,7 @@ def _by_time(
 def _by_price(
     trip: _Trip, soonest: float, offers: Sequence[Offer], distance_km: float
 ) -> tuple[Any, ...]:
-    return (price_of(trip.energy, min(offer.price_kwh for offer in offers)),)
+    return (trip.price(min([offer.price_kwh for offer in offers])),)
 
 
 CRITERIA: dict[str, CriterionRank] = {

@@ -516,7 +516,7 @@ class ConnectorTests(SynchronousTestCase):
     def test_shown(self) -> None:
         """A kind is shown by its one name, once; what is not known, as it was written."""
         names = ("Tipo 2", "Mennekes", "Foo", "NEMA 14-50", "combo 2")
-        self.assertEqual(shown_connectors(names), ["Type 2", "Foo", "NEMA 14-50", "CCS2"])
+        self.assertEqual(shown_connectors(names), ("Type 2", "Foo", "NEMA 14-50", "CCS2"))
 
     def test_ac_only(self) -> None:
         """A station gives DC only by a connector that is known to."""
