@@ -24,6 +24,7 @@ SLOW = tests.process.test_clock_servers tests.storage.test_steps tests.net.test_
     tests.process.test_workers tests.storage.sql.test_postgres_server tests.process.test_server \
     tests.process.test_faults tests.net.test_tls tests.project.test_release \
     tests.commands.test_ask tests.commands.test_drive tests.commands.test_migrate \
+    tests.storage.test_network_change tests.commands.test_apply tests.commands.test_backup \
     tests.process.test_secrets tests.project.test_operation_unit tests.project.test_soak \
     tests.process.test_logs tests.project.test_watcher tests.project.test_operation_examples
 FAST = $(filter-out $(SLOW),$(subst /,.,$(basename $(sort $(wildcard \

@@ -11,9 +11,9 @@
  * tells the result. As the load does not pause between warm-up and window, the connections' journeys
  * stay out of step, as those of drivers are.
  *
- * With `--requests N` it is N requests that are counted, after a warm-up of as many replies, and
- * between the two it pauses until the line comes: what was outstanding is answered meanwhile, and
- * all that is counted is asked and answered after it.
+ * With `--requests N` it is N requests that are counted, after a warm-up of as many replies.
+ * Between the two it pauses: it says "ready" when nothing is outstanding, and goes on when the line
+ * comes, each connection where it was.
  *
  * It is C because it must not be what is measured: on two cores, a generator that costs as much as
  * the server decides the figures.
@@ -55,7 +55,7 @@ struct connection {
     unsigned number, journeys;
     char user_id[64], station[16];
     uint64_t *sent; /* when each outstanding request went out: a ring of `depth` */
-    unsigned first, outstanding;
+    unsigned first, outstanding, held; /* held: what would be asked now, but for the pause */
     char *in; /* bytes read; no line end before `scanned` */
     size_t in_size, in_length, scanned;
     char *out; /* bytes to write: requests of which none is answered, so `depth` at the most */
@@ -68,9 +68,10 @@ static unsigned port = 8888, connections = 50, depth = 1;
 static double seconds = 3, warmup = 1;
 static uint64_t requests; /* how many to count; 0: those of `seconds` */
 
+static struct connection *all;
 static int poller;
 static uint64_t now;
-static bool counting, draining;
+static bool counting, holding, draining;
 static unsigned users; /* connections that have their user */
 static unsigned busy;  /* connections that wait for a reply */
 
@@ -273,6 +274,10 @@ static bool understand(struct connection *c, const char *line, size_t length) {
 
 /* Choose the connection's next step and ask, unless there is to be no more. */
 static void go_on(struct connection *c) {
+    if (holding) {
+        c->held++;
+        return;
+    }
     if (mode == JOURNEY) {
         if (c->step == END)
             c->journeys++;
@@ -389,15 +394,23 @@ static void start_counting(void) {
     now = last_reply = clock_ns(CLOCK_MONOTONIC);
 }
 
-/* Say that the load is warm; and wait for the line that has it counted, or go on meanwhile. */
+/* Say that the load is warm, and go on. */
 static void announce(void) {
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = NULL};
     puts("ready");
     fflush(stdout);
-    /* A file cannot be polled; there is no need to wait for one either. */
-    if (requests > 0)
+    if (requests > 0) {
         start_counting();
-    else if (epoll_ctl(poller, EPOLL_CTL_ADD, STDIN_FILENO, &event) < 0)
+        holding = false;
+        for (struct connection *c = all; c < all + connections; c++) {
+            for (; c->held > 0; c->held--)
+                go_on(c);
+            closed += !flush(c);
+        }
+        return;
+    }
+    /* A file cannot be polled; there is no need to wait for one either. */
+    if (epoll_ctl(poller, EPOLL_CTL_ADD, STDIN_FILENO, &event) < 0)
         counting = true;
 }
 
@@ -432,7 +445,7 @@ static void run(void) {
     uint64_t cpu_start = 0, started = 0, warm = now + (uint64_t)(warmup * 1e9);
     bool announced = false;
     last_reply = now;
-    while (busy > 0 && closed == 0) {
+    while ((busy > 0 || holding) && closed == 0) {
         int count = epoll_wait(poller, events, 256, 10);
         for (int i = 0; i < count; i++) {
             struct connection *c = events[i].data.ptr;
@@ -450,7 +463,8 @@ static void run(void) {
             break;
         }
         bool is_warm = requests > 0 ? warm_replies >= requests : now >= warm;
-        if (!announced && is_warm && users == connections) {
+        holding |= !announced && requests > 0 && is_warm && users == connections;
+        if (!announced && is_warm && users == connections && (!holding || busy == 0)) {
             announced = true;
             announce();
         }
@@ -504,7 +518,7 @@ static void read_arguments(int argc, char **argv) {
 int main(int argc, char **argv) {
     read_arguments(argc, argv);
     poller = epoll_create1(0);
-    struct connection *all = calloc(connections, sizeof *all);
+    all = calloc(connections, sizeof *all);
     if (poller < 0 || all == NULL)
         fail("cannot begin: %s", strerror(errno));
     for (unsigned i = 0; i < connections; i++)

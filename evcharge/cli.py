@@ -11,7 +11,7 @@ from io import TextIOWrapper
 from typing import NoReturn
 
 from evcharge import __version__
-from evcharge.commands import FAILED, INTERRUPTED, SUCCESS, Exit
+from evcharge.commands import FAILED, INTERRUPTED, SUCCESS, USAGE, Exit
 
 COMMANDS = {
     "ask": "evcharge.commands.ask",
@@ -58,6 +58,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
             # A character that it cannot have is no reason to say nothing at all.
             stream.reconfigure(errors="replace")
     parser = _parser(words[0] if words else "")
+    if not words:
+        parser.print_help(sys.stderr)
+        sys.exit(USAGE)
     options, rest = parser.parse_known_args(words)
     if "fields" in options:
         # argparse leaves those that stand behind an option.

@@ -105,12 +105,14 @@ class Controller:
             if self._closed:
                 return self._refused(Refusal(UNAVAILABLE), request)
             try:
+                answer: Any
                 guard = self._guards.get(request.type)
                 if guard is None:
                     answer = handler.answer(request.data)
                 else:
                     answer = guard(handler.answer, request.data, client)
-                if not isinstance(answer, Deferred):
+                # An abstract class, for which isinstance() would look for registered ones.
+                if type(answer) is not Deferred:
                     return self._done(answer, request)
             except Exception:
                 return self.failed(Failure(), request)

@@ -21,6 +21,7 @@ from twisted.internet.testing import StringTransport
 
 from evcharge.datasets import parse_car_models, parse_stations
 from evcharge.datasets.evses import parse_evses
+from evcharge.datasets.files import CARS, EVSES, STATIONS, TARIFFS, shipped
 from evcharge.datasets.tariffs import parse_tariffs
 from evcharge.net.guards.service import Guards
 from evcharge.net.lines import Lines
@@ -30,7 +31,6 @@ from evcharge.process.engine import Engine, Here
 from evcharge.process.options import Options
 from evcharge.process.server import driver_factory
 from evcharge.storage import Storage
-from evcharge.storage.files.network import CARS, EVSES, STATIONS, TARIFFS, shipped
 from evcharge.storage.memory import MemoryStorage
 from evcharge.watch.metrics import Metrics
 

@@ -20,10 +20,7 @@ from evcharge.cli import main
 from evcharge.commands.bootstrap import fetch_limited
 from evcharge.commands.storages import SourceError
 from evcharge.models.session import ChargingSession
-from evcharge.models.user import User
-from evcharge.outcomes import ALREADY_RESERVED
-from evcharge.rules.journey import TakeSlot
-from evcharge.storage import carry_out
+from evcharge.rules.journey import NO_FREE_SLOT, TakeSlot
 from evcharge.storage.files.store import FileStorage
 from evcharge.storage.location import parse
 from evcharge.testing import NOON, shipped_network
@@ -84,18 +81,17 @@ class UsersTests(SynchronousTestCase):
             self.addCleanup(storage.close)
             for count in counts:
                 make_users(storage, count, 1, NOON)
-            found = ((u.user_name, u.car, standing(storage, u)) for u in storage.users())
-            return sorted(found, key=lambda facts: facts[0])
+            users = list(storage.users())
+            # Takes nothing: the plan fails.
+            taken = storage.execute([TakeSlot(u.user_id, "1", lambda *_: 1 / 0) for u in users])
+            found = zip(users, taken, strict=True)
+            facts = ((u.user_name, u.car, standing(result)) for u, result in found)
+            return sorted(facts, key=lambda each: each[0])
 
-        def standing(storage: Any, user: User) -> int | None:
-            try:
-                # Takes nothing: the plan fails.
-                found = carry_out(storage, TakeSlot(user.user_id, "1", lambda *_: 1 / 0))
-            except ZeroDivisionError:
-                return None
+        def standing(found: Any) -> int | None:
             if isinstance(found, ChargingSession):
                 return found.station_id
-            if found.outcome is not ALREADY_RESERVED:
+            if isinstance(found, ZeroDivisionError) or found == NO_FREE_SLOT:
                 return None
             return int(str(found.figures["station"]))
 
@@ -268,7 +264,9 @@ class CommandTests(SynchronousTestCase):
         self.assertIn("No such file", self.bootstrap("--stations", "/nowhere.csv")[2])
         self.assertIn("--users: must be a whole number", self.bootstrap("--users", "many")[2])
         self.assertEqual(self.run_command("bootstrap", "--users", "-1")[0], 2)
-        self.assertEqual(self.run_command()[0], 2)
+        status, out, err = self.run_command()
+        self.assertEqual((status, out), (2, ""))
+        self.assertIn("bring a network to what files say", err)
         storage = FileStorage(self.data)
         storage.open(NOON)
         self.addCleanup(storage.close)

@@ -12,7 +12,15 @@ import attrs
 
 from evcharge.commands import Exit
 from evcharge.commands.network import Kind, kinds, tariff_key
-from evcharge.commands.storages import SourceError, add_storage, location, say, told, warn
+from evcharge.commands.storages import (
+    SourceError,
+    add_storage,
+    location,
+    nothing_written,
+    say,
+    told,
+    warn,
+)
 from evcharge.datasets import (
     DatasetError,
     StationRows,
@@ -22,6 +30,7 @@ from evcharge.datasets import (
 )
 from evcharge.datasets.difference import wanted_evses, wanted_stations
 from evcharge.datasets.evses import EvseRows, parse_evses
+from evcharge.datasets.files import CARS, EVSES, OUT_OF_SERVICE, STATIONS, TARIFFS
 from evcharge.datasets.problems import shown
 from evcharge.datasets.tariffs import TariffRows, check_tariffs, parse_tariffs
 from evcharge.datasets.together import other_numbers, strangers, tariffs_named
@@ -29,7 +38,6 @@ from evcharge.models.network import Network, StationRecord
 from evcharge.rules.network import ChangeNetwork
 from evcharge.storage import carry_out
 from evcharge.storage.contents import Copyable
-from evcharge.storage.files.network import CARS, EVSES, OUT_OF_SERVICE, STATIONS, TARIFFS
 from evcharge.utils.permissions import remedy_to_read
 from evcharge.utils.warnings import warnings_shown
 
@@ -255,8 +263,7 @@ def _read(directory: Path) -> Wanted:
 def _refuse(problems: list[str]) -> None:
     """Exit, if there are mistakes."""
     if problems:
-        lines = [f"  {problem}" for problem in listed(problems)]
-        raise Exit("\n".join(["nothing was written:", *lines]))
+        raise nothing_written(problems)
 
 
 # Telling

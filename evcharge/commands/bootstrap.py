@@ -12,13 +12,13 @@ from tqdm import tqdm
 from twisted.internet.defer import Deferred, inlineCallbacks
 
 from evcharge.bootstrap import make_users
-from evcharge.commands import Exit
 from evcharge.commands.network import left_as_it_is
 from evcharge.commands.storages import (
     DIRECTORY,
     SourceError,
     add_storage,
     location,
+    nothing_written,
     say,
     told,
     warn,
@@ -80,7 +80,7 @@ def add_to(commands: Any) -> None:
         "--users",
         type=_whole(0, MOST_USERS),
         default=150,
-        help="simulated users that there shall be (%(default)s)",
+        help="total number of simulated users (%(default)s)",
     )
     bootstrap.add_argument(
         "--seed",
@@ -143,8 +143,7 @@ def _parse(
         except DatasetError as error:
             problems += error.problems
     if problems:
-        lines = [f"  {problem}" for problem in listed(problems)]
-        raise Exit("\n".join(["nothing was written:", *lines]))
+        raise nothing_written(problems)
     return cars, stations
 
 

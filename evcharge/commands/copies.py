@@ -14,10 +14,9 @@ from typing import Any
 from tqdm import tqdm
 
 from evcharge.commands import USAGE, Exit
-from evcharge.commands.storages import DIRECTORY, add_storage, location, told, warn
+from evcharge.commands.storages import DIRECTORY, NAMED, add_storage, location, told, warn
 from evcharge.storage.backup import back_up_directory, back_up_sqlite
-from evcharge.storage.contents import Copyable
-from evcharge.storage.location import FORMS, Location
+from evcharge.storage.location import Location
 
 
 def add_to(commands: Any) -> None:
@@ -47,12 +46,11 @@ def add_to(commands: Any) -> None:
             "there at one moment is copied. Once it is done, start the servers on the target."
         ),
     )
-    forms = f"{FORMS}, or an existing directory"
     migrate.add_argument(
-        "--from", dest="source", metavar="URL", required=True, help=f"storage to copy: {forms}"
+        "--from", dest="source", metavar="URL", required=True, help=f"storage to copy: {NAMED}"
     )
     migrate.add_argument(
-        "--to", dest="target", metavar="URL", required=True, help=f"storage to fill: {forms}"
+        "--to", dest="target", metavar="URL", required=True, help=f"storage to fill: {NAMED}"
     )
     migrate.add_argument(
         "--data", default=DIRECTORY, help="directory that the URL files means (%(default)s)"
@@ -120,9 +118,8 @@ def _copy(source: Location, target: Location) -> None:
     if source.kind != "postgresql" and not source.path.exists():
         # A storage would be made.
         raise Exit(f"{source.name}: no such file or directory")
-    reader: Copyable = source.storage()
-    writer: Copyable = target.storage()
-    with reader.read_contents(time.time()) as contents:
+    writer = target.storage()
+    with source.storage().read_contents(time.time()) as contents:
         warn(contents.remarks)
         if contents.loose_rows and target.kind != "files":
             warn([f"{len(contents.loose_rows)} of the wrong rows name no station of their own: a "

@@ -5,15 +5,19 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from evcharge.commands import Exit
+from evcharge.datasets import listed
 from evcharge.storage import StorageError
 from evcharge.storage.group_commit import TryAgain, Unavailable
 from evcharge.storage.location import FORMS, STORAGE_VARIABLE, Location, parse, without_password
 from evcharge.utils.process_title import hide_passwords
 
 DIRECTORY = "evcharge-data"
+
+NAMED = f"{FORMS}, or an existing directory"
+"""How a storage is named."""
 
 
 class SourceError(Exception):
@@ -26,7 +30,7 @@ def add_storage(command: argparse.ArgumentParser) -> None:
         "--storage",
         metavar="URL",
         default=os.environ.get(STORAGE_VARIABLE) or "files",
-        help=f"{FORMS} (the environment's {STORAGE_VARIABLE}, or files)",
+        help=f"{NAMED} (the environment's {STORAGE_VARIABLE}, or files)",
     )
 
 
@@ -68,6 +72,11 @@ def location(option: str, text: str, directory: str = DIRECTORY) -> Location:
         if os.path.isdir(text):
             return parse(f"files:{text}", directory)
         raise Exit(f"{option} {error}") from None
+
+
+def nothing_written(problems: Sequence[str]) -> Exit:
+    """The end of a command that has written nothing: names every mistake in its files."""
+    return Exit("\n".join(["nothing was written:", *(f"  {line}" for line in listed(problems))]))
 
 
 def warn(lines: Iterable[str]) -> None:

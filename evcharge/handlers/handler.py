@@ -79,7 +79,8 @@ def then(
 
     It is gone on with now, where it is there, since most are and a Deferred costs more.
     """
-    if isinstance(value, Deferred):
+    # It is an abstract class: isinstance() would look for registered ones.
+    if type(value) is Deferred:
         return value.addCallback(_then, go_on, args)
     return value if isinstance(value, Refusal) else go_on(value, *args)
 

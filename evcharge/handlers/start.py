@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import tzinfo
+from itertools import islice
+from math import inf
 from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 import attrs
 
 from evcharge.handlers.handler import Answer, Handler, then
 from evcharge.models.evse import Connector, Evse, EvseKind
 from evcharge.models.slots import KindState, StationState
+from evcharge.models.station import Station
+from evcharge.models.stations import Stations
 from evcharge.models.tariffs import Tariff, price_of_energy
 from evcharge.outcomes import Reply
+from evcharge.planning.nearest import nearest
 from evcharge.rules.journey import ListStations
 from evcharge.storage import Eventual
-from evcharge.utils.geo_utils import distance_km
 from evcharge.wire.envelope import encode_part
 from evcharge.wire.fields import POSITION, Field, Integer, ListOf, StationId
 
@@ -26,6 +31,22 @@ MOST_STATIONS = 1000
 
 MOST_NAMED = 100
 """The most stations that a request may name."""
+
+MOST_PARTS = 20_000
+"""How much of what was written is kept at most: some 0.5 KiB for each station."""
+
+
+@attrs.define
+class Whole:
+    """All stations as they were written last."""
+
+    changes: dict[str, StationState]
+    """Those that are others since."""
+    by_tariff: list[Station]
+    """Those whose price changes with the time."""
+    prices: list[float | None] = attrs.field(factory=list)
+    """What was written of them."""
+    part: Any = None
 
 
 @attrs.frozen
@@ -40,8 +61,9 @@ class Start(Handler):
     )
 
     _parts: dict[str, tuple[object, Any, Any]] = attrs.field(factory=dict, init=False)
-    """What was written last of the catalogue, of each station's state, and of all of them, each
-    with what it was written of."""
+    """What was written last of the catalogue, and of each station's state, each with what it was
+    written of."""
+    _whole: WeakKeyDictionary[Stations, Whole] = attrs.field(factory=WeakKeyDictionary, init=False)
 
     def handle(
         self,
@@ -53,116 +75,104 @@ class Start(Handler):
 
     def _reply(
         self,
-        states: Sequence[StationState],
+        stations: Stations,
         position: Mapping[str, float] | None,
         limit: int,
         named: Sequence[str | None] | None,
     ) -> Reply:
-        cars = self._part("car_models", self.context.catalogue().car_models, encode_part)
+        cars = self._part("car_models", self.context.catalogue().car_models, lambda cars: cars)
         if named is not None:
-            return Reply({"car_models": cars, **self._named(states, frozenset(named))})
-        if len(states) > limit:
+            return Reply({"car_models": cars, **self._named(stations, named)})
+        if len(stations) > limit:
             return Reply(
                 {
                     "car_models": cars,
-                    "total_stations": len(states),
+                    "total_stations": len(stations),
                     "truncated": True,
-                    "station_models": self._stations(_nearest(states, position, limit)),
+                    "station_models": self._stations(_first(stations, position, limit)),
                 }
             )
-        return Reply({"car_models": cars, "station_models": self._all(states)})
+        return Reply({"car_models": cars, "station_models": self._all(stations)})
 
-    def _all(self, states: Sequence[StationState]) -> Any:
+    def _all(self, stations: Stations) -> Any:
         """All stations, written anew only when one of them, or a price, has changed."""
+        whole = self._whole.get(stations)
+        if whole is None:
+            by_tariff = [state.station for state in stations if state.station.by_tariff]
+            whole = self._whole[stations] = Whole(stations.follow(), by_tariff)
         now = self.context.now()
-        changing = self._part("changing", states, _by_tariff)
-        prices = [self._price(state, now) for state in changing]
-        return self._part(
-            "station_models", states, lambda states: encode_part(self._stations(states)), prices
-        )
+        prices = [self._price(station, now) for station in whole.by_tariff]
+        if whole.changes or whole.part is None or whole.prices != prices:
+            # Before they are looked at: what changes meanwhile is there the next time.
+            whole.changes.clear()
+            whole.prices = prices
+            whole.part = encode_part(self._stations(stations))
+        return whole.part
 
-    def _stations(self, states: Sequence[StationState]) -> dict[str, Any]:
+    def _stations(self, states: Iterable[StationState]) -> dict[str, Any]:
         now = self.context.now()
         return {state.station.key: self._station(state, now) for state in states}
 
     def _station(self, state: StationState, now: float) -> Any:
         """A station, written anew only when it, or its price, has changed."""
-        price = self._price(state, now) if state.station.by_tariff else None
-
-        def describe(state: StationState) -> Any:
-            return encode_part(self._describe(state, now))
-
-        return self._part(state.station.key, state, describe, price)
+        station = state.station
+        price = self._price(station, now) if station.by_tariff else None
+        return self._part(station.key, state, lambda state: self._describe(state, now), price)
 
     def _describe(self, state: StationState, now: float) -> dict[str, Any]:
-        tariff, is_known = self._tariff(state, now)
+        tariff, is_known = self._tariff(state.station, now)
         known = self.context.catalogue().tariffs.get(tariff.tariff_id)
         # What is made of the price of a station's row is no tariff that anybody knows by an id.
-        price = _price_kwh(state, tariff, now, self.context.zone)
+        price = _price_kwh(state.station, tariff, now, self.context.zone)
         return _describe(state, tariff, known is tariff, is_known, price)
 
-    def _tariff(self, state: StationState, now: float) -> tuple[Tariff, bool]:
+    def _tariff(self, station: Station, now: float) -> tuple[Tariff, bool]:
         """The tariff of who charges by the station's first connector now, and if it is known."""
-        station = state.station
         first = next((c for kind in station.kinds for c in kind.connectors), None)
         return station.prices.tariff(first, self.context.catalogue().tariffs, now)
 
-    def _price(self, state: StationState, now: float) -> float | None:
-        return _price_kwh(state, self._tariff(state, now)[0], now, self.context.zone)
+    def _price(self, station: Station, now: float) -> float | None:
+        return _price_kwh(station, self._tariff(station, now)[0], now, self.context.zone)
 
-    def _named(self, states: Sequence[StationState], keys: frozenset[str | None]) -> dict[str, Any]:
+    def _named(self, stations: Stations, keys: Sequence[str | None]) -> dict[str, Any]:
         """Those of the stations that were asked for, with all that is known of them."""
         known, now = self.context.catalogue().tariffs, self.context.now()
-        stations, tariffs = {}, {}
-        for state in states:
-            station = state.station
-            if station.key not in keys:
+        found, tariffs = {}, {}
+        for key in keys:
+            state = None if key is None else stations.get(key)
+            if state is None:
                 continue
-            stations[station.key] = {
-                **self._describe(state, now),
-                "evses": _describe_evses(state),
-            }
+            station = state.station
+            found[station.key] = {**self._describe(state, now), "evses": _describe_evses(state)}
             ids = (t for kind in station.kinds for c in kind.connectors for t in c.tariff_ids)
             for tariff_id in (*ids, station.tariff_id):
                 if tariff_id is not None and tariff_id in known:
                     tariffs[tariff_id] = known[tariff_id].body
-        return {"station_models": stations, "tariffs": tariffs}
+        return {"station_models": found, "tariffs": tariffs}
 
     def _part(self, key: str, value: T, describe: Callable[[T], Any], price: Any = None) -> Any:
-        """`value`, described; anew only when it is another object than before, or its price is."""
+        """`value`, described and written; anew only when it, or its price, is another."""
         known = self._parts.get(key)
         if known is None or known[0] is not value or known[1] != price:
-            known = self._parts[key] = (value, price, describe(value))
+            if len(self._parts) >= MOST_PARTS:
+                self._parts.clear()
+            known = self._parts[key] = (value, price, encode_part(describe(value)))
         return known[2]
 
 
-def _by_tariff(states: Sequence[StationState]) -> list[StationState]:
-    return [state for state in states if state.station.by_tariff]
-
-
-def _nearest(
-    states: Sequence[StationState], place: Mapping[str, float] | None, limit: int
-) -> Sequence[StationState]:
+def _first(
+    stations: Stations, place: Mapping[str, float] | None, limit: int
+) -> Iterable[StationState]:
     """The `limit` stations nearest to `place`, nearest first; without it the first by id."""
     if place is None:
-        return states[:limit]
+        return islice(stations, limit)
     latitude, longitude = place["latitude"], place["longitude"]
-
-    def far(state: StationState) -> tuple[float, int]:
-        station = state.station
-        return (
-            distance_km(latitude, longitude, station.latitude, station.longitude),
-            station.station_id,
-        )
-
-    return sorted(states, key=far)[:limit]
+    found = nearest(stations).search(latitude, longitude, inf, lambda *_: ())
+    return [state for _, _, state in islice(found, limit)]
 
 
-def _price_kwh(
-    state: StationState, tariff: Tariff, now: float, zone: tzinfo | None
-) -> float | None:
+def _price_kwh(station: Station, tariff: Tariff, now: float, zone: tzinfo | None) -> float | None:
     """What a kWh costs now with VAT, BRL; None where energy has no price."""
-    station = state.station
     price = price_of_energy(tariff, now, station.zone(zone), station.shown_power_kw)
     return None if price is None else float(price)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
+from math import inf
 from typing import Any
 
 import attrs
@@ -11,6 +12,7 @@ import attrs
 from evcharge.handlers.handler import Answer, Handler, then
 from evcharge.models.session import ChargingSession, plan_session
 from evcharge.models.slots import StationState
+from evcharge.models.stations import Stations
 from evcharge.models.user import User
 from evcharge.outcomes import NO_STATION, Phrase, Refusal, Reply, invalid
 from evcharge.planning.selection import CRITERIA, Candidate, rank_stations
@@ -18,7 +20,7 @@ from evcharge.rules.journey import EndJourney, FindUser, ListStations, TakeSlot
 from evcharge.storage import Eventual
 from evcharge.utils.figures import kilometres, minutes, reais
 from evcharge.utils.geo_utils import distance_km
-from evcharge.utils.numbers import finite_number
+from evcharge.utils.numbers import finite_number, millionths
 from evcharge.utils.texts import beginning
 from evcharge.wire.fields import (
     ARRIVAL_PERCENT,
@@ -51,11 +53,7 @@ LONGEST_KEY = 40
 ENDED = Phrase("Viagem encerrada", "Journey ended")
 
 
-Distances = Callable[[Sequence[StationState]], list[tuple[StationState, float]]]
-"""Those of some stations whose distance is known, each with that, km."""
-
-
-def sent_to(language: str, best: Candidate) -> str:
+def sent_to(best: Candidate, language: str) -> str:
     """What a driver is told of the best station: its name, the figures, and the connector."""
     name = best.state.station.name
     away = kilometres(best.distance_km, language)
@@ -78,7 +76,7 @@ def sent_to(language: str, best: Candidate) -> str:
     )
 
 
-def paid(language: str, session: ChargingSession) -> str:
+def paid(session: ChargingSession, language: str) -> str:
     """What a driver is told whose slot is paid, and which it is; the same when asked again."""
     station, price = session.station_id, reais(float(session.amount), language)
     charge = minutes(session.charge_minutes, language)
@@ -103,12 +101,12 @@ class Listed:
     entries: int = 0
     """How many the client sent, those that are no distances included."""
 
-    def of(self, states: Sequence[StationState]) -> list[tuple[StationState, float]]:
-        distances = self.distances
+    def of(self, stations: Stations) -> list[tuple[StationState, float]]:
+        """The stations that there are of these, each with its distance."""
         return [
-            (state, distances[state.station.key])
-            for state in states
-            if state.station.key in distances
+            (state, distance)
+            for key, distance in self.distances.items()
+            if (state := stations.get(key)) is not None
         ]
 
 
@@ -132,9 +130,11 @@ class DistanceList:
         distances: dict[str, float] = {}
         for key, entry in value.items():
             if isinstance(entry, dict):
-                distance = finite_number(entry.get("distance_origin_position"))
-                if distance is not None and distance >= 0:
-                    distances[key] = distance
+                distance = entry.get("distance_origin_position")
+                if type(distance) is not float:
+                    distance = finite_number(distance)
+                if distance is not None and 0 <= distance < inf:
+                    distances[key] = distance + 0.0  # never -0
         if value and not distances:
             return _not_understood(name, *next(iter(value.items())))
         return Listed(distances, len(value))
@@ -179,13 +179,12 @@ class SelectionStation(Handler):
         position: Mapping[str, float] | None = None,
         target_percent: float | None = None,
     ) -> Eventual[Answer]:
-        distances = list_stations.of if position is None else partial(_measured, position)
         return then(
             self.context.perform(FindUser(user_id, whereabouts=True)),
             self._with_stations,
             criterion,
-            distances,
-            list_stations.entries,
+            list_stations,
+            position,
             target_percent,
         )
 
@@ -207,16 +206,16 @@ class SelectionStation(Handler):
         self,
         user: User,
         criterion: str,
-        distances: Distances,
-        entries: int,
+        listed: Listed,
+        position: Mapping[str, float] | None,
         target_percent: float | None,
     ) -> Eventual[Answer]:
-        def choose(states: Sequence[StationState]) -> Reply:
-            known = distances(states)
+        def choose(stations: Stations) -> Reply:
+            distances = listed.of(stations) if position is None else _measured(position, stations)
             found = rank_stations(
                 user.car,
                 user.target_percent if target_percent is None else target_percent,
-                known,
+                distances,
                 criterion,
                 self.context.catalogue().tariffs,
                 self.context.now(),
@@ -232,7 +231,7 @@ class SelectionStation(Handler):
                         **_figures(best),
                         "alternatives": [_figures(candidate) for candidate in others],
                     },
-                    say=partial(sent_to, best=best),
+                    say=partial(sent_to, best),
                 )
             else:
                 reply = Reply(self.on_failure({"user_id": user.user_id}), NO_STATION)
@@ -243,22 +242,19 @@ class SelectionStation(Handler):
                 "no_connector": found.excluded.no_connector,
                 "not_in_service": found.excluded.not_in_service,
             }
-            if entries > len(known):
-                reply.data["ignored"] = entries - len(known)
+            if position is None and listed.entries > len(distances):
+                reply.data["ignored"] = listed.entries - len(distances)
             return reply
 
         return then(self.context.perform(ListStations()), choose)
 
 
 def _measured(
-    place: Mapping[str, float], states: Sequence[StationState]
+    position: Mapping[str, float], stations: Stations
 ) -> list[tuple[StationState, float]]:
-    """The distances from a place to every station."""
-    latitude, longitude = place["latitude"], place["longitude"]
-    return [
-        (state, distance_km(latitude, longitude, state.station.latitude, state.station.longitude))
-        for state in states
-    ]
+    """All stations, each with how far it is from a place, km."""
+    place = position["latitude"], position["longitude"]
+    return [(s, distance_km(*place, s.station.latitude, s.station.longitude)) for s in stations]
 
 
 def _figures(candidate: Candidate) -> dict[str, Any]:
@@ -266,13 +262,13 @@ def _figures(candidate: Candidate) -> dict[str, Any]:
     return {
         "id_station": candidate.state.station.key,
         "price_loading": float(candidate.price),
-        "distance_km": round(candidate.distance_km, 6),
-        "travel_minutes": round(candidate.travel_s / 60, 6),
-        "wait_minutes": round(candidate.wait_s / 60, 6),
-        "charge_minutes": round(plan.seconds / 60, 6),
-        "arrival_percent": round(plan.start_percent, 6),
+        "distance_km": millionths(candidate.distance_km),
+        "travel_minutes": millionths(candidate.travel_s / 60),
+        "wait_minutes": millionths(candidate.wait_s / 60),
+        "charge_minutes": millionths(plan.seconds / 60),
+        "arrival_percent": millionths(plan.start_percent),
         "target_percent": plan.target_percent,
-        "energy_kwh": round(plan.energy_kwh, 6),
+        "energy_kwh": millionths(plan.energy_kwh),
         "power_kw": _rounded(plan.peak_kw),
         "average_power_kw": _rounded(plan.average_kw),
         "connector": None if plan.plug.connector is None else plan.plug.connector.name,
@@ -283,18 +279,18 @@ def _figures(candidate: Candidate) -> dict[str, Any]:
 
 def _power(power_kw: float) -> float | None:
     """A power as replies have it; null where nothing is charged."""
-    return round(power_kw, 6) if power_kw > 0 else None
+    return millionths(power_kw) if power_kw > 0 else None
 
 
 def _rounded(figure: float | None) -> float | None:
-    return None if figure is None else round(figure, 6)
+    return None if figure is None else millionths(figure)
 
 
 def _far(distance_km: float, state: StationState, user: User) -> dict[str, Any]:
     return {
         "id_station": state.station.key,
-        "distance_km": round(distance_km, 6),
-        "missing_km": round(distance_km - user.car.range_km(), 6),
+        "distance_km": millionths(distance_km),
+        "missing_km": millionths(distance_km - user.car.range_km()),
     }
 
 
@@ -352,7 +348,7 @@ class Payment(Handler):
                 "amount": float(session.amount),
                 "receipt_id": session.receipt_id,
                 "estimated_timestamp": session.estimated_timestamp,
-                "charge_minutes": round(session.charge_minutes, 6),
+                "charge_minutes": millionths(session.charge_minutes),
                 "id_evse": session.evse_uid or None,
                 "connector": session.connector,
                 "power_kw": None if session.profile is None else _power(session.profile.peak_kw),
@@ -362,7 +358,7 @@ class Payment(Handler):
                 "state": "CHARGING",
                 "assumed": list(session.assumed),
             },
-            say=partial(paid, session=session),
+            say=partial(paid, session),
         )
 
     def _ended(self, _: None, user_id: str, id_station: str | None) -> Reply:

@@ -11,10 +11,11 @@ from evcharge.outcomes import Reply
 from evcharge.rules.journey import FindUser
 from evcharge.storage import Eventual
 from evcharge.utils.figures import kilometres
+from evcharge.utils.numbers import millionths
 from evcharge.wire.fields import USER_ID, Data, Field, Number
 
 
-def within_range(language: str, range_km: float, trip_km: float) -> str:
+def within_range(range_km: float, trip_km: float, language: str) -> str:
     """What a driver is told whose battery suffices."""
     reach, trip = kilometres(range_km, language), kilometres(trip_km, language)
     if language == "pt":
@@ -22,7 +23,7 @@ def within_range(language: str, range_km: float, trip_km: float) -> str:
     return f"The trip is within the present range: a range of {reach}, a trip of {trip}"
 
 
-def out_of_range(language: str, range_km: float, trip_km: float) -> str:
+def out_of_range(range_km: float, trip_km: float, language: str) -> str:
     """What a driver is told whose battery does not suffice."""
     reach, trip = kilometres(range_km, language), kilometres(trip_km, language)
     if language == "pt":
@@ -55,7 +56,7 @@ class Navigation(Handler):
         range_km = car.range_km()
         margin_km = range_km - distance_km
         can_complete = margin_km > 0
-        arrival = round(car.percent_after(distance_km), 6) if can_complete else None
+        arrival = millionths(car.percent_after(distance_km)) if can_complete else None
         if reserve_percent:
             margin_km -= car.reach_km(reserve_percent)
             can_complete = margin_km > 0
@@ -65,7 +66,7 @@ class Navigation(Handler):
                 "can_complete": can_complete,
                 "autonomy": range_km,
                 "arrival_percent": arrival,
-                "margin_km": round(margin_km, 6),
+                "margin_km": millionths(margin_km),
             },
-            say=partial(told, range_km=range_km, trip_km=distance_km),
+            say=partial(told, range_km, distance_km),
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 
 import attrs
@@ -151,10 +151,12 @@ def _meanings(text: str) -> frozenset[str] | None:
     return found[-1]
 
 
-def shown_connectors(names: Iterable[str]) -> list[str]:
+# Most stations have the same as many others.
+@lru_cache(maxsize=1024)
+def shown_connectors(names: tuple[str, ...]) -> tuple[str, ...]:
     """Names of connectors as drivers see them: each kind by its one name, and once."""
     kinds = ((name, connector_kind(name)) for name in names)
-    return list(dict.fromkeys(name if kind is None else kind.name or name for name, kind in kinds))
+    return tuple(dict.fromkeys(name if kind is None else kind.name or name for name, kind in kinds))
 
 
 def connector_names(text: str) -> tuple[str, ...]:

@@ -128,6 +128,11 @@ class StationState:
     held: frozenset[str] = frozenset()
     """The uids of the EVSEs at which vehicles stand."""
 
+    @property
+    def is_occupied(self) -> bool:
+        """Whether a vehicle stands there."""
+        return bool(self.held)
+
     @classmethod
     def of(cls, station: Station, slots: SlotTable) -> StationState:
         """The state of `station`, whose slots are `slots`."""

@@ -112,11 +112,11 @@ class Station:
         return max((power for power in powers if power is not None), default=None)
 
     @property
-    def shown_connectors(self) -> list[str]:
+    def shown_connectors(self) -> tuple[str, ...]:
         """The names of the connectors that there are, each once."""
         if not self.own_evses:
             return shown_connectors(self.connectors)
-        return list(dict.fromkeys(c.name for kind in self.kinds for c in kind.connectors))
+        return tuple(dict.fromkeys(c.name for kind in self.kinds for c in kind.connectors))
 
     def with_slots(self, max_slots: int) -> Station:
         """The station with as many slots; what is named counts."""

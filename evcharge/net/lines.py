@@ -41,7 +41,7 @@ class Lines:
         try:
             request = decode(line, self._reads)
             reply = self._answer(request, client)
-            if isinstance(reply, Deferred):
+            if not isinstance(reply, Reply):
                 return reply.addCallback(self._written, request)
         except Exception:
             return self.last_resort(Failure())

@@ -131,8 +131,6 @@ class DriverProtocol(FairLineReceiver):
     def __init__(self, factory: DriverFactory, client: Client | None = None) -> None:
         self.factory = factory
         self.client = client
-        # One byte more, for the carriage return that telnet puts before the line end.
-        self.MAX_LENGTH = factory.max_line + 1
 
     # States
 
@@ -243,7 +241,8 @@ class DriverProtocol(FairLineReceiver):
             self._send()
         if self.paused:
             return
-        if len(self._buffer) > self.MAX_LENGTH:
+        if len(self._buffer) > self.factory.max_line + self._buffer.endswith(b"\r"):
+            # Whatever its end. Of a carriage return it is not known whether that belongs to it.
             self.lineLengthExceeded(self._buffer)
         elif self.state is DRAINING:
             self._enter(LINGERING)
@@ -270,10 +269,11 @@ class DriverProtocol(FairLineReceiver):
             self.skip_blank_lines()
             return
         try:
-            reply = self.factory.dispatch(line, self.client)
+            reply: Any = self.factory.dispatch(line, self.client)
         except Exception:
             reply = self.factory.last_resort(Failure())
-        if isinstance(reply, Deferred):
+        # An abstract class, for which isinstance() would look for registered ones.
+        if type(reply) is Deferred:
             self._request = reply
             self._enter(DRAINING if self.state is DRAINING else BUSY)
             reply.addBoth(self._answer)

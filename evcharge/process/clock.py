@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from twisted.internet.interfaces import IReactorTime
@@ -15,14 +16,12 @@ MOST_STEERING = 0.05
 """By what part of the time that passes the present is moved towards the right one at most."""
 
 
-def _boottime() -> float:
-    """Seconds since the machine started; nobody sets them, and they pass during a suspend too."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
-
-
 def steady_source() -> Callable[[], float]:
     """The best source of steady seconds that this machine has."""
-    return _boottime if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic
+    if hasattr(time, "CLOCK_BOOTTIME"):
+        # Seconds since the machine started; they pass during a suspend too.
+        return partial(time.clock_gettime, time.CLOCK_BOOTTIME)
+    return time.monotonic
 
 
 def boot_id() -> str:
@@ -86,7 +85,8 @@ class SteadyClock:
     def _lead_at(self, now: float) -> float:
         # Bit by bit, as in one step the time would go back; and when the next look is late, no more
         # than was to be made up.
-        return self._lead_s + self._steering_s * min((now - self._looked_at) / LOOK_S, 1.0)
+        passed = (now - self._looked_at) / LOOK_S
+        return self._lead_s + (self._steering_s * passed if passed < 1.0 else self._steering_s)
 
     def steer(self, off_s: float) -> None:
         """Move by `off_s` until the next look, or as far as may be."""

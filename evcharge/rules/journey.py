@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import attrs
 
 from evcharge.models.estimates import ChargePlan, choose_evse
 from evcharge.models.evse import Evse, plugs_of
 from evcharge.models.session import ChargingSession
-from evcharge.models.slots import StationState
 from evcharge.models.station import Station
+from evcharge.models.stations import Stations
 from evcharge.models.tariffs import Tariff
 from evcharge.models.user import User
 from evcharge.outcomes import (
@@ -60,13 +60,17 @@ class FindUser(Operation[User | Refusal]):
 
 
 @attrs.define
-class ListStations(Operation[Sequence[StationState]]):
-    """The stations in service and their slots, in id order, not more than a second old."""
+class ListStations(Operation[Stations]):
+    """
+    The stations in service and their slots, not more than a second old.
+
+    They are live: as long as these stations are in service, the result is the same object.
+    """
 
     def add_needs(self, needs: Needs) -> None:
         needs.states = True
 
-    def decide(self, view: View) -> Sequence[StationState]:
+    def decide(self, view: View) -> Stations:
         return view.states()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeVar
 
 import attrs
@@ -11,8 +11,8 @@ from evcharge.models.catalogue import Catalogue
 from evcharge.models.evse import Evse
 from evcharge.models.network import Network
 from evcharge.models.session import ChargingSession
-from evcharge.models.slots import StationState
 from evcharge.models.station import Station
+from evcharge.models.stations import Stations
 from evcharge.models.user import User
 from evcharge.rules.clocks import Clocks, D, Newest
 from evcharge.rules.events import (
@@ -67,7 +67,7 @@ class View:
         users: dict[str, User | Exception | None],
         sessions: dict[str, ChargingSession | Exception | None],
         books: dict[int, Book | None],
-        states: Sequence[StationState] | None = None,
+        states: Stations | None = None,
         names: Callable[[Clocks, int | None], int] = Clocks.plainly,
         leaving: Collection[str] = (),
     ) -> None:
@@ -115,8 +115,8 @@ class View:
         """The station and its slots; None where no such station is in service."""
         return _of(self.books, station_id)
 
-    def states(self) -> Sequence[StationState]:
-        """The state of every station in service, in id order, as it was before the batch."""
+    def states(self) -> Stations:
+        """The state of every station in service, as it was before the batch, or later."""
         if self.listed is None:
             raise NotLoaded("states")
         return self.listed
@@ -205,6 +205,10 @@ class View:
         for user_id, session in self.sessions.items():
             if isinstance(session, ChargingSession):
                 self.sessions[user_id] = record_moved(session, before, after)
+        if self.events and isinstance(last := self.events[-1], ClocksSet):
+            # Set twice in a batch, it is set once, as far as both say.
+            before = last.before
+            del self.events[-1]
         self.events.append(ClocksSet(before, after))
 
     def change_network(self, after: Network) -> None:
@@ -219,6 +223,10 @@ class View:
                 there = (f"?{number}" for number in range(self._taken.get(station_id, 0)))
                 book = Book(record.station, frozenset(there) if known is None else known.held)
             self._put(self.books, station_id, book)
+        if self.events and isinstance(last := self.events[-1], NetworkChanged):
+            # Two changes in a batch are one.
+            before = last.before
+            del self.events[-1]
         self.events.append(NetworkChanged(before, after))
 
     def _put(self, records: dict[Any, Any], key: Any, value: Any) -> None:

@@ -14,10 +14,10 @@ from typing import TypeAlias
 
 import attrs
 
+from evcharge.datasets.files import CARS, STATIONS
 from evcharge.storage import StorageError
+from evcharge.storage.durable import TEMPORARY, flush_file, flush_folder, make_folder
 from evcharge.storage.files.directory import CLOCK, LOCK, PAYMENTS, names
-from evcharge.storage.files.durable import TEMPORARY, flush_file, flush_folder, make_folder
-from evcharge.storage.files.network import CARS, STATIONS
 from evcharge.storage.private import FOLDER_MODE, private, shown
 from evcharge.utils.permissions import remedy_to_read
 

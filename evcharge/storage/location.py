@@ -6,11 +6,13 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import attrs
 
 from evcharge.datasets import StationRows
+from evcharge.storage import Storage
+from evcharge.storage.contents import Copyable
 from evcharge.storage.files.store import FileStorage
 
 STORAGE_VARIABLE = "EVCHARGE_STORAGE"
@@ -24,6 +26,10 @@ _SECRET = re.compile(r"(?<=//)([^:/?]*:).*(?=@)|(password=)[^&\s]+", re.IGNORECA
 def without_password(text: str) -> str:
     """`text` with `***` for whatever could be a password in a URL."""
     return _SECRET.sub(r"\1\2***", text)
+
+
+class CopyableStorage(Storage, Copyable, Protocol):
+    """A storage that can be copied as well."""
 
 
 @attrs.frozen
@@ -52,14 +58,13 @@ class Location:
         more_cars: Mapping[str, Any] | None = None,
         more_stations: StationRows | None = None,
         shared: bool = False,
-    ) -> Any:
+    ) -> CopyableStorage:
         """
         The storage there, not open yet.
 
         :param more_cars: what to add to its network, and
         :param more_stations: likewise, where it does not have them.
         :param shared: whether other processes of the same server have it open too.
-        :return: an :class:`evcharge.storage.Storage` that can be copied as well.
         """
         if self.kind == "files":
             return FileStorage(self.path, more_cars, more_stations)

@@ -49,8 +49,9 @@ class MemoryStorage:
         self.records = Records()
         self.records.catalogue = Catalogue(car_models or {}, tariffs or {})
         self._lock = threading.Lock()
-        for station in stations:
-            self.records.put_station(station, SlotTable(station.station_id, station.max_slots))
+        self.records.put_stations(
+            (station, SlotTable(station.station_id, station.max_slots)) for station in stations
+        )
 
     def open(self, now: float) -> Summary:
         return Summary(stations=len(self.records.states), users=len(self.records.users))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any, TypeVar, cast
 
 from evcharge.models.catalogue import Catalogue
 from evcharge.models.session import ChargingSession
 from evcharge.models.slots import SlotTable, StationState
 from evcharge.models.station import Station
+from evcharge.models.stations import Stations
 from evcharge.models.user import User
 from evcharge.rules.clocks import Clocks, Newest, newest
 from evcharge.rules.events import (
@@ -48,9 +49,8 @@ class Records:
         self.users: dict[str, User] = {}
         self.slots: dict[int, SlotTable] = {}
         """Of all stations."""
-        self.states: dict[int, StationState] = {}
-        """The stations in service, in id order; `slots` may know of others, whose sessions end all
-        the same."""
+        self.states = Stations()
+        """Of the stations in service; `slots` may know of others, whose sessions end as well."""
         self.held: dict[str, int] = {}
         """User id -> the station where the user stands: derived from `slots`."""
         self.ends: list[tuple[float, str, int]] = []
@@ -62,10 +62,6 @@ class Records:
         self.clocks = Clocks()
         """Users and sessions in memory are right as they are; which clock they name is where they
         are kept: there, it may still be as that has it."""
-        self._changes = 0
-        """How often the states have changed; goes up after they did."""
-        self._listed: tuple[int, tuple[StationState, ...]] = (0, ())
-        """The states, and how often they had changed at the least when they were listed."""
 
     # Taking in
 
@@ -77,26 +73,19 @@ class Records:
         self.users[user.user_id] = user
         heapq.heappush(self.logins, (user.created_timestamp, user.user_id))
 
-    def put_station(self, station: Station | None, slots: SlotTable) -> None:
-        """Take in a station's slots; without `station` they are kept but not in service."""
-        station_id = slots.station_id
-        if station is not None:
-            station = station.with_slots(slots.max_slots)
-            slots = slots.at(station)
-        self.slots[station_id] = slots
-        for session in slots.sessions.values():
-            self._put_session(session)
-        if station is not None:
-            in_order = station_id in self.states or station_id > next(reversed(self.states), -1)
-            self.states[station_id] = StationState.of(station, slots)
-            if not in_order:
-                self.states = dict(sorted(self.states.items()))
-            self._changes += 1
-
-    def put_states(self, states: Mapping[int, StationState], are_all: bool) -> None:
-        """Take in states that were read, where it is not slots that they follow from."""
-        self.states = dict(states) if are_all else {**self.states, **states}
-        self._changes += 1
+    def put_stations(self, stations: Iterable[tuple[Station | None, SlotTable]]) -> None:
+        """Take in stations with their slots; without the station these are kept only."""
+        states = {state.station.station_id: state for state in self.states}
+        for station, slots in stations:
+            if station is not None:
+                station = station.with_slots(slots.max_slots)
+                slots = slots.at(station)
+            self.slots[slots.station_id] = slots
+            for session in slots.sessions.values():
+                self._put_session(session)
+            if station is not None:
+                states[slots.station_id] = StationState.of(station, slots)
+        self.states = Stations(states.values())
 
     def _put_session(self, session: ChargingSession) -> None:
         self.held[session.user_id] = session.station_id
@@ -120,21 +109,12 @@ class Records:
 
     # Looking
 
-    @property
-    def listed(self) -> tuple[StationState, ...]:
-        """The states of the stations in service, in id order."""
-        changes = self._changes
-        if self._listed[0] != changes:
-            # Only when somebody asks: a payment costs the same however many stations there are.
-            self._listed = changes, tuple(self.states.values())
-        return self._listed[1]
-
     def recall(self, operation: Operation[R]) -> R | None:
         """As :meth:`evcharge.storage.Storage.recall`."""
         if type(operation) is FindUser:
             return cast("R | None", self.users.get(operation.user_id))
         if type(operation) is ListStations:
-            return cast(R, self.listed)
+            return cast(R, self.states)
         if type(operation) is FindCatalogue:
             return cast(R, self.catalogue)
         return None
@@ -146,7 +126,7 @@ class Records:
 
     def book(self, station_id: int) -> Book | None:
         """The station and its slots; None where no such station is in service."""
-        state = self.states.get(station_id)
+        state = self.states.get(str(station_id))
         if state is None:
             return None
         return Book(state.station, self.slots[station_id].held)
@@ -172,7 +152,7 @@ class Records:
             {user_id: self.users.get(user_id) for user_id in (*needs.seen, *needs.users)},
             {user_id: self.session(user_id) for user_id in needs.users},
             {station_id: self.book(station_id) for station_id in needs.stations},
-            self.listed if needs.states else None,
+            self.states if needs.states else None,
             names,
             leaving,
         )
@@ -295,15 +275,13 @@ class Records:
     def show(self, station_ids: Iterable[int]) -> None:
         """Have the states of stations say what their slots are."""
         for station_id in station_ids:
-            state = self.states.get(station_id)
+            state = self.states.get(str(station_id))
             if state is not None:
-                self.states[station_id] = StationState.of(state.station, self.slots[station_id])
-        self._changes += 1
+                self.states.put(StationState.of(state.station, self.slots[station_id]))
 
     def change_network(self, event: NetworkChanged) -> None:
         """Have other stations; who stands at one goes on standing there."""
-        # Replaced whole, as others may be reading it.
-        states = dict(self.states)
+        states = {state.station.station_id: state for state in self.states}
         for station_id, record in event.put.items():
             slots = self.slots.get(station_id) or SlotTable(station_id, 0)
             slots = slots.with_slots(record.station.max_slots).at(record.station)
@@ -314,8 +292,7 @@ class Records:
         for station_id in event.gone:
             self.slots.pop(station_id, None)
             states.pop(station_id, None)
-        self.states = dict(sorted(states.items()))
-        self._changes += 1
+        self.states = Stations(states.values())
 
     def move(self, before: Clocks, after: Clocks) -> tuple[list[str], list[int]]:
         """

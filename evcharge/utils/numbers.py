@@ -44,3 +44,9 @@ def whole_number(value: object) -> int | None:
     if number is None or not number.is_integer():
         return None
     return int(number)
+
+
+def millionths(value: float) -> float:
+    """`value`, a finite one, rounded to six decimals, in less time than `round` takes."""
+    # From 2 ** 53 millionths on, a float has no more decimals than six.
+    return round(value * 1e6) / 1e6 if abs(value) < 9e9 else value

@@ -15,9 +15,13 @@ def iso_utc(timestamp: float) -> str:
     return _iso_utc_ms(round(timestamp * 1e6) // 1000)
 
 
-# Many replies are made within one millisecond.
+# Many replies are made within one second, and one millisecond.
 @lru_cache(maxsize=16)
 def _iso_utc_ms(milliseconds: int) -> str:
     second, millisecond = divmod(milliseconds, 1000)
-    text = datetime.fromtimestamp(second, timezone.utc).strftime("%Y-%m-%dT%H:%M:%S")
-    return f"{text}.{millisecond:03d}Z"
+    return f"{_second(second)}.{millisecond:03d}Z"
+
+
+@lru_cache(maxsize=16)
+def _second(second: int) -> str:
+    return datetime.fromtimestamp(second, timezone.utc).strftime("%Y-%m-%dT%H:%M:%S")

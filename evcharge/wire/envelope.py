@@ -16,10 +16,9 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
-import attrs
 import msgspec
 
-from evcharge.outcomes import Phrase, Refusal, Reply, invalid, missing, unreadable
+from evcharge.outcomes import SUCCESS, Phrase, Refusal, Reply, invalid, missing, unreadable
 from evcharge.wire import diagnosis
 from evcharge.wire.fields import MAX_TEXT, Place, a_text, is_text
 
@@ -58,12 +57,11 @@ _AS_ZEROS = bytes.maketrans(b"123456789", b"0" * 9)
 _LARGE_EXPONENT = re.compile(rb"[eE]\+?[0-9]{3}")
 
 
-@attrs.define(slots=True)
-class Request:
+class Request(msgspec.Struct):
     """What could be read of a request; `refusal` says what could not, None where all is well."""
 
     type: str = UNREADABLE_TYPE
-    data: Mapping[str, Any] = attrs.field(factory=dict)
+    data: Mapping[str, Any] = msgspec.field(default_factory=dict)
     id: str | int | None = None
     refusal: Refusal | None = None
     began: float = 0.0
@@ -237,6 +235,10 @@ def _is_read(place: Place, reads: Sequence[Place]) -> bool:
     )
 
 
+_successes: dict[str, msgspec.Raw] = {}
+"""The status of a reply to a request that was carried out, by its message."""
+
+
 def encode_part(value: Any) -> msgspec.Raw:
     """Write a part of many replies once; in a reply's data it stands for `value`."""
     return msgspec.Raw(_encode_json(value))
@@ -249,10 +251,16 @@ def encode(reply: Reply, timestamp: str) -> bytes:
     :param timestamp: when it is made, as :func:`evcharge.utils.time_utils.iso_utc` writes it.
     :return: UTF-8 JSON without a line end.
     """
+    status: Any = _successes.get(reply.message) if reply.outcome is SUCCESS else None
+    if status is None:
+        status = {"code": reply.outcome.code, "message": reply.message}
+        if reply.outcome is SUCCESS:
+            # There is one for each language.
+            status = _successes[reply.message] = encode_part(status)
     envelope: dict[str, Any] = {
         "type": reply.type,
         "data": reply.data,
-        "status": {"code": reply.outcome.code, "message": reply.message},
+        "status": status,
         "timestamp": timestamp,
     }
     if reply.id is not None:

@@ -3,10 +3,7 @@
 import csv
 import io
 import json
-import os
 import re
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,14 +11,14 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from evcharge.storage.files.network import CARS, EVSES, OUT_OF_SERVICE, STATIONS, TARIFFS
+from evcharge.datasets.files import CARS, EVSES, OUT_OF_SERVICE, STATIONS, TARIFFS
 from evcharge.storage.location import parse
 from evcharge.testing import NOON
 from tests.support import postgres
 from tests.support.commands import run
 from tests.support.operations import a_session, a_user, add_user, available, stations, take_slot
 from tests.support.servers import LOGIN, ROOT, ServerTestCase
-from tests.support.tools import need
+from tests.support.transcripts import replay, shell
 from tests.support.waiting import until
 
 SLOTS = "quantidadeDeVeiculosSimultaneos"
@@ -413,26 +410,7 @@ class PageTests(SynchronousTestCase):
 
     def test_transcript(self) -> None:
         """The commands on the page say what it says that they do."""
-        page = (ROOT / "docs" / "operation" / "apply.md").read_text()
         folder = Path(self.mktemp()).absolute()
         folder.mkdir()
-        program = f"{sys.executable} -c 'from evcharge.cli import main; main()'"
-        evcharge = f'evcharge() {{ {program} "$@"; }}; '
-        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-
-        def shell(line: str) -> str:
-            done = subprocess.run(
-                [need("bash"), "-c", evcharge + line],
-                cwd=folder, env=environment, capture_output=True, text=True, timeout=60,
-            )  # fmt: skip
-            self.assertEqual((done.returncode, done.stderr), (0, ""))
-            return done.stdout
-
-        shell("evcharge bootstrap --storage sqlite:///evcharge.db --users 0")
-        (block,) = re.findall(r"^```console\n(.*?)^```", page, re.M | re.S)
-        commands = re.split(r"^\$ ", block, flags=re.M)[1:]
-        self.assertEqual(len(commands), 5)
-        for each in commands:
-            line, _, shown = each.partition("\n")
-            pattern = ".*".join(map(re.escape, shown.split("…")))
-            self.assertRegex(shell(line), rf"\A{pattern}\Z")
+        shell(folder, "evcharge bootstrap --storage sqlite:///evcharge.db --users 0")
+        self.assertEqual(replay(self, ROOT / "docs" / "operation" / "apply.md", folder), 5)

@@ -23,7 +23,8 @@ from tests.support import postgres
 from tests.support.calls import Calls
 from tests.support.commands import run
 from tests.support.operations import a_session, a_user, add_user, end_journey, sweep, take_slot
-from tests.support.servers import LOGIN, Client, Server, ServerTestCase
+from tests.support.servers import LOGIN, ROOT, Client, Server, ServerTestCase
+from tests.support.transcripts import replay, shell
 from tests.support.waiting import until
 
 
@@ -322,3 +323,15 @@ class RoundsTests(BackupCase):
             back_up_directory(self.data, self.target)
         self.assertEqual(list(self.target.parent.iterdir()), [self.target])
         self.assertEqual(self.target.read_text(), "other")
+
+
+class PageTests(SynchronousTestCase):
+    """The page about it."""
+
+    def test_transcript(self) -> None:
+        """The commands on the page say what it says that they do."""
+        folder = Path(self.mktemp()).absolute()
+        folder.mkdir()
+        shell(folder, "evcharge bootstrap --users 0")
+        shell(folder, "evcharge bootstrap --storage sqlite:///evcharge.db --users 0")
+        self.assertEqual(replay(self, ROOT / "docs" / "operation" / "backup.md", folder), 2)

@@ -24,12 +24,12 @@ from evcharge.datasets import (
     read_stations,
     station_csv,
 )
+from evcharge.datasets.files import CARS, STATIONS, shipped
 from evcharge.datasets.stations import MIDDLE
 from evcharge.datasets.tables import NotANumber, read_number, read_table
 from evcharge.models.connectors import connector_kind, connector_names, shown_connectors
 from evcharge.models.electric_car import CarModel
 from evcharge.models.station import Station
-from evcharge.storage.files.network import CARS, STATIONS, shipped
 from tests.support.examples import given
 
 HEADER = ";".join((*COLUMNS, *OPTIONAL_COLUMNS))
@@ -509,13 +509,14 @@ class ConnectorTests(SynchronousTestCase):
             ("Tipo 2 e CCS2; GB/T AC\nTomada 2P+T",
              ("Tipo 2", "CCS2", "GB/T AC", "Tomada 2P+T")),
             ("Foo/Bar, ,", ("Foo/Bar",)),
+            ("CCS2/Foo", ("CCS2/Foo",)),
         ):  # fmt: skip
             self.assertEqual(connector_names(text), names)
 
     def test_shown(self) -> None:
         """A kind is shown by its one name, once; what is not known, as it was written."""
         names = ("Tipo 2", "Mennekes", "Foo", "NEMA 14-50", "combo 2")
-        self.assertEqual(shown_connectors(names), ["Type 2", "Foo", "NEMA 14-50", "CCS2"])
+        self.assertEqual(shown_connectors(names), ("Type 2", "Foo", "NEMA 14-50", "CCS2"))
 
     def test_ac_only(self) -> None:
         """A station gives DC only by a connector that is known to."""
@@ -561,6 +562,8 @@ class CarTests(SynchronousTestCase):
             ({"energy_consumption": 7.75}, ["7.75 km/kWh would be 0.129"]),
             ({"energy_consumption": 1e-5}, ["is it in Wh/km, kWh/100 km or km/kWh?"]),
             ({"battery_capacity": 44000}, ["0.5 to 2000 kWh, not 44000", "44000 Wh would be 44"]),
+            ({"energy_consumption": 165.6}, ["165.6 Wh/km would be 0.166"]),
+            ({"battery_capacity": 44460}, ["44460 Wh would be 44.5"]),
             ({"battery_capacity": 0.1}, ["0.5 to 2000 kWh, not 0.1"]),
         ):
             (problem,) = self.problems(**changes)

@@ -3,7 +3,6 @@
 from decimal import Decimal
 
 import attrs
-from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -16,6 +15,7 @@ from evcharge.datasets.difference import (
 )
 from evcharge.models.network import StationRecord
 from evcharge.models.station import Station
+from tests.support.examples import given
 
 HEADER = "id;nomeDoPosto;endereço;latitude;longitude;quantidadeDeVeiculosSimultaneos"
 SEVEN = Station(7, "A", "Rua", -12.3, -38.9, 2, 7.4, Decimal("1.950"), ("Type 2",))

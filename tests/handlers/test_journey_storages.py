@@ -10,12 +10,12 @@ from typing import Any
 import attrs
 
 from evcharge.datasets import COLUMNS, OPTIONAL_COLUMNS, parse_stations
+from evcharge.datasets.files import CARS, STATIONS
 from evcharge.models.network import Network
 from evcharge.models.station import Station
 from evcharge.models.tariffs import Tariff
 from evcharge.rules.network import ChangeNetwork
 from evcharge.storage import Storage, carry_out
-from evcharge.storage.files.network import CARS, STATIONS
 from evcharge.storage.files.store import FileStorage
 from evcharge.storage.location import parse
 from evcharge.storage.sql.databases import Postgres, Sqlite

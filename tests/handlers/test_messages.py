@@ -12,6 +12,7 @@ from evcharge.controller import UNKNOWN, Controller
 from evcharge.handlers import MESSAGES, Context, handlers
 from evcharge.handlers.start import Start
 from evcharge.models.catalogue import Catalogue
+from evcharge.models.stations import Stations
 from evcharge.net.lines import Lines
 from evcharge.outcomes import Reply
 from evcharge.testing import NOON, MemoryServer
@@ -109,7 +110,7 @@ class DeclaredTests(SynchronousTestCase):
     def test_labels(self) -> None:
         """Requests are counted by the types that there are, and under two names besides."""
         labels: list[str] = []
-        context = Context(lambda operation: (), Catalogue, lambda: NOON)
+        context = Context(lambda operation: Stations(), Catalogue, lambda: NOON)
         controller = Controller(
             handlers(context), lambda: NOON, answered=lambda kind, *_: labels.append(kind)
         )

@@ -191,6 +191,9 @@ class ServerTests(ServerTestCase):
             self.addresses(server),
             [f"{hosts[family]}:{server.port}" for family in families()],
         )
+        if "--workers" in options:
+            # The parent's, and one of each worker: a sign of life comes within 5 seconds or not.
+            self.wait_for(server, " listens on ", times=3)
         for host in families().values():
             # Each worker in turn, very nearly.
             for _ in range(4):

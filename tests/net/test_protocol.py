@@ -284,8 +284,11 @@ class DriverProtocolTests(SynchronousTestCase):
         self.assertTrue(self.transport.aborted)
 
     def test_too_long_by_one(self) -> None:
-        """Eleven bytes are too long where ten are the limit, also in one piece."""
-        for line in (b"0123456789a\n", b"0123456789a\r\n", b"0123456789abcdef\nnow\n"):
+        """Eleven bytes are too long where ten are the limit, whether or not their end has come."""
+        for line in (
+            *(b"0123456789a\n", b"0123456789a\r\n", b"0123456789abcdef\nnow\n"),
+            *(b"0123456789a", b"0123456789\r\r"),
+        ):
             self.setUp()
             self.protocol.dataReceived(line)
             self.assertEqual(self.transport.take(), b"too large\n")

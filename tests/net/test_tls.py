@@ -756,6 +756,8 @@ class RenewalTests(TLSTestCase):
         client = self.connect()
         client.sendall(REQUEST)
         self.assertEqual(self.line(client)["status"]["code"], 200)
+        # One that has not read it once would do so while it is written.
+        self.wait_for(server, " listens on ", 3)
         make_certificate(self.folder, "again")
         server.process.send_signal(signal.SIGHUP)
         self.wait_for(server, "CN=again", 3)

@@ -109,7 +109,7 @@ class SteadyClockTests(SynchronousTestCase):
             self.assertApproximates(source(), time.clock_gettime(time.CLOCK_BOOTTIME), 1)
             asked: list[int] = []
             self.patch(time, "clock_gettime", lambda which: asked.append(which) or 1.0)
-            self.assertEqual((source(), asked), (1.0, [time.CLOCK_BOOTTIME]))
+            self.assertEqual((steady_source()(), asked), (1.0, [time.CLOCK_BOOTTIME]))
 
 
 class TimekeeperTestCase(SynchronousTestCase):

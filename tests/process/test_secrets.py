@@ -211,8 +211,7 @@ class EndingTests(SynchronousTestCase):
         ids = ("", "a", "a1", "abc", "a" * 15, "\n" * 36, "\u2028" * 36, "x" * 10_000, 5, None, {})
         for user_id in ids:
             lines: list[str] = []
-            server = MemoryServer()
-            server.controller._verbose = True
+            server = MemoryServer(options=["--verbose"])
             server.controller.log = Logger(
                 observer=lambda event, lines=lines: lines.append(formatEvent(event))
             )

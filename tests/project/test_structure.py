@@ -94,6 +94,16 @@ class ImportTests(SynchronousTestCase):
                 [f"handlers.trip imports evcharge.{name}"],
             )
 
+    def test_bad_siblings(self) -> None:
+        """No storage knows another."""
+        for one in ("memory", "files.records", "sql.rows"):
+            for other in ("memory", "files.store", "sql.store"):
+                if one.partition(".")[0] != other.partition(".")[0]:
+                    self.assertIn(
+                        f"storage.{one} imports evcharge.storage.{other}",
+                        self.bad_imports(f"storage.{one}", f"import evcharge.storage.{other}"),
+                    )
+
     def test_good_imports(self) -> None:
         """What a row allows is allowed however it is written."""
         for source in (

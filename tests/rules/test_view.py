@@ -68,11 +68,13 @@ class ViewTests(SynchronousTestCase):
 
     def test_seen(self) -> None:
         """What was decided is seen by what is decided next, and told in order."""
-        view = a_view(users={"u2": a_user("u2")}, sessions={"u2": None})
+        more = ("u2", "u3")
+        view = a_view(users={u: a_user(u) for u in more}, sessions=dict.fromkeys(more))
         self.assertEqual(unseated(take(a_session()).decide(view)), a_session())
         self.assertEqual(take(a_session("u2")).decide(view), NO_FREE_SLOT)
         self.assertIsNone(EndJourney("u1").decide(view))
         self.assertEqual(unseated(take(a_session("u2")).decide(view)), a_session("u2"))
+        self.assertEqual(take(a_session("u3")).decide(view), NO_FREE_SLOT)
         self.assertEqual(EndJourney("u1").decide(view), UNKNOWN_USER)
         self.assertEqual(
             view.events,
@@ -110,6 +112,12 @@ class ViewTests(SynchronousTestCase):
         self.assertEqual(view.user("old"), a_user("old", NOON + 100))
         self.assertEqual(view.user("new"), a_user("new"))
         self.assertEqual(view.events[0], ClocksSet(Clocks(), after))
+
+    def test_names(self) -> None:
+        """A record goes on naming its clock while that is marked, and was not moved."""
+        clocks = Clocks(number=3, marked_from=2, moved_s={1: 5.0, 3: 7.0})
+        for number, right in ((0, True), (1, False), (2, True), (3, False)):
+            self.assertIs(bool(clocks.is_right(number)), right, number)
 
 
 class JourneyTests(SynchronousTestCase):
@@ -170,6 +178,20 @@ class SweepTests(SynchronousTestCase):
         self.assertEqual(view.events, [UserRemoved("u1"), SlotFreed(a_session(end=NOON + 60))])
         self.assertEqual(Sweep(NOON, NOON + 1).decide(view), SweepResult(0, 1))
         self.assertEqual(view.events[2:], [UserRemoved("then")])
+
+    def test_clock(self) -> None:
+        """What a sweep goes by is moved with the clock that it is by."""
+        clocks = Clocks(number=1, moved_s={0: 100.0})
+        for late_s, swept in ((0, SweepResult(1, 1)), (1, SweepResult(0, 0))):
+            view = a_view(
+                clocks=clocks,
+                users={"u1": a_user(), "idle": a_user("idle", NOON + 99 + late_s)},
+                sessions={"u1": a_session(end=NOON + 160 + late_s), "idle": None},
+            )
+            view.due, view.unpaid = ["u1"], ["idle"]
+            sweep = Sweep(NOON + 60, NOON)
+            sweep.clock = 0
+            self.assertEqual(sweep.decide(view), swept)
 
     def test_more(self) -> None:
         """There may be more where all was claimed that may be, and some of it was ended."""

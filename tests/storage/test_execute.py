@@ -90,7 +90,7 @@ class ExecuteTests(SynchronousTestCase):
         storage = self.storage
         for number in (8, 9):
             place = Station(number, "Sul", "Rua B", -12.26, -38.96, 1)
-            storage.records.put_station(place, SlotTable(number, 1))
+            storage.records.put_stations([(place, SlotTable(number, 1))])
         for number in (7, 8, 9):
             add_user(storage, a_user(f"u{number}"))
             take_slot(storage, a_session(f"u{number}", number))

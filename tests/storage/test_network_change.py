@@ -1,5 +1,6 @@
 """Another network while drivers go on: the contract of `ChangeNetwork` for every storage."""
 
+import contextlib
 import shutil
 import threading
 from collections.abc import Callable, Mapping
@@ -127,6 +128,21 @@ class NetworkContract:
         """The same, opened anew."""
         storage.close()
         return self.make()
+
+    def test_one_batch(self) -> None:
+        """Changes that share a batch all come about, each upon the one before it."""
+        storage = self.make()
+        cars = dict(list(network(storage).car_models.items())[:2])
+        eight = attrs.evolve(network(storage).stations[8].station, name="Oito")
+        operations = (with_stations(NEW, gone=(7,)), with_cars(cars), with_stations(eight))
+        done = storage.execute([ChangeNetwork(how) for how in operations])
+        self.assertEqual([each.before for each in done[1:]], [each.after for each in done[:-1]])
+        for _ in range(2):
+            there = network(storage)
+            self.assertEqual(without_blanks(there), without_blanks(done[-1].after))
+            self.assertEqual((there.stations[8].station, 7 in there.stations), (eight, False))
+            self.assertEqual(dict(storage.car_models()), cars)
+            storage = self.again(storage)
 
     def test_stations(self) -> None:
         """Stations come, change and go, in one step, with every figure and column."""
@@ -448,6 +464,29 @@ class FilesTests(NetworkContract, SynchronousTestCase):
                 storage.close()
             self.assertGreater(number, 5)
         self.assertEqual(outcomes, {False, True})
+
+    def test_meanwhile(self) -> None:
+        """Until an interrupted change is gone on with, drivers come, and files are spoilt."""
+        outcomes = set()
+        for number in range(30):
+            storage = self.make()
+            add_user(storage, a_user())
+            calls = Calls(self, self.folder)
+            calls.fail(number, "before")
+            with contextlib.suppress(StorageUnavailable):
+                change(storage, with_stations(NEW, gone=(8,)))
+            calls.clear()
+            paid = storage.execute([take(a_session("u1", 8))]) == [a_session("u1", 8)]
+            storage.close()
+            (self.folder / "stations" / "station_40.json").write_text("{")
+            storage = self.make()
+            if paid:
+                self.assertEqual(take_slot(storage, a_session("u1", 8)), a_session("u1", 8))
+            in_service = {state.station.station_id for state in stations(storage)}
+            outcomes.add((paid, 8 in in_service))
+            storage.close()
+            shutil.rmtree(self.folder)
+        self.assertEqual(outcomes, {(True, True), (True, False), (False, False)})
 
 
 class SqliteTests(NetworkContract, SynchronousTestCase):

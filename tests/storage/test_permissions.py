@@ -78,6 +78,24 @@ class CureTests(SynchronousTestCase):
         os.chown(path, 0, 0)
         path.chmod(mode)
 
+    def test_no_cure(self) -> None:
+        """Where the modes allow what was refused, that is said; where nobody sees them, nothing."""
+        theirs = self.folder / "theirs"
+        theirs.mkdir()
+        os.chown(theirs, UID, GID)
+        refused = PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        with acting_as(UID, GID):
+            said = remedy(refused, theirs, theirs, True)
+            self.assertIn(f", for user {UID}", said)
+            self.assertIn("; the modes allow it, so a security module (SELinux, AppArmor)", said)
+            self.assertEqual(remedy(OSError(errno.EIO, "x"), theirs, theirs, True), "")
+
+            def fails(*_: object, **more: object) -> bool:
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+            self.patch(os, "access", fails)
+            self.assertEqual(remedy(refused, theirs, theirs, True), f", for user {UID}")
+
     def test_of_root(self) -> None:
         """A data directory that is root's, all of it or a part."""
         data = self.folder / "data"

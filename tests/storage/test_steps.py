@@ -17,6 +17,7 @@ from sqlalchemy.exc import OperationalError
 from twisted.trial.unittest import SynchronousTestCase
 
 from evcharge.datasets import parse_stations
+from evcharge.datasets.files import CARS, STATIONS
 from evcharge.models.evse import Evse
 from evcharge.models.session import ChargingSession
 from evcharge.outcomes import Refusal
@@ -24,8 +25,8 @@ from evcharge.rules.journey import UNKNOWN_USER, AddUser, EndJourney, TakeSlot, 
 from evcharge.rules.operation import Operation
 from evcharge.rules.sweep import Sweep
 from evcharge.storage import Storage, StorageError, StorageUnavailable
+from evcharge.storage.files import network
 from evcharge.storage.files.directory import PAYMENTS
-from evcharge.storage.files.network import CARS, STATIONS, shipped
 from evcharge.storage.files.store import FileStorage
 from evcharge.storage.group_commit import TryAgain
 from evcharge.storage.location import parse
@@ -34,7 +35,7 @@ from evcharge.storage.sql.store import SqlStorage
 from evcharge.testing import NOON
 from tests.support import postgres
 from tests.support.calls import Calls, Killed
-from tests.support.folders import NETWORK, new_folder
+from tests.support.folders import NETWORK, ONE_CAR, new_folder
 from tests.support.operations import (
     a_session,
     a_user,
@@ -308,7 +309,7 @@ class FileStepsTests(StepsContract, SynchronousTestCase):
         self.data, self.template = folder / "data", folder / "template"
         self.data.mkdir()
         self.template.mkdir()
-        (self.template / CARS).write_bytes(shipped(CARS))
+        (self.template / CARS).write_bytes(ONE_CAR)
         (self.template / STATIONS).write_bytes(NETWORK)
         self.calls = Calls(self, self.data)
 
@@ -623,15 +624,17 @@ class OpeningTests(SynchronousTestCase):
 
     def test_new(self) -> None:
         """A directory that is being made is made by the next one."""
+        # What is shipped is larger, and made by the same steps again and again.
+        self.patch(network, "shipped", {CARS: ONE_CAR, STATIONS: NETWORK}.__getitem__)
 
         def prepare() -> None:
             shutil.rmtree(self.data)
             self.data.mkdir()
 
         def check() -> None:
-            self.assertEqual((self.data / CARS).read_bytes(), shipped(CARS))
-            self.assertEqual((self.data / STATIONS).read_bytes(), shipped(STATIONS))
-            self.assertEqual(len(list((self.data / "stations").iterdir())), 36)
+            self.assertEqual((self.data / CARS).read_bytes(), ONE_CAR)
+            self.assertEqual((self.data / STATIONS).read_bytes(), NETWORK)
+            self.assertEqual(len(list((self.data / "stations").iterdir())), 2)
             self.assertEqual(list((self.data / "users").iterdir()), [])
 
         self.break_each(prepare, check)
@@ -640,7 +643,7 @@ class OpeningTests(SynchronousTestCase):
         """A directory with much to put right."""
         shutil.rmtree(self.data)
         self.data.mkdir()
-        (self.data / CARS).write_bytes(shipped(CARS))
+        (self.data / CARS).write_bytes(ONE_CAR)
         (self.data / STATIONS).write_bytes(NETWORK)
         storage = FileStorage(self.data)
         storage.open(NOON)
@@ -720,6 +723,9 @@ class OpeningTests(SynchronousTestCase):
         self.assertLess(made, 40)
 
 
+STATION_ROWS = parse_stations(NETWORK, "network")
+
+
 class SqlSteps(StepsContract):
     """A database, of which each statement, and the commit, fails."""
 
@@ -771,7 +777,7 @@ class SqliteStepsTests(SqlSteps, SynchronousTestCase):
     def setUp(self) -> None:
         self.folder = new_folder(self)
         self.path, self.template = self.folder / "evcharge.db", self.folder / "template.db"
-        storage = SqlStorage(Sqlite(self.template), None, parse_stations(NETWORK, "network"))
+        storage = SqlStorage(Sqlite(self.template), json.loads(ONE_CAR), STATION_ROWS)
         storage.open(NOON)
         storage.close()
 
@@ -790,36 +796,64 @@ class SqliteStepsTests(SqlSteps, SynchronousTestCase):
         return sqlite3.OperationalError("disk I/O error")
 
 
-class SharedSqliteStepsTests(SqliteStepsTests):
-    """An SQLite file that several processes share."""
-
-    shared = True
-    # Memory decides nothing here.
-    THEN = SOME
-
-
-class PostgresStepsTests(SqlSteps, SynchronousTestCase):
-    """A PostgreSQL database, whose connection is lost."""
+class Shared(SqlSteps):
+    """
+    A database that several processes share. Memory decides nothing here: the storage that showed
+    what is there serves the next test too, once nothing is there any more.
+    """
 
     THEN = SOME
-
-    def setUp(self) -> None:
-        self.url = postgres.shared().url(postgres.shared().create_database())
-        storage = parse(self.url, "").storage(None, parse_stations(NETWORK, "network"))
-        storage.open(NOON)
-        storage.close()
+    kept: SqlStorage | None = None
 
     def make(self) -> SqlStorage:
-        storage = self.again()
+        storage = self.kept or self.again()
+        self.kept = None
         with storage._database.begin(write=True) as connection:
             for table in ("users", "sessions", "payments"):
                 connection.exec_driver_sql(f"DELETE FROM {table}")
         return storage
 
     def again(self) -> SqlStorage:
-        storage = parse(self.url, "").storage()
+        self.kept = storage = self.storage()
         storage.open(NOON)
         return storage
+
+    def storage(self) -> SqlStorage:
+        """One for the database, which is not open yet."""
+        raise NotImplementedError
+
+    def tearDown(self) -> None:
+        if self.kept:
+            self.kept.close()
+
+
+class SharedSqliteStepsTests(Shared, SynchronousTestCase):
+    """An SQLite file that several processes share."""
+
+    def setUp(self) -> None:
+        self.path = new_folder(self) / "evcharge.db"
+        storage = SqlStorage(Sqlite(self.path, True), json.loads(ONE_CAR), STATION_ROWS)
+        storage.open(NOON)
+        storage.close()
+
+    def storage(self) -> SqlStorage:
+        return SqlStorage(Sqlite(self.path, True))
+
+    def problem(self) -> Exception:
+        return sqlite3.OperationalError("disk I/O error")
+
+
+class PostgresStepsTests(Shared, SynchronousTestCase):
+    """A PostgreSQL database, whose connection is lost."""
+
+    def setUp(self) -> None:
+        self.url = postgres.shared().url(postgres.shared().create_database())
+        storage = parse(self.url, "").storage(json.loads(ONE_CAR), STATION_ROWS)
+        storage.open(NOON)
+        storage.close()
+
+    def storage(self) -> SqlStorage:
+        return parse(self.url, "").storage()
 
     def problem(self) -> Exception:
         return psycopg.OperationalError("server closed the connection unexpectedly")

@@ -19,6 +19,7 @@ from sqlalchemy import event
 from twisted.trial.unittest import SynchronousTestCase
 
 from evcharge.datasets import StationRows, parse_stations
+from evcharge.datasets.files import EVSES, STATIONS
 from evcharge.models.estimates import choose_evse
 from evcharge.models.session import ChargingSession, plan_session
 from evcharge.rules import sweep as rules
@@ -37,7 +38,6 @@ from evcharge.rules.operation import Needs, Operation
 from evcharge.rules.sweep import SweepResult
 from evcharge.rules.view import NotLoaded, View
 from evcharge.storage import Storage, StorageError, StorageUnavailable
-from evcharge.storage.files.network import EVSES, STATIONS
 from evcharge.storage.files.store import FileStorage
 from evcharge.storage.group_commit import TryAgain
 from evcharge.storage.location import parse
@@ -493,9 +493,10 @@ class MemoryStorageTests(StorageContract, SynchronousTestCase):
     def lower(self, storage: MemoryStorage, station_id: int, slots: int) -> Storage:
         records = storage.records
         table = attrs.evolve(records.slots[station_id], max_slots=slots)
+        state = records.states.get(str(station_id))
+        assert state is not None
         # It has no EVSEs but its slots.
-        station = attrs.evolve(records.states[station_id].station, own_evses=())
-        records.put_station(station, table)
+        records.put_stations([(attrs.evolve(state.station, own_evses=()), table)])
         return storage
 
     def test_none_in_service(self) -> None:

@@ -251,6 +251,22 @@ class ClockContract:
                 carry_out(storage, EndJourney(user_id))
             storage.close()
 
+    def test_twice_in_a_batch(self) -> None:
+        """Of two settings in one batch each moves what stands."""
+        storage = self.make()
+        self.pay(storage, "u1", NOON)
+        setting = SetClock(
+            lambda before, newest: before.all_moved(before.number, DAY_S, reading(NOON))
+        )
+        done = storage.execute([setting, setting])
+        self.assertEqual(done[1].number, done[0].number + 1)
+
+        def check(storage: Storage) -> None:
+            self.assertEqual(find_user(storage, "u1").created_timestamp, NOON + 2 * DAY_S)
+            self.assertEqual(session_of(storage, "u1").paid_timestamp, NOON + 2 * DAY_S)
+
+        self.both(storage, check)
+
     def test_nothing(self) -> None:
         """Where nothing is to change, nothing does."""
         storage = self.make()

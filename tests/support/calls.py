@@ -113,9 +113,8 @@ class Calls:
 
     def _between(self, kind: str, function: Callable[..., Any]) -> Callable[..., Any]:
         def between(*args: Any, **more: Any) -> Any:
-            path = self._path(kind, args, more)
             writes = kind != "open" or args[1] & (os.O_WRONLY | os.O_RDWR | os.O_DIRECTORY)
-            if path is None or not writes:
+            if not writes or (path := self._path(kind, args, more)) is None:
                 return function(*args, **more)
             call = Call(kind, path, self._size(kind, args, more))
             attempt = Attempt(len(self.made), call, function, args, more)
@@ -147,4 +146,4 @@ class Calls:
             path = os.path.abspath(os.fspath(where))
         if path != self._root and not path.startswith(self._root + os.sep):
             return None
-        return os.path.relpath(path, self._root)
+        return path[len(self._root) + 1 :] or "."

@@ -29,14 +29,21 @@ def make_certificate(
         .sign(key, hashes.SHA256())
     )
     paths = folder / "certificate.pem", folder / "key.pem"
-    paths[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    paths[1].write_bytes(
+    contents = (
+        certificate.public_bytes(serialization.Encoding.PEM),
         key.private_bytes(
             serialization.Encoding.PEM,
             serialization.PrivateFormat.PKCS8,
             serialization.NoEncryption(),
-        )
+        ),
     )
+    # A server may be reading them just now: it finds neither half of one, nor, for long, one of the
+    # two without the other.
+    new = [path.with_suffix(".new") for path in paths]
+    for path, content in zip(new, contents, strict=True):
+        path.write_bytes(content)
+    for path, beside in zip(paths, new, strict=True):
+        beside.replace(path)
     return paths
 
 

@@ -5,15 +5,18 @@ How many examples Hypothesis tries: few in `make test`, which is run often, and 
 
 import os
 
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 
 __all__ = ["examples", "given"]
 
 OFTEN, NIGHTLY = 50, 1000
 """Examples of a test that names no number."""
 
-settings.register_profile("often", max_examples=OFTEN)
-settings.register_profile("nightly", max_examples=NIGHTLY)
+# How long one takes says how busy the machine is.
+for name, number in (("often", OFTEN), ("nightly", NIGHTLY)):
+    settings.register_profile(
+        name, max_examples=number, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "often"))
 
 

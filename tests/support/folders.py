@@ -1,11 +1,25 @@
 """A data directory that costs little to flush."""
 
+import json
 import os
 import shutil
 import tempfile
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
+
+ONE_CAR = json.dumps(
+    {
+        "Tesla Model 3": {
+            "brand": "Tesla",
+            "model": "Model 3",
+            "battery_capacity": 50,
+            "energy_consumption": 0.153,
+            "max_speed": 225,
+        }
+    }
+).encode()
+"""A catalogue that is read in no time."""
 
 NETWORK = (
     "id;nomeDoPosto;endereço;latitude;longitude;quantidadeDeVeiculosSimultaneos\n"

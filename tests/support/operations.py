@@ -52,7 +52,7 @@ def find_user(storage: Storage, user_id: str) -> User:
 
 def stations(storage: Storage) -> Sequence[StationState]:
     known = storage.recall(ListStations())
-    return carry_out(storage, ListStations()) if known is None else known
+    return list(carry_out(storage, ListStations()) if known is None else known)
 
 
 def station(storage: Storage, station_id: int) -> StationState:

@@ -21,7 +21,7 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 import evcharge
 from tests.support.certificates import make_certificate, tls_options
 from tests.support.forked import Forked
-from tests.support.waiting import until
+from tests.support.waiting import LIMIT_S, until
 
 ROOT = Path(evcharge.__file__).resolve().parent.parent
 LOGIN = {"user_name": "Ana", "selected_car": "Tesla Model 3", "battery_car": 40}
@@ -93,8 +93,8 @@ class Server:
     def end(self, sig: int = signal.SIGTERM) -> int:
         """End it; its exit status."""
         self.process.send_signal(sig)
-        status = self.process.wait(20)
-        self.reading.join(20)
+        status = self.process.wait(LIMIT_S)
+        self.reading.join(LIMIT_S)
         self.process.stderr.close()
         return status
 
@@ -109,7 +109,7 @@ class Client:
     """A blocking client."""
 
     def __init__(self, port: int) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port), 20)
+        self.socket = socket.create_connection(("127.0.0.1", port), LIMIT_S)
         self.replies = self.socket.makefile("rb")
 
     def request(self, kind: str, **data: object) -> dict:
@@ -204,7 +204,7 @@ class HealthTestCase(ServerTestCase):
     def get(self, path: str, method: str = "GET") -> tuple[int, str]:
         request = urllib.request.Request(f"http://{self.http}{path}", method=method)
         try:
-            with urllib.request.urlopen(request, timeout=20) as reply:
+            with urllib.request.urlopen(request, timeout=LIMIT_S) as reply:
                 return reply.status, reply.read().decode()
         except urllib.error.HTTPError as error:
             with error:
@@ -247,7 +247,7 @@ class TLSTestCase(ServerTestCase):
 
     def connect(self, context: ssl.SSLContext | None = None) -> ssl.SSLSocket:
         context = context or ssl.create_default_context(cafile=str(self.certificate))
-        plain = socket.create_connection(("127.0.0.1", self.tls_port), 20)
+        plain = socket.create_connection(("127.0.0.1", self.tls_port), LIMIT_S)
         self.addCleanup(plain.close)
         # An end without the closing alert is an error to us.
         client = context.wrap_socket(plain, server_hostname="localhost", suppress_ragged_eofs=False)

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-LIMIT_S = 20.0
+LIMIT_S = 60.0
 """Within how many seconds what is waited for has to come about, unless a test says otherwise."""
 
 

@@ -434,7 +434,8 @@ CAUSES: dict[str, list[str | bytes]] = {
     "compressed": [b"\x1f\x8b\x08\x00"],
     "this is TLS": [b"\x16\x03\x01\x02\x00\x01", b"\x16\x03\x01\x02\xff\x01"],
     "UTF-16": ["\ufeff{".encode("utf-16-le"), '{"type"'.encode("utf-16-le"),
-               '{"type"'.encode("utf-16-be"), "{".encode("utf-32-le"), '{"é"'.encode("utf-16")],
+               '{"type"'.encode("utf-16-be"), "{".encode("utf-32-le"), '{"é"'.encode("utf-16"),
+               "\ufeff漢".encode("utf-16-le"), b'{"a":\x00\xff}'],
     "byte order mark": ['\ufeff{"type":"START"}'],
     "written over several lines": ["{", "}", "},", "  ],", '"data": {', '  "type": "LOGIN",',
                                    '{"type": "START",', '{"type": "START"', '"type": "START"'],
@@ -465,6 +466,8 @@ CAUSES: dict[str, list[str | bytes]] = {
     "surrogate pair": [r'{"a": "\ud800"}', r'{"\uDFFF": 1}', b'{"a": "\xed\xa0\x80"}'],
     "in Latin-1 (ISO-8859-1, Windows-1252) it would be ã": [b'{"user_name": "Jo\xe3o"}'],
     "in Latin-1 (ISO-8859-1, Windows-1252) it would be ç": [b'{"a": "\xe7\xf5es"}'],
+    # It would be a character beyond the last one.
+    "in Latin-1 (ISO-8859-1, Windows-1252) it would be ô": [b'{"a":"\xf4\x90\x80\x80'],
     "but a list": ["[]", "[1, 2]", '[{"type": "START"}]'],
     "but text": ['"START"'],
     "but a number": ["5", "-1.5"],

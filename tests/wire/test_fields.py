@@ -181,6 +181,7 @@ class FigureTests(SynchronousTestCase):
             (kilometres, 1, "1 km", "1 km"),
             (kilometres, 999.94, "999,9 km", "999.9 km"),
             (kilometres, 999.96, "1.000 km", "1,000 km"),
+            (kilometres, 1000.4, "1.000 km", "1,000 km"),
             (kilometres, 12345.6, "12.346 km", "12,346 km"),
             (kilometres, 1e300, "1e+300 km", "1e+300 km"),
             (reais, 39, "R$ 39,00", "R$ 39.00"),

@@ -33,7 +33,7 @@ from evcharge.process.workers.messages import (
     STDOUT,
     TIME,
     Beginning,
-    Lines,
+    LineSplitter,
 )
 from evcharge.process.workers.sockets import InheritedEndpoint
 
@@ -97,7 +97,7 @@ def main() -> None:
         pipe.flush()
 
     ThrottleService(throttle, reactor).setServiceParent(server)
-    ParentWatch(reactor, Lines(said).add, end).startReading()
+    ParentWatch(reactor, LineSplitter(said).add, end).startReading()
     reactor.run()
 
 

@@ -47,7 +47,7 @@ class Beginning:
         return msgspec.json.decode(line, type=cls, dec_hook=lambda kind, value: kind(value))
 
 
-class Lines:
+class LineSplitter:
     """Cuts what comes through a pipe into lines; one that does not end, into pieces."""
 
     def __init__(self, take: Callable[[bytes], None]) -> None:

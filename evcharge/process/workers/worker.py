@@ -16,7 +16,15 @@ from twisted.logger import Logger, eventFromJSON, globalLogPublisher
 from twisted.python.failure import Failure
 
 from evcharge.process.server import ANSWER_S, FLUSH_S
-from evcharge.process.workers.messages import ANSWER, ASK, READ_AGAIN, STDERR, STDOUT, TIME, Lines
+from evcharge.process.workers.messages import (
+    ANSWER,
+    ASK,
+    READ_AGAIN,
+    STDERR,
+    STDOUT,
+    TIME,
+    LineSplitter,
+)
 
 END_S = ANSWER_S + FLUSH_S + 2.0
 """How long a worker may take to end before it is killed, seconds."""
@@ -56,7 +64,7 @@ class Worker(ProcessProtocol):
         self._clock = clock
         self._began = 0.0
         self._pause_s = 0.0
-        self._pipes: dict[int, Lines] = {}
+        self._pipes: dict[int, LineSplitter] = {}
         self._again: IDelayedCall | None = None
         """While no process runs: the start of the next one."""
         self._late: IDelayedCall | None = None
@@ -89,7 +97,7 @@ class Worker(ProcessProtocol):
         """Start a process."""
         self._again = None
         self._began = self._clock.seconds()
-        self._pipes = {STDOUT: Lines(self._logged), STDERR: Lines(self._complained)}
+        self._pipes = {STDOUT: LineSplitter(self._logged), STDERR: LineSplitter(self._complained)}
         try:
             self._spawn(self)
         except OSError as error:

@@ -11,21 +11,13 @@ import contextlib
 from typing import Any
 
 from evcharge.datasets import merge_car_models
+from evcharge.datasets.files import CARS, EVSES, OUT_OF_SERVICE, STATIONS, TARIFFS
 from evcharge.models.slots import SlotTable
 from evcharge.rules.events import NetworkChanged
 from evcharge.storage import StorageError
+from evcharge.storage.durable import Folder
 from evcharge.storage.files.directory import DataDirectory, station_file
-from evcharge.storage.files.durable import Folder
-from evcharge.storage.files.network import (
-    CARS,
-    EVSES,
-    OUT_OF_SERVICE,
-    STATIONS,
-    TARIFFS,
-    NetworkFiles,
-    evses_and_tariffs,
-    rows_files,
-)
+from evcharge.storage.files.network import NetworkFiles, evses_and_tariffs, rows_files
 from evcharge.storage.files.records import read_object, table_record, to_json
 
 CHANGE = "change.json"
@@ -95,26 +87,41 @@ def finish(directory: DataDirectory) -> None:
     root.flush()
     _write(root, {name: None for name in note["remove"] if name in FILES})
     stations: dict[str, bytes | None] = {}
-    for number, slots in note["max_slots"].items():
-        out = note.get("out_of_service", {}).get(number, [])
-        stations[station_file(int(number))] = _with_slots(directory, int(number), slots, out)
-    for number in note["gone"]:
-        stations[station_file(number)] = None
+    for station_id in (*map(int, note["max_slots"]), *note["gone"]):
+        record = _read(directory, station_id)
+        if record is None:
+            # Out of service until it is put right: nobody knows who stands there.
+            continue
+        slots = note["max_slots"].get(str(station_id))
+        if slots is not None:
+            out = note.get("out_of_service", {}).get(str(station_id), [])
+            stations[station_file(station_id)] = to_json(_with_slots(record, slots, out))
+        elif not record["vehicles"]:
+            # Else somebody has come while that was interrupted, and goes on standing there.
+            stations[station_file(station_id)] = None
     _write(directory.stations, stations)
     _write(root, {CHANGE: None})
 
 
-def _with_slots(directory: DataDirectory, station_id: int, slots: int, out: list[str]) -> bytes:
-    """A station's file with another number of slots; who stands there is what it says."""
-    record: dict[str, Any] = table_record(SlotTable(station_id, slots))
-    with contextlib.suppress(FileNotFoundError):
-        record.update(read_object(directory.station_path(station_id)))
-    held = {vehicle.get("evse") for vehicle in record["vehicles"].values()}
+def _with_slots(record: dict[str, Any], slots: int, out: list[str]) -> dict[str, Any]:
+    """What a station's file says of so many slots, those of `out` not in service."""
+    vehicles = record["vehicles"].values()
+    held = {vehicle.get("evse") for vehicle in vehicles if isinstance(vehicle, dict)}
     usable = slots - len(set(out) - held)
-    record["max_slots"] = usable
-    record["available_slots"] = max(0, usable - len(record["vehicles"]))
     record.pop("total_slots", None)
-    return to_json(record if usable == slots else {**record, "total_slots": slots})
+    record.update(max_slots=usable, available_slots=max(0, usable - len(vehicles)))
+    return record if usable == slots else {**record, "total_slots": slots}
+
+
+def _read(directory: DataDirectory, station_id: int) -> dict[str, Any] | None:
+    """What a station's file says, which may be missing; None where it cannot be read."""
+    record: dict[str, Any] = table_record(SlotTable(station_id, 0))
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            record.update(read_object(directory.station_path(station_id)))
+    except ValueError:
+        return None
+    return record if isinstance(record["vehicles"], dict) else None
 
 
 def _write(folder: Folder, files: dict[str, Any]) -> None:

@@ -11,23 +11,16 @@ from operator import attrgetter
 from pathlib import Path
 
 from evcharge.datasets import listed
+from evcharge.datasets.files import CARS, EVSES, OUT_OF_SERVICE, STATIONS, TARIFFS
 from evcharge.models.catalogue import Catalogue
 from evcharge.models.slots import SlotTable
 from evcharge.models.user import User
 from evcharge.storage import StorageError
 from evcharge.storage.contents import Contents, Payment
+from evcharge.storage.durable import TEMPORARY, flush_file, flush_folder
 from evcharge.storage.files import changing
 from evcharge.storage.files.directory import CLOCK, LOCK, PAYMENTS, DataDirectory, names
-from evcharge.storage.files.durable import TEMPORARY, flush_file, flush_folder
-from evcharge.storage.files.network import (
-    CARS,
-    EVSES,
-    OUT_OF_SERVICE,
-    STATIONS,
-    TARIFFS,
-    NetworkFiles,
-    copied,
-)
+from evcharge.storage.files.network import NetworkFiles, copied
 from evcharge.storage.files.payments import read_payments
 from evcharge.storage.files.records import (
     one_station_each,

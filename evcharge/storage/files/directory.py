@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from twisted.logger import Logger
 
 from evcharge.datasets import DatasetError, StationRows
+from evcharge.datasets.files import CARS, STATIONS
 from evcharge.models.electric_car import CarModel
 from evcharge.models.slots import SlotTable
 from evcharge.models.station import Station
@@ -18,8 +19,8 @@ from evcharge.models.tariffs import Tariff
 from evcharge.models.user import User
 from evcharge.rules.clocks import Clocks, D
 from evcharge.storage import StorageError, StorageUnavailable
-from evcharge.storage.files.durable import TEMPORARY, Folder, make_folder
-from evcharge.storage.files.network import CARS, STATIONS, to_write
+from evcharge.storage.durable import TEMPORARY, Folder, make_folder
+from evcharge.storage.files.network import to_write
 from evcharge.storage.files.records import (
     read_object,
     read_table,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from importlib import resources
 from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,6 +26,7 @@ from evcharge.datasets import (
     read_stations,
 )
 from evcharge.datasets.evses import EvseRows, evse_facts, evses_json, read_evses
+from evcharge.datasets.files import CARS, EVSES, OUT_OF_SERVICE, STATIONS, TARIFFS, shipped
 from evcharge.datasets.tariffs import TariffRows, read_tariffs, tariffs_json
 from evcharge.datasets.together import lacking_tariffs, together, with_evses
 from evcharge.models.catalogue import Catalogue
@@ -37,18 +37,6 @@ from evcharge.storage.contents import Contents
 from evcharge.storage.files.records import stations_csv, unnamed
 
 T = TypeVar("T")
-
-CARS = "car_models.json"
-STATIONS = "feira_de_santana_stations.csv"
-EVSES = "evses.json"
-TARIFFS = "tariffs.json"
-OUT_OF_SERVICE = "stations_out_of_service.csv"
-"""Rows of stations that are not in service, kept for whoever puts them back. Often missing."""
-
-
-def shipped(name: str) -> bytes:
-    """The file `name` of the data that comes with evcharge."""
-    return (resources.files("evcharge") / "data" / name).read_bytes()
 
 
 def to_write(

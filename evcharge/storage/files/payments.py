@@ -17,7 +17,7 @@ from pathlib import Path
 from evcharge.models.session import ChargingSession
 from evcharge.rules.clocks import Clocks
 from evcharge.storage.contents import Payment
-from evcharge.storage.files.durable import Folder, write_all
+from evcharge.storage.durable import Folder, write_all
 from evcharge.storage.files.records import may_begin, payment_line, payment_of, read_payment
 
 

@@ -88,11 +88,11 @@ class Reading:
             directory.unlisted = tables.keys() - {*rows, *network.resting}
         for error in directory.write_tables([tables[at] for at in sorted(changed)]).values():
             raise error
-        for station_id, table in sorted(tables.items()):
+        for station_id in sorted(tables):
             # Of a row that is wrong, and a file of which there are none, that has been said.
             if rows is not None and station_id not in rows:
                 tell_of_no_row(self.log, directory.station_path(station_id), station_id)
-            records.put_station(stations.get(station_id), table)
+        records.put_stations((stations.get(at), table) for at, table in sorted(tables.items()))
         if broken:
             self._waiting.earlier = frozenset(records.users) | self._users
         for station_id, problem in broken.items():
@@ -228,7 +228,7 @@ class Reading:
                 )
         if not is_right:
             self._write(tables[at])
-        self._records.put_station(station, tables[at])
+        self._records.put_stations([(station, tables[at])])
         self._waiting.put(at, None)
         self.log.info(
             "{path}: can be read again; vehicles that stand there: {count}",

@@ -30,9 +30,9 @@ from evcharge.rules.events import (
 )
 from evcharge.rules.view import record_moved
 from evcharge.storage import StorageUnavailable
+from evcharge.storage.durable import Unsettled
 from evcharge.storage.files import changing
 from evcharge.storage.files.directory import DataDirectory, unavailable
-from evcharge.storage.files.durable import Unsettled
 from evcharge.storage.files.moved import MovedFiles
 from evcharge.storage.files.payments import PaymentList
 from evcharge.storage.records import Records

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 from twisted.logger import Logger
 
 from evcharge.datasets import DatasetError, StationRows, check_car_models
+from evcharge.datasets.files import CARS, TARIFFS
 from evcharge.datasets.tariffs import check_tariffs
 from evcharge.models.catalogue import Catalogue
 from evcharge.models.network import Network
@@ -35,7 +36,7 @@ from evcharge.storage.files import changing
 from evcharge.storage.files.contents import read_directory, write_directory
 from evcharge.storage.files.directory import PAYMENTS, DataDirectory
 from evcharge.storage.files.moved import MovedFiles
-from evcharge.storage.files.network import CARS, TARIFFS, NetworkFiles
+from evcharge.storage.files.network import NetworkFiles
 from evcharge.storage.files.payments import PaymentList
 from evcharge.storage.files.reading import Reading
 from evcharge.storage.files.saving import Saving

@@ -21,7 +21,7 @@ from sqlalchemy.sql.dml import Insert
 from twisted.logger import Logger
 
 from evcharge.storage import StorageError, StorageUnavailable
-from evcharge.storage.files.durable import flush_file
+from evcharge.storage.durable import flush_file
 from evcharge.storage.group_commit import TryAgain
 from evcharge.storage.lock import Lock
 from evcharge.storage.private import private, warn_of_readers

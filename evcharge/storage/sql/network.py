@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -22,6 +22,7 @@ from evcharge.datasets import (
     parse_stations,
 )
 from evcharge.datasets.evses import EvseRows, parse_evses
+from evcharge.datasets.files import CARS, EVSES, STATIONS, TARIFFS, shipped
 from evcharge.datasets.problems import shown
 from evcharge.datasets.tariffs import TariffRows, parse_tariffs, read_tariffs
 from evcharge.datasets.together import lacking_tariffs, tariffs_named, with_evses
@@ -33,7 +34,6 @@ from evcharge.models.slots import SlotTable, StationState
 from evcharge.models.station import Station
 from evcharge.models.tariffs import Tariff
 from evcharge.rules.events import NetworkChanged
-from evcharge.storage.files.network import CARS, EVSES, STATIONS, TARIFFS, shipped
 from evcharge.storage.sql import schema
 from evcharge.storage.sql.rows import (
     STATION_COLUMNS,
@@ -245,22 +245,22 @@ def in_service(station: Station, tariffs: Mapping[str, Tariff]) -> Station:
 
 
 def states(
-    connection: Connection, network: Network, ids: Iterable[int] | None
+    connection: Connection, network: Network, ids: Collection[int], some: bool
 ) -> dict[int, StationState]:
-    """The states of stations in service, all of them or those of `ids`, in the network's order."""
-    if ids is None:
-        rows = connection.execute(STANDING)
-    else:
+    """The states of the stations of `ids` that are in service; but for `some`, of all occupied."""
+    if some:
         rows = connection.execute(STANDING_SOMEWHERE, {"ids": list(ids)})
+    else:
+        rows = connection.execute(STANDING)
     standing: dict[int, dict[str, ChargingSession]] = {}
     for station_id, evse_uid, user_id, end in rows:
         # Nothing else of it is looked at.
         session = ChargingSession(user_id, station_id, end, "", _NOTHING, 0.0, None, evse_uid)
         standing.setdefault(station_id, {})[user_id] = session
-    wanted = network.stations if ids is None else network.stations.keys() & set(ids)
     found = {}
-    for station_id in wanted:
-        station = network.stations[station_id]
-        slots = SlotTable(station_id, station.max_slots, standing.get(station_id, {}))
-        found[station_id] = StationState.of(station, slots)
+    for station_id in {*ids, *standing}:
+        station = network.stations.get(station_id)
+        if station is not None:
+            slots = SlotTable(station_id, station.max_slots, standing.get(station_id, {}))
+            found[station_id] = StationState.of(station, slots)
     return found

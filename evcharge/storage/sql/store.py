@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
 import attrs
@@ -14,7 +14,9 @@ from sqlalchemy.exc import DBAPIError
 
 from evcharge.datasets import StationRows
 from evcharge.models.catalogue import Catalogue
-from evcharge.models.slots import SlotTable
+from evcharge.models.slots import SlotTable, StationState
+from evcharge.models.station import Station
+from evcharge.models.stations import Stations
 from evcharge.models.user import User
 from evcharge.rules.events import Event
 from evcharge.rules.journey import ListStations
@@ -102,30 +104,34 @@ class SqlStorage:
             there = network.read(connection, known=-1)
             assert there is not None
             tables: dict[int, SlotTable] = {}
-            states = {}
+            states: Iterable[StationState] = ()
             if self._alone:
                 for row in connection.execute(select(schema.sessions)):
                     session = clocks.true(session_of(row))
                     table = tables.get(session.station_id) or SlotTable(session.station_id, 0)
                     tables[session.station_id] = table.with_session(session)
             else:
-                states = network.states(connection, there, None)
+                every = there.stations.keys()
+                states = network.states(connection, there, every, some=False).values()
             users = connection.execute(select(func.count()).select_from(schema.users)).scalar_one()
         self._known.network = there
         self._known.listed_at = self._known.looked_at = began
+        self._known.listed_version = there.version
         self.records.clocks = clocks
-        self.records.put_states(states, are_all=True)
+        self._known.occupied = {state.station.station_id for state in states if state.is_occupied}
+        self.records.states = Stations(states)
         if self._alone:
             self._take_in(there, tables)
         return Summary(len(there.stations), users)
 
     def _take_in(self, there: Network, tables: Mapping[int, SlotTable]) -> None:
         """Have memory know who stands where; `tables` have the sessions, and no slots."""
+        found: list[tuple[Station | None, SlotTable]] = []
         for station_id, station in there.stations.items():
             table = tables.get(station_id) or SlotTable(station_id, 0)
-            self.records.put_station(station, attrs.evolve(table, max_slots=station.max_slots))
-        for station_id in tables.keys() - there.stations.keys():
-            self.records.put_station(None, tables[station_id])
+            found.append((station, attrs.evolve(table, max_slots=station.max_slots)))
+        found += [(None, tables[at]) for at in tables.keys() - there.stations.keys()]
+        self.records.put_stations(found)
 
     def close(self) -> None:
         with self._lock:

@@ -18,6 +18,7 @@ from sqlalchemy.exc import DBAPIError
 from evcharge.datasets import DatasetError
 from evcharge.models.session import ChargingSession
 from evcharge.models.slots import StationState
+from evcharge.models.stations import Stations
 from evcharge.models.user import User
 from evcharge.rules.clocks import Clocks, D, Newest
 from evcharge.rules.events import (
@@ -63,6 +64,10 @@ class Known:
     """When it was seen that this is the network, in the storage's own seconds."""
     listed_at: float = float("-inf")
     """When the states were listed, likewise."""
+    listed_version: int = -1
+    """Of the network whose stations were listed."""
+    occupied: set[int] = attrs.field(factory=set)
+    """Stations where vehicles stood when they were listed, where the process is not alone."""
     leaving: set[str] = attrs.field(factory=set)
     """Users whose removal was to be committed when the connection was lost."""
     passed: dict[str, int] = attrs.field(factory=dict)
@@ -95,8 +100,12 @@ class Transaction:
         self._clocks = known.records.clocks
         self._network: Network | None = None
         """Read anew, where it has changed."""
+        self._stations = known.records.states
+        """Those there are, with the states that they had, where they are still the same ones."""
+        self._version = known.listed_version
+        """Of the network whose stations they are."""
         self._states: dict[int, StationState] = {}
-        """Read anew where we are not alone: all, or those that have changed."""
+        """Read anew where we are not alone: those that were or are occupied, or that changed."""
         self._looked = False
         """Whether it was looked whether the network has changed."""
         self._lists_all = False
@@ -135,7 +144,8 @@ class Transaction:
             view.know_network(*network.whole(self._connection, lock=True))
         if not self._alone and (needs.states or self._clocks.number != known):
             self._list()
-            view.listed = tuple(self._states.values())
+            # Its states are put in when this is committed, before anybody is told.
+            view.listed = self._stations
         if needs.catalogue:
             view.known = (self._known.network if self._alone else self._look()).catalogue
         if needs.sets_clock:
@@ -231,8 +241,14 @@ class Transaction:
 
     def _list(self) -> None:
         """Read the states of all stations."""
-        self._states = network.states(self._connection, self._look(), None)
+        there = self._look()
+        is_new = there.version != self._version
+        # A look at each station would cost more the more there are, twice a second.
+        others = there.stations.keys() if is_new else self._known.occupied | self._states.keys()
+        self._states = network.states(self._connection, there, others, some=False)
         self._lists_all = True
+        if is_new:
+            self._stations, self._version = Stations(self._states.values()), there.version
 
     # Sweeping: the last to lock anything, and it waits for nothing, so that it is part of no ring
 
@@ -330,10 +346,11 @@ class Transaction:
 
     def _see_states(self, changed: set[int], all_are: bool) -> None:
         """Read the states anew that are others now."""
-        if all_are:
+        there = self._network or self._known.network
+        if all_are or (changed and there.version != self._version):
             self._list()
         elif changed:
-            self._states.update(network.states(self._connection, self._present, changed))
+            self._states.update(network.states(self._connection, there, changed, some=True))
 
     # What became true with the commit
 
@@ -350,6 +367,10 @@ class Transaction:
             return
         records.clocks = self._clocks
         if self._lists_all:
-            known.listed_at = self._began
-        if self._states or self._lists_all:
-            records.put_states(self._states, self._lists_all)
+            known.listed_at, known.listed_version = self._began, self._version
+        records.states = self._stations
+        for state in self._states.values():
+            occupied = known.occupied.add if state.is_occupied else known.occupied.discard
+            occupied(state.station.station_id)
+            if state != records.states.get(state.station.key):
+                records.states.put(state)

@@ -9,10 +9,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from evcharge.datasets import COLUMNS, OPTIONAL_COLUMNS
 from evcharge.datasets.evses import read_evses
+from evcharge.datasets.files import CARS, EVSES, STATIONS, TARIFFS, shipped
 from evcharge.models.electric_car import CarModel, ElectricCar
 from evcharge.models.user import User
 from evcharge.rules.journey import UNKNOWN_STATION
-from evcharge.storage.files.network import CARS, EVSES, STATIONS, TARIFFS, shipped
 from evcharge.storage.files.store import FileStorage
 from evcharge.testing import NOON, MemoryServer
 from tests.support.commands import run

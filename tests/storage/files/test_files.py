@@ -12,6 +12,7 @@ from typing import Any
 from twisted.logger import formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
+from evcharge.datasets.files import CARS, STATIONS
 from evcharge.models.session import ChargingSession
 from evcharge.rules.clocks import Clocks, Newest
 from evcharge.rules.journey import (
@@ -26,7 +27,6 @@ from evcharge.rules.sweep import Sweep
 from evcharge.rules.timekeeping import SetClock
 from evcharge.storage import StorageError, StorageUnavailable, carry_out
 from evcharge.storage.files.directory import PAYMENTS
-from evcharge.storage.files.network import CARS, STATIONS
 from evcharge.storage.files.store import FileStorage
 from evcharge.testing import NOON
 from tests.support.calls import Calls

@@ -7,13 +7,13 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from evcharge.datasets.files import CARS, STATIONS, shipped
 from evcharge.rules.clocks import PROBATION_S, Clocks
 from evcharge.rules.journey import EndJourney
 from evcharge.rules.sweep import Sweep
 from evcharge.rules.timekeeping import SetClock
 from evcharge.storage import Storage, StorageError, StorageUnavailable, carry_out
 from evcharge.storage.files.moved import FORGOTTEN_S, MOST_WRITTEN
-from evcharge.storage.files.network import CARS, STATIONS, shipped
 from evcharge.storage.files.store import FileStorage
 from evcharge.testing import NOON
 from evcharge.utils.time_utils import iso_utc

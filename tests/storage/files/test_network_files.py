@@ -26,10 +26,10 @@ from evcharge.datasets import (
 )
 from evcharge.datasets.columns import meaning
 from evcharge.datasets.evses import parse_evses
+from evcharge.datasets.files import CARS, STATIONS, shipped
 from evcharge.datasets.tariffs import parse_tariffs
 from evcharge.models.connectors import connector_kind
 from evcharge.rules.journey import UNKNOWN_STATION, held_at
-from evcharge.storage.files.network import CARS, STATIONS, shipped
 from evcharge.storage.files.store import FileStorage
 from evcharge.storage.location import parse
 from evcharge.testing import NOON, MemoryServer

@@ -19,6 +19,7 @@ from sqlalchemy.exc import IntegrityError
 from twisted.trial.unittest import SynchronousTestCase
 
 from evcharge.datasets.evses import parse_evses
+from evcharge.datasets.files import EVSES, TARIFFS, shipped
 from evcharge.datasets.tariffs import parse_tariffs
 from evcharge.models.charging import Piece, Profile
 from evcharge.models.electric_car import CarModel, ElectricCar
@@ -36,7 +37,6 @@ from evcharge.rules.journey import (
 from evcharge.rules.operation import Operation
 from evcharge.rules.sweep import Sweep
 from evcharge.storage import Storage, StorageError, StorageUnavailable
-from evcharge.storage.files.network import EVSES, TARIFFS, shipped
 from evcharge.storage.group_commit import TryAgain
 from evcharge.storage.location import parse
 from evcharge.storage.sql import schema
