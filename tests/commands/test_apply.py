@@ -413,4 +413,4 @@ class PageTests(SynchronousTestCase):
         folder = Path(self.mktemp()).absolute()
         folder.mkdir()
         shell(folder, "evcharge bootstrap --storage sqlite:///evcharge.db --users 0")
-        self.assertEqual(replay(self, ROOT / "docs" / "operation" / "apply.md", folder), 5)
+        self.assertEqual(replay(self, ROOT / "docs" / "operation" / "apply.md", folder), 6)

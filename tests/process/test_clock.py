@@ -30,6 +30,7 @@ from tests.support.operations import (
     a_user,
     add_user,
     find_user,
+    next_free,
     station,
     take,
     take_slot,
@@ -206,7 +207,7 @@ class TimekeeperTests(TimekeeperTestCase):
             self.assertEqual(self.end("u1"), end + by)
             self.assertEqual(find_user(self.storage, "u1").created_timestamp, NOW + by)
             state = station(self.storage, 7)
-            self.assertEqual(state.next_free_timestamp, end + by)
+            self.assertEqual(next_free(state), end + by)
             self.assertIn(f"has been set by {by - before:+.0f} s", self.told()[-1])
         self.set_by = 0.0
         self.go(5)

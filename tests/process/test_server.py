@@ -74,6 +74,7 @@ class JourneyTests(ServerTestCase):
         chosen = self.client(server).request("SELECTION_STATION", user_id=user, position=place)
         station = chosen["data"]["id_station"]
         pay = {"user_id": user, "id_station": station, "confirmation": True}
+        pay["arrival_percent"] = chosen["data"]["arrival_percent"]
         paid = client.request("PAYMENT", **pay)
         self.assertEqual(paid["data"]["amount"], chosen["data"]["price_loading"])
         self.assertEqual(server.end(), -signal.SIGTERM)

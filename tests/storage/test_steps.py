@@ -17,7 +17,7 @@ from sqlalchemy.exc import OperationalError
 from twisted.trial.unittest import SynchronousTestCase
 
 from evcharge.datasets import parse_stations
-from evcharge.datasets.files import CARS, STATIONS
+from evcharge.datasets.files import CARS, EVSES, STATIONS, TARIFFS
 from evcharge.models.evse import Evse
 from evcharge.models.session import ChargingSession
 from evcharge.outcomes import Refusal
@@ -625,7 +625,8 @@ class OpeningTests(SynchronousTestCase):
     def test_new(self) -> None:
         """A directory that is being made is made by the next one."""
         # What is shipped is larger, and made by the same steps again and again.
-        self.patch(network, "shipped", {CARS: ONE_CAR, STATIONS: NETWORK}.__getitem__)
+        shipped = {CARS: ONE_CAR, STATIONS: NETWORK, EVSES: b"{}", TARIFFS: b"[]"}
+        self.patch(network, "shipped", shipped.__getitem__)
 
         def prepare() -> None:
             shutil.rmtree(self.data)
