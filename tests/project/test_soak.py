@@ -618,7 +618,9 @@ class SqliteTests(AuditTests, SynchronousTestCase):
     def test_too_many(self) -> None:
         """More vehicles than slots."""
         station = self.session.station_id
-        self.execute(f"UPDATE stations SET max_slots = 0 WHERE station_id = {station}")
+        self.execute(
+            f"UPDATE stations SET max_slots = 0, evses = NULL WHERE station_id = {station}"
+        )
         self.assertIn(f"stand at the 0 slots of station {station}", self.findings())
 
     def test_broken(self) -> None:
