@@ -194,7 +194,8 @@ def _time_at_best(
 def _price(
     trip: _Trip, state: StationState, free_at: float, distance_km: float, plan: ChargePlan
 ) -> Any:
-    return trip.price(state, trip.begin(free_at, distance_km), plan)[0]
+    # Stations where nothing is free come after all where something is, as by the distance.
+    return free_at != -inf, trip.price(state, trip.begin(free_at, distance_km), plan)[0]
 
 
 def _price_at_best(
@@ -202,11 +203,11 @@ def _price_at_best(
 ) -> Any:
     energy_kwh, prices = trip.energy_kwh(distance_km), state.station.prices
     if not state.station.by_tariff:
-        return least_total(prices.flat, energy_kwh)
+        return free_at != -inf, least_total(prices.flat, energy_kwh)
     begin = trip.begin(free_at, distance_km)
     connectors = {c: None for each in state.kinds for c in each.kind.connectors or (None,)}
     tariffs = {prices.tariff(each, trip.tariffs, begin)[0] for each in connectors}
-    return min(least_total(tariff, energy_kwh) for tariff in tariffs)
+    return free_at != -inf, min(least_total(tariff, energy_kwh) for tariff in tariffs)
 
 
 CRITERIA = {

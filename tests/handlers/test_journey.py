@@ -354,7 +354,7 @@ class SelectionTests(SynchronousTestCase):
         self.assertAlmostEqual(self.select(to, login(to), {"1": 0})["charge_minutes"], 24)
 
     def test_criteria(self) -> None:
-        """Distance wants a free slot, time and price the least of theirs; equals go by distance."""
+        """Distance and price want a free slot, time its least; equals go by distance."""
         to = server(
             station(1, power_kw=10.0, price_kwh=Decimal("2")),
             station(2, power_kw=100.0, price_kwh=Decimal("3")),
@@ -365,7 +365,7 @@ class SelectionTests(SynchronousTestCase):
         to.request("PAYMENT", user_id=other, id_station=1, confirmation=True)
         user = login(to)
         distances = {"1": 1, "2": 5, "3": 3, "4": 3, "99": 0, "x": 1}
-        order = {"distance": "3421", "time": "2341", "price": "1342"}
+        order = {"distance": "3421", "time": "2341", "price": "3421"}
         for criterion, expected in order.items():
             data = self.select(to, user, distances, criterion=criterion)
             got = [data["id_station"], *(each["id_station"] for each in data["alternatives"])]
@@ -373,13 +373,18 @@ class SelectionTests(SynchronousTestCase):
         self.assertEqual(self.select(to, user, distances)["id_station"], "3")
 
     def test_all_full(self) -> None:
-        """Where every station is full, distance takes the least total time, with the wait."""
-        to = server(station(1, power_kw=20.0), station(2, power_kw=40.0))
+        """Where every station is full, distance takes the least total time, price the cheapest."""
+        to = server(
+            station(1, power_kw=20.0, price_kwh=Decimal("3")),
+            station(2, power_kw=40.0, price_kwh=Decimal("4")),
+        )
         for number in (1, 2):
             to.request("PAYMENT", user_id=login(to), id_station=number, confirmation=True)
         data = self.select(to, login(to), {"1": 0, "2": 7})
         self.assertEqual((data["id_station"], data["wait_minutes"]), ("2", 24))
         self.assertEqual(data["alternatives"][0]["wait_minutes"], 60)
+        data = self.select(to, login(to), {"1": 0, "2": 7}, criterion="price")
+        self.assertEqual(data["id_station"], "1")
 
     def test_none(self) -> None:
         """Nothing is found where all is out of range, of no station, or nothing is there."""

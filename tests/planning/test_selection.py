@@ -100,7 +100,7 @@ def figure(criterion: str, found: Candidate) -> Any:
     if criterion == "distance":
         is_full = not found.fitting_slots
         return is_full, round(total, 3) if is_full else 0
-    return round(total, 3) if criterion == "time" else found.price
+    return round(total, 3) if criterion == "time" else (not found.fitting_slots, found.price)
 
 
 class OrderTests(SynchronousTestCase):
