@@ -164,11 +164,12 @@ class ByMinute:
 
 
 times = st.sampled_from(("00:00", "01:00", "02:00", "02:30", "03:00", "22:15", "23:40"))
+kwh = st.integers(0, 45).map(lambda pairs: pairs * 2)
 limits = {
     "start_time": times,
     "end_time": times,
-    "min_kwh": st.integers(0, 90),
-    "max_kwh": st.integers(0, 90),
+    "min_kwh": kwh,
+    "max_kwh": kwh,
     "min_power": st.sampled_from((0, 60, 120)),
     "max_power": st.sampled_from((0, 60, 120)),
     "min_current": st.sampled_from((0, 16, 32)),
@@ -200,14 +201,17 @@ elements = st.builds(
 
 @st.composite
 def sessions(draw: st.DrawFn) -> list[Segment]:
-    """Sessions of whole minutes, with 1 or 2 kWh in each minute of charging."""
+    """
+    Sessions of whole minutes, with 1 or 2 kWh in each minute of charging; of an even number, so
+    that no even number of kWh is reached within a minute.
+    """
     start, found = draw(st.sampled_from(STARTS)), []
     outcome = draw(st.sampled_from((None, "used", "expired", "cancelled")))
     kinds = draw(st.lists(st.sampled_from(("charging", "idle")), min_size=1, max_size=3))
     if outcome is not None:
         kinds = ["reserved", *(kinds if outcome == "used" else [])]
     for kind in kinds:
-        minutes = draw(st.integers(1, 150))
+        minutes = 2 * draw(st.integers(1, 75))
         if kind == "charging":
             kwh = float(minutes * draw(st.integers(1, 2)))
             current = draw(st.sampled_from((None, 16.0, 32.0, 40.0)))
