@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import difflib
 from collections.abc import Callable, Iterator, Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from evcharge.commands import USAGE, Exit
 from evcharge.datasets import DatasetError, listed, read_car_models
+from evcharge.datasets.evses import MOST_POWER_KW
+from evcharge.datasets.files import CARS, shipped
 from evcharge.models.electric_car import CarModel
 from evcharge.models.estimates import ChargePlan, plan_charge
 from evcharge.models.evse import EvseKind, connector_of, kind_of_row
@@ -20,7 +21,6 @@ WIDTH, HEIGHT = 60, 12
 """Of the drawn curve, in characters."""
 
 BLOCKS = " ▁▂▃▄▅▆▇█"
-MOST_POWER_KW = 10_000.0
 
 
 def add_to(commands: Any) -> None:
@@ -88,8 +88,7 @@ def run(options: argparse.Namespace) -> None:
 def find_model(name: str, path: Path | None) -> CarModel:
     """The model of that name in a catalogue; Exit: there is none, or nothing to read."""
     if path is None:
-        source = "the shipped catalogue"
-        content = (resources.files("evcharge") / "data" / "car_models.json").read_bytes()
+        source, content = "the shipped catalogue", shipped(CARS)
     else:
         source = str(path)
         try:

@@ -5,16 +5,19 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable, Iterator, Mapping
-from datetime import datetime
+from datetime import datetime, tzinfo
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, get_args
-from zoneinfo import ZoneInfo
 
 from evcharge.commands import USAGE, Exit
+from evcharge.datasets.problems import DatasetError
+from evcharge.datasets.reading_json import read_json
+from evcharge.models.station import DEFAULT_TIME_ZONE, zone_of
 from evcharge.models.tariffs import Bill, Segment, TariffError, parse_tariff, price
 from evcharge.models.tariffs.objects import Kind, Line, Outcome
 from evcharge.utils.numbers import finite_number
+from evcharge.utils.objects import ObjectReader
 
 MOST_SECONDS = 366 * 86400.0
 """The longest session that is priced."""
@@ -22,9 +25,9 @@ MOST_SECONDS = 366 * 86400.0
 FIRST_YEAR, LAST_YEAR = 1900, 9000
 """In which it may begin."""
 
-
-def _unusable(text: str) -> Exit:
-    return Exit(text, USAGE)
+MOST_FIGURE = 1e6
+FIGURES = ("energy_kwh", "power_kw", "power_from_kw", "power_to_kw", "current_a")
+"""What a segment may have, each up to that."""
 
 
 def add_to(commands: Any) -> None:
@@ -55,7 +58,8 @@ def run(options: argparse.Namespace) -> None:
     try:
         tariff = parse_tariff(_read(options.tariff))
     except TariffError as error:
-        raise _unusable("\n  ".join([f"{options.tariff}: is no tariff", *error.problems])) from None
+        text = "\n  ".join([f"{options.tariff}: is no tariff", *error.problems])
+        raise Exit(text, USAGE) from None
     segments, zone = read_session(_read(options.session), options.session)
     bill = price(tariff, segments, zone)
     if options.json:
@@ -81,6 +85,11 @@ def line_facts(line: Line) -> dict[str, Any]:
     }
 
 
+def _plain(figure: float) -> str:
+    """A number with up to six decimal places."""
+    return f"{figure:.6f}".rstrip("0").rstrip(".")
+
+
 def receipt(bill: Bill) -> Iterator[str]:
     """A bill as a table, and its totals."""
     head = ("", "quantity", "", "price", "VAT %", "step", "excl. VAT", "incl. VAT")
@@ -90,10 +99,10 @@ def receipt(bill: Bill) -> Iterator[str]:
         rows.append(
             (
                 line.dimension,
-                f"{facts['quantity']:g}",
+                _plain(facts["quantity"]),
                 line.unit,
-                f"{facts['price']:g}",
-                "-" if line.vat is None else f"{facts['vat']:g}",
+                _plain(facts["price"]),
+                "-" if line.vat is None else _plain(facts["vat"]),
                 str(line.step_size),
                 f"{facts['excl_vat']:.4f}",
                 f"{facts['incl_vat']:.4f}",
@@ -112,14 +121,14 @@ def receipt(bill: Bill) -> Iterator[str]:
 def _read(path: str) -> Any:
     """The JSON value that a file holds, with decimal fractions as they stand there. Exit."""
     try:
-        return json.loads(Path(path).read_bytes().decode("utf-8-sig"), parse_float=Decimal)
+        return read_json(Path(path).read_bytes(), path, Decimal)
     except OSError as error:
-        raise _unusable(f"{path}: {error.strerror or error}") from None
-    except (ValueError, RecursionError) as error:
-        raise _unusable(f"{path}: is not JSON: {error}") from None
+        raise Exit(f"{path}: {error.strerror or error}", USAGE) from None
+    except DatasetError as error:
+        raise Exit(str(error), USAGE) from None
 
 
-def read_session(value: object, source: str) -> tuple[list[Segment], ZoneInfo]:
+def read_session(value: object, source: str) -> tuple[list[Segment], tzinfo]:
     """
     Read a session.
 
@@ -129,39 +138,30 @@ def read_session(value: object, source: str) -> tuple[list[Segment], ZoneInfo]:
     :raise Exit: names each field that is wrong.
     """
     if not isinstance(value, Mapping):
-        raise _unusable(f"{source}: must be a JSON object")
-    reader = _Session()
+        raise Exit(f"{source}: must be a JSON object", USAGE)
+    reader = _Reader()
     session = reader.session(value)
     if session is None:
-        raise _unusable("\n  ".join([f"{source}: is no session", *reader.problems]))
+        raise Exit("\n  ".join([f"{source}: is no session", *reader.problems]), USAGE)
     return session
 
 
-class _Session:
-    """Reads, and collects what is wrong."""
+class _Reader(ObjectReader):
+    """Reads a session."""
 
-    def __init__(self) -> None:
-        self.problems: list[str] = []
-
-    def session(self, value: Mapping[str, Any]) -> tuple[list[Segment], ZoneInfo] | None:
-        zone = self._zone(value.get("time_zone"))
-        start = self._start(value.get("start"))
-        outcome = value.get("reservation_outcome")
-        if outcome is not None and outcome not in get_args(Outcome):
-            self._wrong("reservation_outcome", "used, expired or cancelled")
-        found = value.get("segments")
-        if not isinstance(found, list) or not found:
-            self._wrong("segments", "a list of one segment or more")
-            found = []
-        facts = [self._segment(f"segments[{n}]", segment) for n, segment in enumerate(found)]
-        if sum(fact[1].get("seconds", 0.0) for fact in facts if fact) > MOST_SECONDS:
-            self._wrong("segments", f"no longer than {MOST_SECONDS:.0f} seconds together")
-        if self.problems or zone is None or start is None:
+    def session(self, value: Mapping[str, Any]) -> tuple[list[Segment], tzinfo] | None:
+        zone = self.required(value, "", "time_zone", self.zone)
+        start = self.required(value, "", "start", self.start)
+        outcome: Any = self.optional(
+            value, "", "reservation_outcome", self.one_of(*get_args(Outcome))
+        )
+        segments = self.required(value, "", "segments", self.segments)
+        if self.problems or zone is None or start is None or segments is None:
             return None
         at = (start if start.tzinfo is not None else start.replace(tzinfo=zone)).timestamp()
-        segments = []
-        for kind, figures in (fact for fact in facts if fact is not None):
-            segments.append(
+        found = []
+        for kind, figures in segments:
+            found.append(
                 Segment(
                     kind,
                     at,
@@ -174,21 +174,18 @@ class _Session:
                 )
             )
             at += figures["seconds"]
-        return segments, zone
+        return found, zone
 
-    def _wrong(self, path: str, must: str) -> None:
-        self.problems.append(f"{path}: must be {must}")
-
-    def _zone(self, value: object) -> ZoneInfo | None:
+    def zone(self, path: str, value: object) -> tzinfo | None:
         try:
             if isinstance(value, str):
-                return ZoneInfo(value)
-        except (ValueError, OSError, LookupError):
+                return zone_of(value)
+        except ValueError:
             pass
-        self._wrong("time_zone", "an IANA time zone such as America/Bahia")
+        self.wrong(path, f"an IANA time zone such as {DEFAULT_TIME_ZONE}", value)
         return None
 
-    def _start(self, value: object) -> datetime | None:
+    def start(self, path: str, value: object) -> datetime | None:
         try:
             if isinstance(value, str):
                 start = datetime.fromisoformat(value.replace("Z", "+00:00"))
@@ -197,30 +194,40 @@ class _Session:
                     return start
         except ValueError:
             pass
-        self._wrong("start", "a local time such as 2026-11-25T21:30:00")
+        self.wrong(path, "a local time such as 2026-11-25T21:30:00", value)
         return None
 
-    def _segment(self, path: str, value: object) -> tuple[Kind, dict[str, float]] | None:
-        if not isinstance(value, Mapping):
-            self._wrong(path, "an object")
+    def segments(self, path: str, value: object) -> list[tuple[Kind, dict[str, float]]] | None:
+        if not isinstance(value, list) or not value:
+            self.wrong(path, "a list of one segment or more", value)
             return None
-        kind: Any = value.get("kind")
-        if kind not in get_args(Kind):
-            self._wrong(f"{path}.kind", "reserved, charging or idle")
-        figures: dict[str, float] = {}
-        bounds: dict[str, float] = {"seconds": MOST_SECONDS}
-        for name in ("energy_kwh", "power_kw", "power_from_kw", "power_to_kw", "current_a"):
-            bounds[name] = 1e6
-        read: Callable[[object], float | None] = finite_number
-        for name, most in bounds.items():
-            given = value.get(name)
-            if given is None and name != "seconds":
-                continue
-            number = read(float(given) if isinstance(given, Decimal) else given)
-            if number is None or not 0 <= number <= most:
-                self._wrong(f"{path}.{name}", f"a number from 0 to {most:g}")
-            else:
-                figures[name] = number
+        found = [self.segment(f"{path}[{n}]", each) for n, each in enumerate(value)]
+        segments = [segment for segment in found if segment is not None]
+        if sum(figures.get("seconds", 0.0) for _, figures in segments) > MOST_SECONDS:
+            self.problems.append(f"{path}: must be no longer than {MOST_SECONDS:.0f} s together")
+        return segments
+
+    def segment(self, path: str, value: object) -> tuple[Kind, dict[str, float]] | None:
+        if not isinstance(value, Mapping):
+            self.wrong(path, "an object", value)
+            return None
+        at = f"{path}."
+        kind: Any = self.required(value, at, "kind", self.one_of(*get_args(Kind)))
+        seconds = self.required(value, at, "seconds", self.figure(MOST_SECONDS))
+        read = {name: self.optional(value, at, name, self.figure(MOST_FIGURE)) for name in FIGURES}
+        figures = {name: figure for name, figure in read.items() if figure is not None}
         if ("power_from_kw" in figures) != ("power_to_kw" in figures):
-            self._wrong(path, "given power_from_kw and power_to_kw together")
-        return kind, figures
+            self.problems.append(f"{path}: must have power_from_kw and power_to_kw together")
+        return kind, {"seconds": seconds or 0.0, **figures}
+
+    def figure(self, most: float) -> Callable[[str, Any], float | None]:
+        """Reads a number from 0 to `most`."""
+
+        def read(path: str, value: object) -> float | None:
+            number = finite_number(float(value) if isinstance(value, Decimal) else value)
+            if number is None or not 0 <= number <= most:
+                self.wrong(path, f"a number from 0 to {most:.0f}", value)
+                return None
+            return number
+
+        return read

@@ -118,6 +118,19 @@ class PriceTests(SynchronousTestCase):
         expected = vector["expected"]
         self.assertEqual(lines[-1].split()[1:], [expected["excl_vat"], expected["incl_vat"]])
 
+    def test_large_figures(self) -> None:
+        """Prices of any currency are written out, with the places that they have."""
+        component = {"type": "ENERGY", "price": 1234567.5, "vat": 8.875, "step_size": 1}
+        tariff = {"id": "t", "currency": "IDR", "elements": [{"price_components": [component]}]}
+        session = {
+            "start": "2026-11-25T21:30:00",
+            "time_zone": "Asia/Jakarta",
+            "segments": [{"kind": "charging", "seconds": 3600, "energy_kwh": 100}],
+        }
+        done = command("price", *self.files(tariff, session))
+        line = done.stdout.splitlines()[2]
+        self.assertEqual(line.split()[:5], ["ENERGY", "100", "kWh", "1234567.5", "8.875"])
+
     def test_json(self) -> None:
         """For programs: totals as text, and the lines."""
         for vector in VECTORS["vectors"][:3] + VECTORS["vectors"][-3:]:
@@ -146,14 +159,28 @@ class PriceTests(SynchronousTestCase):
         self.assertIn("elements[0].restrictions.max_kwh: must be a number", done.stderr)
         done = command("price", *self.files(vector["tariff"], {"segments": [{"kind": "x"}]}))
         self.assertEqual(done.returncode, 2)
-        for path in ("time_zone", "start", "segments[0].kind", "segments[0].seconds"):
-            self.assertIn(f"\n  {path}: must be", done.stderr)
+        for problem in (
+            "time_zone: is missing",
+            "start: is missing",
+            'segments[0].kind: must be one of reserved, charging, idle, not "x"',
+            "segments[0].seconds: is missing",
+        ):
+            self.assertIn(f"\n  {problem}", done.stderr)
         year = 366 * 86400
         for field, value, problem in (
             ("start", "9999-12-31T23:59:00", "start: must be a local time such as"),
             ("start", "0001-01-01T00:00:00", "start: must be a local time such as"),
             ("segments", [{"kind": "idle", "seconds": year}] * 2, "segments: must be no longer"),
-            ("segments", [{"kind": "idle", "seconds": year + 1}], "segments[0].seconds: must be"),
+            (
+                "segments",
+                [{"kind": "idle", "seconds": year + 1}],
+                "segments[0].seconds: must be a number from 0 to 31622400, not 31622401",
+            ),
+            (
+                "time_zone",
+                "Mars",
+                'time_zone: must be an IANA time zone such as America/Bahia, not "Mars"',
+            ),
         ):
             done = command(
                 "price", *self.files(vector["tariff"], {**vector["session"], field: value})
@@ -161,5 +188,5 @@ class PriceTests(SynchronousTestCase):
             self.assertEqual(done.returncode, 2, (field, value))
             self.assertIn(f"\n  {problem}", done.stderr)
         done = command("price", *self.files("{", vector["session"]))
-        self.assertIn(": is not JSON", done.stderr)
+        self.assertIn(": not JSON: ", done.stderr)
         self.assertNotIn("Traceback", done.stderr)
