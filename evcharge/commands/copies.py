@@ -16,6 +16,7 @@ from tqdm import tqdm
 from evcharge.commands import USAGE, Exit
 from evcharge.commands.storages import DIRECTORY, NAMED, add_storage, location, told, warn
 from evcharge.storage.backup import back_up_directory, back_up_sqlite
+from evcharge.storage.contents import tariffs_by_id
 from evcharge.storage.location import Location
 
 
@@ -124,12 +125,10 @@ def _copy(source: Location, target: Location) -> None:
         if contents.loose_rows and target.kind != "files":
             warn([f"{len(contents.loose_rows)} of the wrong rows name no station of their own: a "
                    "database cannot keep them, and they are not copied"])  # fmt: skip
-        if target.kind != "files":
-            from evcharge.storage.sql.rows import tariff_rows
-
-            if lost := len(contents.tariffs) - len(tariff_rows(contents.tariffs)):
-                warn([f"{lost} of the tariffs have no id of their own: a database cannot keep "
-                       "them, and they are not copied"])  # fmt: skip
+        lost = len(contents.tariffs) - len(tariffs_by_id(contents.tariffs))
+        if lost and target.kind != "files":
+            warn([f"{lost} of the tariffs have no id of their own: a database cannot keep "
+                   "them, and they are not copied"])  # fmt: skip
         counts = Counter(users=0, sessions=0, payments=0)
         with tqdm(total=contents.count, unit="record", disable=None) as bar:
 

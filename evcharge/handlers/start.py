@@ -12,6 +12,7 @@ from weakref import WeakKeyDictionary
 import attrs
 
 from evcharge.handlers.handler import Answer, Handler, then
+from evcharge.models.charging import least_power
 from evcharge.models.evse import Connector, Evse, EvseKind
 from evcharge.models.slots import KindState, StationState
 from evcharge.models.station import Station
@@ -221,12 +222,11 @@ def _describe_connectors(kind: EvseKind) -> list[dict[str, Any]]:
 
 
 def _describe_connector(connector: Connector, kind: EvseKind) -> dict[str, Any]:
-    powers = [p for p in (connector.max_power_kw, kind.max_power_kw) if p is not None]
     return {
         "standard": connector.standard,
         "name": connector.name,
         "power_type": connector.power_type,
-        "power_kw": min(powers, default=None),
+        "power_kw": least_power(connector.max_power_kw, kind.max_power_kw),
     }
 
 

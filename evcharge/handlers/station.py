@@ -277,11 +277,6 @@ def _figures(candidate: Candidate) -> dict[str, Any]:
     }
 
 
-def _power(power_kw: float) -> float | None:
-    """A power as replies have it; null where nothing is charged."""
-    return millionths(power_kw) if power_kw > 0 else None
-
-
 def _rounded(figure: float | None) -> float | None:
     return None if figure is None else millionths(figure)
 
@@ -351,7 +346,7 @@ class Payment(Handler):
                 "charge_minutes": millionths(session.charge_minutes),
                 "id_evse": session.evse_uid or None,
                 "connector": session.connector,
-                "power_kw": None if session.profile is None else _power(session.profile.peak_kw),
+                "power_kw": _rounded(session.peak_kw),
                 "energy_kwh": _rounded(session.energy_kwh),
                 "start_percent": _rounded(session.start_percent),
                 "target_percent": session.target_percent,

@@ -22,14 +22,10 @@ from itertools import pairwise
 
 import attrs
 
-from evcharge.models.electric_car import CarModel
+from evcharge.models.electric_car import LEAST_POWER_KW, CarModel
 
 DEFAULT_POWER_KW = 50.0
 """Charging power assumed where neither the station's nor the car's limit is known, kW."""
-
-LEAST_POWER_KW = 1.0
-"""What a car takes at least while it charges by DC, kW: with the power of a published curve that
-ends at 0 kW, a full battery would take for ever."""
 
 ONE_PHASE_MOST_KW = 7.4
 """An AC connector of up to this power has one phase where nothing is said of it, else three."""
@@ -280,11 +276,11 @@ def _dc(model: CarModel, supply: Supply) -> Rate:
     capacity, limit, power = model.battery_capacity_kwh, model.dc_limit_kw, supply.power_kw
     if model.dc_curve is not None:
         assumed = (CAR_CURVE,) if model.dc_curve_is_default else ()
-        return Rate(capacity, _bent(model.dc_curve, _least(limit, power)), assumed)
+        return Rate(capacity, _bent(model.dc_curve, least_power(limit, power)), assumed)
     if limit is not None:
         curve = default_curve(limit, model.ac_limit_kw)
         # The limit counts under the floor, too.
-        return Rate(capacity, _bent(curve, _least(limit, power)), (CAR_CURVE,))
+        return Rate(capacity, _bent(curve, least_power(limit, power)), (CAR_CURVE,))
     missing = (CAR_LIMIT,) if power is not None else (CAR_LIMIT, STATION_POWER)
     return Rate(capacity, _flat(DEFAULT_POWER_KW if power is None else power), missing)
 
@@ -316,12 +312,13 @@ def _ac(model: CarModel, supply: Supply) -> Rate:
         if model.ac_phases is None:
             assumed.append(CAR_PHASES)
         gives = power / phases * min(phases, model.ac_phases or phases)
-    found = _least(gives, limit)
+    found = least_power(gives, limit)
     points = _flat(DEFAULT_POWER_KW if found is None else found)
     return Rate(model.battery_capacity_kwh, points, tuple(assumed))
 
 
-def _least(*powers: float | None) -> float | None:
+def least_power(*powers: float | None) -> float | None:
+    """The least of those powers that are known; None where none is."""
     return min((power for power in powers if power is not None), default=None)
 
 

@@ -33,8 +33,9 @@ Curve = tuple[tuple[float, float], ...]
 MEASURED, DEFAULT = CURVE_SOURCES = ("measured", "default")
 """Where a DC curve may be from: measured, or a shape that is the same for all."""
 
-LEAST_CURVE_KW = 1.0
-"""A DC curve gets above this somewhere, kW."""
+LEAST_POWER_KW = 1.0
+"""What a car takes at least while it charges by DC, kW: with the power of a published curve that
+ends at 0 kW, a full battery would take for ever. A curve gets above it somewhere."""
 
 
 # Its hash is asked for with every charge that is worked out.
@@ -205,8 +206,8 @@ def _curve(value: Any) -> Curve:
         points.append((percent, power))
     if len(points) < 2 or (points[0][0], points[-1][0]) != (0, 100):
         raise ValueError("must go from 0 to 100 %")
-    if max(power for _, power in points) <= LEAST_CURVE_KW:
-        raise ValueError(f"must get above {LEAST_CURVE_KW:g} kW somewhere")
+    if max(power for _, power in points) <= LEAST_POWER_KW:
+        raise ValueError(f"must get above {LEAST_POWER_KW:g} kW somewhere")
     return tuple(points)
 
 

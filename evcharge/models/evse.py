@@ -14,7 +14,7 @@ from functools import lru_cache
 
 import attrs
 
-from evcharge.models.charging import Rate, Supply, rate_of
+from evcharge.models.charging import Rate, Supply, least_power, rate_of
 from evcharge.models.connectors import (
     CCS1,
     CCS2,
@@ -107,7 +107,7 @@ class EvseKind:
 
     @power_kw.default
     def _power_kw(self) -> float | None:
-        powers = [_least(self.max_power_kw, c.max_power_kw) for c in self.connectors]
+        powers = [least_power(self.max_power_kw, c.max_power_kw) for c in self.connectors]
         known = [power for power in powers if power is not None]
         return max(known, default=self.max_power_kw)
 
@@ -160,7 +160,7 @@ def plugs_of(model: CarModel, kind: EvseKind) -> tuple[Plug, ...]:
         fit = fits(model, connector)
         if fit is False:
             continue
-        power = _least(kind.max_power_kw, connector.max_power_kw)
+        power = least_power(kind.max_power_kw, connector.max_power_kw)
         phases = PHASES.get(connector.power_type or "")
         plug = _plug(model, connector, Supply(_by_dc(model, connector), power, phases), fit is None)
         # What is as quick in every case is taken by its place.
@@ -172,10 +172,6 @@ def plugs_of(model: CarModel, kind: EvseKind) -> tuple[Plug, ...]:
 def _plug(model: CarModel, connector: Connector | None, supply: Supply, assumed: bool) -> Plug:
     rate = rate_of(model, supply)
     return Plug(connector, rate, ((CONNECTORS,) if assumed else ()) + rate.assumed)
-
-
-def _least(*powers: float | None) -> float | None:
-    return min((power for power in powers if power is not None), default=None)
 
 
 def _by_dc(model: CarModel, connector: Connector) -> bool:
@@ -267,17 +263,14 @@ def kind_of_row(names: Sequence[str], power_kw: float | None) -> EvseKind:
     :param power_kw: the highest power of the station, kW; None where unknown.
     """
     connectors = [connector_of(str(n), name) for n, name in enumerate(names, 1)]
-    if any(connector.is_dc for connector in connectors) and power_kw is not None:
-        return kind_of(
-            tuple(
-                attrs.evolve(c, max_power_kw=_least(power_kw, AC_MOST_KW.get(c.standard or "")))
-                if c.is_dc is False
-                else attrs.evolve(c, max_power_kw=power_kw)
-                for c in connectors
-            ),
-            power_kw,
-        )
-    return kind_of(tuple(attrs.evolve(c, max_power_kw=power_kw) for c in connectors), power_kw)
+    has_dc = any(connector.is_dc for connector in connectors)
+
+    def power(connector: Connector) -> float | None:
+        is_beside_dc = has_dc and connector.is_dc is False
+        most = AC_MOST_KW.get(connector.standard or "") if is_beside_dc else None
+        return None if power_kw is None else least_power(power_kw, most)
+
+    return kind_of(tuple(attrs.evolve(c, max_power_kw=power(c)) for c in connectors), power_kw)
 
 
 def evses_of_row(

@@ -47,6 +47,11 @@ class ChargingSession:
     clock: int = attrs.field(default=0, eq=False)
     """By which of its clocks the storage has the instants: its own business."""
 
+    @property
+    def peak_kw(self) -> float | None:
+        """The highest power in it, kW; None where nothing is charged, or it is not known."""
+        return None if self.profile is None else self.profile.peak_kw or None
+
     def moved(self, by_s: float, clock: int) -> ChargingSession:
         """The same session, `by_s` later, by another `clock`."""
         paid = self.paid_timestamp

@@ -1,4 +1,4 @@
-"""Stations, and who holds which of their EVSEs."""
+"""Stations: where they are, which EVSEs they have, and by what their sessions are priced."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ class Needs:
     steady: Callable[[], float] | None = None
     """By which seconds the storage's own time is to be told, where it is asked for."""
     catalogue: bool = False
-    """The car models that can be chosen."""
+    """The car models that can be chosen, and the tariffs."""
     network: bool = False
     """The network as a whole, and how many vehicles stand at each station."""
     sets_clock: bool = False

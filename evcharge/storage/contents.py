@@ -14,6 +14,7 @@ from evcharge.models.session import ChargingSession
 from evcharge.models.user import User
 from evcharge.rules.clocks import Clocks
 from evcharge.utils.ids import ending
+from evcharge.utils.texts import is_unicode
 
 T = TypeVar("T")
 
@@ -60,6 +61,16 @@ class Payment:
         paid = self.paid_timestamp
         later = None if paid is None else paid + by_s
         return attrs.evolve(self, paid_timestamp=later, clock=clock)
+
+
+def tariffs_by_id(bodies: Iterable[Any]) -> dict[str, Any]:
+    """Those tariffs that a database can keep: each has an id of its own, the first of several."""
+    found: dict[str, Any] = {}
+    for body in bodies:
+        tariff_id = body.get("id") if isinstance(body, Mapping) else None
+        if isinstance(tariff_id, str) and is_unicode(tariff_id) and "\0" not in tariff_id:
+            found.setdefault(tariff_id, body)
+    return found
 
 
 @attrs.frozen

@@ -37,6 +37,11 @@ class PriceComponent:
     step_size: int
     """Wh or seconds; a block that has begun is paid for whole."""
 
+    @property
+    def with_vat(self) -> Fraction:
+        """The price with VAT."""
+        return self.price * (100 + (self.vat or 0)) / 100
+
 
 @attrs.frozen
 class Restrictions:
@@ -128,7 +133,7 @@ class Tariff:
         bounded = self.min_price is not None or self.max_price is not None
         if bounded or not self.plain or [c.dimension for c in prices] != [ENERGY]:
             return None
-        return _with_vat(prices[0]).as_integer_ratio()
+        return prices[0].with_vat.as_integer_ratio()
 
     @least_energy_price.default
     def _least_energy_price(self) -> tuple[int, int] | None:
@@ -137,17 +142,13 @@ class Tariff:
         always = any(element.restrictions == NO_RESTRICTIONS for element, _ in priced)
         if not always or self.max_price is not None:
             return None
-        return min(_with_vat(component) for _, component in priced).as_integer_ratio()
+        return min(component.with_vat for _, component in priced).as_integer_ratio()
 
     def holds_at(self, timestamp: float) -> bool:
         """Whether a session that starts at `timestamp`, seconds since the epoch, may go by it."""
         return (self.start_timestamp is None or self.start_timestamp <= timestamp) and (
             self.end_timestamp is None or timestamp < self.end_timestamp
         )
-
-
-def _with_vat(component: PriceComponent) -> Fraction:
-    return component.price * (100 + (component.vat or 0)) / 100
 
 
 @attrs.frozen

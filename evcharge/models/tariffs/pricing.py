@@ -113,7 +113,7 @@ def price_of_energy(
         return None
     moment = Moment(datetime.fromtimestamp(now, zone), ZERO, ZERO, _figure(power_kw), None)
     component = _first((e for e in elements if holds(e.restrictions, moment)), ENERGY)
-    return ZERO if component is None else component.price * (100 + (component.vat or 0)) / 100
+    return ZERO if component is None else component.with_vat
 
 
 def _totals(
@@ -350,15 +350,15 @@ def _round_up_to_steps(
 
 def _line(dimension: str, component: PriceComponent, quantity: Fraction) -> Line:
     by_unit = {FLAT: 1, ENERGY: WH}.get(dimension, HOUR_S)
-    excl = quantity / by_unit * component.price
+    units = quantity / by_unit
     return Line(
         dimension,
-        quantity / by_unit,
+        units,
         component.price,
         component.vat,
         component.step_size,
-        excl,
-        excl * (1 + (component.vat or ZERO) / 100),
+        units * component.price,
+        units * component.with_vat,
     )
 
 

@@ -25,8 +25,7 @@ from evcharge.storage.contents import Payment
 from evcharge.storage.files.vehicles import (
     LookUp,
     clock_of,
-    known,
-    named,
+    given,
     read_session,
     session_record,
 )
@@ -175,11 +174,11 @@ def user_record(user: User) -> dict[str, Any]:
         "user_name": user.user_name,
         "user_car": {**user.car.model.facts(), "current_battery": user.car.battery_level_kwh},
         "created_timestamp": user.created_timestamp,
-        **known("selected_car", user.car_key),
-        **known(
+        **given("selected_car", user.car_key),
+        **given(
             "target_percent", user.target_percent if user.target_percent != TARGET_PERCENT else None
         ),
-        **named(user.clock),
+        **given("clock", user.clock or None),
     }
 
 
@@ -188,7 +187,7 @@ def table_record(table: SlotTable) -> dict[str, Any]:
     return {
         "id": table.station_id,
         "max_slots": table.usable_slots,
-        **known("total_slots", total),
+        **given("total_slots", total),
         "available_slots": table.available_slots,
         "vehicles": {
             user_id: session_record(session) for user_id, session in table.sessions.items()
@@ -214,7 +213,7 @@ def payment_line(payment: Payment) -> bytes:
         "station": payment.station_id,
         "amount_brl": float(payment.amount),
         "user": payment.user_end,
-        **named(payment.clock),
+        **given("clock", payment.clock or None),
     }
     return json.dumps(line).encode() + b"\n"
 

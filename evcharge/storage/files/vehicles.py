@@ -30,11 +30,8 @@ def clock_of(record: Mapping[str, Any]) -> int:
     return max(0, whole_number(record.get("clock")) or 0)
 
 
-def named(clock: int) -> dict[str, int]:
-    return {"clock": clock} if clock else {}
-
-
-def known(name: str, value: object) -> dict[str, object]:
+def given(name: str, value: object) -> dict[str, object]:
+    """The field of a record, which is left out where it says nothing."""
     return {} if value is None or value == "" else {name: value}
 
 
@@ -168,12 +165,12 @@ def session_record(session: ChargingSession) -> dict[str, Any]:
         "amount": float(session.amount),
         "charge_minutes": session.charge_minutes,
         "paid_timestamp": session.paid_timestamp,
-        **known("evse", session.evse_uid),
-        **known("connector", session.connector),
-        **known("start_percent", session.start_percent),
-        **known("target_percent", session.target_percent),
-        **known("energy_kwh", session.energy_kwh),
-        **known("profile", pieces),
-        **known("assumed", list(session.assumed) or None),
-        **named(session.clock),
+        **given("evse", session.evse_uid),
+        **given("connector", session.connector),
+        **given("start_percent", session.start_percent),
+        **given("target_percent", session.target_percent),
+        **given("energy_kwh", session.energy_kwh),
+        **given("profile", pieces),
+        **given("assumed", list(session.assumed) or None),
+        **given("clock", session.clock or None),
     }

@@ -19,7 +19,7 @@ from evcharge.models.network import StationRecord
 from evcharge.models.session import ChargingSession
 from evcharge.models.station import Station
 from evcharge.models.user import User
-from evcharge.storage.contents import Payment
+from evcharge.storage.contents import Payment, tariffs_by_id
 from evcharge.storage.sql import schema
 from evcharge.utils.texts import is_unicode
 
@@ -173,14 +173,10 @@ def station_row(record: StationRecord) -> dict[str, Any]:
 
 
 def tariff_rows(bodies: Iterable[Any]) -> list[dict[str, Any]]:
-    """The rows of tariffs, but for those that have no id of their own."""
-    rows: dict[str, dict[str, Any]] = {}
-    for place, body in enumerate(bodies):
-        tariff_id = body.get("id") if isinstance(body, Mapping) else None
-        if isinstance(tariff_id, str) and is_unicode(tariff_id) and "\0" not in tariff_id:
-            row = {"tariff_id": tariff_id, "place": place, "body": _json(body)}
-            rows.setdefault(tariff_id, row)
-    return [*rows.values()]
+    return [
+        {"tariff_id": tariff_id, "place": place, "body": _json(body)}
+        for place, (tariff_id, body) in enumerate(tariffs_by_id(bodies).items())
+    ]
 
 
 def _json(value: object) -> str:
