@@ -13,7 +13,6 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any, ParamSpec, TypeVar
 
-import attrs
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, execute
 from twisted.internet.task import Clock
@@ -23,6 +22,7 @@ from evcharge.datasets import parse_car_models, parse_stations
 from evcharge.datasets.evses import parse_evses
 from evcharge.datasets.files import CARS, EVSES, STATIONS, TARIFFS, shipped
 from evcharge.datasets.tariffs import parse_tariffs
+from evcharge.datasets.together import with_evses
 from evcharge.net.guards.service import Guards
 from evcharge.net.lines import Lines
 from evcharge.net.protocol import DriverProtocol
@@ -48,13 +48,10 @@ def call_now(f: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Deferre
 
 def shipped_network() -> MemoryStorage:
     """A storage in memory that holds the shipped cars, stations, EVSEs and tariffs."""
-    evses = parse_evses(shipped(EVSES), EVSES).evses
-    stations = [
-        attrs.evolve(station, own_evses=evses.get(station_id, ()))
-        for station_id, station in parse_stations(shipped(STATIONS), STATIONS).stations.items()
-    ]
+    rows = parse_stations(shipped(STATIONS), STATIONS)
+    stations = with_evses(rows.stations, parse_evses(shipped(EVSES), EVSES))
     tariffs = parse_tariffs(shipped(TARIFFS), TARIFFS).tariffs
-    return MemoryStorage(parse_car_models(shipped(CARS), CARS), stations, tariffs)
+    return MemoryStorage(parse_car_models(shipped(CARS), CARS), [*stations.values()], tariffs)
 
 
 class MemoryTransport(StringTransport):

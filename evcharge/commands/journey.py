@@ -312,12 +312,12 @@ def _minutes(value: float, language: str) -> str:
 DETAILS = Phrase("{name}: {address}. {figures}", "{name}: {address}. {figures}")
 PER_KWH = Phrase("{price} por kWh", "{price} a kWh")
 ARRIVES = Phrase(
-    "Você chega com {arrival} % e recarrega até {target} %: {energy} kWh, a até {power} kW.",
+    "Você chega com {arrival} % e recarrega até {target} %: {energy} kWh, com até {power} kW.",
     "You arrive with {arrival} % and charge to {target} %: {energy} kWh, at up to {power} kW.",
 )
 ASSUMED = Phrase(
-    "O servidor não sabe tudo do carro e do posto, e supõe o de costume.",
-    "The server does not know all of the car and the station, and assumes what is usual.",
+    "O servidor não tem todos os dados do carro e do posto e usou valores típicos.",
+    "The server does not know everything about the car and the station: some is assumed.",
 )
 ASK_PAYMENT = Phrase("Pagar {price} e ficar com uma vaga?", "Pay {price} and take a slot?")
 FULL = Phrase(

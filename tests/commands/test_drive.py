@@ -147,7 +147,7 @@ class JourneyTests(DriveTestCase):
             "Olá, Ana! Há 20 kWh na bateria do seu Tesla Model 3.",
             "A carga não basta: a autonomia é de 130,7 km. Vamos procurar um posto.",
             "1  Av. Maria Quitéria …  CCS2        0,18 km  < 1 min   0 min   24 min  R$ 41,06",
-            "Você chega com 39,9 % e recarrega até 80 %: 20 kWh, a até 50 kW.",
+            "Você chega com 39,9 % e recarrega até 80 %: 20 kWh, com até 50 kW.",
             "Pagar R$ 41,06 e ficar com uma vaga? [S/n]: ",
             "Pago: R$ 41,06. A vaga 23-1 é sua.",
             "Até logo!",
