@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from evcharge.commands import USAGE, Exit
+from evcharge.commands.tables import width
 from evcharge.datasets import DatasetError, listed, read_car_models
 from evcharge.datasets.evses import MOST_POWER_KW
 from evcharge.datasets.files import CARS, shipped
@@ -17,8 +18,8 @@ from evcharge.models.estimates import ChargePlan, plan_charge
 from evcharge.models.evse import EvseKind, connector_of, kind_of_row
 from evcharge.utils.numbers import finite_number
 
-WIDTH, HEIGHT = 60, 12
-"""Of the drawn curve, in characters."""
+MARGIN, MOST_WIDTH, LEAST_WIDTH, HEIGHT = 11, 60, 20, 12
+"""Of the drawn curve, in characters; the margin is what stands to the left of it."""
 
 BLOCKS = " ▁▂▃▄▅▆▇█"
 
@@ -73,20 +74,24 @@ def run(options: argparse.Namespace) -> None:
 
     :raise Exit: there is no such model, or the connector does not fit it.
     """
-    model = find_model(options.model, options.cars)
+    name, model = find_model(options.model, options.cars)
     if options.target <= options.start:
         raise Exit(f"--to must be more than --from, which is {options.start:g}", USAGE)
     kind = _evse(model, options.connector, options.power)
     found = plan_charge(model, [kind], options.start, options.target)
     if found is None:
         has = ", ".join([*(model.dc_connectors or ()), *(model.ac_connectors or ())])
-        raise Exit(f"{options.connector} does not fit a {options.model}, which has {has or 'none'}")
-    for line in report(options.model, found[1], options.power):
+        raise Exit(f"{options.connector} does not fit a {name}, which has {has or 'none'}")
+    for line in report(name, found[1], options.power):
         print(line)
 
 
-def find_model(name: str, path: Path | None) -> CarModel:
-    """The model of that name in a catalogue; Exit: there is none, or nothing to read."""
+def find_model(name: str, path: Path | None) -> tuple[str, CarModel]:
+    """
+    The model of a catalogue that is called so, however people write it, and its name there.
+
+    :raise Exit: there is none, or nothing to read.
+    """
     if path is None:
         source, content = "the shipped catalogue", shipped(CARS)
     else:
@@ -102,7 +107,7 @@ def find_model(name: str, path: Path | None) -> CarModel:
     names = {each.casefold(): each for each in catalogue.models}
     known = names.get(name.casefold())
     if known is not None:
-        return CarModel.from_facts(catalogue.models[known])
+        return known, CarModel.from_facts(catalogue.models[known])
     if name in catalogue.everything:
         raise Exit("\n  ".join(listed(catalogue.problems)), USAGE)
     near = difflib.get_close_matches(name.casefold(), names, n=3, cutoff=0.5)
@@ -133,7 +138,8 @@ def report(name: str, plan: ChargePlan, power_kw: float | None) -> Iterator[str]
         yield f"assumed, as it is not known: {', '.join(plan.plug.assumed)}"
     yield ""
     span = plan.target_percent - plan.start_percent
-    percents = [plan.start_percent + span * (n + 0.5) / WIDTH for n in range(WIDTH)]
+    columns = max(LEAST_WIDTH, min(MOST_WIDTH, width() - MARGIN))
+    percents = [plan.start_percent + span * (n + 0.5) / columns for n in range(columns)]
     powers = [plan.plug.rate.power_kw(percent) for percent in percents]
     yield from draw(powers, plan.start_percent, plan.target_percent)
 
@@ -142,7 +148,7 @@ def draw(powers: Sequence[float], start_percent: float, target_percent: float) -
     """
     The power from one state of charge to another, as lines of text.
 
-    :param powers: kW, at :data:`WIDTH` states of charge, evenly from the one to the other.
+    :param powers: kW, one for each column, evenly from the one to the other.
     """
     top, scale = max(powers), len(BLOCKS) - 1
     places = 0 if top >= 20 else 1

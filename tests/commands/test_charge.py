@@ -35,7 +35,13 @@ class ChargeTests(SynchronousTestCase):
         """By another connector, whose phases are taken into account."""
         done = command("charge", "nissan leaf", "--from=20", "--connector=tipo 2", "--power=11")
         self.assertIn("373.1 minutes, 22.80 kWh", done.stdout)
-        self.assertIn("by Type 2, 20 % to 80 %", done.stdout)
+        self.assertIn("Nissan Leaf at 11 kW by Type 2, 20 % to 80 %", done.stdout)
+
+    def test_narrow(self) -> None:
+        """In a narrow terminal the curve is as wide as that, and not wrapped."""
+        done = command("charge", "Nissan Leaf", COLUMNS="40")
+        curve = done.stdout.splitlines()[3:]
+        self.assertEqual((len(curve), max(map(len, curve))), (14, 40))
 
     def test_assumed(self) -> None:
         """What is not known is said."""
