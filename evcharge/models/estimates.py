@@ -127,7 +127,8 @@ def _leaves_more(one: EvseKind, other: EvseKind) -> bool:
     """Whether the next driver is left more where one of this kind is taken than of the other."""
 
     def best(kind: EvseKind) -> tuple[float, int]:
-        return math.inf if kind.power_kw is None else kind.power_kw, len(kind.connectors)
+        power = kind.power_kw if kind.max_power_kw is None else kind.max_power_kw
+        return math.inf if power is None else power, len(kind.connectors)
 
     return best(one) < best(other)
 

@@ -155,6 +155,15 @@ class ChoiceTests(SynchronousTestCase):
                 found = choose_evse(shipped(name), (fast, slow), float(start), 80.0)
                 self.assertIs(found and found[0], slow, f"{name} from {start} %")
 
+    def test_power_of_the_whole(self) -> None:
+        """Of those as quick it is the one of the least power, that of the whole EVSE if it is said."""
+        (plug,) = of("CCS2")
+        small, great = attrs.evolve(plug, max_power_kw=60.0), attrs.evolve(plug, max_power_kw=90.0)
+        strong, weak = Evse("1", EvseKind((small,), 150.0)), Evse("2", EvseKind((plug,), 90.0))
+        unsaid = Evse("3", EvseKind((great,)))
+        self.assertEqual(self.uid(shipped("BMW i3"), strong, weak), "2")
+        self.assertEqual(self.uid(shipped("BMW i3"), strong, unsaid), "3")
+
     def test_fewest_connectors(self) -> None:
         """Of those as quick and strong it is the one with the fewest connectors."""
         both, one = an_evse("7-1", 50.0, "CCS2", "CHAdeMO"), an_evse("7-2", 50.0, "CCS2")
