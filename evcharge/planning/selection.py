@@ -17,8 +17,8 @@ from typing import Any
 import attrs
 
 from evcharge.models.electric_car import ElectricCar
-from evcharge.models.estimates import PRICE, ChargePlan, estimate, plan_charge
-from evcharge.models.evse import EvseKind, plugs_of, quickest
+from evcharge.models.estimates import PRICE, ChargePlan, choose_evse, estimate, plan_charge
+from evcharge.models.evse import EvseKind, plugs_of, quickest, to_the_ms
 from evcharge.models.slots import StationState
 from evcharge.models.tariffs import Tariff, least_total
 
@@ -118,12 +118,14 @@ class _Trip:
 
     def plan(self, state: StationState, free_at: float, distance_km: float) -> ChargePlan:
         """The charge, at the EVSE that the car is given."""
+        model, start = self.car.model, self.start_percent(distance_km)
+        found: tuple[object, ChargePlan] | None
         if free_at == -inf:
-            kinds = [each.kind for each in state.kinds if each.free]
+            free = state.station.free(state.held)
+            found = choose_evse(model, free, start, self.target_percent)
         else:
             kinds = [e.kind for e in state.kinds if e.next_free_timestamp == free_at]
-        start = self.start_percent(distance_km)
-        found = plan_charge(self.car.model, kinds, start, self.target_percent)
+            found = plan_charge(model, kinds, start, self.target_percent)
         assert found is not None, state
         return found[1]
 
@@ -176,19 +178,21 @@ def _distance_at_best(
 ) -> Any:
     if free_at == -inf:
         return 0, 0.0
-    return 1, trip.until_charging_s(free_at, distance_km) + least_s
+    return 1, _time_at_best(trip, state, free_at, distance_km, least_s)
 
 
 def _time(
     trip: _Trip, state: StationState, free_at: float, distance_km: float, plan: ChargePlan
 ) -> Any:
-    return trip.until_charging_s(free_at, distance_km) + plan.seconds
+    # What takes as long, reckoned in other pieces, must not come later for another last digit.
+    return to_the_ms(trip.until_charging_s(free_at, distance_km) + plan.seconds)
 
 
 def _time_at_best(
     trip: _Trip, state: StationState, free_at: float, distance_km: float, least_s: float
 ) -> Any:
-    return trip.until_charging_s(free_at, distance_km) + least_s
+    # Less by what rounding may take away.
+    return trip.until_charging_s(free_at, distance_km) + least_s - 0.001
 
 
 def _price(

@@ -8,7 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from evcharge.models.electric_car import ElectricCar
+from evcharge.models.electric_car import CarModel, ElectricCar
 from evcharge.models.evse import Connector, Evse, EvseKind
 from evcharge.models.session import ChargingSession
 from evcharge.models.slots import SlotTable, StationState
@@ -138,3 +138,29 @@ class OrderTests(SynchronousTestCase):
         out = best.excluded
         counted = out.out_of_range + out.no_connector + out.not_in_service
         self.assertEqual(counted + len(alone), len(network))
+
+    def test_smallest_uid(self) -> None:
+        """Of EVSEs as good it is the smallest uid that is meant, wherever it stands in the file."""
+        plugs = [Connector("1", name, None, power_type="DC") for name in ("A", "B")]
+        own = (Evse("10", EvseKind((plugs[0],), 50.0)), Evse("2", EvseKind((plugs[1],), 50.0)))
+        station = attrs.evolve(Station(1, "P", "R", 0, 0, 2), own_evses=own)
+        state = StationState.of(station, SlotTable(1, 2))
+        car = ElectricCar.charged_to(CarModel("", "", 40.0, 0.15, 150.0), 20)
+        for criterion in CRITERIA:
+            (found,) = rank_stations(car, 80, [(state, 1)], criterion, {}, NOON, 1, 5).candidates
+            self.assertEqual(found.plan.plug.connector, plugs[1])
+
+    def test_as_long(self) -> None:
+        """What takes as long, in other pieces, is as long: it goes by the id."""
+        curve = ((0.0, 100.0), (13.7, 100.0), (61.3, 90.0), (100.0, 90.0))
+        model = CarModel("", "", 50.1, 0.15, 150.0, 22.0, None, 3, dc_curve=curve)
+        for names in (("CCS2", "Type 2"), ("Type 2", "CCS2")):
+            network = []
+            for number, name in enumerate(names, 1):
+                station = Station(number, "P", "R", 0, 0, 1, 22.0, None, (name,))
+                network.append((StationState.of(station, SlotTable(number, 1)), 0.0))
+            for percent in range(1, 80):
+                car = ElectricCar.charged_to(model, percent)
+                best = rank_stations(car, 80, network, "time", {}, NOON, 1, 5).candidates
+                ids = [found.state.station.station_id for found in best]
+                self.assertEqual(ids, [1, 2], f"{names} from {percent} %")
