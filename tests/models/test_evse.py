@@ -156,7 +156,7 @@ class ChoiceTests(SynchronousTestCase):
                 self.assertIs(found and found[0], slow, f"{name} from {start} %")
 
     def test_power_of_the_whole(self) -> None:
-        """Of those as quick it is the one of the least power, that of the whole EVSE if it is said."""
+        """Of those as quick it is that of the least power: of the whole EVSE, if that is said."""
         (plug,) = of("CCS2")
         small, great = attrs.evolve(plug, max_power_kw=60.0), attrs.evolve(plug, max_power_kw=90.0)
         strong, weak = Evse("1", EvseKind((small,), 150.0)), Evse("2", EvseKind((plug,), 90.0))
