@@ -45,11 +45,12 @@ class ChargePlan:
     target_percent: float
     seconds: float
     """How long it takes, simulated."""
+    energy_kwh: float = attrs.field(init=False)
+    """What is charged; 0 where the target is reached already."""
 
-    @property
-    def energy_kwh(self) -> float:
-        """What is charged; 0 where the target is reached already."""
-        return max(0.0, self.target_percent - self.start_percent) * self.capacity_kwh / 100.0
+    def __attrs_post_init__(self) -> None:
+        percent = max(0.0, self.target_percent - self.start_percent)
+        self.energy_kwh = percent * self.capacity_kwh / 100.0
 
     @property
     def peak_kw(self) -> float | None:
@@ -110,10 +111,8 @@ def plan_charge(
         for plug in plugs_of(model, kind):
             seconds = plug.rate.seconds(start_percent, target_percent)
             compared = to_the_ms(seconds)
-            if (
-                best is None
-                or compared < least
-                or (compared == least and _leaves_more(kind, best[0]))
+            if compared < least or (
+                compared == least and best is not None and _leaves_more(kind, best[0])
             ):
                 best, least = (kind, plug, seconds), compared
     if best is None:
@@ -199,5 +198,5 @@ def estimate(tariff: Tariff, plan: ChargePlan, begin: float, zone: tzinfo) -> De
     :param begin: when it begins, seconds since the epoch.
     :param zone: whose local time the tariff's hours and days are.
     """
-    total = energy_total(tariff, plan.energy_kwh)
+    total = energy_total(tariff, plan.energy_kwh, begin, plan.seconds, zone)
     return price(tariff, plan.segments(begin), zone).incl_vat if total is None else total

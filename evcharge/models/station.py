@@ -12,7 +12,7 @@ import attrs
 
 from evcharge.models.connectors import shown_connectors
 from evcharge.models.estimates import Prices
-from evcharge.models.evse import Evse, EvseKind, evses_of_row
+from evcharge.models.evse import Evse, EvseKind, evses_of_row, natural
 
 DEFAULT_TIME_ZONE = "America/Bahia"
 """Whose local time a tariff's hours are where nobody says it."""
@@ -56,6 +56,8 @@ class Station:
     """The id as text, as messages have it."""
     evses: tuple[Evse, ...] = attrs.field(init=False, eq=False, repr=False)
     """All of them."""
+    in_order: tuple[Evse, ...] = attrs.field(init=False, eq=False, repr=False)
+    """The same, in the order of their uids."""
     by_kind: Mapping[EvseKind, tuple[Evse, ...]] = attrs.field(init=False, eq=False, repr=False)
     """The same, those that are alike together, in the order in which the first of each comes."""
     kinds: tuple[EvseKind, ...] = attrs.field(init=False, eq=False, repr=False)
@@ -72,6 +74,10 @@ class Station:
         return self.own_evses or evses_of_row(
             self.station_id, self.max_slots, self.connectors, self.power_kw
         )
+
+    @in_order.default
+    def _in_order(self) -> tuple[Evse, ...]:
+        return tuple(sorted(self.evses, key=lambda evse: natural(evse.uid)))
 
     @by_kind.default
     def _by_kind(self) -> Mapping[EvseKind, tuple[Evse, ...]]:
@@ -126,12 +132,12 @@ class Station:
 
     def free(self, held: Collection[str]) -> list[Evse]:
         """
-        The EVSEs that may be taken.
+        The EVSEs that may be taken, in the order of their uids.
 
         :param held: uids of those that a vehicle stands at. There may be some that the station has
             no more: as many of the others stay unused until those are gone.
         """
-        free = [evse for evse in self.evses if evse.in_service and evse.uid not in held]
+        free = [evse for evse in self.in_order if evse.in_service and evse.uid not in held]
         if held and free:
             beyond = len(set(held).difference(evse.uid for evse in self.evses))
             if beyond:

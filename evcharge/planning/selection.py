@@ -17,7 +17,7 @@ from typing import Any
 import attrs
 
 from evcharge.models.electric_car import ElectricCar
-from evcharge.models.estimates import PRICE, ChargePlan, choose_evse, estimate, plan_charge
+from evcharge.models.estimates import PRICE, ChargePlan, estimate, plan_charge
 from evcharge.models.evse import EvseKind, plugs_of, quickest, to_the_ms
 from evcharge.models.slots import StationState
 from evcharge.models.tariffs import Tariff, least_total
@@ -118,14 +118,16 @@ class _Trip:
 
     def plan(self, state: StationState, free_at: float, distance_km: float) -> ChargePlan:
         """The charge, at the EVSE that the car is given."""
-        model, start = self.car.model, self.start_percent(distance_km)
-        found: tuple[object, ChargePlan] | None
         if free_at == -inf:
-            free = state.station.free(state.held)
-            found = choose_evse(model, free, start, self.target_percent)
+            kinds = [each.kind for each in state.kinds if each.free]
+            if len(kinds) > 1:
+                # Of several that are as good it is the one whose EVSE comes first.
+                free = state.station.free(state.held)
+                kinds = list(dict.fromkeys(evse.kind for evse in free))
         else:
             kinds = [e.kind for e in state.kinds if e.next_free_timestamp == free_at]
-            found = plan_charge(model, kinds, start, self.target_percent)
+        start = self.start_percent(distance_km)
+        found = plan_charge(self.car.model, kinds, start, self.target_percent)
         assert found is not None, state
         return found[1]
 

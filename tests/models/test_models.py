@@ -1,5 +1,6 @@
 """Cars, stations and the choice among them: pure functions, and each of their bounds."""
 
+from datetime import timezone
 from decimal import Decimal
 
 import attrs
@@ -63,7 +64,7 @@ class StationTests(SynchronousTestCase):
             (0.124999, "1", "0.12"), (20.0, "1.99", "39.80"), (0.0, "2", "0.00"),
         ):  # fmt: skip
             tariff, _ = station(1, price_kwh=Decimal(price)).prices.tariff(None, {}, 0)
-            self.assertEqual(str(energy_total(tariff, energy)), amount)
+            self.assertEqual(str(energy_total(tariff, energy, 0, 0, timezone.utc)), amount)
 
     def test_session(self) -> None:
         """A session has the time of its payment, and ends the sooner the faster time goes."""
@@ -168,6 +169,7 @@ class DefaultTests(SynchronousTestCase):
         plain = Station(5, "P", "R", 0, 0, 1)
         tariff, is_known = plain.prices.tariff(None, {}, 0)
         self.assertEqual(
-            (plain.key, str(energy_total(tariff, 1.0)), is_known), ("5", "2.00", False)
+            (plain.key, str(energy_total(tariff, 1.0, 0, 0, timezone.utc)), is_known),
+            ("5", "2.00", False),
         )
         self.assertEqual(plain.evses, (Evse("5-1", EvseKind()),))

@@ -416,6 +416,22 @@ elements = st.builds(
 )
 tariffs = st.builds(lambda found: a_tariff(*found), st.lists(elements, min_size=1, max_size=4))
 
+by_clock = st.builds(
+    lambda price, vat, where: element(component("ENERGY", price, vat=vat), **where),
+    prices,
+    st.sampled_from([None, 10]),
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "start_time": st.sampled_from(["00:00", "02:30", "09:05", "22:00"]),
+            "end_time": st.sampled_from(["00:00", "03:00", "09:05", "06:00"]),
+            "day_of_week": st.sampled_from([["SUNDAY"], ["MONDAY", "TUESDAY"]]),
+            "start_date": st.just("2025-03-30"),
+            "end_date": st.just("2025-10-26"),
+        },
+    ),
+)
+
 
 @st.composite
 def sessions(draw: st.DrawFn) -> list[Segment]:
@@ -501,8 +517,45 @@ class PropertyTests(SynchronousTestCase):
         more = [component("PARKING_TIME", 30)] if idle else []
         tariff = a_tariff(*map(element, [*parts, *more]))
         self.assertEqual(
-            energy_total(tariff, energy), price(tariff, [charging(60, energy)], BAHIA).incl_vat
+            energy_total(tariff, energy, NOON, 60, BAHIA),
+            price(tariff, [charging(60, energy)], BAHIA).incl_vat,
         )
+
+    @settings(deadline=None)
+    @given(
+        st.lists(by_clock, min_size=1, max_size=4),
+        st.sampled_from([BAHIA, BERLIN]),
+        # About the nights in which Berlin's clocks are put forward and back.
+        st.sampled_from([NOON, 1743296400.0, 1761440400.0])
+        | st.integers(-30000, 30000).map(lambda off: 1743296400.0 + off / 8),
+        st.sampled_from([0.0, 1.0, 899.0, 3600.0, 90000.0]) | st.floats(0, 200000),
+        st.floats(0, 100),
+    )
+    def test_energy_by_clock(
+        self, elements: list[Any], zone: ZoneInfo, begin: float, seconds: float, energy: float
+    ) -> None:
+        """So it is where the time of day counts, unless it makes a difference in the session."""
+        tariff = a_tariff(*elements)
+        found = energy_total(tariff, energy, begin, seconds, zone)
+        if found is not None:
+            segment = charging(seconds, energy, begin)
+            self.assertEqual(found, price(tariff, [segment], zone).incl_vat)
+
+    def test_night(self) -> None:
+        """A price for the night counts from its first minute to its last, and none beside it."""
+        night = element(component("ENERGY", 1, vat=10), start_time="22:00", end_time="06:00")
+        tariff = a_tariff(night, element(component("ENERGY", 2)))
+        at = datetime(2026, 11, 25, 22, tzinfo=BAHIA).timestamp()
+        for begin, seconds, total in (
+            (at, 2 * 3600, "11.00"),
+            (at - 3600, 3600, "20.00"),
+            (at - 3600, 3601, None),
+            (at + 7 * 3600, 3600, "11.00"),
+            (at + 7 * 3600, 3601, None),
+            (at + 8 * 3600, 3600, "20.00"),
+        ):
+            found = energy_total(tariff, 10.0, begin, seconds, BAHIA)
+            self.assertEqual(None if found is None else str(found), total)
 
     def test_no_energy_total(self) -> None:
         """Where anything else counts there is no short way."""
@@ -510,9 +563,10 @@ class PropertyTests(SynchronousTestCase):
         for tariff in (
             a_tariff(element(one), element(component("FLAT", 1))),
             a_tariff(element(component("TIME", 1))),
-            a_tariff(element(one, start_time="10:00")),
+            a_tariff(element(one, end_time="12:01")),
+            a_tariff(element(one, start_time="09:00", max_kwh=5)),
             a_tariff(element(component("ENERGY", 1, step=100))),
             a_tariff(element(one), max_price={"excl_vat": 5}),
             a_tariff(element(one), min_price={"excl_vat": 5}),
         ):
-            self.assertIsNone(energy_total(tariff, 10.0))
+            self.assertIsNone(energy_total(tariff, 10.0, NOON, 61, BAHIA))

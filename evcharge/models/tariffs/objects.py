@@ -71,6 +71,18 @@ class Restrictions:
     reservation: str | None = None
     """RESERVATION or RESERVATION_EXPIRES: the element is for reserved time, and for no other."""
 
+    @property
+    def is_by_clock(self) -> bool:
+        """Whether it is all the same how much is charged, how fast, and how long."""
+        clock = Restrictions(
+            self.start_time,
+            self.end_time,
+            self.start_date,
+            self.end_date,
+            day_of_week=self.day_of_week,
+        )
+        return self == clock
+
 
 NO_RESTRICTIONS = Restrictions()
 
@@ -113,6 +125,8 @@ class Tariff:
     energy_price: tuple[int, int] | None = attrs.field(init=False, repr=False)
     """The numerator and denominator of what a kWh costs with VAT, where that is all that there is
     to say of a session without idle time; else None."""
+    energy_by_clock: bool = attrs.field(init=False, repr=False)
+    """Whether a session without idle time costs what a kWh costs at its time of day."""
     least_energy_price: tuple[int, int] | None = attrs.field(init=False, repr=False)
     """The same of the least that a kWh costs at any time; None where it may be free."""
 
@@ -134,6 +148,18 @@ class Tariff:
         if bounded or not self.plain or [c.dimension for c in prices] != [ENERGY]:
             return None
         return prices[0].with_vat.as_integer_ratio()
+
+    @energy_by_clock.default
+    def _energy_by_clock(self) -> bool:
+        elements = [e for e in self.elements if e.restrictions.reservation is None]
+        components = [c for element in elements for c in element.components]
+        return (
+            self.min_price is None
+            and self.max_price is None
+            and all(e.restrictions.is_by_clock for e in elements)
+            and all(c.dimension in (ENERGY, PARKING_TIME) for c in components)
+            and all(c.step_size == 1 for c in components)
+        )
 
     @least_energy_price.default
     def _least_energy_price(self) -> tuple[int, int] | None:

@@ -12,10 +12,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, tzinfo
 from decimal import Decimal
 from fractions import Fraction
+from functools import lru_cache
 
 import attrs
 
-from evcharge.models.tariffs.moments import Borders, Moment, holds
+from evcharge.models.tariffs.moments import DAY_S, Borders, Moment, holds
 from evcharge.models.tariffs.objects import (
     ENERGY,
     FLAT,
@@ -38,6 +39,12 @@ from evcharge.models.tariffs.objects import (
 
 ZERO = Fraction(0)
 WH, HOUR_S = 1000, 3600
+
+STRETCH_S = 900
+"""Prices by the time of day are remembered for each of these, seconds: few change within one."""
+
+NOTHING = (ZERO, ZERO, None, None)
+"""What a session has at its begin, as far as a tariff looks at the time of day only."""
 
 
 def price(tariff: Tariff, segments: Sequence[Segment], zone: tzinfo) -> Bill:
@@ -77,12 +84,49 @@ def price(tariff: Tariff, segments: Sequence[Segment], zone: tzinfo) -> Bill:
     return _bill(tariff, used, segments)
 
 
-def energy_total(tariff: Tariff, energy_kwh: float) -> Decimal | None:
+def energy_total(
+    tariff: Tariff, energy_kwh: float, begin: float, seconds: float, zone: tzinfo
+) -> Decimal | None:
     """
     What a session costs with VAT in which `energy_kwh` is charged, and nothing else happens; None
-    where the tariff looks at more than that. It is what :func:`price` comes to, in less time.
+    where the tariff looks at more than that, and at the time of day, or another begins in it. It is
+    what :func:`price` comes to, in less time.
+
+    :param begin: when it begins, seconds since the epoch.
+    :param seconds: how long it takes.
+    :param zone: whose local time the tariff's hours and days are.
     """
-    return None if tariff.energy_price is None else _of_energy(tariff.energy_price, energy_kwh)
+    price_kwh = tariff.energy_price
+    if price_kwh is None:
+        if not tariff.energy_by_clock:
+            return None
+        until, price_kwh = energy_price_at(tariff, begin // STRETCH_S, zone)
+        if price_kwh is None or not begin + seconds <= until:
+            return None
+    return _of_energy(price_kwh, energy_kwh)
+
+
+@lru_cache(maxsize=1000)
+def energy_price_at(
+    tariff: Tariff, stretch: float, zone: tzinfo
+) -> tuple[float, tuple[int, int] | None]:
+    """
+    Until when a kWh costs the same from the begin of a stretch on, and how much with VAT: numerator
+    and denominator; None where it is free, or changes in the stretch.
+
+    :param tariff: one that looks at nothing but the energy and the time.
+    :param stretch: which one of :data:`STRETCH_S` since the epoch.
+    """
+    begin = stretch * STRETCH_S
+    borders = Borders.of(tariff).clock_seconds(begin, Fraction(DAY_S), zone)
+    until = begin + float(min(borders, default=DAY_S))
+    local = datetime.fromtimestamp(begin, zone)
+    ordinary = (e for e in tariff.elements if e.restrictions.reservation is None)
+    holding = (e for e in ordinary if holds(e.restrictions, Moment(local, *NOTHING)))
+    component = _first(holding, ENERGY)
+    if component is None or until < begin + STRETCH_S:
+        return until, None
+    return until, component.with_vat.as_integer_ratio()
 
 
 def least_total(tariff: Tariff, energy_kwh: float) -> Decimal:
