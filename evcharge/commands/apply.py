@@ -91,7 +91,15 @@ class Wanted:
         found = self._rows(there)
         if self.evses is None:
             return found
-        return wanted_evses(self.evses, there.stations if found is None else found, remove)
+        if found is None:
+            found = dict(there.stations)
+        elif not remove:
+            # Those too that have no row in these files, and stay, but with other EVSEs.
+            for station_id, own in self.evses.evses.items():
+                record = there.stations.get(station_id)
+                if record is not None and record.station.own_evses != own:
+                    found.setdefault(station_id, record)
+        return wanted_evses(self.evses, found, remove)
 
     def _rows(self, there: Network) -> dict[int, StationRecord] | None:
         if self.stations is None and self.resting is None:
@@ -127,7 +135,7 @@ class Wanted:
         found: list[str] = []
         for station_id, record in after.stations.items():
             station = record.station
-            for evse in station.own_evses:
+            for evse in station.evses:
                 home = homes.setdefault(evse.uid, station_id)
                 if home != station_id:
                     what = f"uid: stations {home} and {station_id} have one that is called so"

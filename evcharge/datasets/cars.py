@@ -7,14 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import attrs
-import msgspec
 
 from evcharge.datasets.problems import DatasetError, shown
-from evcharge.datasets.reading_json import read_json
+from evcharge.datasets.reading_json import read_json, why_unwritable
 from evcharge.models.electric_car import CarModel
-
-MOST_LEVELS = 64
-"""How deep the facts of a model may be nested."""
 
 
 @attrs.frozen
@@ -86,28 +82,13 @@ def _mistakes(name: str, facts: object) -> list[str]:
     """What is wrong with a model."""
     if not isinstance(facts, dict):
         return ["must be an object"]
-    if _is_deeper(facts, MOST_LEVELS):
-        # What can be read just so could not be written where START is answered.
-        return [f"is nested more than {MOST_LEVELS} levels deep"]
+    unwritable = why_unwritable(facts) or why_unwritable(name)
+    if unwritable is not None:
+        return [unwritable]
     try:
-        model = CarModel.from_facts(facts)
+        return CarModel.from_facts(facts).implausible()
     except ValueError as error:
         return [str(error)]
-    wrong = model.implausible()
-    try:
-        # START sends all of it.
-        msgspec.json.encode({name: facts})
-    except UnicodeEncodeError:
-        wrong.append("has text that is not Unicode")
-    return wrong
-
-
-def _is_deeper(value: object, levels: int) -> bool:
-    """Whether lists and objects are nested in `value` more than so many times."""
-    if not isinstance(value, (dict, list)):
-        return False
-    inner = value.values() if isinstance(value, dict) else value
-    return levels == 0 or any(_is_deeper(part, levels - 1) for part in inner)
 
 
 def merge_car_models(there: Mapping[str, Any], more: Mapping[str, Any]) -> bytes:

@@ -12,12 +12,14 @@ import attrs
 
 from evcharge.datasets.problems import DatasetError
 from evcharge.datasets.problems import shown as shown_text
-from evcharge.datasets.reading_json import read_json
+from evcharge.datasets.reading_json import Doubled, named_twice, read_json, why_unwritable
 from evcharge.models.connectors import connector_kind
 from evcharge.models.evse import (
+    DC,
     FORMATS,
     IN_SERVICE,
     LONGEST_UID,
+    OTHER_STANDARDS,
     POWER_TYPES,
     STANDARDS,
     STATUSES,
@@ -33,6 +35,9 @@ MOST_POWER_KW = 10_000.0
 MOST_CONNECTORS = 20
 MOST_EVSES = 1000
 LONGEST_REASON = 200
+
+UNKNOWN = "?"
+"""What a connector is called of which nothing is known."""
 
 _STATION_ID = re.compile(r"(?:0|[1-9][0-9]{0,9})\Z")
 
@@ -96,6 +101,8 @@ def check_evses(everything: Mapping[str, Any], source: str) -> EvseRows:
             continue
         station_id = int(key)
         mistakes, evses = _station(key, value)
+        if isinstance(everything, Doubled) and key in everything.twice:
+            mistakes.append(f'"{key}": the station is there twice')
         for evse in evses:
             home = homes.setdefault(evse.uid, station_id)
             if home != station_id:
@@ -119,7 +126,12 @@ def _station(key: str, value: object) -> tuple[list[str], tuple[Evse, ...]]:
         reader = _Reader()
         evse = reader.evse(each)
         uid = each.get("uid") if isinstance(each, dict) else None
-        name = f'"{uid}"' if isinstance(uid, str) and uid else f'"{key}": [{number}]'
+        has_name = isinstance(uid, str) and bool(uid)
+        name = shown_text(f'"{uid}"') if has_name else f'"{key}": [{number}]'
+        if (unwritable := why_unwritable(each)) is not None:
+            reader.problems.append(unwritable)
+        else:
+            reader.problems += [f"{path}: is there twice" for path in named_twice(each)]
         if evse is not None and evse.uid in evses:
             reader.problems.append("uid: the station has two that are called so")
         problems += [f"{name}: {problem}" for problem in reader.problems]
@@ -164,9 +176,10 @@ class _Reader(ObjectReader):
             return None
         at = f"{path}."
         connector_id = self.required(value, at, "id", self.text(LONGEST_ID))
-        standard = self.optional(value, at, "standard", self.text(LONGEST_ID))
+        standard = self.optional(value, at, "standard", self.standard)
         name = self.optional(value, at, "name", self.text(LONGEST_REASON))
-        if standard is None and name is None:
+        # One that is null says that nobody knows it.
+        if name is None and "standard" not in value:
             self.problems.append(f"{path}: has neither a standard nor a name")
         power_type = self.optional(value, at, "power_type", self.one_of(*POWER_TYPES))
         power = self.optional(value, at, "max_power_kw", self.power)
@@ -185,10 +198,17 @@ class _Reader(ObjectReader):
             kind = connector_kind(name)
             standard = next((s for s, k in STANDARDS.items() if k == kind), None)
             known = STANDARDS.get(standard or "")
-        shown = name or (known and known.name) or standard or ""
+        current = UNKNOWN if power_type is None else "DC" if power_type == DC else "AC"
+        shown = name or (known and known.name) or standard or current
         return Connector(
             connector_id, shown, standard, how, power_type, power, tuple(tariffs or ())
         )
+
+    def standard(self, path: str, value: object) -> str | None:
+        if isinstance(value, str) and (value in STANDARDS or value in OTHER_STANDARDS):
+            return value
+        self.wrong(path, "a ConnectorType of OCPI 2.2.1, such as IEC_62196_T2, or null", value)
+        return None
 
     def power(self, path: str, value: object) -> float | None:
         number = None if isinstance(value, str) else finite_number(value)

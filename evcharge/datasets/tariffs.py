@@ -10,8 +10,9 @@ from typing import Any
 import attrs
 
 from evcharge.datasets.problems import DatasetError, shown
-from evcharge.datasets.reading_json import read_json
+from evcharge.datasets.reading_json import named_twice, read_json, why_unwritable
 from evcharge.models.tariffs import Tariff, TariffError, parse_tariff
+from evcharge.utils.objects import shown as shown_value
 
 CURRENCY = "BRL"
 """A network has one, in which all its prices are."""
@@ -83,15 +84,22 @@ def read_tariffs(content: bytes, source: str) -> TariffRows:
         tariff_id = body.get("id") if isinstance(body, dict) else None
         has_name = isinstance(tariff_id, str) and bool(tariff_id)
         name = shown(f'"{tariff_id}"') if has_name else f"[{number}]"
+        mistakes = []
         try:
             tariff = attrs.evolve(parse_tariff(value), body=body)
-            mistakes = []
-            if tariff.currency != CURRENCY:
-                mistakes = [f'currency: must be {CURRENCY}, not "{tariff.currency}"']
-            elif tariff.tariff_id in tariffs:
-                mistakes = ["id: two tariffs are called so"]
+            if tariff.tariff_id in tariffs:
+                mistakes.append("id: two tariffs are called so")
         except TariffError as error:
-            mistakes = error.problems
+            mistakes += error.problems
+        currency = body.get("currency") if isinstance(body, dict) else None
+        if isinstance(currency, str) and currency != CURRENCY:
+            mistakes = [each for each in mistakes if not each.startswith("currency:")]
+            mistakes.append(f"currency: must be {CURRENCY}, not {shown_value(currency)}")
+        # START sends all of it.
+        if (unwritable := why_unwritable(body)) is not None:
+            mistakes.append(unwritable)
+        else:
+            mistakes += [f"{path}: is there twice" for path in named_twice(body)]
         told = [f"{source}: {name}: {mistake}" for mistake in mistakes]
         problems += told
         if told and isinstance(tariff_id, str):

@@ -25,7 +25,7 @@ class Together:
     """Those too whose row is wrong, or whose tariff there is not; not those whose EVSEs are wrong,
     of which nobody can say where a vehicle stands."""
     problems: list[str]
-    """Which tariffs are named that there are not."""
+    """Which tariffs are named that there are not, and which EVSEs as those of another station."""
     doubts: list[str]
     """Where a row says another number than there are EVSEs, and EVSEs of no station."""
 
@@ -40,17 +40,17 @@ def together(
     :param others: stations that have a row elsewhere.
     """
     known = with_evses(rows.known, evses)
-    lacking = lacking_tariffs(rows, evses, tariffs)
+    wrong = names_of_others(known, rows, evses, tariffs)
     stations = {
         station_id: known[station_id]
         for station_id in rows.stations
-        if station_id in known and station_id not in lacking
+        if station_id in known and station_id not in wrong
     }
     doubts = [
         *other_numbers(rows, stations, evses),
         *strangers(evses, {*rows.known, *others}),
     ]
-    problems = [problem for found in lacking.values() for problem in found]
+    problems = [problem for found in wrong.values() for problem in found]
     return Together(stations, known, problems, doubts)
 
 
@@ -86,6 +86,31 @@ def strangers(evses: EvseRows, known: Collection[int]) -> Iterator[str]:
     """Which EVSEs are of a station that is not among those that are `known`."""
     for station_id in sorted({*evses.evses, *evses.wrong}.difference(known)):
         yield f'{evses.source}: "{station_id}": there is no such station'
+
+
+def names_of_others(
+    stations: Mapping[int, Station], rows: StationRows, evses: EvseRows, tariffs: Collection[str]
+) -> dict[int, list[str]]:
+    """
+    Of each station what is wrong that only shows beside the others: it names a tariff which is not
+    among `tariffs`, or an EVSE as one of those that another has for its slots.
+
+    :param stations: all of them, with their EVSEs.
+    """
+    found = lacking_tariffs(rows, evses, tariffs)
+    homes = {
+        evse.uid: station_id
+        for station_id, station in stations.items()
+        if not station.own_evses
+        for evse in station.evses
+    }
+    for station_id, own in evses.evses.items():
+        for evse in own:
+            home = homes.get(evse.uid)
+            if home is not None:
+                what = f"uid: station {home} has one that is called so"
+                found.setdefault(station_id, []).append(f'{evses.source}: "{evse.uid}": {what}')
+    return found
 
 
 def lacking_tariffs(

@@ -60,6 +60,17 @@ STANDARDS = {
 }
 """The standards that we can say of what fits them -> what people call them, and their current."""
 
+OTHER_STANDARDS = frozenset(
+    """
+    CHAOJI DOMESTIC_A DOMESTIC_B DOMESTIC_C DOMESTIC_D DOMESTIC_E DOMESTIC_G DOMESTIC_H DOMESTIC_I
+    DOMESTIC_J DOMESTIC_K DOMESTIC_L DOMESTIC_M DOMESTIC_O IEC_60309_2_single_16
+    IEC_60309_2_three_16 IEC_60309_2_three_32 IEC_60309_2_three_64 IEC_62196_T3A IEC_62196_T3C
+    NEMA_5_20 NEMA_6_30 NEMA_6_50 NEMA_10_30 NEMA_10_50 NEMA_14_30 NEMA_14_50
+    PANTOGRAPH_BOTTOM_UP PANTOGRAPH_TOP_DOWN TESLA_R
+    """.split()
+)
+"""The others that OCPI has: a car that lists one by this name fits."""
+
 _STANDARD_OF = {kind.name: standard for standard, kind in STANDARDS.items()}
 
 DOMESTIC = frozenset(("DOMESTIC_N", "DOMESTIC_F"))
@@ -179,7 +190,13 @@ def _by_dc(model: CarModel, connector: Connector) -> bool:
     if connector.is_dc is not None:
         return connector.is_dc
     # Of a connector that nobody knows a driver is not told the time of a fast one.
-    return _key(connector.name) in _keys(model.dc_connectors)
+    return _key(_known_as(connector)) in _keys(model.dc_connectors)
+
+
+def _known_as(connector: Connector) -> str:
+    """The name by which cars list a connector, whatever people call this one."""
+    kind = STANDARDS.get(connector.standard or "")
+    return (kind and kind.name) or connector.name
 
 
 def _key(name: str) -> str:
@@ -195,7 +212,7 @@ def _keys(names: tuple[str, ...] | None) -> frozenset[str]:
 
 def fits(model: CarModel, connector: Connector) -> bool | None:
     """Whether cars of a model can be charged by a connector; None: so it is assumed."""
-    key, ac, dc = _key(connector.name), _keys(model.ac_connectors), _keys(model.dc_connectors)
+    key, ac, dc = _key(_known_as(connector)), _keys(model.ac_connectors), _keys(model.dc_connectors)
     if connector.is_dc is None:
         unknown = model.ac_connectors is None and model.dc_connectors is None
         return True if key in ac | dc else None if unknown else False

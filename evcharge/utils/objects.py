@@ -18,6 +18,8 @@ def shown(value: object) -> str:
         text = "an object"
     elif isinstance(value, (list, tuple)):
         text = "a list"
+    elif isinstance(value, int) and abs(value) >= 10**100:
+        text = "a number of very many digits"
     else:
         text = str(value)
     return text if len(text) <= 60 else text[:57] + "…"

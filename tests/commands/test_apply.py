@@ -11,6 +11,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from evcharge.datasets import COLUMNS
 from evcharge.datasets.files import CARS, EVSES, OUT_OF_SERVICE, STATIONS, TARIFFS
 from evcharge.storage.location import parse
 from evcharge.testing import NOON
@@ -247,6 +248,23 @@ class ApplyContract:
         (self.files.folder / EVSES).write_text(json.dumps({"7": [first]}))
         err = self.apply(status=1)
         self.assertIn(f'{EVSES}: "9-1": uid: stations 7 and 9 have one that is called so', err)
+
+    def test_without_a_row(self) -> None:
+        """A station that stays without a row in the files has the EVSEs that they give it."""
+        (self.files.folder / STATIONS).write_text(f"{';'.join(COLUMNS)}\n99;N;R;-12;-38;1\n")
+        one = {"uid": "9-Z", "connectors": [{"id": "1", "standard": "CHADEMO"}]}
+        (self.files.folder / EVSES).write_text(json.dumps({"9": [one]}))
+        self.assertIn("EVSE 9-Z: - -> ", self.apply())
+        self.assertIn("9-Z", str([r for r in contents(self.url)[1] if r.station.station_id == 9]))
+        self.assertIn("station 9 Centro de Abastecimento: gone", self.apply("--remove"))
+
+    def test_of_another(self) -> None:
+        """So are two of which a station has one for a slot, and nobody has named it."""
+        (self.files.folder / STATIONS).write_text(f"{';'.join(COLUMNS)}\n99;N;R;-12;-38;1\n")
+        first = json.loads((self.files.folder / EVSES).read_text())["9"][0]
+        (self.files.folder / EVSES).write_text(json.dumps({"9": [{**first, "uid": "99-1"}]}))
+        err = self.apply(status=1)
+        self.assertIn(f'{EVSES}: "99-1": uid: stations 9 and 99 have one that is called so', err)
 
     def test_named_by_row(self) -> None:
         """A row that names a tariff that there is not is named by its place."""

@@ -84,14 +84,34 @@ class EvseTests(SynchronousTestCase):
                 'not "150"',
                 'evses.json: "7": [2]: since: must be a time in UTC such as 2026-11-25T12:00:00Z, '
                 'not "hoje"',
-                f'evses.json: "{"7-B" * 20}": uid: must be text of 1 to 36 characters, '
+                f'evses.json: "{"7-B" * 19}7-…: uid: must be text of 1 to 36 characters, '
                 f'not "{"7-B" * 18}7-…',
-                f'evses.json: "{"7-B" * 20}": connectors[0]: has neither a standard nor a name',
+                f'evses.json: "{"7-B" * 19}7-…: connectors[0]: has neither a standard nor a name',
                 'evses.json: "7": [4]: must be an object',
                 'evses.json: "8": must be a list of 1 to 1000 EVSEs',
                 "evses.json: 'x': is no id of a station",
             ],
         )
+
+    def test_standard(self) -> None:
+        """A standard is one of OCPI's, or null where nobody knows it."""
+        one = {"id": "1", "power_type": "DC"}
+        mixed = {"id": "2", "standard": "IEC_62196_T2_COMB0"}
+        self.assertEqual(
+            self.problems(evses(s7=[{"uid": "A", "connectors": [one, mixed]}])),
+            [
+                'evses.json: "A": connectors[0]: has neither a standard nor a name',
+                'evses.json: "A": connectors[1].standard: must be a ConnectorType of OCPI 2.2.1, '
+                'such as IEC_62196_T2, or null, not "IEC_62196_T2_COMB0"',
+            ],
+        )
+        for power_type, name in (("DC", "DC"), ("AC_2_PHASE", "AC"), (None, "?")):
+            one = {"id": "1", "standard": None, "power_type": power_type}
+            content = evses(s7=[{"uid": "A", "connectors": [one]}])
+            (evse,) = parse_evses(content, "evses.json").evses[7]
+            self.assertEqual(evse.kind.connectors[0].name, name)
+            again = parse_evses(evses(s7=[evse_facts(evse)]), "evses.json")
+            self.assertEqual(again.evses[7], (evse,))
 
     def test_twice(self) -> None:
         """No two EVSEs of a network are called the same."""
@@ -113,6 +133,20 @@ class EvseTests(SynchronousTestCase):
         (connector,) = evse.kind.connectors
         self.assertEqual((connector.tariff_ids, connector.name), ((), "CCS2"))
         self.assertTrue(evse.in_service)
+
+    def test_unwritable(self) -> None:
+        """What could not be written again is refused, and no name moves a cursor."""
+        deep: list = []
+        for _ in range(70):
+            deep = [deep]
+        one = {"uid": "A", "connectors": [CONNECTOR]}
+        for more, why in (
+            ({"uid": "\n" * 99}, repr('"' + "\n" * 59 + "…")),
+            ({"x": deep}, '"A": is nested more than 64 levels deep'),
+            ({"x": "\ud800"}, '"A": has text that is not Unicode'),
+        ):
+            (problem,) = self.problems(evses(s7=[{**one, **more}]))
+            self.assertTrue(problem.startswith(f"evses.json: {why}"), problem)
 
     def test_no_object(self) -> None:
         """What is no object of JSON is refused as a whole."""
@@ -181,6 +215,28 @@ class TariffTests(SynchronousTestCase):
         rows = read_tariffs(content, "tariffs.json")
         self.assertEqual(list(rows.tariffs), ["good"])
         self.assertEqual(list(rows.wrong), ["noite", "euro", "twice"])
+
+    def test_unwritable(self) -> None:
+        """What START could not send is refused, whatever else is wrong with it."""
+        deep: list = []
+        for _ in range(70):
+            deep = [deep]
+        tariff = {"id": "a", "currency": "EUR", "elements": []}
+        for more, why in (
+            (deep, "is nested more than 64 levels deep"),
+            ("\ud800", "has text that is not Unicode"),
+        ):
+            content = json.dumps([{**tariff, "x": more}]).encode()
+            error = self.assertRaises(DatasetError, parse_tariffs, content, "tariffs.json")
+            self.assertEqual(
+                error.problems,
+                [
+                    'tariffs.json: "a": elements: must be a list of one element or more, '
+                    "not a list",
+                    'tariffs.json: "a": currency: must be BRL, not "EUR"',
+                    f'tariffs.json: "a": {why}',
+                ],
+            )
 
     def test_no_list(self) -> None:
         """What is no list of JSON is refused as a whole."""

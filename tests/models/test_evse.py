@@ -65,6 +65,16 @@ class FitTests(SynchronousTestCase):
         self.assertIs(self.fit("Type 2", ("Type 1",), ()), True)
         self.assertIs(self.fit("Type 2", ("Type 1",), (), format=CABLE), False)
 
+    def named(self, kind: str, name: str, ac: object, dc: object) -> object:
+        model = attrs.evolve(KNOWN, ac_connectors=ac, dc_connectors=dc)
+        return fits(model, attrs.evolve(connector_of("1", kind), name=name))
+
+    def test_called_otherwise(self) -> None:
+        """What people call a connector does not count where its standard is known."""
+        self.assertIs(self.named("Type 2", "Tomada azul", ("Type 2",), ()), True)
+        self.assertIs(self.named("CCS2", "DC 1", (), ("CCS2",)), True)
+        self.assertIs(self.named("CCS2", "CHAdeMO", (), ("CHAdeMO",)), False)
+
     def test_domestic(self) -> None:
         """Every car that takes AC can be charged at home."""
         for name in ("NBR 14136", "Schuko"):

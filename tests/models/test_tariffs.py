@@ -332,7 +332,7 @@ class ParsingTests(SynchronousTestCase):
             "elements[2].restrictions.day_of_week[0]: must be one of MONDAY",
             "elements[2].restrictions.rain: is no restriction",
             "elements[2].price_components[0].type: must be one of ENERGY",
-            "elements[2].price_components[0].price: must be a number, 0 or more, not -1",
+            "elements[2].price_components[0].price: must be a number from 0 to 1000000000, not -1",
             "elements[2].price_components[0].step_size: must be a whole number",
             "elements[3].price_components[0].type: must be FLAT or TIME",
         ):
@@ -341,7 +341,7 @@ class ParsingTests(SynchronousTestCase):
     def test_values(self) -> None:
         """Numbers that are none, and times that are none."""
         for name, bad in (
-            ("min_kwh", [True, "x", float("nan"), float("inf"), -1, 10**10, [], 1e-13]),
+            ("min_kwh", [True, "x", float("nan"), float("inf"), -1, 10**10, [], 1e-25]),
             ("start_time", ["9:00", "09:60", 9, "09:00:00"]),
             ("start_date", ["2026-02-30", "26-01-01", 5]),
             ("min_duration", [1.5, -1]),
@@ -354,6 +354,17 @@ class ParsingTests(SynchronousTestCase):
                 self.assertIn(f"elements[0].restrictions.{name}", found[0])
         for value in (None, [], "x", {}, {"id": "", "currency": "BRL", "elements": [5]}):
             self.assertTrue(self.problems(value))
+
+    def test_reckoned(self) -> None:
+        """A price reckoned in floats is what its text says; one of very many digits is none."""
+        tariff = a_tariff(element(component("ENERGY", 0.1 + 0.2)))
+        (found,) = tariff.elements[0].components
+        self.assertEqual(found.price, Fraction("0.30000000000000004"))
+        for many in (10**5000, -(10**5000)):
+            value = {**a_tariff(element(component("FLAT", 1))).body}
+            value["elements"] = [element(component("FLAT", many))]
+            (problem,) = self.problems(value)
+            self.assertIn("price: must be a number from 0 to 1000000000, not a number of", problem)
 
     def test_absent(self) -> None:
         """What is null counts as missing, a list that is empty too; unknown fields are kept."""

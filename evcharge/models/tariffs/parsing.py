@@ -34,8 +34,8 @@ LONGEST_ID = 36
 MOST_FIGURE = 10**9
 """The most that any number of a tariff may be."""
 
-MOST_PLACES = 12
-"""The most decimal places of any number of a tariff."""
+MOST_PLACES = 24
+"""The most decimal places of any number of a tariff: more than what is reckoned in floats has."""
 
 _TIME = re.compile(r"(?:[01][0-9]|2[0-3]):[0-5][0-9]\Z")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}\Z")
@@ -101,20 +101,17 @@ class _Reader(ObjectReader):
         self.wrong(path, "three capital letters (ISO 4217)", value)
         return None
 
-    def number(
-        self, path: str, value: object, must: str = "a number, 0 or more"
-    ) -> Fraction | None:
+    def number(self, path: str, value: object, must_be: str = "a number") -> Fraction | None:
         exact = _exact(value)
         if exact is None or exact < 0:
-            self.wrong(path, must, value)
+            self.wrong(path, f"{must_be} from 0 to {MOST_FIGURE}", value)
             return None
         return exact
 
     def whole(self, path: str, value: object) -> Fraction | None:
-        must = "a whole number, 0 or more"
-        exact = self.number(path, value, must)
+        exact = self.number(path, value, "a whole number")
         if exact is not None and exact.denominator != 1:
-            self.wrong(path, must, value)
+            self.wrong(path, f"a whole number from 0 to {MOST_FIGURE}", value)
             return None
         return exact
 
@@ -233,7 +230,7 @@ class _Reader(ObjectReader):
         for name in value:
             if name not in readers and value[name] is not None:
                 # To pass over it would be to charge prices at times that they are not for.
-                self.problems.append(f"{path}.{name}: is no restriction of OCPI 2.2.1")
+                self.problems.append(f"{path}.{shown(name)[1:-1]}: is no restriction of OCPI 2.2.1")
         return Restrictions(
             **{name: self.optional(value, f"{path}.", name, read) for name, read in readers.items()}
         )
@@ -251,6 +248,8 @@ class _Reader(ObjectReader):
 def _exact(value: object) -> Fraction | None:
     """A number, exactly as its text has it; None where it is none, or beyond all reason."""
     if isinstance(value, bool) or not isinstance(value, (int, float, Decimal, str)):
+        return None
+    if isinstance(value, int) and abs(value) > MOST_FIGURE:
         return None
     text = repr(value) if isinstance(value, float) else str(value)
     if isinstance(value, str) and not re.fullmatch(r"-?[0-9]{1,20}(?:\.[0-9]{1,20})?", value):

@@ -28,7 +28,7 @@ from evcharge.datasets import (
 from evcharge.datasets.evses import EvseRows, evse_facts, evses_json, read_evses
 from evcharge.datasets.files import CARS, EVSES, OUT_OF_SERVICE, STATIONS, TARIFFS, shipped
 from evcharge.datasets.tariffs import TariffRows, read_tariffs, tariffs_json
-from evcharge.datasets.together import lacking_tariffs, together, with_evses
+from evcharge.datasets.together import lacking_tariffs, names_of_others, together, with_evses
 from evcharge.models.catalogue import Catalogue
 from evcharge.models.network import StationRecord
 from evcharge.models.slots import SlotTable
@@ -256,12 +256,12 @@ class NetworkFiles:
     @property
     def problems(self) -> list[str]:
         """What is wrong in any of them."""
-        lacking = lacking_tariffs(self.rows, self.evses, self.tariffs.tariffs)
+        beside = names_of_others(self.stations, self.rows, self.evses, self.tariffs.tariffs)
         return [
             *listed(self.cars.problems),
             *listed(self.tariffs.problems),
             *listed(self.evses.problems),
-            *listed([*self.resting.problems, *self.rows.problems, *chain(*lacking.values())]),
+            *listed([*self.resting.problems, *self.rows.problems, *chain(*beside.values())]),
         ]
 
     @property

@@ -182,6 +182,23 @@ class EvseTests(Directory):
         self.assertIn("stations whose EVSEs or tariffs are wrong: 1", said)
         self.assertNotEqual(before, b"")
 
+    def test_of_another(self) -> None:
+        """An EVSE called as one that another station has for a slot stops its own station."""
+        self.write(EVSES, {"8": [an_evse("7-2"), an_evse("7-3")]})
+        _, said = self.opens(7)
+        self.assertIn('evses.json: "7-2": uid: station 7 has one that is called so', said)
+        self.assertNotIn('"7-3"', said)
+        self.assertIn("stations whose EVSEs or tariffs are wrong: 1", said)
+
+    def test_doubled(self) -> None:
+        """Where a station, or a field, is there twice nobody can tell which one is meant."""
+        one = json.dumps([an_evse("7-A", status="PLANNED", since=None)])
+        one = one.replace("since", "status")
+        self.write(EVSES, f'{{"7": {one}, "8": [], "8": {json.dumps([an_evse("8-A")])}}}')
+        _, said = self.opens()
+        self.assertIn('evses.json: "7-A": status: is there twice', said)
+        self.assertIn('evses.json: "8": the station is there twice', said)
+
     def test_many_mistakes(self) -> None:
         """No more than twenty mistakes are listed, and then how many there are."""
         self.write(EVSES, {"8": [{"uid": f"8-{n}"} for n in range(50)]})
