@@ -61,15 +61,15 @@ STANDARDS = {
 """The standards that we can say of what fits them -> what people call them, and their current."""
 
 OTHER_STANDARDS = frozenset(
-    """
-    CHAOJI DOMESTIC_A DOMESTIC_B DOMESTIC_C DOMESTIC_D DOMESTIC_E DOMESTIC_G DOMESTIC_H DOMESTIC_I
-    DOMESTIC_J DOMESTIC_K DOMESTIC_L DOMESTIC_M DOMESTIC_O IEC_60309_2_single_16
-    IEC_60309_2_three_16 IEC_60309_2_three_32 IEC_60309_2_three_64 IEC_62196_T3A IEC_62196_T3C
-    NEMA_5_20 NEMA_6_30 NEMA_6_50 NEMA_10_30 NEMA_10_50 NEMA_14_30 NEMA_14_50
-    PANTOGRAPH_BOTTOM_UP PANTOGRAPH_TOP_DOWN TESLA_R
-    """.split()
+    [
+        *("CHAOJI", "PANTOGRAPH_BOTTOM_UP", "PANTOGRAPH_TOP_DOWN", "TESLA_R"),
+        *(f"DOMESTIC_{letter}" for letter in "ABCDEGHIJKLMO"),
+        *(f"IEC_60309_2_{kind}" for kind in ("single_16", "three_16", "three_32", "three_64")),
+        *("IEC_62196_T3A", "IEC_62196_T3C"),
+        *(f"NEMA_{n}" for n in ("5_20", "6_30", "6_50", "10_30", "10_50", "14_30", "14_50")),
+    ]
 )
-"""The others that OCPI has: a car that lists one by this name fits."""
+"""The others that OCPI has; a car that lists one of them by its name fits."""
 
 _STANDARD_OF = {kind.name: standard for standard, kind in STANDARDS.items()}
 
