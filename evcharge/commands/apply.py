@@ -33,7 +33,7 @@ from evcharge.datasets.evses import EvseRows, parse_evses
 from evcharge.datasets.files import CARS, EVSES, OUT_OF_SERVICE, STATIONS, TARIFFS
 from evcharge.datasets.problems import shown
 from evcharge.datasets.tariffs import TariffRows, check_tariffs, parse_tariffs
-from evcharge.datasets.together import other_numbers, strangers, tariffs_named
+from evcharge.datasets.together import TARIFF, named_tariffs, other_numbers, strangers
 from evcharge.models.network import Network, StationRecord
 from evcharge.rules.network import ChangeNetwork
 from evcharge.storage import carry_out
@@ -142,12 +142,11 @@ class Wanted:
                     found.append(f'{source}: "{evse.uid}": {what}')
             if before.stations.get(station_id) == record and before.tariffs == after.tariffs:
                 continue
-            named = [("tarifa", station.tariff_id)] if station.tariff_id is not None else []
-            for place, tariff_id in (*named, *tariffs_named(station.own_evses)):
+            for place, tariff_id in named_tariffs(station, TARIFF):
                 if tariff_id in known:
                     continue
                 what = f"there is no tariff {shown(repr(tariff_id))}"
-                if place != "tarifa":
+                if place != TARIFF:
                     found.append(f"{source}: {place}: {what}")
                 elif rows and station_id in named_rows and place in rows.columns:
                     found.append(rows.said(station_id, place, what))
@@ -178,7 +177,6 @@ def _apply(options: argparse.Namespace) -> None:
     there = _network(storage)
     change = _change(wanted, options.remove)
     after = change(there)
-    _refuse(wanted.mistakes(there, after))
     warn(listed(wanted.doubts(there, after)))
     if not options.dry_run and after != there:
         with warnings_shown(say):
@@ -206,13 +204,17 @@ def _named(there: Network) -> Network:
 
 
 def _change(wanted: Wanted, remove: bool) -> Callable[[Network], Network]:
+    """The network that there is -> the one that the files want, or Exit: they want a wrong one."""
+
     def change(there: Network) -> Network:
         cars, stations = wanted.cars, wanted.records(there, remove)
-        return Network(
+        after = Network(
             there.car_models if cars is None else _merged(there.car_models, cars, remove),
             there.stations if stations is None else _merged(there.stations, stations, remove),
             wanted.tariffs_of(there, remove),
         )
+        _refuse(wanted.mistakes(there, after))
+        return after
 
     return change
 

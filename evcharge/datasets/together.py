@@ -13,6 +13,7 @@ from evcharge.models.evse import Evse
 from evcharge.models.station import Station
 
 SLOTS = "quantidadeDeVeiculosSimultaneos"
+TARIFF = "tarifa"
 
 
 @attrs.frozen
@@ -122,13 +123,24 @@ def lacking_tariffs(
         tariff_id = station.tariff_id
         if tariff_id is not None and tariff_id not in tariffs:
             what = f"there is no tariff {shown(repr(tariff_id))}"
-            found.setdefault(station_id, []).append(rows.said(station_id, "tarifa", what))
+            found.setdefault(station_id, []).append(rows.said(station_id, TARIFF, what))
     for station_id, own in evses.evses.items():
         for place, tariff_id in tariffs_named(own):
             if tariff_id not in tariffs:
                 what = f"{evses.source}: {place}: there is no tariff {shown(repr(tariff_id))}"
                 found.setdefault(station_id, []).append(what)
     return found
+
+
+def named_tariffs(station: Station, column: str) -> Iterator[tuple[str, str]]:
+    """
+    The tariffs that a station and its connectors name, each with its place.
+
+    :param column: what the place is called where the station's own is.
+    """
+    if station.tariff_id is not None:
+        yield column, station.tariff_id
+    yield from tariffs_named(station.own_evses)
 
 
 def tariffs_named(evses: Iterable[Evse]) -> Iterator[tuple[str, str]]:

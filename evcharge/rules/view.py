@@ -218,7 +218,7 @@ class View:
         for station_id, known in list(self.books.items()):
             record = after.stations.get(station_id)
             book = None
-            if record is not None and record.in_service:
+            if record is not None and record.is_usable:
                 # Of one that was out of service, how many stand there is all that was loaded.
                 there = (f"?{number}" for number in range(self._taken.get(station_id, 0)))
                 book = Book(record.station, frozenset(there) if known is None else known.held)

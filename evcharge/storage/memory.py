@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
 
-from evcharge.datasets.tariffs import check_tariffs
 from evcharge.models.catalogue import Catalogue
 from evcharge.models.network import Network, StationRecord
 from evcharge.models.slots import SlotTable
@@ -96,6 +95,4 @@ class MemoryStorage:
         for event in events:
             if isinstance(event, NetworkChanged):
                 self._network = event.after
-                tariffs = check_tariffs(event.after.tariffs, "tariffs").tariffs
-                self.records.catalogue = Catalogue(event.after.car_models, tariffs)
         self.records.apply(events)

@@ -6,6 +6,9 @@ import heapq
 from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any, TypeVar, cast
 
+from evcharge.datasets import check_car_models
+from evcharge.datasets.tariffs import check_tariffs
+from evcharge.datasets.together import TARIFF, named_tariffs
 from evcharge.models.catalogue import Catalogue
 from evcharge.models.session import ChargingSession
 from evcharge.models.slots import SlotTable, StationState
@@ -280,14 +283,21 @@ class Records:
                 self.states.put(StationState.of(state.station, self.slots[station_id]))
 
     def change_network(self, event: NetworkChanged) -> None:
-        """Have other stations; who stands at one goes on standing there."""
+        """Have another network; who stands at a station goes on standing there."""
+        after = event.after
+        cars = check_car_models(after.car_models, "car models")
+        tariffs = check_tariffs(after.tariffs, "tariffs").tariffs
+        self.catalogue = Catalogue(cars.models, tariffs)
         states = {state.station.station_id: state for state in self.states}
-        for station_id, record in event.put.items():
+        # With other tariffs a station may be in service, or not, that is the same as before.
+        others = event.put if event.before.tariffs == after.tariffs else after.stations
+        for station_id, record in others.items():
             slots = self.slots.get(station_id) or SlotTable(station_id, 0)
             slots = slots.with_slots(record.station.max_slots).at(record.station)
             self.slots[station_id] = slots
             states.pop(station_id, None)
-            if record.is_usable:
+            named = named_tariffs(record.station, TARIFF)
+            if record.is_usable and all(tariff_id in tariffs for _, tariff_id in named):
                 states[station_id] = StationState.of(record.station, slots)
         for station_id in event.gone:
             self.slots.pop(station_id, None)

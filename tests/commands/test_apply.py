@@ -4,11 +4,13 @@ import csv
 import io
 import json
 import re
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psycopg
 from twisted.trial.unittest import SynchronousTestCase
 
 from evcharge.datasets import COLUMNS
@@ -329,6 +331,28 @@ class PostgresTests(ApplyContract, SynchronousTestCase):
 
     def new_url(self) -> str:
         return postgres.shared().url(postgres.shared().create_database())
+
+    def test_changed_meanwhile(self) -> None:
+        """What another has changed since the network was looked at is refused, too."""
+        self.files.edit_evses(lambda there: there["9"][0]["connectors"][0].update(tariff_ids=["x"]))
+        self.files.edit_tariffs(lambda there: there.append({**there[0], "id": "x"}))
+        self.apply()
+        self.files.edit_evses(lambda there: there.update({"10": [{**there["9"][0], "uid": "y"}]}))
+        (self.files.folder / TARIFFS).unlink()
+        errors: list[str] = []
+        with psycopg.connect(self.url) as other:
+            other.execute("SELECT FROM network FOR UPDATE")
+            thread = threading.Thread(target=lambda: errors.append(self.apply(status=1)))
+            thread.start()
+            with psycopg.connect(self.url, autocommit=True) as watcher:
+                waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+                until(lambda: watcher.execute(waiting).fetchone()[0], "it waits")
+            other.execute("DELETE FROM tariffs WHERE tariff_id = 'x'")
+            before = contents(self.url)
+        thread.join(20)
+        self.assertIn("\"y\": connectors[0].tariff_ids[0]: there is no tariff 'x'", errors[0])
+        self.assertIn("nothing was written", errors[0])
+        self.assertEqual(contents(self.url)[:-1], before[:-1])
 
 
 class RunningTests(ServerTestCase):

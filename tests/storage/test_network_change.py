@@ -305,6 +305,38 @@ class NetworkContract:
             self.assertEqual(dict(storage.catalogue().tariffs), {})
             storage = self.again(storage)
 
+    def test_tariff_taken_away(self) -> None:
+        """A station is in service only while there is each tariff that it names, or its EVSEs."""
+        storage = self.make()
+        add_user(storage, a_user())
+        connector = attrs.evolve(connector_of("1", "CCS2"), tariff_ids=("noite", "dia"))
+        own = (Evse("41-A", EvseKind((connector,), 50.0)),)
+        by_evse = attrs.evolve(NEW, station_id=41, own_evses=own, max_slots=1)
+        put = with_stations(attrs.evolve(NEW, tariff_id="dia"), by_evse)
+        noite = network(storage).tariffs
+        with_dia = (*noite, a_tariff("dia", 1.5))
+        in_dollars = (*noite, {**a_tariff("dia", 1.5), "currency": "USD"})
+
+        def listed() -> list[int]:
+            ids = [each.station.station_id for each in stations(storage)]
+            return [i for i in ids if i in (34, 40, 41)]
+
+        for bodies, there_are in (
+            (noite, [34]),
+            (with_dia, [34, 40, 41]),
+            (in_dollars, [34]),
+            (with_dia[-1:], [40]),
+            (with_dia, [34, 40, 41]),
+            ((), []),
+        ):
+            change(storage, lambda there, bodies=bodies: attrs.evolve(put(there), tariffs=bodies))
+            for _ in range(2):
+                self.assertEqual(listed(), there_are)
+                self.assertEqual(network(storage).stations.keys() & {34, 40, 41}, {34, 40, 41})
+                if 40 not in there_are:
+                    self.assertEqual(take_slot(storage, a_session(station=40)), UNKNOWN_STATION)
+                storage = self.again(storage)
+
     def test_gone_with_vehicles(self) -> None:
         """Who charges at a station that is gone goes on; when they have left, so has the record."""
         storage = self.make()

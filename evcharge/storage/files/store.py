@@ -17,14 +17,12 @@ from typing import Any, TypeVar
 
 from twisted.logger import Logger
 
-from evcharge.datasets import DatasetError, StationRows, check_car_models
-from evcharge.datasets.files import CARS, TARIFFS
-from evcharge.datasets.tariffs import check_tariffs
+from evcharge.datasets import DatasetError, StationRows
 from evcharge.models.catalogue import Catalogue
 from evcharge.models.network import Network
 from evcharge.models.user import User
 from evcharge.rules.clocks import Newest
-from evcharge.rules.events import ClocksSet, Event, NetworkChanged, UserRemoved
+from evcharge.rules.events import ClocksSet, Event, UserRemoved
 from evcharge.rules.journey import FindUser
 from evcharge.rules.operation import Due, Needs, Operation
 from evcharge.rules.sweep import Sweep
@@ -231,12 +229,6 @@ class FileStorage:
             self._saving.list_payments()
             events = events[1:]
         self.records.apply(events)
-        for event in events[:1]:
-            if isinstance(event, NetworkChanged):
-                path = self._directory.path
-                cars = check_car_models(event.after.car_models, str(path / CARS))
-                tariffs = check_tariffs(event.after.tariffs, str(path / TARIFFS))
-                self.records.catalogue = Catalogue(cars.models, tariffs.tariffs)
         for event in events:
             if isinstance(event, UserRemoved):
                 self._reading.forget(event.user_id)

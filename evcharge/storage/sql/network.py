@@ -25,7 +25,7 @@ from evcharge.datasets.evses import EvseRows, parse_evses
 from evcharge.datasets.files import CARS, EVSES, STATIONS, TARIFFS, shipped
 from evcharge.datasets.problems import shown
 from evcharge.datasets.tariffs import TariffRows, parse_tariffs, read_tariffs
-from evcharge.datasets.together import lacking_tariffs, tariffs_named, with_evses
+from evcharge.datasets.together import lacking_tariffs, named_tariffs, with_evses
 from evcharge.models import network as models
 from evcharge.models.catalogue import Catalogue
 from evcharge.models.network import StationRecord
@@ -232,12 +232,11 @@ def in_service(station: Station, tariffs: Mapping[str, Tariff]) -> Station:
     :raise DatasetError: one is not there, or is wrong.
     """
     if station.by_tariff:
-        named = [("tariff_id", station.tariff_id), *tariffs_named(station.own_evses)]
         problems = [
             f"table stations, station {station.station_id}: {place}: there is no tariff "
             f"{shown(repr(tariff_id))}"
-            for place, tariff_id in named
-            if tariff_id is not None and tariff_id not in tariffs
+            for place, tariff_id in named_tariffs(station, _tariff.tariff_id.name)
+            if tariff_id not in tariffs
         ]
         if problems:
             raise DatasetError(problems)
