@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import tzinfo
 from itertools import islice
-from math import inf
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -168,7 +167,7 @@ def _first(
     if place is None:
         return islice(stations, limit)
     latitude, longitude = place["latitude"], place["longitude"]
-    found = nearest(stations).search(latitude, longitude, inf, lambda *_: ())
+    found = nearest(stations).search(latitude, longitude, lambda *_: ())
     return [state for _, _, state in islice(found, limit)]
 
 

@@ -15,11 +15,11 @@ from evcharge.models.slots import StationState
 from evcharge.models.stations import Stations
 from evcharge.models.user import User
 from evcharge.outcomes import NO_STATION, Phrase, Refusal, Reply, invalid
-from evcharge.planning.selection import CRITERIA, Candidate, rank_stations
+from evcharge.planning.nearest import nearest
+from evcharge.planning.selection import CRITERIA, Candidate, rank_around, rank_stations
 from evcharge.rules.journey import EndJourney, FindUser, ListStations, TakeSlot
 from evcharge.storage import Eventual
 from evcharge.utils.figures import kilometres, minutes, reais
-from evcharge.utils.geo_utils import distance_km
 from evcharge.utils.numbers import finite_number, millionths
 from evcharge.utils.texts import beginning
 from evcharge.wire.fields import (
@@ -211,18 +211,23 @@ class SelectionStation(Handler):
         target_percent: float | None,
     ) -> Eventual[Answer]:
         def choose(stations: Stations) -> Reply:
-            distances = listed.of(stations) if position is None else _measured(position, stations)
-            found = rank_stations(
-                user.car,
-                user.target_percent if target_percent is None else target_percent,
-                distances,
+            target = user.target_percent if target_percent is None else target_percent
+            most, ignored = 1 + MOST_ALTERNATIVES, 0
+            how = (
                 criterion,
                 self.context.catalogue().tariffs,
                 self.context.now(),
                 self.context.time_scale,
-                1 + MOST_ALTERNATIVES,
+                most,
                 self.context.zone,
             )
+            if position is None:
+                distances = listed.of(stations)
+                ignored = listed.entries - len(distances)
+                found = rank_stations(user.car, target, distances, *how)
+            else:
+                place = position["latitude"], position["longitude"]
+                found = rank_around(user.car, target, nearest(stations), place, *how)
             if found.candidates:
                 best, *others = found.candidates
                 reply = Reply(
@@ -242,19 +247,11 @@ class SelectionStation(Handler):
                 "no_connector": found.excluded.no_connector,
                 "not_in_service": found.excluded.not_in_service,
             }
-            if position is None and listed.entries > len(distances):
-                reply.data["ignored"] = listed.entries - len(distances)
+            if ignored:
+                reply.data["ignored"] = ignored
             return reply
 
         return then(self.context.perform(ListStations()), choose)
-
-
-def _measured(
-    position: Mapping[str, float], stations: Stations
-) -> list[tuple[StationState, float]]:
-    """All stations, each with how far it is from a place, km."""
-    place = position["latitude"], position["longitude"]
-    return [(s, distance_km(*place, s.station.latitude, s.station.longitude)) for s in stations]
 
 
 def _figures(candidate: Candidate) -> dict[str, Any]:

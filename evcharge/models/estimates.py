@@ -21,6 +21,7 @@ from evcharge.models.tariffs import (
     Tariff,
     TariffElement,
     energy_total,
+    least_total,
     price,
 )
 
@@ -189,6 +190,39 @@ class Prices:
             if tariff is not None and tariff.holds_at(begin):
                 return tariff, True
         return self.flat, self.price_kwh is not None
+
+
+@attrs.frozen
+class Priced:
+    """By which tariffs sessions may go at a station, or at several."""
+
+    flat: Tariff
+    """Where none that is named holds: of several the one by which energy costs the least."""
+    named: frozenset[str] = frozenset()
+    """The ids of others."""
+
+    @classmethod
+    def of(cls, prices: Prices, kinds: Iterable[EvseKind]) -> Priced:
+        """Those of a station: of its own, and of its EVSEs."""
+        named = {i for kind in kinds for connector in kind.connectors for i in connector.tariff_ids}
+        if prices.tariff_id is not None:
+            named.add(prices.tariff_id)
+        return cls(prices.flat, frozenset(named))
+
+    @classmethod
+    def of_all(cls, parts: Sequence[Priced]) -> Priced:
+        """Those of several stations, of which there is one at least."""
+        least = min(parts, key=lambda part: part.flat.elements[0].components[0].price)
+        return cls(least.flat, frozenset().union(*(part.named for part in parts)))
+
+    def least_total(self, tariffs: Mapping[str, Tariff], energy_kwh: float) -> Decimal:
+        """
+        No more than what a charge costs with VAT, BRL.
+
+        :param tariffs: those of the network, by id.
+        """
+        found = [tariff for each in self.named if (tariff := tariffs.get(each)) is not None]
+        return min(least_total(tariff, energy_kwh) for tariff in (self.flat, *found))
 
 
 def estimate(tariff: Tariff, plan: ChargePlan, begin: float, zone: tzinfo) -> Decimal:

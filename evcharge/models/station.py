@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import attrs
 
 from evcharge.models.connectors import shown_connectors
-from evcharge.models.estimates import Prices
+from evcharge.models.estimates import Priced, Prices
 from evcharge.models.evse import Evse, EvseKind, evses_of_row, natural
 
 DEFAULT_TIME_ZONE = "America/Bahia"
@@ -62,6 +62,7 @@ class Station:
     """The same, those that are alike together, in the order in which the first of each comes."""
     kinds: tuple[EvseKind, ...] = attrs.field(init=False, eq=False, repr=False)
     prices: Prices = attrs.field(init=False, eq=False, repr=False)
+    priced: Priced = attrs.field(init=False, eq=False, repr=False)
     by_tariff: bool = attrs.field(init=False, eq=False, repr=False)
     """Whether what a kWh costs may differ from one moment to another."""
 
@@ -94,10 +95,13 @@ class Station:
     def _prices(self) -> Prices:
         return Prices(self.tariff_id, self.price_kwh)
 
+    @priced.default
+    def _priced(self) -> Priced:
+        return Priced.of(self.prices, self.kinds)
+
     @by_tariff.default
     def _by_tariff(self) -> bool:
-        connectors = (connector for evse in self.own_evses for connector in evse.kind.connectors)
-        return self.tariff_id is not None or any(connector.tariff_ids for connector in connectors)
+        return bool(self.priced.named)
 
     def zone(self, network: tzinfo | None = None) -> tzinfo:
         """

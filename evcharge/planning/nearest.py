@@ -2,24 +2,31 @@
 Of very many stations those that come first for whoever stands somewhere, without a look at all.
 
 The stations are in a tree of groups, by where they are: as points on a sphere of radius 1, where
-there is no date line and no pole. Of each group it is known in which box it lies, and the best that
-any of its stations has. A search goes on with what comes first, be it a group, which it opens, or a
-station, which it finds; and it takes a group for the best station that could be in it. So it finds
-exactly what sorting all stations would, and never opens a group that is too far away, or full.
+there is no date line and no pole. Of each group it is known in which box it lies, when an EVSE of
+each kind is free in it at the soonest, and by which tariffs it charges. A search goes on with what
+comes first, be it a group, which it opens, or a station, which it finds; and it takes a group for
+the best station that could be in it. So it finds exactly what sorting all stations would, and never
+opens a group that is too far away, or full. And of each group it is known how many stations have
+which kinds, so that those within a distance are counted with a look only where its circle runs.
 
-Where the stations are does not change, so the tree stays. Which slots are free does, and is
+Where the stations are does not change, so the tree stays. Which EVSEs are free does, and is
 followed by looking anew at the station's own group, and at those that it is a part of.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import count
 from math import asin, cos, inf, radians, sin, sqrt
 from typing import Any
 from weakref import WeakKeyDictionary
 
+import attrs
+
+from evcharge.models.estimates import Priced
+from evcharge.models.evse import EvseKind
 from evcharge.models.slots import StationState
 from evcharge.models.stations import Stations
 from evcharge.utils.geo_utils import EARTH_RADIUS_KM, distance_km
@@ -40,22 +47,67 @@ Box = tuple[float, float, float, float, float, float]
 """The least and the most x, the same of y, and of z."""
 
 
-Rank = Callable[[float, float], Any]
+Soonest = Collection[tuple[EvseKind, float]]
+"""When an EVSE of each kind is free, seconds since the epoch: -inf where one is. Not those of which
+none ever is."""
+
+Rank = Callable[[Soonest, Priced, float], Any]
 """
-By what a station comes before another: of when a slot is free, as :func:`soonest` says, and of how
-far it is away, km. None: it is not looked for.
+By what a station comes before another: of when which EVSE is free, of its tariffs, and of how far
+it is away, km. None: it is not looked for.
 
 The same is asked of a group, with the best of each that any of its stations has: none in it may
 come before that.
 """
 
+Equipment = tuple[tuple[EvseKind, ...], tuple[EvseKind, ...]]
+"""The kinds of EVSE of a station, and those of them of which one is free, or will be."""
 
-def soonest(state: StationState) -> float:
-    """When a slot is free, seconds since the epoch: -inf where one is, inf where none ever is."""
-    if state.available_slots > 0:
-        return -inf
-    ends = [each.next_free_timestamp for each in state.kinds]
-    return min([end for end in ends if end is not None], default=inf)
+
+def soonest(state: StationState) -> Soonest:
+    """When which EVSE of a station is free."""
+    found = []
+    for each in state.kinds:
+        at = -inf if each.free else each.next_free_timestamp
+        if at is not None:
+            found.append((each.kind, at))
+    return found
+
+
+@attrs.frozen
+class Member:
+    """A station of a group."""
+
+    state: StationState
+    soonest: Soonest = attrs.field(init=False)
+    equipment: Equipment = attrs.field(init=False)
+
+    @soonest.default
+    def _soonest(self) -> Soonest:
+        return soonest(self.state)
+
+    @equipment.default
+    def _equipment(self) -> Equipment:
+        kinds = tuple(each.kind for each in self.state.kinds)
+        return kinds, tuple(kind for kind, _ in self.soonest)
+
+    @property
+    def is_free(self) -> bool:
+        """Whether an EVSE of any kind is free."""
+        return self.state.available_slots > 0
+
+    @property
+    def place(self) -> tuple[float, float]:
+        """Its latitude and longitude, degrees."""
+        return self.state.station.latitude, self.state.station.longitude
+
+
+@attrs.frozen
+class Side:
+    """The stations of a group that have something free, or those that have not."""
+
+    box: Box
+    soonest: Mapping[EvseKind, float]
 
 
 class Group:
@@ -63,45 +115,55 @@ class Group:
     Stations that are near one another, and the best that any of them has.
 
     :param parts: the groups in it, or
-    :param states: its stations, where it has none.
+    :param members: its stations, where it has none.
     """
 
-    __slots__ = ("free", "full", "parts", "soonest", "states", "whole")
+    __slots__ = ("box", "equipment", "members", "parts", "priced", "sides", "whole")
 
-    def __init__(self, parts: Sequence[Group] = (), states: Sequence[StationState] = ()) -> None:
+    def __init__(self, parts: Sequence[Group] = (), members: Iterable[Member] = ()) -> None:
         self.parts = parts
-        self.states = list(states)
+        self.members = list(members)
         self.whole: Group | None = None
         """What it is a part of."""
-        self.free: Box | None = None
-        """Where those are that have a free slot; None where none has."""
-        self.full: Box | None = None
-        """The same of the others."""
-        self.soonest = inf
-        """When the others have one: the least of :func:`soonest`."""
+        self.box: Box = _around([part.box for part in parts]) if parts else _box(self.members)
+        self.priced: Priced = Priced.of_all(
+            [part.priced for part in parts] or [m.state.station.priced for m in self.members]
+        )
+        self.sides: tuple[Side | None, Side | None] = (None, None)
+        """Of those that have nothing free, and of those that have; None where there are none."""
+        self.equipment: Counter[Equipment] = Counter()
+        """How many stations have which."""
         self.look()
         for part in parts:
             part.whole = self
 
-    def look(self, boxes: bool = True) -> bool:
-        """
-        Look anew at its stations; whether anything is another than before.
+    def look(self) -> bool:
+        """Look anew at its stations; whether anything is another than before."""
+        before = self.sides, self.equipment
+        self.sides = self._side(False), self._side(True)
+        equipment = Counter([member.equipment for member in self.members])
+        for part in self.parts:
+            equipment.update(part.equipment)
+        self.equipment = equipment
+        return before != (self.sides, self.equipment)
 
-        :param boxes: whether others may have a free slot than had.
-        """
-        before = (self.soonest, self.free, self.full)
+    def _side(self, is_free: bool) -> Side | None:
+        at: dict[EvseKind, float] = {}
         if self.parts:
-            self.soonest = min([part.soonest for part in self.parts])
-            if boxes:
-                self.free = _around(part.free for part in self.parts)
-                self.full = _around(part.full for part in self.parts)
-        else:
-            full = [state for state in self.states if state.available_slots <= 0]
-            self.soonest = min(map(soonest, full), default=inf)
-            if boxes:
-                free = [state for state in self.states if state.available_slots > 0]
-                self.free, self.full = _box(free), _box(full)
-        return before != (self.soonest, self.free, self.full)
+            sides = [side for part in self.parts if (side := part.sides[is_free]) is not None]
+            for side in sides:
+                _keep_least(at, side.soonest.items())
+            return Side(_around([side.box for side in sides]), at) if sides else None
+        members = [member for member in self.members if member.is_free is is_free]
+        for member in members:
+            _keep_least(at, member.soonest)
+        return Side(_box(members), at) if members else None
+
+
+def _keep_least(of: dict[EvseKind, float], found: Iterable[tuple[EvseKind, float]]) -> None:
+    for kind, at in found:
+        if at < of.get(kind, inf):
+            of[kind] = at
 
 
 class Nearest:
@@ -121,8 +183,9 @@ class Nearest:
         def grouped(members: list[int], size: int) -> Group:
             """The group of these, given by their places in `states`; `size` are the most."""
             if len(members) <= SMALLEST:
-                group = Group(states=[states[member] for member in members])
-                self._group_of.update((state.station.key, group) for state in group.states)
+                of = [states[member] for member in members]
+                group = Group(members=map(Member, of))
+                self._group_of.update((state.station.key, group) for state in of)
                 return group
             # In parts along the side on which they lie farthest apart, as far as some of them show.
             sample = members[:: len(members) // SMALLEST]
@@ -139,15 +202,23 @@ class Nearest:
         size = SMALLEST
         while size < len(states):
             size *= PARTS
-        self._root = grouped(list(range(len(states))), size)
+        self._root = grouped(list(range(len(states))), size) if states else None
 
     def search(
-        self, latitude: float, longitude: float, within_km: float, rank: Rank
+        self,
+        latitude: float,
+        longitude: float,
+        rank: Rank,
+        within_km: float = inf,
+        from_km: float = 0.0,
     ) -> Iterator[tuple[Any, float, StationState]]:
         """
-        The stations nearer than `within_km` to a place, in their order: rank, distance and state.
+        The stations around a place, in their order: rank, distance and state.
 
         Equals go by distance, then by id. What changes meanwhile may be seen, or not.
+
+        :param within_km: they are nearer than that,
+        :param from_km: and no nearer than that.
         """
         self._follow()
         here = _point(latitude, longitude)
@@ -155,20 +226,21 @@ class Nearest:
         # be, too. No two have the same, so that what stands behind it is never compared.
         numbers = count(-1, -1)
         ahead: list[tuple[Any, float, int, Any]] = []
-        opened: Sequence[Group] = (self._root,)
-        kinds: tuple[bool, ...] = (True, False)
+        opened: Sequence[Group] = () if self._root is None else (self._root,)
+        sides: tuple[bool, ...] = (True, False)
         while True:
             for group in opened:
-                for is_free in kinds:
-                    # Those that have a free slot apart from the others, as if in a tree of their
+                for is_free in sides:
+                    # Those that have something free apart from the others, as if in a tree of their
                     # own: else each group would be opened that has one farther away.
-                    box = group.free if is_free else group.full
-                    if box is not None and (away := _least_km(here, box)) < within_km:
-                        free_at = -inf if is_free else group.soonest
-                        order = rank(free_at, away)
-                        if order is not None:
-                            entry = (order, away, next(numbers), (group, is_free))
-                            heapq.heappush(ahead, entry)
+                    side = group.sides[is_free]
+                    if side is None or (away := _least_km(here, side.box)) >= within_km:
+                        continue
+                    if from_km and _most_km(here, side.box) < from_km:
+                        continue
+                    order = rank(side.soonest.items(), group.priced, away)
+                    if order is not None:
+                        heapq.heappush(ahead, (order, away, next(numbers), (group, is_free)))
             if not ahead:
                 return
             order, away, number, found = heapq.heappop(ahead)
@@ -177,15 +249,38 @@ class Nearest:
                 yield order, away, found
                 continue
             group, is_free = found
-            opened, kinds = group.parts, (is_free,)
-            for state in group.states:
-                if (state.available_slots > 0) is is_free:
-                    station = state.station
-                    away = distance_km(latitude, longitude, station.latitude, station.longitude)
-                    if away < within_km:
-                        order = rank(soonest(state), away)
+            opened, sides = group.parts, (is_free,)
+            for member in group.members:
+                if member.is_free is is_free:
+                    away = distance_km(latitude, longitude, *member.place)
+                    if from_km <= away < within_km:
+                        order = rank(member.soonest, member.state.station.priced, away)
                         if order is not None:
-                            heapq.heappush(ahead, (order, away, station.station_id, state))
+                            state = member.state
+                            heapq.heappush(ahead, (order, away, state.station.station_id, state))
+
+    def count(
+        self, latitude: float, longitude: float, within_km: float
+    ) -> tuple[int, Counter[Equipment]]:
+        """How many stations are no nearer than that to a place, and what how many others have."""
+        self._follow()
+        here = _point(latitude, longitude)
+        far, found = 0, Counter[Equipment]()
+        ahead = [] if self._root is None else [self._root]
+        while ahead:
+            group = ahead.pop()
+            if _most_km(here, group.box) < within_km:
+                found.update(group.equipment)
+            elif _least_km(here, group.box) >= within_km:
+                far += group.equipment.total()
+            else:
+                ahead += group.parts
+                for member in group.members:
+                    if distance_km(latitude, longitude, *member.place) < within_km:
+                        found[member.equipment] += 1
+                    else:
+                        far += 1
+        return far, found
 
     def _follow(self) -> None:
         """See what has changed since the last time."""
@@ -193,10 +288,9 @@ class Nearest:
             key, state = self._changes.popitem()
             group: Group | None = self._group_of[key]
             assert group is not None
-            place = [one.station.key for one in group.states].index(key)
-            before, group.states[place] = group.states[place], state
-            boxes = (before.available_slots > 0) is not (state.available_slots > 0)
-            while group is not None and group.look(boxes):
+            place = [member.state.station.key for member in group.members].index(key)
+            group.members[place] = Member(state)
+            while group is not None and group.look():
                 group = group.whole
 
 
@@ -220,21 +314,15 @@ def _length(side: Sequence[float]) -> float:
     return max(side) - min(side)
 
 
-def _box(states: Sequence[StationState]) -> Box | None:
-    """Around some stations; None where there is none."""
-    if not states:
-        return None
-    points = [_point(state.station.latitude, state.station.longitude) for state in states]
-    x, y, z = zip(*points, strict=True)
+def _box(members: Iterable[Member]) -> Box:
+    """Around some stations."""
+    x, y, z = zip(*(_point(*member.place) for member in members), strict=True)
     return min(x), max(x), min(y), max(y), min(z), max(z)
 
 
-def _around(boxes: Iterable[Box | None]) -> Box | None:
-    """Around all of some boxes; None where there is none."""
-    some = [box for box in boxes if box is not None]
-    if len(some) < 2:
-        return some[0] if some else None
-    low_x, high_x, low_y, high_y, low_z, high_z = zip(*some, strict=True)
+def _around(boxes: Sequence[Box]) -> Box:
+    """Around all of some boxes."""
+    low_x, high_x, low_y, high_y, low_z, high_z = zip(*boxes, strict=True)
     return min(low_x), max(high_x), min(low_y), max(high_y), min(low_z), max(high_z)
 
 
@@ -259,3 +347,13 @@ def _least_km(here: Point, box: Box) -> float:
     if square <= 0:
         return 0.0
     return 2 * EARTH_RADIUS_KM * asin(min(1.0, sqrt(square)))
+
+
+def _most_km(here: Point, box: Box) -> float:
+    """No less than the distance to whatever is in a box."""
+    x, y, z = here
+    low_x, high_x, low_y, high_y, low_z, high_z = box
+    square = max(x - low_x, high_x - x) ** 2
+    square += max(y - low_y, high_y - y) ** 2
+    square += max(z - low_z, high_z - z) ** 2
+    return 2 * EARTH_RADIUS_KM * asin(min(1.0, sqrt(square / 4 + ROUNDING)))

@@ -8,7 +8,7 @@ the true one is worked out of those only that may be among the best by it.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import tzinfo
 from decimal import Decimal
 from math import inf
@@ -17,10 +17,11 @@ from typing import Any
 import attrs
 
 from evcharge.models.electric_car import ElectricCar
-from evcharge.models.estimates import PRICE, ChargePlan, estimate, plan_charge
+from evcharge.models.estimates import PRICE, ChargePlan, Priced, estimate, plan_charge
 from evcharge.models.evse import EvseKind, plugs_of, quickest, to_the_ms
 from evcharge.models.slots import StationState
-from evcharge.models.tariffs import Tariff, least_total
+from evcharge.models.tariffs import Tariff
+from evcharge.planning.nearest import Nearest, Soonest, soonest
 
 
 @attrs.define
@@ -50,7 +51,15 @@ class Excluded:
     no_connector: int = 0
     not_in_service: int = 0
     nearest: tuple[float, StationState] | None = None
-    """Of those out of range, with how far away it is, km."""
+    """Of those out of range, with how far away it is, km; it may be missing where another station
+    was found."""
+
+    def count(self, trip: _Trip, kinds: Sequence[EvseKind], number: int = 1) -> None:
+        """Count stations in range where no EVSE that fits is ever free; they have such EVSEs."""
+        if kinds and all(trip.least_s(kind) == inf for kind in kinds):
+            self.no_connector += number
+        else:
+            self.not_in_service += number
 
 
 @attrs.frozen
@@ -78,7 +87,7 @@ class _Trip:
     """Of the network."""
     by_time: bool
     """Whether stations are compared by how long the charge takes."""
-    least: dict[int, float] = attrs.field(factory=dict, init=False)
+    _least: dict[int, float] = attrs.field(factory=dict, init=False)
     """What :meth:`least_s` said of a kind of EVSE, by its `id`: those that are alike are mostly one
     object, so there is no need to look into it."""
     _seen: list[EvseKind] = attrs.field(factory=list, init=False)
@@ -89,14 +98,31 @@ class _Trip:
         No more than the shortest charge takes at such an EVSE, infinite where nothing fits: where
         it matters what it takes with what is in the battery now, of which less is left later.
         """
+        known = self._least.get(id(kind))
+        if known is not None:
+            return known
         plugs, least_s = plugs_of(self.car.model, kind), 0.0
         if not plugs:
             least_s = inf
         elif self.by_time:
             least_s = quickest(plugs, self.car.percent, self.target_percent)[1]
         self._seen.append(kind)
-        self.least[id(kind)] = least_s
+        self._least[id(kind)] = least_s
         return least_s
+
+    def first(self, soonest: Soonest) -> tuple[float, float]:
+        """
+        When the first EVSE that fits is free, and no more than the charge takes there; infinite
+        where none ever is.
+        """
+        free_at, least_s, known = inf, inf, self._least
+        for kind, at in soonest:
+            charge_s = known.get(id(kind))
+            if charge_s is None:
+                charge_s = self.least_s(kind)
+            if charge_s != inf:
+                free_at, least_s = min(free_at, at), min(least_s, charge_s)
+        return free_at, least_s
 
     def until_charging_s(self, free_at: float, distance_km: float) -> float:
         """Travel and wait together."""
@@ -144,7 +170,7 @@ class _Trip:
         wait_s = max(0.0, (free_at - self.now) * self.time_scale - travel_s)
         begin = self.now + (travel_s + wait_s) / self.time_scale
         price, is_known = self.price(state, begin, plan)
-        fitting = [each.free for each in state.kinds if self.least[id(each.kind)] != inf]
+        fitting = [each.free for each in state.kinds if self.least_s(each.kind) != inf]
         return Candidate(
             state=state,
             distance_km=distance_km,
@@ -164,8 +190,9 @@ class Criterion:
     figure: Callable[[_Trip, StationState, float, float, ChargePlan], Any]
     """That of a station, of when an EVSE that fits is free, of how far away it is, km, and of the
     charge there."""
-    at_best: Callable[[_Trip, StationState, float, float, float], Any]
-    """No more than that, for less work: of those, and of how long the charge takes at the least."""
+    at_best: Callable[[_Trip, Priced, float, float, float], Any]
+    """No more than that of any of several stations, for less work: of their tariffs, and of the
+    least of when an EVSE is free, of how far away one is, and of how long the charge takes."""
 
 
 def _distance(
@@ -176,11 +203,11 @@ def _distance(
 
 
 def _distance_at_best(
-    trip: _Trip, state: StationState, free_at: float, distance_km: float, least_s: float
+    trip: _Trip, priced: Priced, free_at: float, distance_km: float, least_s: float
 ) -> Any:
     if free_at == -inf:
         return 0, 0.0
-    return 1, _time_at_best(trip, state, free_at, distance_km, least_s)
+    return 1, _time_at_best(trip, priced, free_at, distance_km, least_s)
 
 
 def _time(
@@ -191,7 +218,7 @@ def _time(
 
 
 def _time_at_best(
-    trip: _Trip, state: StationState, free_at: float, distance_km: float, least_s: float
+    trip: _Trip, priced: Priced, free_at: float, distance_km: float, least_s: float
 ) -> Any:
     # Less by what rounding may take away.
     return trip.until_charging_s(free_at, distance_km) + least_s - 0.001
@@ -205,15 +232,9 @@ def _price(
 
 
 def _price_at_best(
-    trip: _Trip, state: StationState, free_at: float, distance_km: float, least_s: float
+    trip: _Trip, priced: Priced, free_at: float, distance_km: float, least_s: float
 ) -> Any:
-    energy_kwh, prices = trip.energy_kwh(distance_km), state.station.prices
-    if not state.station.by_tariff:
-        return free_at != -inf, least_total(prices.flat, energy_kwh)
-    begin = trip.begin(free_at, distance_km)
-    connectors = {c: None for each in state.kinds for c in each.kind.connectors or (None,)}
-    tariffs = {prices.tariff(each, trip.tariffs, begin)[0] for each in connectors}
-    return free_at != -inf, min(least_total(tariff, energy_kwh) for tariff in tariffs)
+    return free_at != -inf, priced.least_total(trip.tariffs, trip.energy_kwh(distance_km))
 
 
 CRITERIA = {
@@ -246,10 +267,9 @@ def rank_stations(
     :param most: how many stations at the most.
     :param zone: of the network, for stations that have none of their own.
     """
-    figure, at_best = CRITERIA[criterion].figure, CRITERIA[criterion].at_best
     trip = _Trip(car, target_percent, tariffs, now, time_scale, zone, criterion == "time")
-    range_km, least, excluded = car.range_km(), trip.least, Excluded()
-    ahead: list[tuple[Any, float, int, ChargePlan | None, StationState, float]] = []
+    at_best, range_km, excluded = CRITERIA[criterion].at_best, car.range_km(), Excluded()
+    ahead: list[tuple[Any, float, int, StationState]] = []
     for state, distance in distances:
         if distance >= range_km:
             excluded.out_of_range += 1
@@ -257,38 +277,86 @@ def rank_stations(
             if excluded.nearest is None or _nearer(far, excluded.nearest):
                 excluded.nearest = far
             continue
-        free_at = least_s = inf
-        fits = not state.kinds
-        for each in state.kinds:
-            charge_s = least.get(id(each.kind))
-            if charge_s is None:
-                charge_s = trip.least_s(each.kind)
-            if charge_s == inf:
-                continue
-            fits = True
-            at = -inf if each.free else each.next_free_timestamp
-            if at is not None and at <= free_at:
-                least_s = min(least_s, charge_s) if at == free_at else charge_s
-                free_at = at
+        free_at, least_s = trip.first(soonest(state))
         if free_at == inf:
-            if fits:
-                excluded.not_in_service += 1
-            else:
-                excluded.no_connector += 1
+            excluded.count(trip, [each.kind for each in state.kinds])
             continue
-        order = at_best(trip, state, free_at, distance, least_s)
-        ahead.append((order, distance, state.station.station_id, None, state, free_at))
+        order = at_best(trip, state.station.priced, free_at, distance, least_s)
+        ahead.append((order, distance, state.station.station_id, state))
+    return Selection(_best(trip, _popped(ahead), criterion, most), excluded)
+
+
+def _popped(
+    ahead: list[tuple[Any, float, int, StationState]],
+) -> Iterator[tuple[Any, float, StationState]]:
+    """What is in a list, in order: no more of it is sorted than is asked for."""
     heapq.heapify(ahead)
-    candidates: list[Candidate] = []
-    while ahead and len(candidates) < most:
-        order, distance, station_id, plan, state, free_at = heapq.heappop(ahead)
-        if plan is None:
-            plan = trip.plan(state, free_at, distance)
-            order = figure(trip, state, free_at, distance, plan)
-            heapq.heappush(ahead, (order, distance, station_id, plan, state, free_at))
-        else:
-            candidates.append(trip.candidate(state, free_at, distance, plan))
-    return Selection(candidates, excluded)
+    while ahead:
+        order, distance, _, state = heapq.heappop(ahead)
+        yield order, distance, state
+
+
+def rank_around(
+    car: ElectricCar,
+    target_percent: float,
+    tree: Nearest,
+    place: tuple[float, float],
+    criterion: str,
+    tariffs: Mapping[str, Tariff],
+    now: float,
+    time_scale: float,
+    most: int,
+    zone: tzinfo | None = None,
+) -> Selection:
+    """
+    As :func:`rank_stations` of all stations of `tree`, with their distances from a place.
+
+    :param place: its latitude and longitude, degrees.
+    """
+    trip = _Trip(car, target_percent, tariffs, now, time_scale, zone, criterion == "time")
+    at_best, range_km, excluded = CRITERIA[criterion].at_best, car.range_km(), Excluded()
+
+    def rank(soonest: Soonest, priced: Priced, distance_km: float) -> Any:
+        free_at, least_s = trip.first(soonest)
+        return None if free_at == inf else at_best(trip, priced, free_at, distance_km, least_s)
+
+    found = _best(trip, tree.search(*place, rank, range_km), criterion, most)
+    excluded.out_of_range, others = tree.count(*place, range_km)
+    for (kinds, usable), number in others.items():
+        if trip.first([(kind, -inf) for kind in usable])[0] == inf:
+            excluded.count(trip, kinds, number)
+    if excluded.out_of_range and not found:
+        beyond = tree.search(*place, lambda *_: (), from_km=range_km)
+        _, away, state = next(beyond)
+        excluded.nearest = away, state
+    return Selection(found, excluded)
+
+
+def _best(
+    trip: _Trip, in_order: Iterator[tuple[Any, float, StationState]], criterion: str, most: int
+) -> list[Candidate]:
+    """
+    The best of stations that come in the order of what they have at the best.
+
+    Only those are looked at closely that may be among the best by that.
+    """
+    figure, found = CRITERIA[criterion].figure, list[Candidate]()
+    known: list[tuple[Any, float, int, float, ChargePlan, StationState]] = []
+    """Those that were looked at: a heap."""
+    ahead = next(in_order, None)
+    while len(found) < most and (known or ahead):
+        if known and (ahead is None or known[0][:3] <= (*ahead[:2], ahead[2].station.station_id)):
+            _, distance, _, free_at, plan, state = heapq.heappop(known)
+            found.append(trip.candidate(state, free_at, distance, plan))
+            continue
+        assert ahead is not None
+        _, distance, state = ahead
+        free_at, _ = trip.first(soonest(state))
+        plan = trip.plan(state, free_at, distance)
+        order = figure(trip, state, free_at, distance, plan)
+        heapq.heappush(known, (order, distance, state.station.station_id, free_at, plan, state))
+        ahead = next(in_order, None)
+    return found
 
 
 def _nearer(one: tuple[float, StationState], other: tuple[float, StationState]) -> bool:

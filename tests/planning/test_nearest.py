@@ -3,59 +3,45 @@
 import itertools
 import random
 from decimal import Decimal
-from math import inf
 from typing import Any
 
+import attrs
 from hypothesis import settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from evcharge.models.electric_car import CarModel, ElectricCar
-from evcharge.models.station import Station, StationState
+from evcharge.models.session import ChargingSession
+from evcharge.models.slots import SlotTable, StationState
+from evcharge.models.station import Station
 from evcharge.models.stations import Stations
 from evcharge.planning import nearest as module
 from evcharge.planning.nearest import Nearest, nearest
-from evcharge.planning.selection import CRITERIA, rank_around, rank_stations
+from evcharge.planning.selection import CRITERIA, Selection, rank_around, rank_stations
+from evcharge.testing import NOON
 from evcharge.utils.geo_utils import distance_km
 from tests.support.examples import examples, given
-
-NOW = 1000.0
+from tests.support.selection import CARS, TARIFFS, slots, states
 
 latitudes = st.sampled_from([-90.0, 90.0, 0.0, -0.0, 89.9999]) | st.floats(-90, 90)
 longitudes = st.sampled_from([-180.0, 180.0, 179.9999, -179.9999, 0.0]) | st.floats(-180, 180)
 # Few places, so that many stations are at the same, or a little beside it.
 towns = st.lists(st.tuples(latitudes, longitudes), min_size=1, max_size=4)
-slots = st.tuples(
-    st.sampled_from([0, 0, 1]), st.sampled_from([None, 900.0, 1000.5, 2000.0, 4600.0])
+cars = st.sampled_from(sorted(CARS)).map(CARS.__getitem__) | st.sampled_from(
+    [CarModel("B", "M", 50.0, use, 150.0, 11.0, 100.0) for use in (0.001, 20.0)]
 )
-kinds = st.tuples(
-    st.sampled_from([None, 7.0, 22.0, 150.0]),
-    st.sampled_from([(), ("Tipo 2",), ("CCS2",)]),
-    st.sampled_from([Decimal("1"), Decimal("1.999"), Decimal("2")]),
-)
-models = st.builds(
-    CarModel,
-    brand=st.just("B"),
-    model=st.just("M"),
-    battery_capacity_kwh=st.just(50.0),
-    consumption_kwh_per_km=st.sampled_from([0.001, 0.2, 20.0]),
-    max_speed_km_h=st.just(150.0),
-    ac_limit_kw=st.sampled_from([None, 11.0]),
-    dc_limit_kw=st.sampled_from([None, 100.0]),
-)
-cars = st.builds(ElectricCar.charged_to, models, st.sampled_from([0.0, 1.0, 40.0, 100.0]))
 
 
 @st.composite
-def states(draw: st.DrawFn) -> list[StationState]:
-    """Up to some 40 stations in a few towns, with ids in no order."""
+def networks(draw: st.DrawFn) -> list[StationState]:
+    """Up to some 20 stations in a few towns, with ids in no order."""
     around, found = draw(towns), []
-    for number in draw(st.lists(st.integers(1, 99), max_size=40, unique=True)):
+    for number in draw(st.lists(st.integers(1, 99), max_size=20, unique=True)):
         latitude, longitude = draw(st.sampled_from(around))
         latitude = max(-90.0, min(90.0, latitude + draw(st.sampled_from([0.0, 1e-7, 0.01, -1.0]))))
-        power, connectors, price = draw(kinds)
-        station = Station(number, "", "", latitude, longitude, 1, power, price, connectors)
-        found.append(StationState(station, *draw(slots)))
+        state = draw(states(st.just(number)))
+        station = attrs.evolve(state.station, latitude=latitude, longitude=longitude)
+        found.append(attrs.evolve(state, station=station))
     return found
 
 
@@ -68,8 +54,9 @@ class NearestTests(SynchronousTestCase):
         self.patch(module, "PARTS", 2)
 
     @given(
-        states(),
+        networks(),
         cars,
+        st.sampled_from([0.0, 3.0, 40.0, 100.0]),
         st.tuples(latitudes, longitudes),
         st.sampled_from(sorted(CRITERIA)),
         st.integers(1, 5),
@@ -79,29 +66,33 @@ class NearestTests(SynchronousTestCase):
     def test_selection(
         self,
         before: list[StationState],
-        car: ElectricCar,
+        model: CarModel,
+        percent: float,
         place: tuple[float, float],
         criterion: str,
         most: int,
         data: st.DataObject,
     ) -> None:
-        """It ranks stations as they are ranked one by one, by each criterion, as slots change."""
-        stations = Stations(before)
-        tree = Nearest(stations)
+        """It ranks and counts stations as one by one, by each criterion, as slots change."""
+        stations, car = Stations(before), ElectricCar.charged_to(model, percent)
+        tree, how = Nearest(stations), (criterion, TARIFFS, NOON, 2.0, most)
+        if before and data.draw(st.booleans()):
+            there = data.draw(st.sampled_from(before)).station
+            place = there.latitude, there.longitude
         for _ in range(3):
-            one_by_one = rank_stations(car, measured(stations, *place), criterion, NOW, 2.0, most)
-            found = rank_around(car, tree, *place, criterion, NOW, 2.0, most)
-            self.assertEqual(found, one_by_one)
+            one_by_one = rank_stations(car, 80, measured(stations, *place), *how)
+            found = rank_around(car, 80, tree, place, *how)
+            self.assertEqual(counted(found), counted(one_by_one))
             if before:
-                changed = data.draw(st.sampled_from(before))
-                stations.put(StationState(changed.station, *data.draw(slots)))
+                station = data.draw(st.sampled_from(before)).station
+                stations.put(StationState.of(station, data.draw(slots(station))))
 
-    @given(states(), latitudes, longitudes)
+    @given(networks(), latitudes, longitudes)
     @settings(max_examples=examples(100), deadline=None)
     def test_order(self, all_states: list[StationState], latitude: float, longitude: float) -> None:
         """Without any rank, stations come by distance, and by id where that is the same."""
         stations = Stations(all_states)
-        found = Nearest(stations).search(latitude, longitude, inf, lambda *_: ())
+        found = Nearest(stations).search(latitude, longitude, lambda *_: ())
         expected = sorted(
             (
                 (km, state.station.station_id)
@@ -120,26 +111,25 @@ class EffortTests(SynchronousTestCase):
         places = [(chance.uniform(-30, 0), chance.uniform(-60, -40)) for _ in range(count)]
         places.sort(key=lambda place: distance_km(*place, -12.0, -50.0))
         stations = Stations(
-            StationState(
-                Station(number, "", "", *place, 1, chance.choice([7.0, 50.0, 150.0]),
-                        Decimal(chance.randrange(100, 300)) / 100),
-                0 if number <= full else 1,
-                chance.uniform(NOW, NOW + 3600),
-            )
+            StationState.of(station, SlotTable(number, 1, busy(number, chance, number <= full)))
             for number, place in enumerate(places, 1)
-        )  # fmt: skip
+            for power in [chance.choice([7.0, 50.0, 150.0])]
+            for price in [Decimal(chance.randrange(100, 300)) / 100]
+            for station in [Station(number, "", "", *place, 1, power, price)]
+        )
         rank, looks = CRITERIA[criterion], itertools.count()
 
         def counted(*args: Any) -> Any:
             next(looks)
-            return rank(*args)
+            return rank.at_best(*args)
 
-        CRITERIA[criterion] = counted
+        CRITERIA[criterion] = attrs.evolve(rank, at_best=counted)
         try:
-            found = rank_around(CAR, nearest(stations), -12.0, -50.0, criterion, NOW, 1.0, 5)
+            how = (criterion, {}, NOON, 1.0, 5)
+            found = rank_around(CAR, 80, nearest(stations), (-12.0, -50.0), *how)
         finally:
             CRITERIA[criterion] = rank
-        self.assertEqual(len(found), 5)
+        self.assertEqual(len(found.candidates), 5)
         return next(looks)
 
     def test_growth(self) -> None:
@@ -153,6 +143,20 @@ class EffortTests(SynchronousTestCase):
         """A whole region without a free slot costs as little as a station that is."""
         self.assertLess(self.effort(20000, full=15000), 1000)
         self.assertLess(self.effort(20000, full=20000), 300)
+
+
+def busy(number: int, chance: random.Random, is_full: bool) -> dict[str, ChargingSession]:
+    """Who stands at a station of one slot."""
+    end = chance.uniform(NOON, NOON + 3600)
+    session = ChargingSession("u", number, end, "r", Decimal(1), 1.0, NOON, f"{number}-1")
+    return {"u": session} if is_full else {}
+
+
+def counted(found: Selection) -> Selection:
+    """A selection; the nearest station that is out of range only where there is no other."""
+    if found.candidates:
+        found.excluded.nearest = None
+    return found
 
 
 CAR = ElectricCar.charged_to(CarModel("B", "M", 100.0, 0.02, 150.0), 60)
