@@ -272,6 +272,11 @@ class RuleTests(SynchronousTestCase):
         self.assertEqual(self.total(tariff, charging(60, 0)), "5.00")
         reserved = Segment("reserved", NOON, 60, outcome="cancelled")
         self.assertEqual(self.total(tariff, reserved), "0.00")
+        crossed = a_tariff(energy, min_price={"excl_vat": 5}, max_price={"excl_vat": 3})
+        bill = price(crossed, [charging(60, 2)], BAHIA)
+        self.assertEqual(str(bill.incl_vat), "3.30")
+        limits = [line.dimension for line in bill.lines]
+        self.assertEqual(limits, ["ENERGY", "MIN_PRICE", "MAX_PRICE"])
 
     def test_expired(self) -> None:
         """Of a reservation that ran out, its own price counts, wherever it stands in the list."""

@@ -87,8 +87,6 @@ class _Reader(ObjectReader):
         most = self.optional(value, "", "max_price", self.limit)
         if start is not None and end is not None and end <= start:
             self.problems.append("end_date_time: must be after start_date_time")
-        if least is not None and most is not None and most.excl_vat < least.excl_vat:
-            self.problems.append("max_price.excl_vat: must not be under min_price.excl_vat")
         if self.problems or tariff_id is None or currency is None or elements is None:
             return None
         return Tariff(tariff_id, currency, elements, least, most, start, end, value)
