@@ -12,6 +12,9 @@ from evcharge.models.evse import Evse, EvseKind, natural
 from evcharge.models.session import ChargingSession
 from evcharge.models.station import Station
 
+MOST_EVSES = 10_000
+"""How many a station may be said to have where none is named: each of them is known by itself."""
+
 
 @attrs.frozen
 class SlotTable:

@@ -17,7 +17,7 @@ from evcharge.datasets.stations import OWN_COLUMNS
 from evcharge.models.electric_car import MOST_FIGURE, TARGET_PERCENT, CarModel, ElectricCar
 from evcharge.models.network import StationRecord
 from evcharge.models.session import ChargingSession
-from evcharge.models.slots import SlotTable
+from evcharge.models.slots import MOST_EVSES, SlotTable
 from evcharge.models.station import Station
 from evcharge.models.tariffs import Tariff
 from evcharge.models.user import User
@@ -32,9 +32,6 @@ from evcharge.storage.files.vehicles import (
 from evcharge.utils.ids import ending
 from evcharge.utils.numbers import finite_number, whole_number
 from evcharge.utils.time_utils import iso_utc
-
-MOST_EVSES = 10_000
-"""How many a station's file may say there are: each of them is known by itself."""
 
 
 def to_json(value: object) -> bytes:

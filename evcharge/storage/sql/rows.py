@@ -17,7 +17,8 @@ from evcharge.models.electric_car import CarModel, ElectricCar
 from evcharge.models.evse import Evse
 from evcharge.models.network import StationRecord
 from evcharge.models.session import ChargingSession
-from evcharge.models.station import Station
+from evcharge.models.slots import MOST_EVSES
+from evcharge.models.station import DEFAULT_TIME_ZONE, Station, zone_of
 from evcharge.models.user import User
 from evcharge.storage.contents import Payment, tariffs_by_id
 from evcharge.storage.sql import schema
@@ -189,13 +190,17 @@ def station_of(row: Any) -> Station:
     """
     A station, of a row that begins with :data:`STATION_COLUMNS`.
 
-    :raise DatasetError: its EVSEs are wrong.
+    :raise DatasetError: it is wrong.
     """
     return _station_of(*row[: len(STATION_COLUMNS)])
 
 
 def record_of(row: Any) -> StationRecord:
-    """A station as it is kept, of a row that has all columns, and begins with those."""
+    """
+    A station as it is kept, of a row that has all columns, and begins with those.
+
+    :raise DatasetError: something else than its EVSEs is wrong.
+    """
     columns = json.loads(row.other_columns)
     try:
         return StationRecord(station_of(row), row.in_service, columns)
@@ -229,6 +234,14 @@ def _station_of(
 ) -> Station:
     """The one station that a row is, until that is changed."""
     own_evses = () if evses is None else _evses_of(station_id, evses)
+    place = f"table stations, station {station_id}"
+    if not own_evses and max_slots > MOST_EVSES:
+        what = f"must be a whole number up to {MOST_EVSES}, not {max_slots}"
+        raise DatasetError([f"{place}, max_slots: {what}"])
+    try:
+        zone_of(time_zone or DEFAULT_TIME_ZONE)
+    except ValueError as error:
+        raise DatasetError([f"{place}, time_zone: {error}"]) from None
     return Station(
         station_id,
         name,

@@ -570,6 +570,32 @@ class SqlContract:
             storage = self.make()
             self.assertNotIn(8, {s.station.station_id for s in stations(storage)}, body)
 
+    def test_row_that_cannot_be(self) -> None:
+        """A row with an enormous number of slots, or no time zone, costs that station alone."""
+        storage = self.make()
+        self.write(storage, "UPDATE stations SET evses = NULL WHERE station_id = 8")
+        for column, value, why in (
+            ("max_slots", 2_000_000_000, "must be a whole number up to 10000, not 2000000000"),
+            ("time_zone", "'Mars'", "'Mars' is no time zone, such as America/Bahia"),
+        ):
+            said = f"table stations, station 8, {column}: {why}"
+            self.write(storage, f"UPDATE stations SET {column} = {value} WHERE station_id = 8")
+            self.write(storage, "UPDATE network SET version = version + 1")
+            storage.close()
+            events = logged(self)
+            storage = self.make()
+            found = [s.station.station_id for s in stations(storage)]
+            self.assertEqual(found, [i for i in range(1, 37) if i != 8])
+            self.assertIn(said, [event.get("problem") for event in events])
+            add_user(storage, a_user(column))
+            self.assertEqual(take_slot(storage, a_session(column, 8)), UNKNOWN_STATION)
+            storage.close()
+            with self.assertRaises(StorageError) as raised, storage.read_contents(NOON):
+                pass
+            self.assertEqual(str(raised.exception), said)
+            storage = self.make()
+            self.write(storage, "UPDATE stations SET max_slots = 4 WHERE station_id = 8")
+
     def test_one_at_a_time(self) -> None:
         """Threads that share a storage carry out one batch at a time."""
         storage = self.make()
