@@ -213,13 +213,15 @@ def _keys(names: tuple[str, ...] | None) -> frozenset[str]:
 def fits(model: CarModel, connector: Connector) -> bool | None:
     """Whether cars of a model can be charged by a connector; None: so it is assumed."""
     key, ac, dc = _key(_known_as(connector)), _keys(model.ac_connectors), _keys(model.dc_connectors)
-    if connector.is_dc is None:
-        unknown = model.ac_connectors is None and model.dc_connectors is None
-        return True if key in ac | dc else None if unknown else False
-    if connector.is_dc:
-        return None if model.dc_connectors is None else key in dc
-    if model.ac_connectors is None:
+    if model.ac_connectors is None and model.dc_connectors is None:
         return None
+    if connector.is_dc is None:
+        return key in ac | dc
+    if connector.is_dc:
+        return key in dc
+    if model.ac_connectors is None:
+        # That it has an onboard charger is known: not by which inlet.
+        return None if model.ac_limit_kw is not None else False
     if key in ac:
         return True
     if connector.standard in DOMESTIC:

@@ -82,9 +82,20 @@ class FitTests(SynchronousTestCase):
             self.assertIs(self.fit(name, (), ("CCS2",)), False)
 
     def test_not_known(self) -> None:
-        """What is not known is taken to fit, and said to be assumed."""
-        self.assertIsNone(self.fit("Type 2", None, ("CCS2",)))
-        self.assertIsNone(self.fit("CCS2", ("Type 2",), None))
+        """
+        Where no list is known everything is taken to fit, and said to be assumed; so is AC where
+        the car has a limit of AC; no list of the other current says more.
+        """
+        for dc in (("CCS2",), (), None):
+            for name in ("Type 2", "Type 1", "NBR 14136", "GB/T AC"):
+                self.assertIsNone(self.fit(name, None, dc))
+        model = attrs.evolve(KNOWN, ac_limit_kw=None, ac_connectors=None)
+        for dc, fit in ((("CCS2",), False), ((), False), (None, None)):
+            car = attrs.evolve(model, dc_connectors=dc)
+            for name in ("Type 2", "NBR 14136"):
+                self.assertIs(fits(car, connector_of("1", name)), fit)
+        for ac in (("Type 2",), ()):
+            self.assertIs(self.fit("CCS2", ac, None), False)
         self.assertIsNone(self.fit("CCS2"))
         # A name that nobody knows.
         self.assertIsNone(self.fit("Z-9"))
