@@ -2,6 +2,8 @@
 
 import contextlib
 import io
+import json
+import time
 from pathlib import Path
 
 from twisted.application.service import IServiceMaker
@@ -17,6 +19,8 @@ from twisted.python.usage import UsageError
 from twisted.scripts.twistd import ServerOptions as TwistdOptions
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
+from evcharge.datasets import COLUMNS
+from evcharge.datasets.files import STATIONS, TARIFFS
 from evcharge.healthcheck import healthy
 from evcharge.net.guards.limits import Limits
 from evcharge.net.ports import BACKLOG, endpoint
@@ -27,6 +31,7 @@ from evcharge.storage import StorageUnavailable
 from evcharge.storage.location import Location
 from evcharge.tap import Options, makeService
 from tests.support.drivers import Driver
+from tests.support.folders import new_folder
 
 
 class ServerTests(TestCase):
@@ -68,6 +73,36 @@ class ServerTests(TestCase):
             await server.stopService()
         await driver.lost
         self.assertFalse(await deferToThread(healthy, "127.0.0.1", self.port))
+
+    async def test_time_zone(self) -> None:
+        """A vehicle that an earlier installation noted no price of pays by the network's zone."""
+        element = {"price_components": [{"type": "ENERGY", "price": 2, "step_size": 1}]}
+        morning = {
+            "price_components": [{"type": "ENERGY", "price": 1, "step_size": 1}],
+            "restrictions": {"start_time": "00:00", "end_time": "12:00"},
+        }
+        tariff = {"id": "dia", "currency": "BRL", "elements": [morning, element]}
+        car = {
+            "brand": "", "model": "", "battery_capacity": 40, "energy_consumption": 0.16,
+            "max_speed": 144, "current_battery": 20,
+        }  # fmt: skip
+        user = {"user_id": "u", "user_name": "Ana", "user_car": car}
+        for hour, amount in ((6, 12.0), (18, 24.0)):
+            data = new_folder(self)
+            for name, content in (
+                (STATIONS, "\n".join((";".join((*COLUMNS, "tarifa")), "7;A;B;-12;-39;1;dia", ""))),
+                (TARIFFS, json.dumps([tariff])),
+                ("users/u.json", json.dumps(user)),
+                ("stations/station_7.json", json.dumps({"vehicles": {"u": {}}})),
+            ):
+                (data / name).parent.mkdir(mode=0o700, exist_ok=True)
+                (data / name).write_text(content)
+            ahead = (hour - time.gmtime().tm_hour + 12) % 24 - 12
+            zone = f"Etc/GMT{-ahead:+d}"
+            server = self.make("--data", str(data), "--time-zone", zone)
+            await server.stopService()
+            record = json.loads((data / "stations/station_7.json").read_text())
+            self.assertEqual(record["vehicles"]["u"]["amount"], amount, zone)
 
     async def test_drain_limit(self) -> None:
         """A request that the storage never answers gets 503 when the server must end."""

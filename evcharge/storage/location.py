@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from datetime import tzinfo
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -58,6 +59,7 @@ class Location:
         more_cars: Mapping[str, Any] | None = None,
         more_stations: StationRows | None = None,
         shared: bool = False,
+        zone: tzinfo | None = None,
     ) -> CopyableStorage:
         """
         The storage there, not open yet.
@@ -65,9 +67,10 @@ class Location:
         :param more_cars: what to add to its network, and
         :param more_stations: likewise, where it does not have them.
         :param shared: whether other processes of the same server have it open too.
+        :param zone: the time zone of the network, as for :class:`FileStorage`.
         """
         if self.kind == "files":
-            return FileStorage(self.path, more_cars, more_stations)
+            return FileStorage(self.path, more_cars, more_stations, zone)
         # Who keeps files need not wait for SQLAlchemy to be imported.
         from evcharge.storage.sql.databases import Database, Postgres, Sqlite
         from evcharge.storage.sql.store import SqlStorage

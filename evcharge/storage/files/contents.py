@@ -34,6 +34,7 @@ from evcharge.storage.files.records import (
     user_of,
     user_record,
 )
+from evcharge.storage.files.vehicles import Planning
 from evcharge.storage.private import FOLDER_MODE, private
 from evcharge.utils.ids import ending
 from evcharge.utils.texts import is_unicode
@@ -83,7 +84,8 @@ def _contents(directory: DataDirectory, now: float) -> Contents:
     there = NetworkFiles.read(directory.path)
     cars, rows, resting = there.cars, there.rows, there.resting
     models = Catalogue(cars.models).models
-    read, broken, _ = directory.read_tables(there.stations, now, look_up, there.tariffs.tariffs)
+    planning = Planning(now, look_up, there.tariffs.tariffs, None)
+    read, broken, _ = directory.read_tables(there.stations, planning)
     # A database refuses two vehicles at one EVSE, and be it one that nobody knows.
     tables = {station_id: table.seated(unnamed(table)) for station_id, table in read.items()}
     unlisted = paid_sessions(tables.values())
@@ -225,12 +227,13 @@ def _write(directory: DataDirectory, contents: Contents) -> None:
             user_of(user.user_id, record, user.created_timestamp, {})
         directory.user_path(user.user_id).write_bytes(to_json(record))
     stations = {record.station.station_id: record.station for record in contents.stations}
+    nothing = Planning(0.0, lambda _: None, {}, None)
     for station_id, sessions in groupby(contents.sessions, attrgetter("station_id")):
         standing = {session.user_id: session for session in sessions}
         station = stations.pop(station_id)
         table = SlotTable(station_id, station.max_slots, standing).at(station)
         with _refused(f"station {station_id}"):
-            read_table(table_record(table), station_id, None, 0, lambda _: None, {})
+            read_table(table_record(table), station_id, None, nothing)
         directory.station_path(station_id).write_bytes(to_json(table_record(table)))
     for station_id, station in stations.items():
         if station.max_slots < 0:

@@ -15,7 +15,6 @@ from evcharge.datasets.files import CARS, STATIONS
 from evcharge.models.electric_car import CarModel
 from evcharge.models.slots import SlotTable
 from evcharge.models.station import Station
-from evcharge.models.tariffs import Tariff
 from evcharge.models.user import User
 from evcharge.rules.clocks import Clocks, D
 from evcharge.storage import StorageError, StorageUnavailable
@@ -29,7 +28,7 @@ from evcharge.storage.files.records import (
     to_json,
     user_record,
 )
-from evcharge.storage.files.vehicles import LookUp
+from evcharge.storage.files.vehicles import Planning
 from evcharge.storage.lock import Lock
 from evcharge.storage.private import shown
 from evcharge.utils.numbers import whole_number
@@ -241,14 +240,11 @@ class DataDirectory:
     def read_tables(
         self,
         stations: Mapping[int, Station],
-        now: float,
-        look_up: LookUp,
-        tariffs: Mapping[str, Tariff],
+        planning: Planning,
     ) -> tuple[dict[int, SlotTable], dict[int, str], set[int]]:
         """
         Read the slot tables.
 
-        :param now: seconds since the epoch, from when on a session lasts that says no end.
         :return: those that can be read; of the others, what is wrong; and the ids of those whose
             file does not say them right.
         """
@@ -260,9 +256,7 @@ class DataDirectory:
             if station_id is None:
                 continue
             try:
-                table, is_right = self.read_table(
-                    station_id, stations.get(station_id), now, look_up, tariffs
-                )
+                table, is_right = self.read_table(station_id, stations.get(station_id), planning)
             except ValueError as error:
                 broken[station_id] = str(error)
                 continue
@@ -275,9 +269,7 @@ class DataDirectory:
         self,
         station_id: int,
         station: Station | None,
-        now: float,
-        look_up: LookUp,
-        tariffs: Mapping[str, Tariff],
+        planning: Planning,
     ) -> tuple[SlotTable, bool]:
         """
         The slots that the file of a station holds, and whether it says them right.
@@ -288,7 +280,7 @@ class DataDirectory:
         path = self.station_path(station_id)
         try:
             record = read_object(path)
-            table = read_table(record, station_id, station, now, look_up, tariffs)
+            table = read_table(record, station_id, station, planning)
         except (ValueError, ArithmeticError, OSError) as error:
             raise ValueError(f"{path}: cannot be used: {self.reason(error, path)}") from error
         said = whole_number(record.get("total_slots", record.get("max_slots")))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import tzinfo
 from pathlib import Path
 
 from twisted.logger import Logger
@@ -17,6 +18,7 @@ from evcharge.storage.files.payments import PaymentList
 from evcharge.storage.files.records import one_station_each, paid_sessions
 from evcharge.storage.files.saving import Saving
 from evcharge.storage.files.unread import Unread, Waiting
+from evcharge.storage.files.vehicles import Planning
 from evcharge.storage.private import shown
 from evcharge.storage.records import Records
 
@@ -26,6 +28,7 @@ class Reading:
     Reads the files of a data directory, and knows which of them cannot be read.
 
     :param records: what memory has; it takes in what is read.
+    :param zone: see :class:`evcharge.storage.files.vehicles.Planning`.
     """
 
     log = Logger()
@@ -37,12 +40,14 @@ class Reading:
         payments: PaymentList,
         moved: MovedFiles,
         saving: Saving,
+        zone: tzinfo | None,
     ) -> None:
         self._directory = directory
         self._records = records
         self._payments = payments
         self._moved = moved
         self._saving = saving
+        self._zone = zone
         self._users: set[str] = set()
         """Those whose file is there, and cannot be read now."""
         self._waiting = Waiting()
@@ -63,9 +68,7 @@ class Reading:
         for name in directory.users.names():
             if name.endswith(".json"):
                 self._read_user(name.removesuffix(".json"))
-        tables, broken, changed = directory.read_tables(
-            network.known, now, records.users.get, network.catalogue.tariffs
-        )
+        tables, broken, changed = directory.read_tables(network.known, self._planning(now))
         for path in directory.strange_stations():
             self.log.warn("{path}: not a station's file, left alone", path=str(path))
         # Before any session ends whose payment only its station's file may have.
@@ -97,6 +100,10 @@ class Reading:
             self._waiting.earlier = frozenset(records.users) | self._users
         for station_id, problem in broken.items():
             self._wait(station_id, stations.get(station_id), problem)
+
+    def _planning(self, now: float) -> Planning:
+        records = self._records
+        return Planning(now, records.users.get, records.catalogue.tariffs, self._zone)
 
     def _wait(self, station_id: int, station: Station | None, problem: str) -> None:
         """Have who may stand at a station wait until it can be read."""
@@ -194,11 +201,7 @@ class Reading:
     def _read_station(self, station_id: int, unread: Unread, now: float) -> None:
         try:
             table, is_right = self._directory.read_table(
-                station_id,
-                unread.station,
-                now,
-                self._records.users.get,
-                self._records.catalogue.tariffs,
+                station_id, unread.station, self._planning(now)
             )
         except ValueError as error:
             if str(error) != unread.problem:

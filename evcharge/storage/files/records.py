@@ -19,11 +19,10 @@ from evcharge.models.network import StationRecord
 from evcharge.models.session import ChargingSession
 from evcharge.models.slots import MOST_EVSES, SlotTable
 from evcharge.models.station import Station
-from evcharge.models.tariffs import Tariff
 from evcharge.models.user import User
 from evcharge.storage.contents import Payment
 from evcharge.storage.files.vehicles import (
-    LookUp,
+    Planning,
     clock_of,
     given,
     read_session,
@@ -101,9 +100,7 @@ def read_table(
     record: Mapping[str, Any],
     station_id: int,
     station: Station | None,
-    now: float,
-    look_up: LookUp,
-    tariffs: Mapping[str, Tariff],
+    planning: Planning,
 ) -> SlotTable:
     """
     The slots that a station's file holds, each vehicle at an EVSE where the station is known.
@@ -119,7 +116,7 @@ def read_table(
     if not isinstance(vehicles, dict):
         raise ValueError("vehicles must be an object")
     sessions = {
-        user_id: read_session(user_id, station_id, facts, station, now, look_up, tariffs)
+        user_id: read_session(user_id, station_id, facts, station, planning)
         for user_id, facts in vehicles.items()
     }
     table = SlotTable(station_id, slots, sessions)

@@ -12,6 +12,7 @@ import contextlib
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from datetime import tzinfo
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -52,6 +53,8 @@ class FileStorage:
     :param more_cars: models to add to its catalogue, and
     :param more_stations: stations to add to its own, where it does not have them; in a new
         directory they take the place of the shipped ones.
+    :param zone: the time zone of the network, by which vehicles are charged whose price an earlier
+        installation did not note; None: the default.
     """
 
     log = Logger()
@@ -62,6 +65,7 @@ class FileStorage:
         directory: Path,
         more_cars: Mapping[str, Any] | None = None,
         more_stations: StationRows | None = None,
+        zone: tzinfo | None = None,
     ) -> None:
         self._more_cars = more_cars
         self._more_stations = more_stations
@@ -71,7 +75,7 @@ class FileStorage:
         self._moved = MovedFiles(self._directory, self._payments)
         self._saving = Saving(self._directory, self.records, self._payments, self._moved)
         self._reading = Reading(
-            self._directory, self.records, self._payments, self._moved, self._saving
+            self._directory, self.records, self._payments, self._moved, self._saving, zone
         )
         self._lock = threading.Lock()
         self._trouble: StorageUnavailable | None = None

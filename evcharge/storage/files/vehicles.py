@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import tzinfo
 from decimal import Decimal
 from typing import Any
 from uuid import uuid4
+
+import attrs
 
 from evcharge.models.charging import Piece, Profile
 from evcharge.models.estimates import plan_charge
@@ -18,8 +21,19 @@ from evcharge.utils.ids import ending
 from evcharge.utils.numbers import finite_number, whole_number
 from evcharge.utils.time_utils import iso_utc
 
-LookUp = Callable[[str], User | None]
-"""Finds a user by id."""
+
+@attrs.frozen
+class Planning:
+    """By what it is worked out what an earlier installation did not note of a vehicle."""
+
+    now: float
+    """Seconds since the epoch: from when on a session lasts that says no end."""
+    user: Callable[[str], User | None]
+    """Finds a user by id."""
+    tariffs: Mapping[str, Tariff]
+    """Those of the network, by id."""
+    zone: tzinfo | None
+    """Of the network, for stations that have none of their own; None: the default."""
 
 
 # What fields of all records have in common
@@ -43,9 +57,7 @@ def read_session(
     station_id: int,
     facts: Any,
     station: Station | None,
-    now: float,
-    look_up: LookUp,
-    tariffs: Mapping[str, Tariff],
+    planning: Planning,
 ) -> ChargingSession:
     """A vehicle's session; what an earlier installation did not note is worked out."""
     name = f"vehicle …{ending(user_id)}"
@@ -56,11 +68,12 @@ def read_session(
     # What could not be written again later is better refused now.
     (user_id + receipt_id).encode()
     evse_uid = reader.text("evse", LONGEST_UID) or ""
-    planned = ChargingSession(user_id, station_id, now, receipt_id, Decimal("0.00"), 0.0, None)
+    nothing = Decimal("0.00")
+    planned = ChargingSession(user_id, station_id, planning.now, receipt_id, nothing, 0.0, None)
     if not facts.keys() >= {"estimated_timestamp", "amount", "charge_minutes"}:
-        user = look_up(user_id)
+        user = planning.user(user_id)
         if user is not None:
-            planned = _planned(user, station_id, station, evse_uid, receipt_id, now, tariffs)
+            planned = _planned(user, station_id, station, evse_uid, receipt_id, planning)
     paid = facts.get("paid_timestamp")
     if paid is not None:
         iso_utc(reader.needed("paid_timestamp", 0))
@@ -92,8 +105,7 @@ def _planned(
     station: Station | None,
     evse_uid: str,
     receipt_id: str,
-    now: float,
-    tariffs: Mapping[str, Tariff],
+    planning: Planning,
 ) -> ChargingSession:
     """A session that begins just now: for what an earlier installation did not note of one."""
     # At a station that is not known, or that has nothing for the car, it takes as long as where
@@ -106,7 +118,8 @@ def _planned(
     )
     assert found is not None
     kind, plan = found
-    return plan_session(user, place, Evse(evse_uid, kind), plan, tariffs, receipt_id, now, 1.0)
+    evse, tariffs, now, zone = Evse(evse_uid, kind), planning.tariffs, planning.now, planning.zone
+    return plan_session(user, place, evse, plan, tariffs, receipt_id, now, 1.0, zone)
 
 
 class _Facts:
