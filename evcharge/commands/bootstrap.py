@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -30,6 +31,8 @@ from evcharge.datasets import (
     parse_car_models,
     parse_stations,
 )
+from evcharge.datasets.evses import EvseRows
+from evcharge.datasets.together import lacking_tariffs
 from evcharge.models.network import Network
 from evcharge.rules.journey import ListStations
 from evcharge.storage import carry_out
@@ -94,6 +97,11 @@ def _bootstrap(options: argparse.Namespace) -> None:
     place = location("--storage", options.storage, options.data)
     contents = _read_sources([s for s in (options.cars, options.stations) if s is not None])
     cars, stations = _parse(options, contents)
+    is_new = place.kind != "postgresql" and not place.path.exists()
+    lacking = lacking_tariffs(stations, EvseRows({}, {}), ()) if is_new and stations else {}
+    if lacking:
+        # Before the storage is made: it, too, would be something that was written.
+        raise nothing_written([*chain(*lacking.values())])
     storage = place.storage(cars, stations)
     with warnings_shown(say):
         storage.open(time.time())

@@ -318,6 +318,12 @@ class TariffTests(Directory):
         self.assertEqual(status, 1)
         self.assertIn("more.csv: line 2, column tarifa: there is no tariff 'dia'", err)
         self.assertEqual((self.data / STATIONS).read_bytes(), before)
+        for url in (f"files:{self.data}/none", f"sqlite:///{self.data}/none"):
+            table = str(self.data / "more.csv")
+            status, _, err = run("bootstrap", "--storage", url, "--stations", table)
+            self.assertEqual(status, 1)
+            self.assertIn("nothing was written:\n  " + table + ": line 2, column tarifa", err)
+            self.assertFalse((self.data / "none").exists())
         self.write(TARIFFS, [{**NIGHT, "id": "dia"}])
         status, _, err = run(*arguments, "--stations", str(self.data / "more.csv"))
         self.assertEqual((status, err), (0, ""))
