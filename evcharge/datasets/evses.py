@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime, timezone
 from typing import Any
 
@@ -38,6 +38,26 @@ LONGEST_REASON = 200
 
 UNKNOWN = "?"
 """What a connector is called of which nothing is known."""
+
+_EVSE_FIELDS = {
+    "uid",
+    "connectors",
+    "max_power_kw",
+    "status",
+    "since",
+    "reason",
+    "physical_reference",
+}
+_CONNECTOR_FIELDS = {
+    "id",
+    "standard",
+    "name",
+    "format",
+    "power_type",
+    "max_power_kw",
+    "tariff_ids",
+}
+"""What models keep. Volts and amperes are not among it, but for the power that they make."""
 
 _STATION_ID = re.compile(r"(?:0|[1-9][0-9]{0,9})\Z")
 
@@ -157,7 +177,11 @@ class _Reader(ObjectReader):
         if self.problems or uid is None or connectors is None:
             return None
         kind = kind_of(connectors, power)
-        return Evse(uid, kind, status or IN_SERVICE, since, reason, reference)
+        others = _others(value, _EVSE_FIELDS)
+        more = {each["id"]: _others(each, _CONNECTOR_FIELDS) for each in value["connectors"]}
+        if any(more.values()):
+            others["connectors"] = {name: fields for name, fields in more.items() if fields}
+        return Evse(uid, kind, status or IN_SERVICE, since, reason, reference, others)
 
     def connectors(self, path: str, value: object) -> tuple[Connector, ...] | None:
         if not isinstance(value, list) or not 1 <= len(value) <= MOST_CONNECTORS:
@@ -186,9 +210,7 @@ class _Reader(ObjectReader):
         volts = self.optional(value, at, "max_voltage", self.power)
         amperes = self.optional(value, at, "max_amperage", self.power)
         if power is None and volts is not None and amperes is not None:
-            # Volts are those between a line and neutral.
-            lines = 3 if power_type == "AC_3_PHASE" else 1
-            power = lines * volts * amperes / 1000
+            power = _power_of(power_type, volts, amperes)
         tariffs = self.optional(value, at, "tariff_ids", self.ids)
         how = self.optional(value, at, "format", self.one_of(*FORMATS))
         if connector_id is None:
@@ -238,6 +260,10 @@ class _Reader(ObjectReader):
         return [each for each in found if each is not None]
 
 
+def _others(value: Mapping[str, Any], known: Collection[str]) -> dict[str, Any]:
+    return {name: each for name, each in value.items() if name not in known}
+
+
 def evses_json(everything: Mapping[str, Any]) -> bytes:
     """
     A file of EVSEs, one of them a line.
@@ -261,22 +287,33 @@ def evses_json(everything: Mapping[str, Any]) -> bytes:
         return json.dumps(everything, indent=1).encode() + b"\n"
 
 
+def _power_of(power_type: str | None, volts: float, amperes: float) -> float:
+    """The power of a connector, kW; the volts are those between a line and neutral."""
+    lines = 3 if power_type == "AC_3_PHASE" else 1
+    return lines * volts * amperes / 1000
+
+
 def evse_facts(evse: Evse) -> dict[str, Any]:
     """The JSON form of an EVSE, of which :func:`read_evses` reads the same."""
     facts: dict[str, Any] = {"uid": evse.uid}
     if evse.kind.max_power_kw is not None:
         facts["max_power_kw"] = evse.kind.max_power_kw
-    facts["connectors"] = [connector_facts(connector) for connector in evse.kind.connectors]
+    others = dict(evse.others)
+    of_connectors = others.pop("connectors", {})
+    facts["connectors"] = [
+        connector_facts(connector, of_connectors.get(connector.connector_id, {}))
+        for connector in evse.kind.connectors
+    ]
     if not evse.in_service:
         facts["status"] = evse.status
     for name in ("since", "reason", "physical_reference"):
         if getattr(evse, name) is not None:
             facts[name] = getattr(evse, name)
-    return facts
+    return {**facts, **others}
 
 
-def connector_facts(connector: Connector) -> dict[str, Any]:
-    """The JSON form of a connector."""
+def connector_facts(connector: Connector, others: Mapping[str, Any]) -> dict[str, Any]:
+    """The JSON form of a connector; `others` are the fields that evcharge has no use for."""
     facts: dict[str, Any] = {"id": connector.connector_id}
     known = STANDARDS.get(connector.standard or "")
     if connector.standard is not None:
@@ -286,6 +323,14 @@ def connector_facts(connector: Connector) -> dict[str, Any]:
     for name in ("format", "power_type", "max_power_kw"):
         if getattr(connector, name) is not None:
             facts[name] = getattr(connector, name)
+    volts, amperes = others.get("max_voltage"), others.get("max_amperage")
+    if (
+        volts
+        and amperes
+        and facts.get("max_power_kw") == _power_of(connector.power_type, volts, amperes)
+    ):
+        # It was not said: who changes one of them later is to change the power with it.
+        del facts["max_power_kw"]
     if connector.tariff_ids:
         facts["tariff_ids"] = list(connector.tariff_ids)
-    return facts
+    return {**facts, **others}

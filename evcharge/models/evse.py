@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
+from typing import Any
 
 import attrs
 
@@ -143,6 +144,9 @@ class Evse:
     reason: str | None = None
     physical_reference: str | None = None
     """What is written on it."""
+    others: Mapping[str, Any] = attrs.field(factory=dict, hash=False)
+    """The fields of its JSON form that evcharge has no use for; those of its connectors under
+    `connectors`, by the id of each."""
 
     @property
     def in_service(self) -> bool:

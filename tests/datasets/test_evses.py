@@ -57,6 +57,25 @@ class EvseTests(SynchronousTestCase):
         again = parse_evses(evses(s7=[evse_facts(evse)]), "evses.json")
         self.assertEqual(again.evses, rows.evses)
 
+    def test_others(self) -> None:
+        """Fields that evcharge has no use for are kept, in their place; volts and amperes too."""
+        one = {
+            "uid": "7-A",
+            "connectors": [
+                {"id": "1", "standard": "CHADEMO", "x": {"y": [None]}},
+                {"id": "2", "standard": "IEC_62196_T2", "max_voltage": 230, "max_amperage": 32},
+                {"id": "3", "standard": "IEC_62196_T2"},
+            ],
+            "serial": "",
+            "capabilities": ["RFID_READER"],
+            "note": None,
+        }
+        (evse,) = parse_evses(evses(s7=[one]), "evses.json").evses[7]
+        self.assertEqual(evse_facts(evse), one)
+        (other,) = parse_evses(evses(s7=[{**one, "serial": "1"}]), "evses.json").evses[7]
+        self.assertNotEqual(evse, other)
+        self.assertIs(evse.kind, other.kind)
+
     def test_mistakes(self) -> None:
         """All are named at once, by object and field."""
         content = evses(

@@ -543,7 +543,9 @@ class CopyTests(Directory):
         self.rows(f"{ROWS[0]};noite;Pacific/Auckland", f"{ROWS[1]};;", "9;N;R;-12;-38;1;;;;;",
                   header=f"{HEADER};tarifa;fusoHorario")  # fmt: skip
         evses = {"7": [an_evse("7-A", status="PLANNED", since="2026-11-25T12:00:00Z"),
-                       an_evse("7-B", physical_reference="2º andar")], "9": wrong}  # fmt: skip
+                       an_evse("7-B", physical_reference="2º andar", serial=[1, None])],
+                 "9": wrong}  # fmt: skip
+        evses["7"][0]["connectors"] = [{**CCS2, "cable": {"m": 5.5}, "last_updated": None}]
         self.write(EVSES, evses)
         self.write(TARIFFS, [{**NIGHT, "x-note": "kept"}])
         storage = self.open()
