@@ -21,7 +21,6 @@ from evcharge.models.tariffs import (
     Tariff,
     TariffElement,
     energy_total,
-    least_total,
     price,
 )
 
@@ -196,10 +195,10 @@ class Prices:
 class Priced:
     """By which tariffs sessions may go at a station, or at several."""
 
-    flat: Tariff
-    """Where none that is named holds: of several the one by which energy costs the least."""
+    price_kwh: float
+    """The least that a kWh costs with VAT where none that is named holds, BRL."""
     named: frozenset[str] = frozenset()
-    """The ids of others."""
+    """The ids of those."""
 
     @classmethod
     def of(cls, prices: Prices, kinds: Iterable[EvseKind]) -> Priced:
@@ -207,22 +206,22 @@ class Priced:
         named = {i for kind in kinds for connector in kind.connectors for i in connector.tariff_ids}
         if prices.tariff_id is not None:
             named.add(prices.tariff_id)
-        return cls(prices.flat, frozenset(named))
+        return cls(prices.flat.least_price_kwh, frozenset(named))
 
     @classmethod
     def of_all(cls, parts: Sequence[Priced]) -> Priced:
         """Those of several stations, of which there is one at least."""
-        least = min(parts, key=lambda part: part.flat.elements[0].components[0].price)
-        return cls(least.flat, frozenset().union(*(part.named for part in parts)))
+        named = frozenset().union(*(part.named for part in parts))
+        return cls(min(part.price_kwh for part in parts), named)
 
-    def least_total(self, tariffs: Mapping[str, Tariff], energy_kwh: float) -> Decimal:
+    def least_kwh(self, tariffs: Mapping[str, Tariff]) -> float:
         """
-        No more than what a charge costs with VAT, BRL.
+        No more than what a kWh costs with VAT, BRL.
 
         :param tariffs: those of the network, by id.
         """
-        found = [tariff for each in self.named if (tariff := tariffs.get(each)) is not None]
-        return min(least_total(tariff, energy_kwh) for tariff in (self.flat, *found))
+        found = [tariffs[each].least_price_kwh for each in self.named if each in tariffs]
+        return min(self.price_kwh, *found) if found else self.price_kwh
 
 
 def estimate(tariff: Tariff, plan: ChargePlan, begin: float, zone: tzinfo) -> Decimal:

@@ -19,7 +19,7 @@ import heapq
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import count
-from math import asin, cos, inf, radians, sin, sqrt
+from math import asin, cos, inf, pi, radians, sin, sqrt
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -74,32 +74,20 @@ def soonest(state: StationState) -> Soonest:
     return found
 
 
-@attrs.frozen
-class Member:
-    """A station of a group."""
+Member = tuple[float, float, bool, Soonest, Priced, Equipment, StationState]
+"""
+A station: its latitude and longitude, whether an EVSE is free, when which is, its tariffs, its
+equipment, and its state.
 
-    state: StationState
-    soonest: Soonest = attrs.field(init=False)
-    equipment: Equipment = attrs.field(init=False)
+To look at each of these where the station has it would take longer than all else.
+"""
 
-    @soonest.default
-    def _soonest(self) -> Soonest:
-        return soonest(self.state)
 
-    @equipment.default
-    def _equipment(self) -> Equipment:
-        kinds = tuple(each.kind for each in self.state.kinds)
-        return kinds, tuple(kind for kind, _ in self.soonest)
-
-    @property
-    def is_free(self) -> bool:
-        """Whether an EVSE of any kind is free."""
-        return self.state.available_slots > 0
-
-    @property
-    def place(self) -> tuple[float, float]:
-        """Its latitude and longitude, degrees."""
-        return self.state.station.latitude, self.state.station.longitude
+def _member(state: StationState) -> Member:
+    station, at = state.station, soonest(state)
+    equipment = tuple(each.kind for each in state.kinds), tuple(kind for kind, _ in at)
+    is_free = state.available_slots > 0
+    return station.latitude, station.longitude, is_free, at, station.priced, equipment, state
 
 
 @attrs.frozen
@@ -127,7 +115,7 @@ class Group:
         """What it is a part of."""
         self.box: Box = _around([part.box for part in parts]) if parts else _box(self.members)
         self.priced: Priced = Priced.of_all(
-            [part.priced for part in parts] or [m.state.station.priced for m in self.members]
+            [part.priced for part in parts] or [member[4] for member in self.members]
         )
         self.sides: tuple[Side | None, Side | None] = (None, None)
         """Of those that have nothing free, and of those that have; None where there are none."""
@@ -141,7 +129,7 @@ class Group:
         """Look anew at its stations; whether anything is another than before."""
         before = self.sides, self.equipment
         self.sides = self._side(False), self._side(True)
-        equipment = Counter([member.equipment for member in self.members])
+        equipment = Counter([member[5] for member in self.members])
         for part in self.parts:
             equipment.update(part.equipment)
         self.equipment = equipment
@@ -154,9 +142,9 @@ class Group:
             for side in sides:
                 _keep_least(at, side.soonest.items())
             return Side(_around([side.box for side in sides]), at) if sides else None
-        members = [member for member in self.members if member.is_free is is_free]
+        members = [member for member in self.members if member[2] is is_free]
         for member in members:
-            _keep_least(at, member.soonest)
+            _keep_least(at, member[3])
         return Side(_box(members), at) if members else None
 
 
@@ -184,7 +172,7 @@ class Nearest:
             """The group of these, given by their places in `states`; `size` are the most."""
             if len(members) <= SMALLEST:
                 of = [states[member] for member in members]
-                group = Group(members=map(Member, of))
+                group = Group(members=map(_member, of))
                 self._group_of.update((state.station.key, group) for state in of)
                 return group
             # In parts along the side on which they lie farthest apart, as far as some of them show.
@@ -221,7 +209,7 @@ class Nearest:
         :param from_km: and no nearer than that.
         """
         self._follow()
-        here = _point(latitude, longitude)
+        here, beyond = _point(latitude, longitude), _square(from_km)
         # Their number has a group come before each station that is equal to it: what is in it may
         # be, too. No two have the same, so that what stands behind it is never compared.
         numbers = count(-1, -1)
@@ -236,7 +224,7 @@ class Nearest:
                     side = group.sides[is_free]
                     if side is None or (away := _least_km(here, side.box)) >= within_km:
                         continue
-                    if from_km and _most_km(here, side.box) < from_km:
+                    if from_km and _most_square(here, side.box) < beyond:
                         continue
                     order = rank(side.soonest.items(), group.priced, away)
                     if order is not None:
@@ -250,13 +238,12 @@ class Nearest:
                 continue
             group, is_free = found
             opened, sides = group.parts, (is_free,)
-            for member in group.members:
-                if member.is_free is is_free:
-                    away = distance_km(latitude, longitude, *member.place)
+            for to_latitude, to_longitude, free, at, priced, _, state in group.members:
+                if free is is_free:
+                    away = distance_km(latitude, longitude, to_latitude, to_longitude)
                     if from_km <= away < within_km:
-                        order = rank(member.soonest, member.state.station.priced, away)
+                        order = rank(at, priced, away)
                         if order is not None:
-                            state = member.state
                             heapq.heappush(ahead, (order, away, state.station.station_id, state))
 
     def count(
@@ -264,20 +251,21 @@ class Nearest:
     ) -> tuple[int, Counter[Equipment]]:
         """How many stations are no nearer than that to a place, and what how many others have."""
         self._follow()
-        here = _point(latitude, longitude)
+        here, within = _point(latitude, longitude), _square(within_km)
         far, found = 0, Counter[Equipment]()
         ahead = [] if self._root is None else [self._root]
         while ahead:
             group = ahead.pop()
-            if _most_km(here, group.box) < within_km:
-                found.update(group.equipment)
-            elif _least_km(here, group.box) >= within_km:
+            if _most_square(here, group.box) < within:
+                for equipment, number in group.equipment.items():
+                    found[equipment] += number
+            elif _least_square(here, group.box) >= within:
                 far += group.equipment.total()
             else:
                 ahead += group.parts
-                for member in group.members:
-                    if distance_km(latitude, longitude, *member.place) < within_km:
-                        found[member.equipment] += 1
+                for to_latitude, to_longitude, _, _, _, equipment, _ in group.members:
+                    if distance_km(latitude, longitude, to_latitude, to_longitude) < within_km:
+                        found[equipment] += 1
                     else:
                         far += 1
         return far, found
@@ -288,8 +276,8 @@ class Nearest:
             key, state = self._changes.popitem()
             group: Group | None = self._group_of[key]
             assert group is not None
-            place = [member.state.station.key for member in group.members].index(key)
-            group.members[place] = Member(state)
+            place = [member[-1].station.key for member in group.members].index(key)
+            group.members[place] = _member(state)
             while group is not None and group.look():
                 group = group.whole
 
@@ -316,7 +304,7 @@ def _length(side: Sequence[float]) -> float:
 
 def _box(members: Iterable[Member]) -> Box:
     """Around some stations."""
-    x, y, z = zip(*(_point(*member.place) for member in members), strict=True)
+    x, y, z = zip(*(_point(member[0], member[1]) for member in members), strict=True)
     return min(x), max(x), min(y), max(y), min(z), max(z)
 
 
@@ -326,8 +314,13 @@ def _around(boxes: Sequence[Box]) -> Box:
     return min(low_x), max(high_x), min(low_y), max(high_y), min(low_z), max(high_z)
 
 
-def _least_km(here: Point, box: Box) -> float:
-    """No more than the distance to whatever is in a box."""
+def _square(km: float) -> float:
+    """The square of half the chord between two places so far from each other."""
+    return sin(min(km / EARTH_RADIUS_KM, pi) / 2) ** 2
+
+
+def _least_square(here: Point, box: Box) -> float:
+    """No more than that to whatever is in a box; it may be less than 0."""
     x, y, z = here
     low_x, high_x, low_y, high_y, low_z, high_z = box
     square = 0.0
@@ -343,17 +336,20 @@ def _least_km(here: Point, box: Box) -> float:
         square += (low_z - z) ** 2
     elif z > high_z:
         square += (z - high_z) ** 2
-    square = square / 4 - ROUNDING
-    if square <= 0:
-        return 0.0
-    return 2 * EARTH_RADIUS_KM * asin(min(1.0, sqrt(square)))
+    return square / 4 - ROUNDING
 
 
-def _most_km(here: Point, box: Box) -> float:
-    """No less than the distance to whatever is in a box."""
+def _most_square(here: Point, box: Box) -> float:
+    """No less than that to whatever is in a box."""
     x, y, z = here
     low_x, high_x, low_y, high_y, low_z, high_z = box
     square = max(x - low_x, high_x - x) ** 2
     square += max(y - low_y, high_y - y) ** 2
     square += max(z - low_z, high_z - z) ** 2
-    return 2 * EARTH_RADIUS_KM * asin(min(1.0, sqrt(square / 4 + ROUNDING)))
+    return square / 4 + ROUNDING
+
+
+def _least_km(here: Point, box: Box) -> float:
+    """No more than the distance to whatever is in a box."""
+    square = _least_square(here, box)
+    return 0.0 if square <= 0 else 2 * EARTH_RADIUS_KM * asin(min(1.0, sqrt(square)))

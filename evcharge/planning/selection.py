@@ -121,7 +121,10 @@ class _Trip:
             if charge_s is None:
                 charge_s = self.least_s(kind)
             if charge_s != inf:
-                free_at, least_s = min(free_at, at), min(least_s, charge_s)
+                if at < free_at:
+                    free_at = at
+                if charge_s < least_s:
+                    least_s = charge_s
         return free_at, least_s
 
     def until_charging_s(self, free_at: float, distance_km: float) -> float:
@@ -228,13 +231,15 @@ def _price(
     trip: _Trip, state: StationState, free_at: float, distance_km: float, plan: ChargePlan
 ) -> Any:
     # Stations where nothing is free come after all where something is, as by the distance.
-    return free_at != -inf, trip.price(state, trip.begin(free_at, distance_km), plan)[0]
+    return free_at != -inf, float(trip.price(state, trip.begin(free_at, distance_km), plan)[0])
 
 
 def _price_at_best(
     trip: _Trip, priced: Priced, free_at: float, distance_km: float, least_s: float
 ) -> Any:
-    return free_at != -inf, priced.least_total(trip.tariffs, trip.energy_kwh(distance_km))
+    least = trip.energy_kwh(distance_km) * priced.least_kwh(trip.tariffs)
+    # Less by what rounding may take away.
+    return free_at != -inf, least - 0.01
 
 
 CRITERIA = {

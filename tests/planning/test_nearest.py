@@ -36,9 +36,13 @@ cars = st.sampled_from(sorted(CARS)).map(CARS.__getitem__) | st.sampled_from(
 def networks(draw: st.DrawFn) -> list[StationState]:
     """Up to some 20 stations in a few towns, with ids in no order."""
     around, found = draw(towns), []
-    for number in draw(st.lists(st.integers(1, 99), max_size=20, unique=True)):
+    for number in draw(
+        st.sets(st.integers(1, 99), min_size=draw(st.sampled_from([0, 12])), max_size=20)
+    ):
         latitude, longitude = draw(st.sampled_from(around))
-        latitude = max(-90.0, min(90.0, latitude + draw(st.sampled_from([0.0, 1e-7, 0.01, -1.0]))))
+        latitude = max(
+            -90.0, min(90.0, latitude + draw(st.sampled_from([0.0, 1e-7, 0.01, -1.0, 3.0])))
+        )
         state = draw(states(st.just(number)))
         station = attrs.evolve(state.station, latitude=latitude, longitude=longitude)
         found.append(attrs.evolve(state, station=station))

@@ -21,7 +21,7 @@ from evcharge.models.tariffs.objects import (
     TariffElement,
 )
 from evcharge.models.tariffs.parsing import TariffError, parse_tariff
-from evcharge.models.tariffs.pricing import energy_total, least_total, price, price_of_energy
+from evcharge.models.tariffs.pricing import energy_total, price, price_of_energy
 
 __all__ = [
     "ENERGY",
@@ -35,7 +35,6 @@ __all__ = [
     "TariffElement",
     "TariffError",
     "energy_total",
-    "least_total",
     "parse_tariff",
     "price",
     "price_of_energy",

@@ -127,8 +127,8 @@ class Tariff:
     to say of a session without idle time; else None."""
     energy_by_clock: bool = attrs.field(init=False, repr=False)
     """Whether a session without idle time costs what a kWh costs at its time of day."""
-    least_energy_price: tuple[int, int] | None = attrs.field(init=False, repr=False)
-    """The same of the least that a kWh costs at any time; None where it may be free."""
+    least_price_kwh: float = attrs.field(init=False, repr=False)
+    """No more than what a kWh costs with VAT at any time; 0 where it may be free."""
 
     @plain.default
     def _plain(self) -> bool:
@@ -161,14 +161,14 @@ class Tariff:
             and all(c.step_size == 1 for c in components)
         )
 
-    @least_energy_price.default
-    def _least_energy_price(self) -> tuple[int, int] | None:
+    @least_price_kwh.default
+    def _least_price_kwh(self) -> float:
         elements = [e for e in self.elements if e.restrictions.reservation is None]
         priced = [(e, c) for e in elements for c in e.components if c.dimension == ENERGY]
         always = any(element.restrictions == NO_RESTRICTIONS for element, _ in priced)
         if not always or self.max_price is not None:
-            return None
-        return min(component.with_vat for _, component in priced).as_integer_ratio()
+            return 0.0
+        return float(min(component.with_vat for _, component in priced))
 
     def holds_at(self, timestamp: float) -> bool:
         """Whether a session that starts at `timestamp`, seconds since the epoch, may go by it."""

@@ -129,12 +129,6 @@ def energy_price_at(
     return until, component.with_vat.as_integer_ratio()
 
 
-def least_total(tariff: Tariff, energy_kwh: float) -> Decimal:
-    """No more than what a session costs with VAT in which `energy_kwh` is charged."""
-    least = tariff.energy_price or tariff.least_energy_price
-    return Decimal(0) if least is None else _of_energy(least, energy_kwh)
-
-
 def _of_energy(price_kwh: tuple[int, int], energy_kwh: float) -> Decimal:
     numerator, denominator = price_kwh
     doubled = 200 * round(energy_kwh * 10**6) * numerator
