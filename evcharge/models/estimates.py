@@ -153,7 +153,8 @@ def choose_evse(
 def flat_tariff(price_kwh: Decimal) -> Tariff:
     """A tariff by which a kWh costs the same at all times, without VAT."""
     component = PriceComponent(ENERGY, Fraction(price_kwh), None, 1)
-    return Tariff(f"{price_kwh} BRL/kWh", "BRL", (TariffElement((component,)),))
+    # 2 and 2.00 are one price, and so one tariff, whichever was asked for first.
+    return Tariff(f"{price_kwh.normalize():f} BRL/kWh", "BRL", (TariffElement((component,)),))
 
 
 @attrs.frozen

@@ -9,7 +9,6 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from evcharge.models.electric_car import CarModel
 from evcharge.models.estimates import (
-    DEFAULT_PRICE_KWH,
     ChargePlan,
     Prices,
     estimate,
@@ -107,7 +106,7 @@ class ChoiceTests(SynchronousTestCase):
         self.assertEqual(self.of(whole, ("later",)), ("now", True))
         self.assertEqual(self.of(whole, ("later",), 1_900_000_000.0), ("later", True))
         self.assertEqual(self.of(Prices("over", Decimal(3))), ("3 BRL/kWh", True))
-        self.assertEqual(self.of(Prices()), (f"{DEFAULT_PRICE_KWH} BRL/kWh", False))
+        self.assertEqual(self.of(Prices()), ("2 BRL/kWh", False))
 
     def test_bounds(self) -> None:
         """A tariff holds from its start on, and no more at its end."""
