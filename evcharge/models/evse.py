@@ -130,6 +130,13 @@ def kind_of(connectors: tuple[Connector, ...], max_power_kw: float | None) -> Ev
     return EvseKind(connectors, max_power_kw)
 
 
+@lru_cache(maxsize=20_000)
+def without_ids(kind: EvseKind) -> EvseKind:
+    """A kind as far as it matters which cars it fits, and how they charge there."""
+    bare = (attrs.evolve(each, connector_id="", tariff_ids=()) for each in kind.connectors)
+    return kind_of(tuple(bare), kind.max_power_kw)
+
+
 @attrs.frozen
 class Evse:
     """Serves one vehicle at a time."""

@@ -26,7 +26,7 @@ from weakref import WeakKeyDictionary
 import attrs
 
 from evcharge.models.estimates import Priced
-from evcharge.models.evse import EvseKind
+from evcharge.models.evse import EvseKind, without_ids
 from evcharge.models.slots import StationState
 from evcharge.models.stations import Stations
 from evcharge.utils.geo_utils import EARTH_RADIUS_KM, distance_km
@@ -84,8 +84,11 @@ To look at each of these where the station has it would take longer than all els
 
 
 def _member(state: StationState) -> Member:
-    station, at = state.station, soonest(state)
-    equipment = tuple(each.kind for each in state.kinds), tuple(kind for kind, _ in at)
+    station = state.station
+    # Without their ids, so that there are few kinds, however many tariffs.
+    at = [(without_ids(kind), when) for kind, when in soonest(state)]
+    kinds = tuple(without_ids(each.kind) for each in state.kinds)
+    equipment = kinds, tuple(kind for kind, _ in at)
     is_free = state.available_slots > 0
     return station.latitude, station.longitude, is_free, at, station.priced, equipment, state
 
