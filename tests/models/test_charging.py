@@ -15,6 +15,7 @@ from evcharge.models.electric_car import CarModel, Curve
 
 TESTS = Path(tests.__file__).parent
 VECTORS = json.loads((TESTS / "data" / "charging-vectors.json").read_text())
+PAGE = (TESTS.parent / "docs" / "charging.md").read_text()
 SHIPPED = json.loads(resources.files("evcharge").joinpath("data/car_models.json").read_text())
 
 DC = {power: Supply(True, power) for power in (None, 50.0, 60.0, 120.0, 150.0)}
@@ -39,19 +40,19 @@ class PublishedTests(SynchronousTestCase):
     """What others have measured or reckoned."""
 
     def test_ac_power(self) -> None:
-        """Each car draws what is published from each AC post, to a quarter of a kW."""
-        checked = 0
+        """Each car draws what is published from each AC post; the page says how nearly."""
+        differences: list[float] = []
         for vehicle in VECTORS["ac"]:
             car = a_car(50.0, ac=vehicle["max_kw"], phases=vehicle["phases"])
             for post, power in vehicle["post_kw"].items():
                 found = rate_of(car, Supply(False, float(post))).power_kw(50.0)
-                self.assertLess(abs(found - power), 0.25, f"{vehicle['name']} at {post}")
-                checked += 1
-        self.assertEqual(checked, 1176)
+                differences.append(abs(found - power))
+                self.assertLess(differences[-1], 0.25, f"{vehicle['name']} at {post}")
+        self.assertIn(f"| {len(differences):,} pairs | {max(differences):.2f} kW |", PAGE)
 
     def test_dc_minutes(self) -> None:
-        """Each curve takes as long as its integral, to a thousandth."""
-        checked = 0
+        """Each curve takes as long as its integral; the page says how nearly."""
+        differences: list[float] = []
         for vehicle in VECTORS["dc"]:
             curve = tuple((float(percent), float(power)) for percent, power in vehicle["curve"])
             car = a_car(vehicle["usable_kwh"], curve, vehicle["dc_max_kw"], vehicle["ac_max_kw"])
@@ -62,9 +63,11 @@ class PublishedTests(SynchronousTestCase):
             wanted.append((None, 80.0, 100.0, vehicle["minutes_80_100_unlimited"]))
             for power, start, target, minutes in wanted:
                 found = rate_of(car, Supply(True, power)).seconds(start, target) / 60
-                self.assertLess(abs(found / minutes - 1), 0.001, f"{vehicle['name']} at {power}")
-                checked += 1
-        self.assertEqual(checked, 240)
+                differences.append(abs(found / minutes - 1))
+                self.assertLess(differences[-1], 0.001, f"{vehicle['name']} at {power}")
+        self.assertIn(
+            f"| {len(differences)} times | {max(differences):.3%} |".replace("%", " %"), PAGE
+        )
 
 
 class WorkedTests(SynchronousTestCase):

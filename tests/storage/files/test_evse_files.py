@@ -12,6 +12,7 @@ from evcharge.datasets.evses import read_evses
 from evcharge.datasets.files import CARS, EVSES, STATIONS, TARIFFS, shipped
 from evcharge.models.electric_car import CarModel, ElectricCar
 from evcharge.models.user import User
+from evcharge.rules.clocks import Clocks
 from evcharge.rules.journey import UNKNOWN_STATION
 from evcharge.storage.files.store import FileStorage
 from evcharge.testing import NOON, MemoryServer
@@ -520,11 +521,43 @@ class GenerationTests(Directory):
         self.assertGreater(paid["charge_minutes"], 66.0)
 
     def test_before(self) -> None:
-        """The last one's: with clocks, and connectors; each slot is an EVSE with all of those."""
+        """The last one's: a clock that was set, connectors, and cars without a catalogue's key."""
         self.rows("7;Centro;Rua A;-12.25;-38.95;2;150;2.00;CCS2,Type 2", ROWS[1])
-        self.write("clock.json", {"clock": 1, "moved": {}})
-        (self.data / "clock.json").unlink()
+        clocks = {**Clocks().record(), "number": 1, "moved_s": {"0": 3600.0}}
+        self.write("clock.json", clocks)
+        limits = {"ac_power_kw": 7.0, "dc_power_kw": 60.0}
+        # One is as it was before the clock was set, the other as it was after that.
+        for user_id, more in (("u1", {}), ("u2", {"clock": 1})):
+            self.write(f"users/{user_id}.json", {
+                "user_id": user_id, "user_name": "Ana",
+                "user_car": {**LEAF, **limits, "current_battery": 20.0},
+                "created_timestamp": NOON - 10, **more,
+            })  # fmt: skip
+        vehicle = {
+            "estimated_timestamp": NOON - 3600 + 900.5,
+            "receipt_id": "r1",
+            "amount": 24.0,
+            "charge_minutes": 15.0,
+            "paid_timestamp": NOON - 3600,
+        }
+        self.write(
+            "stations/station_7.json",
+            {"id": 7, "max_slots": 2, "available_slots": 1, "vehicles": {"u1": vehicle}},
+        )
         storage = self.open()
+        paid = self.wire(storage, "PAYMENT", user_id="u1", id_station=7, confirmation=True)
+        self.assertEqual(
+            (paid["amount"], paid["charge_minutes"], paid["estimated_timestamp"], paid["id_evse"]),
+            (24.0, 15.0, NOON + 900.5, "7-1"),
+        )
+        chosen = self.wire(storage, "SELECTION_STATION", user_id="u2", criterion="time",
+                           list_stations={"7": {"distance_origin_position": 0.0}})  # fmt: skip
+        # 12 kWh by the default curve, of what the user's record knows of the car.
+        self.assertEqual(chosen["assumed"], ["connectors", "car_curve"])
+        self.assertEqual((chosen["connector"], chosen["energy_kwh"]), ("CCS2", 12.0))
+        paid = self.wire(storage, "PAYMENT", user_id="u2", id_station=7, confirmation=True)
+        self.assertEqual((paid["amount"], paid["id_evse"]), (24.0, "7-2"))
+        self.assertEqual(paid["charge_minutes"], chosen["charge_minutes"])
         (evse, other) = station(storage, 7).station.evses
         self.assertEqual((evse.uid, other.uid), ("7-1", "7-2"))
         self.assertEqual(
