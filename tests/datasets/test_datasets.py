@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from decimal import Decimal
 
 from hypothesis import settings
@@ -31,6 +32,7 @@ from evcharge.models.connectors import connector_kind, connector_names, shown_co
 from evcharge.models.electric_car import CarModel
 from evcharge.models.station import Station
 from tests.support.examples import given
+from tests.support.servers import ROOT
 
 HEADER = ";".join((*COLUMNS, *OPTIONAL_COLUMNS))
 GOOD = "7;Praça;Rua A;-12.25;-38.95;4;22;1.45;Type 2"
@@ -543,6 +545,34 @@ class ConnectorTests(SynchronousTestCase):
 FACTS = {
     "brand": "B", "model": "M", "battery_capacity": 50, "energy_consumption": 0.2, "max_speed": 100,
 }  # fmt: skip
+
+
+class CarPageTests(SynchronousTestCase):
+    """docs/cars.md."""
+
+    def test_figures(self) -> None:
+        """It has a row for each shipped model, with its figures and where they are from."""
+        page = (ROOT / "docs" / "cars.md").read_text()
+        sources = re.findall(r"^- \*(.*?)\*:", page, re.M)
+        found = {}
+        for row in re.findall(r"^\| (.*) \|$", page, re.M)[1:]:
+            name, *cells, source = (cell.strip() for cell in row.split("|"))
+            self.assertIn(source, sources)
+            found[name] = cells
+        wanted = {}
+        for name, facts in json.loads(shipped(CARS)).items():
+            self.assertEqual(facts["ac_connectors"], ["Type 2"])
+            how = facts.get("dc_curve_source", "default") if facts["dc_connectors"] else ""
+            wanted[name] = [
+                f"{facts['battery_capacity']:g}",
+                f"{facts['energy_consumption'] * 100:.1f}",
+                f"{facts['max_speed']:g}",
+                f"{facts['ac_power_kw']:g}, {facts.get('ac_phases', '?')}",
+                f"{facts['dc_power_kw']:g}" if "dc_power_kw" in facts else "",
+                ", ".join(facts["dc_connectors"]) or "none",
+                "default shape" if how == "default" else how,
+            ]
+        self.assertEqual(found, wanted)
 
 
 class CarTests(SynchronousTestCase):

@@ -2,13 +2,16 @@
 
 import json
 import re
+from datetime import datetime
 from importlib import resources
+from zoneinfo import ZoneInfo
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from evcharge.datasets import DatasetError, parse_car_models
 from evcharge.datasets.evses import evse_facts, parse_evses, read_evses
 from evcharge.datasets.tariffs import parse_tariffs, read_tariffs
+from evcharge.models.tariffs import Segment, price
 from tests.support.servers import ROOT
 
 CONNECTOR = {"id": "1", "standard": "IEC_62196_T2_COMBO"}
@@ -195,6 +198,15 @@ class TariffTests(SynchronousTestCase):
         """The shipped ones can be used."""
         rows = parse_tariffs((DATA / "tariffs.json").read_bytes(), "tariffs.json")
         self.assertEqual(list(rows.tariffs), ["estrada", "noite"])
+        begin = datetime(2026, 11, 25, 21, 50, tzinfo=ZoneInfo("America/Bahia")).timestamp()
+        session = [
+            Segment("charging", begin, 1200.0, 20.0, 60.0, 60.0),
+            Segment("idle", begin + 1200, 600.0),
+        ]
+        # 10 kWh before ten o'clock and 10 after it; and ten minutes at R$ 30.00 an hour.
+        for tariff_id, total in (("estrada", "60.80"), ("noite", "51.00")):
+            bill = price(rows.tariffs[tariff_id], session, ZoneInfo("America/Bahia"))
+            self.assertEqual(str(bill.incl_vat), total)
 
     def test_exact(self) -> None:
         """Prices are what their text says, and the object stays as programs write it."""
