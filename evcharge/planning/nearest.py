@@ -18,6 +18,7 @@ from __future__ import annotations
 import heapq
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from itertools import count
 from math import asin, cos, inf, pi, radians, sin, sqrt
 from typing import Any
@@ -60,8 +61,18 @@ The same is asked of a group, with the best of each that any of its stations has
 come before that.
 """
 
-Equipment = tuple[tuple[EvseKind, ...], tuple[EvseKind, ...]]
-"""The kinds of EVSE of a station, and those of them of which one is free, or will be."""
+
+@attrs.frozen(eq=False)
+class Equipment:
+    """What a station has; where it is the same it is mostly one object, so it counts by that."""
+
+    kinds: tuple[EvseKind, ...]
+    """Those of its EVSEs."""
+    usable: tuple[EvseKind, ...]
+    """Those of them of which one is free, or will be."""
+
+
+equipment_of = lru_cache(maxsize=20_000)(Equipment)
 
 
 def soonest(state: StationState) -> Soonest:
@@ -88,7 +99,7 @@ def _member(state: StationState) -> Member:
     # Without their ids, so that there are few kinds, however many tariffs.
     at = [(without_ids(kind), when) for kind, when in soonest(state)]
     kinds = tuple(without_ids(each.kind) for each in state.kinds)
-    equipment = kinds, tuple(kind for kind, _ in at)
+    equipment = equipment_of(kinds, tuple(kind for kind, _ in at))
     is_free = state.available_slots > 0
     return station.latitude, station.longitude, is_free, at, station.priced, equipment, state
 
@@ -122,7 +133,7 @@ class Group:
         )
         self.sides: tuple[Side | None, Side | None] = (None, None)
         """Of those that have nothing free, and of those that have; None where there are none."""
-        self.equipment: Counter[Equipment] = Counter()
+        self.equipment: Mapping[Equipment, int] = {}
         """How many stations have which."""
         self.look()
         for part in parts:
@@ -249,29 +260,28 @@ class Nearest:
                         if order is not None:
                             heapq.heappush(ahead, (order, away, state.station.station_id, state))
 
-    def count(
-        self, latitude: float, longitude: float, within_km: float
-    ) -> tuple[int, Counter[Equipment]]:
-        """How many stations are no nearer than that to a place, and what how many others have."""
+    def __len__(self) -> int:
+        return len(self._group_of)
+
+    def count(self, latitude: float, longitude: float, within_km: float) -> Counter[Equipment]:
+        """How many stations that are nearer than that to a place have which equipment."""
         self._follow()
         here, within = _point(latitude, longitude), _square(within_km)
-        far, found = 0, Counter[Equipment]()
+        found = Counter[Equipment]()
         ahead = [] if self._root is None else [self._root]
         while ahead:
             group = ahead.pop()
+            if _least_square(here, group.box) >= within:
+                continue
             if _most_square(here, group.box) < within:
                 for equipment, number in group.equipment.items():
                     found[equipment] += number
-            elif _least_square(here, group.box) >= within:
-                far += group.equipment.total()
             else:
                 ahead += group.parts
                 for to_latitude, to_longitude, _, _, _, equipment, _ in group.members:
                     if distance_km(latitude, longitude, to_latitude, to_longitude) < within_km:
                         found[equipment] += 1
-                    else:
-                        far += 1
-        return far, found
+        return found
 
     def _follow(self) -> None:
         """See what has changed since the last time."""

@@ -326,10 +326,11 @@ def rank_around(
         return None if free_at == inf else at_best(trip, priced, free_at, distance_km, least_s)
 
     found = _best(trip, tree.search(*place, rank, range_km), criterion, most)
-    excluded.out_of_range, others = tree.count(*place, range_km)
-    for (kinds, usable), number in others.items():
-        if trip.first([(kind, -inf) for kind in usable])[0] == inf:
-            excluded.count(trip, kinds, number)
+    in_range = tree.count(*place, range_km)
+    excluded.out_of_range = len(tree) - in_range.total()
+    for equipment, number in in_range.items():
+        if all(trip.least_s(kind) == inf for kind in equipment.usable):
+            excluded.count(trip, equipment.kinds, number)
     if excluded.out_of_range and not found:
         beyond = tree.search(*place, lambda *_: (), from_km=range_km)
         _, away, state = next(beyond)
