@@ -105,6 +105,21 @@ class NearestTests(SynchronousTestCase):
         )
         self.assertEqual([(km, state.station.station_id) for _, km, state in found], expected)
 
+    def test_circle(self) -> None:
+        """Wherever the circle of a distance runs, those in it are counted, and the next found."""
+        chance = random.Random(2)
+        stations = Stations(
+            StationState.of(Station(number, "", "", *place, 1), SlotTable(number, 1))
+            for number in range(1, 201)
+            for place in [(chance.uniform(-30, 0), chance.uniform(-60, -40))]
+        )
+        tree, place = Nearest(stations), (-12.0, -50.0)
+        away = sorted(km for _, km in measured(stations, *place))
+        for nearer, km in enumerate(away):
+            self.assertEqual(tree.count(*place, km).total(), nearer)
+            _, first, _ = next(tree.search(*place, lambda *_: (), from_km=km))
+            self.assertEqual(first, km)
+
 
 class EffortTests(SynchronousTestCase):
     """How many stations and groups a search looks at, which is what it costs."""
