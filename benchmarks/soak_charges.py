@@ -100,6 +100,11 @@ class Network:
         area = sum((one + other) / 2 * width for one, other in pairwise(by_power))
         return area / 100 * float(capacity) * 60
 
+    def began(self, charge: Charge) -> float:
+        """When a charge began by what its driver was told, seconds since the epoch."""
+        told = charge.told
+        return float(told["estimated_timestamp"] - told["charge_minutes"] * 60 / self.time_scale)
+
     def wrong(self, charge: Charge) -> Iterator[str]:
         """What is wrong with what a driver was told."""
         told = charge.told
@@ -123,7 +128,7 @@ class Network:
         minutes = min(self.minutes(charge.account.car, evse, one, start, target) for one in fitting)
         if abs(told["charge_minutes"] - minutes) > MOST_OFF * minutes + 1e-6:
             yield f"it takes {minutes:.4f} minutes"
-        began = told["estimated_timestamp"] - told["charge_minutes"] * 60 / self.time_scale
+        began = self.began(charge)
         if not charge.asked - SLACK_S <= began <= charge.answered + SLACK_S:
             yield f"it ends {began - charge.asked:.1f} s late"
         if station in self.prices:
@@ -149,10 +154,11 @@ def audit_charges(book: Book, network: Network) -> str:
         told = f"a {car} was told that something {'fits' if told_to_fit else 'does not fit'}"
         book.find(f"{told} at station {station}", network.fits(car, station) != told_to_fit)
     for evse, those in held.items():
-        those.sort(key=lambda charge: charge.answered)
+        # Not as they were answered: who asks again after a crash learns late of an earlier charge.
+        those.sort(key=network.began)
         for one, other in pairwise(those):
             told = f"EVSE {evse} was held twice: {one.told}, {other.told}"
-            book.find(told, other.answered < one.held_until - SLACK_S)
+            book.find(told, network.began(other) < one.held_until - SLACK_S)
     return f"charges: {len(book.charges)} as worked out apart, {priced} of them with their price"
 
 

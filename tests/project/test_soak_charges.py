@@ -91,6 +91,17 @@ class ChargeTests(SynchronousTestCase):
         later.told["estimated_timestamp"] += 60 * 60
         self.assertNotIn("held twice", "\n".join(self.findings()))
 
+    def test_told_late(self) -> None:
+        """Who asks again after a crash learns late of a charge that has ended long since."""
+        self.charge()
+        (one,) = self.book.charges
+        told = {**one.told, "charge_minutes": 0.0, "estimated_timestamp": NOON - 10}
+        ended = attrs.evolve(one, asked=NOON - 10, answered=NOON + 30, told=told)
+        self.book.charges.append(ended)
+        self.assertNotIn("held twice", "\n".join(self.findings()))
+        told["estimated_timestamp"] = NOON + 10
+        self.assertIn("held twice", "\n".join(self.findings()))
+
     def test_unserved(self) -> None:
         """That nothing fits, and that all is taken that would."""
         self.book.unserved = {("Nissan Leaf", "1", True), ("BYD King", "34", False)}
