@@ -13,12 +13,12 @@ import random
 import statistics
 import sys
 import time
-from functools import partial
 
 from evcharge.models.electric_car import CarModel, ElectricCar
-from evcharge.models.session import plan_session
 from evcharge.models.user import User
-from evcharge.rules.journey import AddUser, EndJourney, ListStations, TakeSlot
+from evcharge.rules.claims import Claim
+from evcharge.rules.journey import AddUser, ListStations
+from evcharge.rules.leaving import END_JOURNEY, Leave
 from evcharge.storage import Storage, carry_out
 from evcharge.storage.location import parse
 from evcharge.utils.ids import uuid7
@@ -52,9 +52,11 @@ def main() -> None:
     waits = []
     for _ in range(ROUNDS):
         user = User(uuid7(time.time()), "benchmark", car, time.time())
-        plan = partial(plan_session, receipt_id=user.user_id, now=time.time(), time_scale=1.0)
         carry_out(one, AddUser(user))
-        for change in (TakeSlot(user.user_id, "1", plan), EndJourney(user.user_id)):
+        for change in (
+            Claim(user.user_id, "1", user.user_id, time.time()),
+            Leave(user.user_id, END_JOURNEY, time.time()),
+        ):
             # At any moment of the other one's half a second.
             time.sleep(random.uniform(0, 0.5))
             before = available(other)

@@ -18,10 +18,11 @@ from typing import Any
 
 import attrs
 
+from evcharge.models.receipts import Payment
 from evcharge.models.session import ChargingSession
 from evcharge.models.user import User
 from evcharge.storage import StorageError
-from evcharge.storage.contents import Contents, Payment
+from evcharge.storage.contents import Contents
 from evcharge.storage.location import parse
 from evcharge.storage.private import shown
 from evcharge.utils.ids import ending

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -13,9 +12,10 @@ import attrs
 from evcharge.models.electric_car import TARGET_PERCENT, ElectricCar
 from evcharge.models.estimates import choose_evse
 from evcharge.models.evse import plugs_of
-from evcharge.models.session import ChargingSession, plan_session
+from evcharge.models.session import ChargingSession
 from evcharge.models.user import User
-from evcharge.rules.journey import AddUser, ListStations, TakeSlot
+from evcharge.rules.claims import Claim
+from evcharge.rules.journey import AddUser, ListStations
 from evcharge.rules.operation import Operation
 from evcharge.storage import Storage, StorageError, carry_out
 from evcharge.utils.ids import uuid7
@@ -85,13 +85,7 @@ def make_users(
                 chosen = choose_evse(model, free[station_id], percent, TARGET_PERCENT)
                 assert chosen is not None
                 free[station_id].remove(chosen[0])
-                plan = partial(
-                    plan_session,
-                    receipt_id=uuid7(now),
-                    now=now,
-                    time_scale=1.0,
-                )
-                payments.append(TakeSlot(user.user_id, str(station_id), plan))
+                payments.append(Claim(user.user_id, str(station_id), uuid7(now), now))
         _all(storage, logins)
         charging += sum(isinstance(took, ChargingSession) for took in _all(storage, payments))
     return Made(len(missing), charging)

@@ -74,6 +74,24 @@ NO_CONNECTOR = Outcome(
         "No connector of station {station} fits the car",
     ),
 )
+WRONG_STATE = Outcome(
+    409,
+    "wrong_state",
+    Phrase("Isso não cabe no estado {state}", "That does not go with the state {state}"),
+)
+WAITING_LIST_FULL = Outcome(
+    409,
+    "waiting_list_full",
+    Phrase("A fila do posto {station} está cheia", "The waiting list of station {station} is full"),
+)
+EVSE_NOT_FOUND = Outcome(
+    404,
+    "evse_not_found",
+    Phrase("Vaga não encontrada no posto {station}", "No such EVSE at station {station}"),
+)
+RECEIPT_NOT_FOUND = Outcome(
+    404, "receipt_not_found", Phrase("Recibo não encontrado", "Receipt not found")
+)
 TOO_LARGE = Outcome(413, "too_large", Phrase("Mensagem muito grande", "Message too large"))
 RATE_LIMITED = Outcome(429, "rate_limited", Phrase("Muitas requisições", "Too many requests"))
 INTERNAL = Outcome(500, "internal", Phrase("Erro interno", "Internal error"))

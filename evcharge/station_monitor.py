@@ -12,6 +12,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from evcharge.models.terms import DEFAULT_TERMS, Terms
 from evcharge.rules.sweep import Sweep, SweepResult
 from evcharge.storage import Perform
 from evcharge.storage.group_commit import Unavailable
@@ -29,6 +30,7 @@ class StationMonitor(Service):
     :param now: the present, seconds since the epoch.
     :param interval: seconds between two sweeps.
     :param user_ttl: seconds after which a user who never paid is removed.
+    :param terms: what sessions go by.
     :param swept: called when a sweep has ended, with the seconds it took and its result; None: it
         failed.
     """
@@ -43,9 +45,11 @@ class StationMonitor(Service):
         now: Callable[[], float],
         interval: float,
         user_ttl: float,
+        terms: Terms = DEFAULT_TERMS,
         swept: Callable[[float, SweepResult | None], None] = lambda seconds, result: None,
     ) -> None:
         self._told = swept
+        self._terms = terms
         self._began = 0.0
         self._perform = perform
         self._clock = clock
@@ -85,7 +89,9 @@ class StationMonitor(Service):
     def _once(self) -> Deferred[None]:
         self._began = self._clock.seconds()
         now = self._now()
-        sweep: Deferred[Any] = maybeDeferred(self._perform, Sweep(now, now - self._user_ttl))
+        sweep: Deferred[Any] = maybeDeferred(
+            self._perform, Sweep(now, now - self._user_ttl, self._terms)
+        )
         done: Deferred[None] = sweep.addCallback(self._swept)
         return done
 

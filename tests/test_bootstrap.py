@@ -20,12 +20,11 @@ from evcharge.cli import main
 from evcharge.commands.bootstrap import fetch_limited
 from evcharge.commands.storages import SourceError
 from evcharge.models.session import ChargingSession
-from evcharge.rules.journey import NO_FREE_SLOT, TakeSlot
 from evcharge.storage.files.store import FileStorage
 from evcharge.storage.location import parse
 from evcharge.testing import NOON, shipped_network
 from tests.support import postgres
-from tests.support.operations import end_journey, stations
+from tests.support.operations import NO_FREE_SLOT, end_journey, pay, stations
 
 ROOT = Path(__file__).resolve().parent.parent
 HEADER = "id;nomeDoPosto;endereço;latitude;longitude;quantidadeDeVeiculosSimultaneos"
@@ -83,7 +82,7 @@ class UsersTests(SynchronousTestCase):
                 make_users(storage, count, 1, NOON)
             users = list(storage.users())
             # Takes nothing: the plan fails.
-            taken = storage.execute([TakeSlot(u.user_id, "1", lambda *_: 1 / 0) for u in users])
+            taken = storage.execute([pay(u.user_id, "1", lambda *_: 1 / 0) for u in users])
             found = zip(users, taken, strict=True)
             facts = ((u.user_name, u.car, standing(result)) for u, result in found)
             return sorted(facts, key=lambda each: each[0])

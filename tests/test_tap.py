@@ -22,6 +22,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from evcharge.datasets import COLUMNS
 from evcharge.datasets.files import STATIONS, TARIFFS
 from evcharge.healthcheck import healthy
+from evcharge.models.terms import Terms
 from evcharge.net.guards.limits import Limits
 from evcharge.net.ports import BACKLOG, endpoint
 from evcharge.process import server as server_module
@@ -184,8 +185,7 @@ class OptionsTests(SynchronousTestCase):
                 http_port=None,
                 workers=1,
                 sweep_interval_s=5,
-                time_scale=1,
-                time_zone="America/Bahia",
+                terms=Terms(1, 15 * 60, 5 * 60, 30 * 60, 20, "America/Bahia"),
                 language="pt",
                 max_line=65536,
                 limits=Limits(

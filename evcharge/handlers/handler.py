@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import tzinfo
 from typing import Any, ClassVar, TypeAlias
 
 import attrs
 from twisted.internet.defer import Deferred
 
 from evcharge.models.catalogue import Catalogue
+from evcharge.models.terms import DEFAULT_TERMS, Terms
 from evcharge.outcomes import Refusal, Reply
 from evcharge.storage import Eventual, Perform
 from evcharge.utils.ids import uuid7
@@ -29,10 +29,8 @@ class Context:
     """Gives what the network knows, as :meth:`evcharge.storage.Storage.catalogue` does."""
     now: Callable[[], float]
     """The present, seconds since the epoch."""
-    time_scale: float = 1.0
-    """How many times faster than real time charging goes."""
-    zone: tzinfo | None = None
-    """The time zone of the network; None: the default."""
+    terms: Terms = DEFAULT_TERMS
+    """What sessions go by."""
     new_id: Callable[[], str] = attrs.field()
     """Makes the ids of users and receipts: they must not be guessable."""
 

@@ -123,7 +123,7 @@ class Start(Handler):
         tariff, is_known = self._tariff(state.station, now)
         known = self.context.catalogue().tariffs.get(tariff.tariff_id)
         # What is made of the price of a station's row is no tariff that anybody knows by an id.
-        price = _price_kwh(state.station, tariff, now, self.context.zone)
+        price = _price_kwh(state.station, tariff, now, self.context.terms.zone)
         return _describe(state, tariff, known is tariff, is_known, price)
 
     def _tariff(self, station: Station, now: float) -> tuple[Tariff, bool]:
@@ -132,7 +132,7 @@ class Start(Handler):
         return station.prices.tariff(first, self.context.catalogue().tariffs, now)
 
     def _price(self, station: Station, now: float) -> float | None:
-        return _price_kwh(station, self._tariff(station, now)[0], now, self.context.zone)
+        return _price_kwh(station, self._tariff(station, now)[0], now, self.context.terms.zone)
 
     def _named(self, stations: Stations, keys: Sequence[str | None]) -> dict[str, Any]:
         """Those of the stations that were asked for, with all that is known of them."""

@@ -10,14 +10,15 @@ from typing import Any
 import attrs
 
 from evcharge.handlers.handler import Answer, Handler, then
-from evcharge.models.session import ChargingSession, plan_session
+from evcharge.models.session import ChargingSession
 from evcharge.models.slots import StationState
 from evcharge.models.stations import Stations
 from evcharge.models.user import User
 from evcharge.outcomes import NO_STATION, Phrase, Refusal, Reply, invalid
-from evcharge.planning.nearest import nearest
-from evcharge.planning.selection import CRITERIA, Candidate, rank_around, rank_stations
-from evcharge.rules.journey import EndJourney, FindUser, ListStations, TakeSlot
+from evcharge.planning.selection import CRITERIA, Candidate, rank_stations
+from evcharge.rules.claims import NO_WISHES, Claim, Wishes
+from evcharge.rules.journey import FindUser, ListStations
+from evcharge.rules.leaving import END_JOURNEY, Leave
 from evcharge.storage import Eventual
 from evcharge.utils.figures import kilometres, minutes, reais
 from evcharge.utils.numbers import finite_number, millionths
@@ -217,9 +218,9 @@ class SelectionStation(Handler):
                 criterion,
                 self.context.catalogue().tariffs,
                 self.context.now(),
-                self.context.time_scale,
-                most,
-                self.context.zone,
+                self.context.terms.time_scale,
+                1 + MOST_ALTERNATIVES,
+                self.context.terms.zone,
             )
             if position is None:
                 distances = listed.of(stations)
@@ -313,16 +314,20 @@ class Payment(Handler):
         context = self.context
         if not confirmation:
             # Whichever station is named, the slot that is freed is the one that the user holds.
-            return then(context.perform(EndJourney(user_id)), self._ended, user_id, id_station)
-        plan = partial(
-            plan_session,
-            receipt_id=context.new_id(),
-            now=context.now(),
-            time_scale=context.time_scale,
-            zone=context.zone,
+            end = Leave(user_id, END_JOURNEY, context.now(), context.terms)
+            return then(context.perform(end), self._ended, user_id, id_station)
+        wishes = NO_WISHES
+        if arrival_percent is not None or target_percent is not None:
+            wishes = Wishes(arrival_percent=arrival_percent, target_percent=target_percent)
+        claim = Claim(
+            user_id,
+            id_station or "",
+            context.new_id(),
+            context.now(),
+            context.terms,
+            wishes=wishes,
         )
-        taking = TakeSlot(user_id, id_station or "", plan, arrival_percent, target_percent)
-        return then(context.perform(taking), self._paid)
+        return then(context.perform(claim), self._paid)
 
     def on_failure(self, data: Data) -> dict[str, Any]:
         return {
@@ -347,13 +352,13 @@ class Payment(Handler):
                 "energy_kwh": _rounded(session.energy_kwh),
                 "start_percent": _rounded(session.start_percent),
                 "target_percent": session.target_percent,
-                "state": "CHARGING",
+                "state": session.state,
                 "assumed": list(session.assumed),
             },
             say=partial(paid, session),
         )
 
-    def _ended(self, _: None, user_id: str, id_station: str | None) -> Reply:
+    def _ended(self, _: Any, user_id: str, id_station: str | None) -> Reply:
         return Reply(
             {"user_id": user_id, "id_station": id_station, "confirmation": False}, say=ENDED.say
         )

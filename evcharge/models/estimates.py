@@ -73,25 +73,28 @@ class ChargePlan:
 
         :param begin: when charging begins, seconds since the epoch.
         """
-        connector = self.plug.connector
-        is_ac = connector is not None and connector.is_dc is False
-        found = []
-        for piece in self.profile.pieces:
-            # The sum over the phases, which is even, as AC power is; of DC it is not known.
-            amperes = piece.from_kw * 1000.0 / LINE_VOLTS if is_ac else None
-            found.append(
-                Segment(
-                    "charging",
-                    begin,
-                    piece.seconds,
-                    piece.energy_kwh,
-                    piece.from_kw,
-                    piece.to_kw,
-                    amperes,
-                )
+        return charging_segments(self.profile, self.plug.connector, begin)
+
+
+def charging_segments(profile: Profile, connector: Connector | None, begin: float) -> list[Segment]:
+    """
+    What a tariff is asked about a charge, or a part of one.
+
+    :param begin: when it begins, seconds since the epoch.
+    """
+    is_ac = connector is not None and connector.is_dc is False
+    found = []
+    for piece in profile.pieces:
+        # The sum over the phases, which is even, as AC power is; of DC it is not known.
+        amperes = piece.from_kw * 1000.0 / LINE_VOLTS if is_ac else None
+        seconds = piece.seconds
+        found.append(
+            Segment(
+                "charging", begin, seconds, piece.energy_kwh, piece.from_kw, piece.to_kw, amperes
             )
-            begin += piece.seconds
-        return found
+        )
+        begin += seconds
+    return found
 
 
 def plan_charge(
@@ -153,8 +156,14 @@ def choose_evse(
 def flat_tariff(price_kwh: Decimal) -> Tariff:
     """A tariff by which a kWh costs the same at all times, without VAT."""
     component = PriceComponent(ENERGY, Fraction(price_kwh), None, 1)
-    # 2 and 2.00 are one price, and so one tariff, whichever was asked for first.
-    return Tariff(f"{price_kwh.normalize():f} BRL/kWh", "BRL", (TariffElement((component,)),))
+    tariff_id, currency = f"{price_kwh} BRL/kWh", "BRL"
+    shown = {"type": ENERGY, "price": float(price_kwh), "step_size": 1}
+    body = {
+        "id": tariff_id,
+        "currency": currency,
+        "elements": [{"price_components": [shown]}],
+    }
+    return Tariff(tariff_id, currency, (TariffElement((component,)),), body=body)
 
 
 @attrs.frozen

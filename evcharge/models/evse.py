@@ -161,6 +161,25 @@ class Evse:
 
 
 @attrs.frozen
+class EvseStatus:
+    """What an operator says of an EVSE."""
+
+    status: str
+    """One of :data:`STATUSES`."""
+    since: str
+    """When that began, ISO 8601 in UTC."""
+    reason: str | None = None
+
+    @property
+    def in_service(self) -> bool:
+        return self.status == IN_SERVICE
+
+    def of(self, evse: Evse) -> Evse:
+        """The EVSE of which that is said."""
+        return attrs.evolve(evse, status=self.status, since=self.since, reason=self.reason)
+
+
+@attrs.frozen
 class Plug:
     """How cars of a model charge at EVSEs of a kind, by one of their connectors."""
 

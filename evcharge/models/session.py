@@ -1,36 +1,49 @@
-"""Sessions: vehicles that stand at an EVSE, and what that costs."""
+"""Sessions: an EVSE that is held for a driver, from an offer or a payment until it is given on."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import tzinfo
 from decimal import Decimal
 
 import attrs
 
 from evcharge.models.charging import Profile
 from evcharge.models.estimates import PRICE, ChargePlan, estimate
-from evcharge.models.evse import Evse
+from evcharge.models.evse import Evse, EvseKind, plugs_of, quickest
 from evcharge.models.station import Station
-from evcharge.models.tariffs import Tariff
+from evcharge.models.tariffs import Tariff, tariff_key
+from evcharge.models.terms import DEFAULT_TERMS, Terms
 from evcharge.models.user import User
+
+FREE = "FREE"
+"""Of a user who neither holds an EVSE nor waits for one."""
+WAITING = "WAITING"
+"""Of one who has a place in the line of a station."""
+
+OFFERED, RESERVED, CHARGING, FINISHED = LIVE = ("OFFERED", "RESERVED", "CHARGING", "FINISHED")
+"""The states of a session that holds an EVSE: offered to one who waited, kept for one on the way,
+charging, and charged, but still there."""
+
+COMPLETED, CANCELLED, NO_SHOW = FINAL = ("COMPLETED", "CANCELLED", "NO_SHOW")
+"""The states in which a session ends."""
 
 
 @attrs.frozen
 class ChargingSession:
-    """A vehicle that stands at a station, and the payment that holds its EVSE."""
+    """An EVSE that is held for a driver. Instants are seconds since the epoch."""
 
     user_id: str
     station_id: int
     estimated_timestamp: float
-    """When charging ends, seconds since the epoch."""
+    """When charging ends; of one that has not begun, when that is expected."""
     receipt_id: str
     amount: Decimal
-    """BRL with two places."""
+    """What all of it is expected to cost, BRL with two places."""
     charge_minutes: float
+    """How long charging takes, simulated."""
     paid_timestamp: float | None
-    """When the payment was taken, seconds since the epoch; None for a vehicle that an earlier
-    installation let in, whose payment this one has not seen."""
+    """When `amount` was paid, ahead; None where what it comes to is paid at the end, and for a
+    vehicle that an earlier installation let in, whose payment this one has not seen."""
     evse_uid: str = ""
     """Which EVSE it is; empty in an earlier record: it gets one of those that its station has."""
     connector: str | None = None
@@ -44,23 +57,111 @@ class ChargingSession:
     """How."""
     assumed: tuple[str, ...] = ()
     """What was not known when this was worked out."""
+    state: str = CHARGING
+    """One of :data:`LIVE`."""
+    since_timestamp: float | None = None
+    """Since when it is in that state; None in an earlier record, as the tariff."""
+    expires_timestamp: float | None = None
+    """Until when it is offered or reserved, or may stand there charged; None while it charges."""
+    leaves_when_done: bool = True
+    """Whether the car goes as soon as it is charged."""
+    reserved_timestamp: float | None = None
+    """Since when it was reserved; None where it never was."""
+    started_timestamp: float | None = None
+    """When charging began; None before, and in an earlier record."""
+    stopped_timestamp: float | None = None
+    """When charging ended of a car that still stands there; None before."""
+    tariff: Tariff | None = attrs.field(default=None, eq=tariff_key, repr=False)
+    """By which it is priced to its end, whatever becomes of the network's tariffs."""
+    driver_id: str | None = None
+    """Whose it is: what ties journeys together; None in an earlier record."""
     clock: int = attrs.field(default=0, eq=False)
     """By which of its clocks the storage has the instants: its own business."""
 
     @property
-    def peak_kw(self) -> float | None:
-        """The highest power in it, kW; None where nothing is charged, or it is not known."""
-        return None if self.profile is None else self.profile.peak_kw or None
+    def due_timestamp(self) -> float:
+        """When the next deadline is, which it passes without anybody's doing."""
+        expires = self.expires_timestamp
+        return self.estimated_timestamp if expires is None else expires
+
+    @property
+    def paid(self) -> Decimal:
+        """What was paid ahead, BRL."""
+        return Decimal("0.00") if self.paid_timestamp is None else self.amount
+
+    def started(self, terms: Terms) -> float:
+        """When charging began, also of a vehicle of an earlier record."""
+        if self.started_timestamp is not None:
+            return self.started_timestamp
+        return self.estimated_timestamp - terms.real_s(self.charge_minutes * 60)
+
+    def arrival_s(self, terms: Terms) -> float:
+        """How long the drive was to take that is still to come when it was offered, simulated."""
+        since = self.estimated_timestamp if self.since_timestamp is None else self.since_timestamp
+        ahead_s = terms.simulated_s(since, self.estimated_timestamp)
+        return max(0.0, ahead_s - self.charge_minutes * 60)
 
     def moved(self, by_s: float, clock: int) -> ChargingSession:
         """The same session, `by_s` later, by another `clock`."""
-        paid = self.paid_timestamp
+
+        def later(instant: float | None) -> float | None:
+            return None if instant is None else instant + by_s
+
         return attrs.evolve(
             self,
             estimated_timestamp=self.estimated_timestamp + by_s,
-            paid_timestamp=None if paid is None else paid + by_s,
+            paid_timestamp=later(self.paid_timestamp),
+            since_timestamp=later(self.since_timestamp),
+            expires_timestamp=later(self.expires_timestamp),
+            reserved_timestamp=later(self.reserved_timestamp),
+            started_timestamp=later(self.started_timestamp),
+            stopped_timestamp=later(self.stopped_timestamp),
             clock=clock,
         )
+
+
+@attrs.frozen
+class Place:
+    """A place in the line of a station, for any EVSE there that fits; it holds none."""
+
+    user: User = attrs.field(eq=False)
+    """Who waits, as the user's own record has it."""
+    station_id: int
+    number: int
+    """The lower one comes first; unique at its station."""
+    joined_timestamp: float
+    """Seconds since the epoch."""
+    arrival_minutes: float
+    """How far away the driver is who is offered an EVSE, simulated."""
+    start_percent: float
+    """State of charge at the arrival, per cent."""
+    target_percent: float
+    clock: int = attrs.field(default=0, eq=False)
+    """By which of its clocks the storage has the instant: its own business."""
+    user_id: str = attrs.field(init=False, repr=False)
+    _charges: dict[EvseKind, float] = attrs.field(factory=dict, init=False, eq=False, repr=False)
+    """What :meth:`charge_s` said."""
+
+    @user_id.default
+    def _user_id(self) -> str:
+        return self.user.user_id
+
+    def fits(self, kind: EvseKind) -> bool:
+        """Whether the car can be charged by such an EVSE."""
+        return bool(plugs_of(self.user.car.model, kind))
+
+    def charge_s(self, kind: EvseKind) -> float:
+        """How long the car charges by such an EVSE, which fits, simulated seconds."""
+        known = self._charges.get(kind)
+        if known is None:
+            plugs = plugs_of(self.user.car.model, kind)
+            known = quickest(plugs, self.start_percent, self.target_percent)[1]
+            self._charges[kind] = known
+        return known
+
+    def moved(self, by_s: float, clock: int) -> Place:
+        """The same place, taken `by_s` later, by another `clock`."""
+        return attrs.evolve(self, joined_timestamp=self.joined_timestamp + by_s, clock=clock)
 
 
 def plan_session(
@@ -71,8 +172,7 @@ def plan_session(
     tariffs: Mapping[str, Tariff],
     receipt_id: str,
     now: float,
-    time_scale: float,
-    zone: tzinfo | None = None,
+    terms: Terms = DEFAULT_TERMS,
 ) -> ChargingSession:
     """
     Work out the session that a payment of `user` at `now` would start.
@@ -81,17 +181,15 @@ def plan_session(
     :param plan: the charge there.
     :param tariffs: those of the network, by id.
     :param now: seconds since the epoch.
-    :param time_scale: how many times faster than real time charging goes.
-    :param zone: of the network, for stations that have none of their own.
     """
     connector = plan.plug.connector
     tariff, is_known = station.prices.tariff(connector, tariffs, now)
     return ChargingSession(
         user_id=user.user_id,
         station_id=station.station_id,
-        estimated_timestamp=now + plan.seconds / time_scale,
+        estimated_timestamp=now + plan.seconds / terms.time_scale,
         receipt_id=receipt_id,
-        amount=estimate(tariff, plan, now, station.zone(zone)),
+        amount=estimate(tariff, plan, now, station.zone(terms.zone)),
         charge_minutes=plan.seconds / 60,
         paid_timestamp=now,
         evse_uid=evse.uid,
@@ -101,4 +199,8 @@ def plan_session(
         energy_kwh=plan.energy_kwh,
         profile=plan.profile,
         assumed=plan.plug.assumed if is_known else (*plan.plug.assumed, PRICE),
+        since_timestamp=now,
+        started_timestamp=now,
+        tariff=tariff,
+        driver_id=user.driver_id,
     )

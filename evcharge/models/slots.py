@@ -1,15 +1,17 @@
-"""Who holds which EVSE of a station, and what that leaves for others."""
+"""Who holds which EVSE of a station, who waits for one, and what that leaves for others."""
 
 from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import count
+from operator import is_
+from typing import Any
 
 import attrs
 
 from evcharge.models.evse import Evse, EvseKind, natural
-from evcharge.models.session import ChargingSession
+from evcharge.models.session import ChargingSession, Place
 from evcharge.models.station import Station
 
 MOST_EVSES = 10_000
@@ -31,6 +33,8 @@ class SlotTable:
     """By user id."""
     out_of_service: frozenset[str] = frozenset()
     """The uids of the EVSEs that are, whether or not a vehicle stands there."""
+    waiting: tuple[Place, ...] = ()
+    """Those in line, the first one first."""
 
     @property
     def usable_slots(self) -> int:
@@ -53,16 +57,33 @@ class SlotTable:
         sessions = {**self.sessions, session.user_id: session}
         return attrs.evolve(self, sessions=sessions)
 
+    def place(self, user_id: str) -> Place | None:
+        """The place in line of a user; None where the user does not wait here."""
+        return next((place for place in self.waiting if place.user_id == user_id), None)
+
+    def with_place(self, place: Place) -> SlotTable:
+        """The table once somebody has a place in line."""
+        waiting = sorted((*self.waiting, place), key=lambda place: place.number)
+        return attrs.evolve(self, waiting=tuple(waiting))
+
+    def without_place(self, user_id: str) -> SlotTable:
+        """The table once `user_id` waits no more."""
+        waiting = tuple(place for place in self.waiting if place.user_id != user_id)
+        return attrs.evolve(self, waiting=waiting)
+
     def with_slots(self, max_slots: int) -> SlotTable:
         """The table of a station that has so many slots from now on."""
-        return SlotTable(self.station_id, max(0, max_slots), self.sessions)
+        return SlotTable(self.station_id, max(0, max_slots), self.sessions, waiting=self.waiting)
 
-    def each(self, change: Callable[[ChargingSession], ChargingSession]) -> SlotTable:
-        """The table with each session changed."""
+    def each(self, change: Callable[[Any], Any]) -> SlotTable:
+        """The table with each session, and each place in line, changed."""
         changed = {user_id: change(session) for user_id, session in self.sessions.items()}
-        if all(changed[user_id] is session for user_id, session in self.sessions.items()):
+        waiting = tuple(map(change, self.waiting))
+        if all(map(is_, changed.values(), self.sessions.values())) and all(
+            map(is_, waiting, self.waiting)
+        ):
             return self
-        return attrs.evolve(self, sessions=changed)
+        return attrs.evolve(self, sessions=changed, waiting=waiting)
 
     def without(self, user_id: str) -> SlotTable:
         """The table once `user_id` has left."""
@@ -71,7 +92,7 @@ class SlotTable:
 
     def at(self, station: Station) -> SlotTable:
         """The table of `station`: with its EVSEs, if they are named, and each session at one."""
-        out = frozenset(evse.uid for evse in station.own_evses if not evse.in_service)
+        out = frozenset(evse.uid for evse in station.evses if not evse.in_service)
         slots = len(station.own_evses) or self.max_slots
         return attrs.evolve(self, max_slots=slots, out_of_service=out).seated(station)
 
@@ -88,13 +109,11 @@ class SlotTable:
         names = _names(station, self.held)
         nowhere.sort(key=lambda session: (session.estimated_timestamp, session.user_id))
         seats = {session.user_id: next(names) for session in nowhere}
-        return self.each(
-            lambda session: (
-                attrs.evolve(session, evse_uid=seats[session.user_id])
-                if session.user_id in seats
-                else session
-            )
-        )
+        sessions = {
+            user_id: attrs.evolve(session, evse_uid=seats[user_id]) if user_id in seats else session
+            for user_id, session in self.sessions.items()
+        }
+        return attrs.evolve(self, sessions=sessions)
 
 
 def _names(station: Station, taken: set[str]) -> Iterator[str]:
@@ -103,6 +122,19 @@ def _names(station: Station, taken: set[str]) -> Iterator[str]:
     yield from (uid for uid in uids if uid not in taken)
     known = {*uids, *taken}
     yield from (uid for uid in (f"{station.station_id}-{n}" for n in count(1)) if uid not in known)
+
+
+@attrs.frozen
+class Book:
+    """A station, and who holds its EVSEs or waits for one."""
+
+    station: Station | None
+    """None where it is not in service."""
+    slots: SlotTable
+
+    def free(self) -> list[Evse]:
+        """The EVSEs that nobody holds and that are in service."""
+        return [] if self.station is None else self.station.free(self.slots.held)
 
 
 @attrs.frozen
@@ -129,12 +161,16 @@ class StationState:
     available_slots: int
     kinds: tuple[KindState, ...] = ()
     held: frozenset[str] = frozenset()
-    """The uids of the EVSEs at which vehicles stand."""
+    """The uids of the EVSEs that are held."""
+    queue_length: int = 0
+    """How many drivers wait in line."""
+    slots: SlotTable | None = None
+    """Who holds its EVSEs, and who waits: None where it is only known what that leaves."""
 
     @property
     def is_occupied(self) -> bool:
-        """Whether a vehicle stands there."""
-        return bool(self.held)
+        """Whether an EVSE is held there, or waited for."""
+        return bool(self.held) or self.queue_length > 0
 
     @classmethod
     def of(cls, station: Station, slots: SlotTable) -> StationState:
@@ -149,7 +185,8 @@ class StationState:
             _of_kind(kind, evses, free, held, beyond) for kind, evses in station.by_kind.items()
         )
         slots_there = len(free) + len(slots.sessions)
-        return cls(station, slots_there, len(free), kinds, frozenset(held))
+        waiting = len(slots.waiting)
+        return cls(station, slots_there, len(free), kinds, frozenset(held), waiting, slots)
 
 
 def _of_kind(
@@ -166,13 +203,13 @@ def _of_kind(
     :param beyond: of vehicles that stand at EVSEs of this kind that the station has no more.
     """
     number = in_service = out_of_service = 0
-    ends = [session.estimated_timestamp for session in beyond]
+    ends = [session.due_timestamp for session in beyond]
     for evse in evses:
         session = held.get(evse.uid)
         if evse.in_service:
             in_service += 1
             if session is not None:
-                ends.append(session.estimated_timestamp)
+                ends.append(session.due_timestamp)
             elif evse.uid in free:
                 number += 1
         elif session is None:

@@ -11,8 +11,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import attrs
 
 from evcharge.models.connectors import shown_connectors
-from evcharge.models.estimates import Priced, Prices
-from evcharge.models.evse import Evse, EvseKind, evses_of_row, natural
+from evcharge.models.estimates import Prices
+from evcharge.models.evse import Evse, EvseKind, EvseStatus, evses_of_row
 
 DEFAULT_TIME_ZONE = "America/Bahia"
 """Whose local time a tariff's hours are where nobody says it."""
@@ -52,6 +52,8 @@ class Station:
     """By which tariff its sessions go whose connector does not say it."""
     time_zone: str | None = None
     """IANA name; None: that of the network."""
+    statuses: Mapping[str, EvseStatus] = attrs.field(factory=dict, eq=False)
+    """What an operator has said of EVSEs since, by uid: it goes before what is said of them."""
     key: str = attrs.field(init=False, eq=False, repr=False)
     """The id as text, as messages have it."""
     evses: tuple[Evse, ...] = attrs.field(init=False, eq=False, repr=False)
@@ -72,8 +74,14 @@ class Station:
 
     @evses.default
     def _evses(self) -> tuple[Evse, ...]:
-        return self.own_evses or evses_of_row(
+        evses = self.own_evses or evses_of_row(
             self.station_id, self.max_slots, self.connectors, self.power_kw
+        )
+        statuses = self.statuses
+        if not statuses:
+            return evses
+        return tuple(
+            statuses[evse.uid].of(evse) if evse.uid in statuses else evse for evse in evses
         )
 
     @in_order.default
@@ -133,6 +141,19 @@ class Station:
         if self.own_evses or max_slots == self.max_slots:
             return self
         return attrs.evolve(self, max_slots=max_slots)
+
+    def evse(self, uid: str) -> Evse | None:
+        """The EVSE of that uid; None where it has none."""
+        return next((evse for evse in self.evses if evse.uid == uid), None)
+
+    def with_statuses(self, statuses: Mapping[str, EvseStatus]) -> Station:
+        """
+        The station of which an operator has said that, and nothing else.
+
+        :param statuses: by uid, of other stations too.
+        """
+        own = {evse.uid: statuses[evse.uid] for evse in self.evses if evse.uid in statuses}
+        return self if own == self.statuses else attrs.evolve(self, statuses=own)
 
     def free(self, held: Collection[str]) -> list[Evse]:
         """

@@ -12,7 +12,6 @@ from twisted.internet.interfaces import IReactorTime
 
 from evcharge.controller import NO_GUARDS, Controller, Guard
 from evcharge.handlers import Context, handlers
-from evcharge.models.station import zone_of
 from evcharge.process.clock import SteadyClock
 from evcharge.process.settings import Settings
 from evcharge.process.timekeeper import Timekeeper
@@ -138,8 +137,8 @@ class Engine(InOrder):
         self.storage = storage
         self._opened = StorageService(storage, timers, clock, thread, metrics.carried_out)
         self.perform = perform = self._opened.perform
-        zone = zone_of(settings.time_zone)
-        context = Context(perform, storage.catalogue, now, settings.time_scale, zone)
+        terms = settings.terms
+        context = Context(perform, storage.catalogue, now, terms)
         if new_id is not None:
             context = attrs.evolve(context, new_id=new_id)
         self.controller = Controller(
@@ -158,6 +157,7 @@ class Engine(InOrder):
             now,
             settings.sweep_interval_s,
             settings.limits.user_ttl_s,
+            terms,
             metrics.swept,
         )
         self._opened.setServiceParent(self)

@@ -13,6 +13,7 @@ from twisted.python.usage import UsageError
 
 from evcharge import __version__
 from evcharge.models.station import DEFAULT_TIME_ZONE, zone_of
+from evcharge.models.terms import MOST_WAITING, Terms
 from evcharge.net.guards.limits import MOST_PENDING_LOGINS, MOST_PER_ADDRESS, Limits
 from evcharge.net.ports import LAYERED_ENDPOINTS, LOCAL, port_number
 from evcharge.outcomes import LANGUAGES
@@ -173,6 +174,35 @@ class Options(UsageOptions):
             _time_zone,
         ],
         [
+            "hold-minutes",
+            None,
+            15.0,
+            "Minutes that a reservation holds after the announced arrival; these too pass as fast "
+            "as --time-scale says.",
+            _number("hold-minutes", 0.01, 1440),
+        ],
+        [
+            "offer-minutes",
+            None,
+            5.0,
+            "Minutes that a driver in line has to accept an EVSE that came free.",
+            _number("offer-minutes", 0.01, 1440),
+        ],
+        [
+            "idle-minutes",
+            None,
+            30.0,
+            "Minutes that a car may stand at an EVSE when it is charged.",
+            _number("idle-minutes", 0.01, 1440),
+        ],
+        [
+            "queue-limit",
+            None,
+            MOST_WAITING,
+            "Drivers who may wait in line at a station.",
+            _whole("queue-limit", 0, 1000),
+        ],
+        [
             "http-port",
             None,
             None,
@@ -303,8 +333,14 @@ class Options(UsageOptions):
             http_port=self["http-port"],
             workers=self["workers"],
             sweep_interval_s=self["sweep-interval"],
-            time_scale=self["time-scale"],
-            time_zone=self["time-zone"],
+            terms=Terms(
+                time_scale=self["time-scale"],
+                hold_s=self["hold-minutes"] * 60,
+                offer_s=self["offer-minutes"] * 60,
+                idle_s=self["idle-minutes"] * 60,
+                most_waiting=self["queue-limit"],
+                time_zone=self["time-zone"],
+            ),
             language=self["language"],
             max_line=self["max-line"],
             limits=Limits(

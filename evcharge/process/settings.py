@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import attrs
 
+from evcharge.models.terms import Terms
 from evcharge.net.guards.limits import Limits
 from evcharge.storage.location import Location
 
@@ -37,10 +38,8 @@ class Settings:
     workers: int
     """Processes that serve the ports."""
     sweep_interval_s: float
-    time_scale: float
-    """How many times faster than real time charging goes."""
-    time_zone: str
-    """Whose local time tariffs go by, of stations that have none of their own: an IANA name."""
+    terms: Terms
+    """What sessions go by."""
     language: str
     """Of the texts, "pt" or "en"."""
     max_line: int

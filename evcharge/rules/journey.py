@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-
 import attrs
 
-from evcharge.models.estimates import ChargePlan, choose_evse
-from evcharge.models.evse import Evse, plugs_of
-from evcharge.models.session import ChargingSession
+from evcharge.models.session import (
+    FREE,
+    WAITING,
+    ChargingSession,
+    Place,
+)
+from evcharge.models.slots import Book
 from evcharge.models.station import Station
 from evcharge.models.stations import Stations
-from evcharge.models.tariffs import Tariff
 from evcharge.models.user import User
 from evcharge.outcomes import (
     ALREADY_RESERVED,
+    EVSE_NOT_FOUND,
     NO_CONNECTOR,
-    NO_SLOT,
     STATION_NOT_FOUND,
     USER_NOT_FOUND,
+    WRONG_STATE,
     Refusal,
 )
 from evcharge.rules.operation import Needs, Operation
@@ -26,7 +28,39 @@ from evcharge.rules.view import View
 
 UNKNOWN_USER = Refusal(USER_NOT_FOUND)
 UNKNOWN_STATION = Refusal(STATION_NOT_FOUND)
-NO_FREE_SLOT = Refusal(NO_SLOT)
+
+
+def no_connector(station: Station) -> Refusal:
+    """The refusal where nothing at a station fits the car."""
+    return Refusal(NO_CONNECTOR, {"station": station.station_id})
+
+
+def no_evse(station: Station) -> Refusal:
+    """The refusal where a station has no such EVSE."""
+    return Refusal(EVSE_NOT_FOUND, {"station": station.station_id})
+
+
+def wrong_state(state: str) -> Refusal:
+    """The refusal of what does not go with the state in which the user is."""
+    return Refusal(WRONG_STATE, {"state": state}, {"state": state})
+
+
+@attrs.frozen
+class Standing:
+    """A user, and where: with a session, a place in line, or neither."""
+
+    user: User
+    session: ChargingSession | None
+    place: Place | None
+    book: Book | None
+    """Of the station; None where there is neither."""
+
+    @property
+    def state(self) -> str:
+        """FREE, WAITING or that of the session."""
+        if self.session is not None:
+            return self.session.state
+        return FREE if self.place is None else WAITING
 
 
 def held_at(station_id: int) -> Refusal:
@@ -88,85 +122,22 @@ class AddUser(Operation[None]):
         view.add(self.user, self.clock)
 
 
-Plan = Callable[[User, Station, Evse, ChargePlan, Mapping[str, Tariff]], ChargingSession]
-"""Works out the session of a user who charges at an EVSE of a station, by the network's tariffs;
-pure."""
-
-
 @attrs.define
-class TakeSlot(Operation[ChargingSession | Refusal]):
-    """
-    Take an EVSE of a station for a user and record its payment: both or neither.
-
-    Results in the session that holds the user's slot: the planned one, or the one that held the
-    slot already. Refused: the user is not there (any more), the station is not in service, the user
-    stands at another one, nothing here fits the car, or no EVSE that does is free.
-    """
+class FindStanding(Operation[Standing | Refusal]):
+    """Where a user stands or waits, with the station's book. Refused: there is no such user."""
 
     user_id: str
-    station_id: str
-    plan: Plan
-    """Called at most once for each attempt."""
-    arrival_percent: float | None = None
-    """The car's state of charge when it arrives; None: that of its login."""
-    target_percent: float | None = None
-    """To which state of charge it is to charge; None: as the login said."""
-    number: int | None = attrs.field(init=False, eq=False, repr=False)
-    """The number that `station_id` is."""
-
-    @number.default
-    def _number(self) -> int | None:
-        return number_of(self.station_id)
 
     def add_needs(self, needs: Needs) -> None:
-        needs.write = needs.catalogue = True
-        needs.users.add(self.user_id)
-        if self.number is not None:
-            needs.stations.add(self.number)
+        needs.standing.add(self.user_id)
 
-    def decide(self, view: View) -> ChargingSession | Refusal:
+    def decide(self, view: View) -> Standing | Refusal:
         user = view.user(self.user_id)
         if user is None:
             return UNKNOWN_USER
-        session = view.session(self.user_id)
-        if session is not None and session.station_id == self.number:
-            return session
-        book = None if self.number is None else view.book(self.number)
-        if book is None:
-            return UNKNOWN_STATION
-        if session is not None:
-            return held_at(session.station_id)
-        car, station = user.car, book.station
-        if station.kinds and not any(plugs_of(car.model, kind) for kind in station.kinds):
-            return Refusal(NO_CONNECTOR, {"station": station.station_id})
-        start = car.percent if self.arrival_percent is None else self.arrival_percent
-        target = user.target_percent if self.target_percent is None else self.target_percent
-        found = choose_evse(car.model, book.free(), start, target)
-        if found is None:
-            return NO_FREE_SLOT
-        session = self.plan(user, station, *found, view.catalogue().tariffs)
-        return view.take(session, self.clock)
-
-
-@attrs.define
-class EndJourney(Operation[Refusal | None]):
-    """Free the slot that the user holds, if any, and remove the user. Refused: there is none."""
-
-    user_id: str
-
-    def add_needs(self, needs: Needs) -> None:
-        needs.write = True
-        needs.users.add(self.user_id)
-
-    def decide(self, view: View) -> Refusal | None:
-        if view.user(self.user_id) is None:
-            return None if view.was_leaving(self.user_id) else UNKNOWN_USER
-        # The slot first: a crash in between leaves a user who holds nothing and can ask again.
-        session = view.session(self.user_id)
-        if session is not None:
-            view.give_back(session)
-        view.remove(self.user_id)
-        return None
+        session, place = view.session(self.user_id), view.place(self.user_id)
+        at = session or place
+        return Standing(user, session, place, None if at is None else view.book(at.station_id))
 
 
 LARGEST_ID = 2**31 - 1

@@ -8,6 +8,7 @@ import attrs
 
 from evcharge.models.catalogue import Catalogue
 from evcharge.models.network import Network
+from evcharge.rules.events import WITHDRAWN
 from evcharge.rules.operation import Needs, Operation
 from evcharge.rules.view import View
 
@@ -34,7 +35,8 @@ class NetworkChange:
 @attrs.define
 class ChangeNetwork(Operation[NetworkChange]):
     """
-    Have another network, in one step. Who stands at a station goes on standing there.
+    Have another network, in one step. Who stands at a station goes on standing there; who waits
+    at one that is in service no more waits no longer.
 
     One that has fewer slots than vehicles takes nobody until enough have left. One that is not in
     the new network any more is out of service at once, and is gone when it is empty: until then it
@@ -43,6 +45,8 @@ class ChangeNetwork(Operation[NetworkChange]):
 
     change: Callable[[Network], Network]
     """The network that there is -> the one that there is to be; pure."""
+    now: float = 0.0
+    """Seconds since the epoch, for those who hear of it."""
 
     def add_needs(self, needs: Needs) -> None:
         needs.write = needs.network = True
@@ -59,4 +63,9 @@ class ChangeNetwork(Operation[NetworkChange]):
         after = Network(wanted.car_models, dict(sorted(stations.items())), wanted.tariffs)
         if after != before:
             view.change_network(after)
+            for station_id in before.stations:
+                there = after.stations.get(station_id)
+                if there is None or not there.in_service:
+                    for place in list(view.line(station_id)):
+                        view.leave_line(place, self.now, WITHDRAWN)
         return NetworkChange(before, after)

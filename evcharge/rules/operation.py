@@ -17,12 +17,22 @@ class Due:
     """What a sweep looks for. Its instants are by `clock`, None being the newest."""
 
     now: float
-    """Sessions that end by then, seconds since the epoch."""
+    """Sessions whose deadline has passed by then, seconds since the epoch."""
     logged_in_before: float
     """Users who logged in before then and hold no slot."""
     most: int
     """Of each kind, as others wait meanwhile."""
     clock: int | None
+
+
+@attrs.frozen
+class History:
+    """Which receipts of a driver are looked at, the newest first: by the order of their ids."""
+
+    driver_id: str
+    most: int
+    before: str | None
+    """Those before this receipt; None: from the newest on."""
 
 
 @attrs.define
@@ -32,9 +42,18 @@ class Needs:
     seen: set[str] = attrs.field(factory=set)
     """Ids of users that are looked at, and not changed."""
     users: set[str] = attrs.field(factory=set)
-    """Ids of users that may be changed; with each comes the session that it has, if any."""
+    """Ids of users that may be changed; with each comes the session that it has, or the place in
+    line, and the book of the station where that is."""
+    standing: set[str] = attrs.field(factory=set)
+    """Ids of users of whom it is looked at where they stand or wait: the same, not changed."""
     stations: set[int] = attrs.field(factory=set)
     """Ids of stations whose slots may be taken."""
+    evses: set[str] = attrs.field(factory=set)
+    """Uids of EVSEs of which something may be said; with each comes the book of its station."""
+    receipts: set[str] = attrs.field(factory=set)
+    """Ids of receipts, or of sessions by theirs, that are looked at."""
+    histories: set[History] = attrs.field(factory=set)
+    """What is asked of receipts that have been issued."""
     due: list[Due] = attrs.field(factory=list)
     states: bool = False
     """The state of every station."""

@@ -5,20 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeVar
 
-import attrs
-
 from evcharge.models.catalogue import Catalogue
-from evcharge.models.evse import Evse
+from evcharge.models.evse import EvseStatus
 from evcharge.models.network import Network
-from evcharge.models.session import ChargingSession
-from evcharge.models.station import Station
+from evcharge.models.receipts import Payment, Receipt
+from evcharge.models.session import FREE, ChargingSession, Place
+from evcharge.models.slots import Book, SlotTable
 from evcharge.models.stations import Stations
 from evcharge.models.user import User
 from evcharge.rules.clocks import Clocks, D, Newest
 from evcharge.rules.events import (
     ClocksSet,
     Event,
+    EvseStatusSet,
     NetworkChanged,
+    PaymentListed,
+    PlaceLeft,
+    PlaceTaken,
+    ReceiptIssued,
+    SessionChanged,
     SlotFreed,
     SlotTaken,
     UserAdded,
@@ -32,19 +37,6 @@ class NotLoaded(Exception):
     """A rule looks at a record that its operation does not say it needs."""
 
 
-@attrs.frozen
-class Book:
-    """A station in service, and who stands there."""
-
-    station: Station
-    held: frozenset[str] | set[str]
-    """The uids of the EVSEs at which vehicles stand."""
-
-    def free(self) -> list[Evse]:
-        """The EVSEs that may be taken."""
-        return self.station.free(self.held)
-
-
 class View:
     """
     The records that were loaded for a batch; what changes is seen by whatever is decided next.
@@ -54,11 +46,17 @@ class View:
 
     :param clocks: those of the storage.
     :param users: those asked for, None for each that is not there.
-    :param sessions: of users that may be changed, None for each that holds no slot.
-    :param books: of the stations asked for, None for each that is not in service.
+    :param sessions: of users that were asked for, None for each that holds no EVSE.
+    :param books: of the stations asked for, and of those where these users hold an EVSE or wait;
+        None for each that there is not.
     :param states: of every station, where they were asked for.
     :param names: which clock a record names that was made by one: a method of `Clocks`.
     :param leaving: users whose removal was to be committed when its end was not seen.
+    :param places: in line, of the same users, None for each that does not wait.
+    :param has: whether a user may be changed whom nobody asked for, such as one whose time is up,
+        or whose turn it is. Who may not stays as is until the next sweep.
+    :param drivers: finds the users who hold the EVSEs that were asked for; None where one is not
+        there.
     """
 
     def __init__(
@@ -70,7 +68,13 @@ class View:
         states: Stations | None = None,
         names: Callable[[Clocks, int | None], int] = Clocks.plainly,
         leaving: Collection[str] = (),
+        places: dict[str, Place | Exception | None] | None = None,
+        has: Callable[[str], bool] = lambda user_id: True,
+        drivers: Callable[[str], User | None] = lambda user_id: None,
     ) -> None:
+        self._drivers = drivers
+        self.places = {} if places is None else places
+        self.may_change = has
         self.clocks = clocks
         self.users = users
         self.sessions = sessions
@@ -81,10 +85,14 @@ class View:
         self.events: list[Event] = []
         """What was decided so far, in order."""
         self._undo: list[tuple[dict[Any, Any], Any, Any]] = []
-        self.due: list[str] = []
-        """Users whose session was due when it was claimed, the first to end first."""
+        self.due: list[int] = []
+        """Stations where something was due when they were claimed, or somebody could be offered an
+        EVSE; their books are there."""
+        self.next_due: float | None = None
+        """When something is due next that was not claimed, as far as is known."""
         self.unpaid: list[str] = []
-        """Users who held no slot, and had logged in long ago, when they were claimed."""
+        """Users who held no EVSE and did not wait, and had logged in long ago, when they were
+        claimed."""
         self.more_due = False
         """Whether as many were claimed as may be, so that there may be more."""
         self.more_to_write = False
@@ -97,6 +105,17 @@ class View:
         """The network as a whole, where it was asked for."""
         self._taken: dict[int, int] = {}
         """How many vehicles stand at each station, likewise."""
+        self._lines: Mapping[int, Collection[Place]] = {}
+        """Who waits at each station, likewise, where somebody does."""
+        self.evses: dict[str, int | None] = {}
+        """The station of each EVSE that was asked for, None for one that there is not."""
+        self.receipts: dict[str, Receipt | tuple[ChargingSession, Book] | Exception | None] = {}
+        """What was asked for by its receipt: one that is final, or else the session that has it,
+        with its station."""
+        self.histories: dict[Any, Collection[Receipt] | Exception | None] = {}
+        """The receipts of drivers, by what was asked for, the newest first."""
+        self.issued: dict[str, Receipt] = {}
+        """The receipts of sessions that have ended in this batch."""
         self.own_time: tuple[float | None, float] = (None, 0.0)
         """How far the storage's own time is ahead of the steady seconds, None where it has none,
         and by how much that may be wrong."""
@@ -107,13 +126,36 @@ class View:
         """The user; None where there is none."""
         return _of(self.users, user_id)
 
+    def driver(self, user_id: str) -> User | None:
+        """A user whom nobody asked for, but who holds an EVSE that was."""
+        user = self.users.get(user_id) or self._drivers(user_id)
+        return user if isinstance(user, User) else None
+
     def session(self, user_id: str) -> ChargingSession | None:
         """The session that holds the user's slot; None where it holds none."""
         return _of(self.sessions, user_id)
 
+    def place(self, user_id: str) -> Place | None:
+        """The user's place in line; None where the user does not wait."""
+        place = self.places.get(user_id)
+        if isinstance(place, Exception):
+            raise place
+        return place
+
     def book(self, station_id: int) -> Book | None:
-        """The station and its slots; None where no such station is in service."""
+        """The station and who is there; None where there is no such station."""
         return _of(self.books, station_id)
+
+    def receipt(self, receipt_id: str) -> Receipt | tuple[ChargingSession, Book] | None:
+        """A receipt, or the session that is to have it with its station; None: there is neither."""
+        found = self.receipts.get(receipt_id)
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    def history(self, asked: Any) -> Collection[Receipt]:
+        """Receipts of a driver, the newest first, as :class:`History` asks for them."""
+        return _of(self.histories, asked) or ()
 
     def states(self) -> Stations:
         """The state of every station in service, as it was before the batch, or later."""
@@ -137,10 +179,21 @@ class View:
         """Whether the user is gone by an attempt before this one, whose end was not seen."""
         return user_id in self._leaving
 
-    def know_network(self, network: Network | Exception, taken: Mapping[int, int]) -> None:
-        """The network as a whole, and the stations where vehicles stand: how many."""
+    def know_network(
+        self,
+        network: Network | Exception,
+        taken: Mapping[int, int],
+        lines: Mapping[int, Collection[Place]] | None = None,
+    ) -> None:
+        """
+        The network as a whole.
+
+        :param taken: how many vehicles stand at stations, where some do.
+        :param lines: who waits at stations, where somebody does.
+        """
         self._network[None] = network
         self._taken.update(taken)
+        self._lines = {} if lines is None else lines
 
     def network(self) -> Network:
         """The network as a whole."""
@@ -152,6 +205,11 @@ class View:
         """How many vehicles stand at a station, in service or not, of the network as a whole."""
         self.network()
         return self._taken.get(station_id, 0)
+
+    def line(self, station_id: int) -> Collection[Place]:
+        """Who waits at a station, likewise."""
+        self.network()
+        return self._lines.get(station_id, ())
 
     def moved(self, clock: int | None) -> float:
         """How far an instant by a clock, or by the newest, has been moved since, seconds."""
@@ -170,27 +228,91 @@ class View:
         self._put(self.users, user_id, None)
         self.events.append(UserRemoved(user_id))
 
-    def take(self, session: ChargingSession, clock: int | None) -> ChargingSession:
-        """A slot is taken, and paid for; the session as it is kept."""
-        book = self.book(session.station_id)
-        assert book is not None, session.station_id
-        session = self.clocks.kept(session, clock, self._names(self.clocks, clock))
-        held = book.held | {session.evse_uid}
-        self._put(self.books, session.station_id, Book(book.station, held))
+    def take(
+        self, session: ChargingSession, clock: int | None, at: float = 0.0, before: str = FREE
+    ) -> ChargingSession:
+        """
+        An EVSE is held from now on; the session as it is kept. Its instants are in truth as it
+        says, as those of all that is changed below.
+
+        :param at: the instant of the cause, seconds since the epoch.
+        :param before: in which state the user was.
+        """
+        session = self.clocks.kept(session, None, self._names(self.clocks, clock))
+        book = self._books(session.station_id, lambda slots: slots.with_session(session))
         self._count(session.station_id, 1)
         self._put(self.sessions, session.user_id, session)
-        self.events.append(SlotTaken(session))
+        self.events.append(SlotTaken(session, at, before, book))
         return session
 
-    def give_back(self, session: ChargingSession) -> None:
-        """A slot is given back."""
-        book = self.books.get(session.station_id)
-        if book is not None:
-            held = book.held - {session.evse_uid}
-            self._put(self.books, session.station_id, Book(book.station, held))
+    def change(
+        self, before: ChargingSession, session: ChargingSession, clock: int | None, at: float
+    ) -> ChargingSession:
+        """A session goes on in another state, or at another EVSE; it, as it is kept."""
+        session = self.clocks.kept(session, None, self._names(self.clocks, clock))
+        book = self._books(session.station_id, lambda slots: slots.with_session(session))
+        self._put(self.sessions, session.user_id, session)
+        self.events.append(SessionChanged(before, session, at, book))
+        return session
+
+    def give_back(
+        self,
+        session: ChargingSession,
+        at: float = 0.0,
+        after: str = FREE,
+        end_reason: str | None = None,
+        outcome: str | None = None,
+    ) -> None:
+        """
+        An EVSE is given back, and the session is over.
+
+        :param after: in which state it ends.
+        :param outcome: what became of the offer, if it was one.
+        """
+        book = self._books(session.station_id, lambda slots: slots.without(session.user_id))
         self._count(session.station_id, -1)
         self._put(self.sessions, session.user_id, None)
-        self.events.append(SlotFreed(session))
+        self.events.append(SlotFreed(session, at, after, end_reason, outcome, book))
+
+    def join(self, place: Place, clock: int | None, at: float) -> Place:
+        """Somebody waits in line; the place as it is kept."""
+        place = self.clocks.kept(place, None, self._names(self.clocks, clock))
+        book = self._books(place.station_id, lambda slots: slots.with_place(place))
+        self._put(self.places, place.user_id, place)
+        self.events.append(PlaceTaken(place, at, _length(book)))
+        return place
+
+    def leave_line(self, place: Place, at: float, why: str) -> None:
+        """Somebody waits no more."""
+        book = self._books(place.station_id, lambda slots: slots.without_place(place.user_id))
+        self._put(self.places, place.user_id, None)
+        self.events.append(PlaceLeft(place, at, why, _length(book)))
+
+    def set_status(self, station_id: int, evse_uid: str, status: EvseStatus, at: float) -> None:
+        """An operator says something else of an EVSE."""
+        book = self.book(station_id)
+        assert book is not None and book.station is not None, station_id
+        station = book.station
+        station = station.with_statuses({**station.statuses, evse_uid: status})
+        self._put(self.books, station_id, Book(station, book.slots.at(station)))
+        self.events.append(EvseStatusSet(station_id, evse_uid, status, at))
+
+    def issue(self, receipt: Receipt, at: float) -> None:
+        """A session is over, and this is what it came to."""
+        self._put(self.issued, receipt.receipt_id, receipt)
+        self.events.append(ReceiptIssued(receipt, at))
+
+    def list_payment(self, payment: Payment, at: float) -> None:
+        """Something was paid, or given back."""
+        self.events.append(PaymentListed(payment, at))
+
+    def _books(self, station_id: int, change: Callable[[SlotTable], SlotTable]) -> Book | None:
+        """Change who is at a station; its book then, if it is known."""
+        book = self.books.get(station_id)
+        if book is not None:
+            book = Book(book.station, change(book.slots))
+            self._put(self.books, station_id, book)
+        return book
 
     def _count(self, station_id: int, by: int) -> None:
         if self._network:
@@ -205,6 +327,13 @@ class View:
         for user_id, session in self.sessions.items():
             if isinstance(session, ChargingSession):
                 self.sessions[user_id] = record_moved(session, before, after)
+        for user_id, place in self.places.items():
+            if isinstance(place, Place):
+                self.places[user_id] = record_moved(place, before, after)
+        for station_id, book in self.books.items():
+            if book is not None:
+                slots = book.slots.each(lambda record: record_moved(record, before, after))
+                self.books[station_id] = Book(book.station, slots)
         if self.events and isinstance(last := self.events[-1], ClocksSet):
             # Set twice in a batch, it is set once, as far as both say.
             before = last.before
@@ -217,12 +346,15 @@ class View:
         self._put(self._network, None, after)
         for station_id, known in list(self.books.items()):
             record = after.stations.get(station_id)
-            book = None
-            if record is not None and record.is_usable:
-                # Of one that was out of service, how many stand there is all that was loaded.
-                there = (f"?{number}" for number in range(self._taken.get(station_id, 0)))
-                book = Book(record.station, frozenset(there) if known is None else known.held)
-            self._put(self.books, station_id, book)
+            slots = SlotTable(station_id, 0) if known is None else known.slots
+            station = None
+            if record is not None:
+                slots = slots.with_slots(record.station.max_slots)
+                if record.is_usable:
+                    said = known.station.statuses if known is not None and known.station else {}
+                    station = record.station.with_statuses(said)
+                    slots = slots.at(station)
+            self._put(self.books, station_id, Book(station, slots))
         if self.events and isinstance(last := self.events[-1], NetworkChanged):
             # Two changes in a batch are one.
             before = last.before
@@ -245,6 +377,10 @@ class View:
         for records, key, before in reversed(self._undo[changes:]):
             records[key] = before
         del self.events[events:], self._undo[changes:]
+
+
+def _length(book: Book | None) -> int:
+    return 0 if book is None else len(book.slots.waiting)
 
 
 def record_moved(record: D, before: Clocks, after: Clocks) -> D:

@@ -16,6 +16,7 @@ from twisted.internet.defer import Deferred
 
 from evcharge.models.catalogue import Catalogue
 from evcharge.models.user import User
+from evcharge.rules.events import Event
 from evcharge.rules.operation import Operation
 from evcharge.storage.group_commit import Unavailable
 
@@ -23,6 +24,11 @@ R = TypeVar("R")
 
 Eventual: TypeAlias = R | Deferred[R]
 """A value that is there already, or will be."""
+
+
+Listener: TypeAlias = Callable[[Sequence[Event]], None]
+"""Hears what has happened when it is durable, and memory has followed: in the storage's thread, and
+so it must neither block nor raise."""
 
 
 class StorageError(Exception):
@@ -51,6 +57,8 @@ class Storage(Protocol):
 
     patience_s: float
     """How long an operation may take before whoever waits is told that it did not come about."""
+    listeners: list[Listener]
+    """Who hears what has happened, in its order."""
 
     def open(self, now: float) -> Summary:
         """

@@ -4,63 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from decimal import Decimal
 from typing import Any, Protocol, TypeVar
 
 import attrs
 
 from evcharge.models.network import StationRecord
+from evcharge.models.receipts import Payment
 from evcharge.models.session import ChargingSession
 from evcharge.models.user import User
 from evcharge.rules.clocks import Clocks
-from evcharge.utils.ids import ending
-from evcharge.utils.texts import is_unicode
 
 T = TypeVar("T")
 
 
-@attrs.frozen
-class Payment:
-    """A payment that was taken, as the operator's books have it."""
+def right(payment: Payment, clocks: Clocks) -> Payment:
+    """A payment as it is to be by `clocks`: the list is history, but for what is marked."""
+    return clocks.copy(payment) if payment.clock else payment
 
-    receipt_id: str
-    paid_timestamp: float | None
-    """Seconds since the epoch."""
-    station_id: int
-    amount: Decimal
-    """BRL."""
-    user_end: str
-    """The last characters of the user's id; the first ones, where an earlier version took it."""
-    clock: int = attrs.field(default=0, eq=False)
-    """By which of its clocks a storage has the time: see :mod:`evcharge.rules.clocks`."""
 
-    @classmethod
-    def of(cls, session: ChargingSession) -> Payment:
-        """The payment that holds the slot of `session`."""
-        return cls(
-            session.receipt_id,
-            session.paid_timestamp,
-            session.station_id,
-            session.amount,
-            ending(session.user_id),
-            session.clock,
-        )
-
-    def right(self, clocks: Clocks) -> Payment:
-        """The same as it is to be by `clocks`: the list is history, but for what is marked."""
-        return clocks.copy(self) if self.clock else self
-
-    def listed(self, clocks: Clocks) -> Payment:
-        """The same, whose time is right, with the name of the clock while that may prove wrong."""
-        paid = self.paid_timestamp
-        is_named = clocks.is_marked(self.clock) or (paid is not None and clocks.is_new(paid))
-        return clocks.kept(self, None, clocks.number if is_named else 0)
-
-    def moved(self, by_s: float, clock: int) -> Payment:
-        """The same payment, `by_s` later, by another `clock`."""
-        paid = self.paid_timestamp
-        later = None if paid is None else paid + by_s
-        return attrs.evolve(self, paid_timestamp=later, clock=clock)
+def listed(payment: Payment, clocks: Clocks) -> Payment:
+    """A payment, whose time is right, with the name of the clock while that may prove wrong."""
+    paid = payment.paid_timestamp
+    is_named = clocks.is_marked(payment.clock) or (paid is not None and clocks.is_new(paid))
+    return clocks.kept(payment, None, clocks.number if is_named else 0)
 
 
 def tariffs_by_id(bodies: Iterable[Any]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -46,6 +46,9 @@ class Transaction(Protocol):
 
 class Store(Protocol):
     """What a storage is to :func:`execute`, which is called by one thread at a time."""
+
+    listeners: list[Callable[[Sequence[Event]], None]]
+    """Who hears what has happened, once it is durable and memory has followed."""
 
     def transaction(self, write: bool) -> AbstractContextManager[Transaction]:
         """
@@ -96,9 +99,9 @@ def execute(store: Store, operations: Sequence[Operation[Any]]) -> Sequence[Any]
         if needs.write:
             failed = transaction.save(events)
     if not failed:
-        store.apply(events)
+        _follow(store, events)
         return results
-    store.apply([event for number, event in enumerate(events) if number not in failed])
+    _follow(store, [event for number, event in enumerate(events) if number not in failed])
     begin = 0
     again: list[int] = []
     for place, end in zip(order, ends, strict=True):
@@ -115,6 +118,13 @@ def execute(store: Store, operations: Sequence[Operation[Any]]) -> Sequence[Any]
         ):
             results[place] = result
     return results
+
+
+def _follow(store: Store, events: Sequence[Event]) -> None:
+    store.apply(events)
+    if events:
+        for listener in store.listeners:
+            listener(events)
 
 
 def _turn(operation: Operation[Any]) -> int:

@@ -9,14 +9,15 @@ from typing import Any, TypeVar
 
 from evcharge.models.catalogue import Catalogue
 from evcharge.models.network import Network, StationRecord
+from evcharge.models.receipts import Payment, Receipt
 from evcharge.models.slots import SlotTable
 from evcharge.models.station import Station
 from evcharge.models.tariffs import Tariff
 from evcharge.models.user import User
-from evcharge.rules.events import Event, NetworkChanged
-from evcharge.rules.operation import Due, Needs, Operation
+from evcharge.rules.events import Event, NetworkChanged, PaymentListed, ReceiptIssued
+from evcharge.rules.operation import Due, History, Needs, Operation
 from evcharge.rules.view import View
-from evcharge.storage import Summary
+from evcharge.storage import Listener, Summary
 from evcharge.storage.execute import execute
 from evcharge.storage.records import Records
 
@@ -47,6 +48,11 @@ class MemoryStorage:
         )
         self.records = Records()
         self.records.catalogue = Catalogue(car_models or {}, tariffs or {})
+        self.receipts: dict[str, Receipt] = {}
+        """Those that were issued, by id."""
+        self.payments: list[Payment] = []
+        """All that were listed."""
+        self.listeners: list[Listener] = []
         self._lock = threading.Lock()
         self.records.put_stations(
             (station, SlotTable(station.station_id, station.max_slots)) for station in stations
@@ -82,8 +88,23 @@ class MemoryStorage:
     def load(self, needs: Needs) -> View:
         view = self.records.load(needs)
         if needs.network:
-            view.know_network(self._network, self.records.taken())
+            view.know_network(self._network, self.records.taken(), self.records.waiting())
+        for receipt_id in needs.receipts:
+            if receipt_id in self.receipts:
+                view.receipts[receipt_id] = self.receipts[receipt_id]
+        for asked in needs.histories:
+            view.histories[asked] = self._history(asked)
         return view
+
+    def _history(self, asked: History) -> Sequence[Receipt]:
+        found = [
+            receipt
+            for receipt in self.receipts.values()
+            if receipt.driver_id == asked.driver_id
+            and (asked.before is None or receipt.receipt_id < asked.before)
+        ]
+        found.sort(key=lambda receipt: receipt.receipt_id, reverse=True)
+        return found[: asked.most]
 
     def claim(self, view: View, due: Due) -> None:
         self.records.claim(view, due)
@@ -95,4 +116,10 @@ class MemoryStorage:
         for event in events:
             if isinstance(event, NetworkChanged):
                 self._network = event.after
+                tariffs = check_tariffs(event.after.tariffs, "tariffs").tariffs
+                self.records.catalogue = Catalogue(event.after.car_models, tariffs)
+            elif isinstance(event, ReceiptIssued):
+                self.receipts[event.receipt.receipt_id] = event.receipt
+            elif isinstance(event, PaymentListed):
+                self.payments.append(event.payment)
         self.records.apply(events)

@@ -10,24 +10,31 @@ from evcharge.datasets import check_car_models
 from evcharge.datasets.tariffs import check_tariffs
 from evcharge.datasets.together import TARIFF, named_tariffs
 from evcharge.models.catalogue import Catalogue
-from evcharge.models.session import ChargingSession
-from evcharge.models.slots import SlotTable, StationState
+from evcharge.models.evse import EvseStatus
+from evcharge.models.session import ChargingSession, Place
+from evcharge.models.slots import Book, SlotTable, StationState
 from evcharge.models.station import Station
 from evcharge.models.stations import Stations
 from evcharge.models.user import User
 from evcharge.rules.clocks import Clocks, Newest, newest
 from evcharge.rules.events import (
+    ClocksSet,
     Event,
+    EvseStatusSet,
     NetworkChanged,
+    PlaceLeft,
+    PlaceTaken,
+    SessionChanged,
     SlotFreed,
     SlotTaken,
     UserAdded,
     UserRemoved,
 )
-from evcharge.rules.journey import FindUser, ListStations
+from evcharge.rules.journey import FindStanding, FindUser, ListStations, Standing
 from evcharge.rules.network import FindCatalogue
 from evcharge.rules.operation import Due, Needs, Operation
-from evcharge.rules.view import Book, View, record_moved
+from evcharge.rules.view import View, record_moved
+from evcharge.rules.waiting import next_offer
 
 R = TypeVar("R")
 
@@ -55,11 +62,17 @@ class Records:
         self.states = Stations()
         """Of the stations in service; `slots` may know of others, whose sessions end as well."""
         self.held: dict[str, int] = {}
-        """User id -> the station where the user stands: derived from `slots`."""
+        """User id -> the station where the user holds an EVSE: derived from `slots`."""
+        self.lines: dict[str, int] = {}
+        """User id -> the station in whose line the user waits: likewise."""
+        self.receipts: dict[str, str] = {}
+        """Receipt id -> the user whose session is to have it: likewise."""
+        self.statuses: dict[str, EvseStatus] = {}
+        """What an operator has said of EVSEs since, by uid."""
         self.ends: list[tuple[float, str, int]] = []
-        """A heap of what is to end, (when, user id, station id), so that a sweep looks at nothing
-        else. Entries of sessions that ended early are dropped when their time comes, or when they
-        are most of them."""
+        """A heap of deadlines, (when, user id, station id), so that a sweep looks at nothing else.
+        Those that were put off are dropped when their time comes, or when they are most of
+        them."""
         self.logins: list[tuple[float, str]] = []
         """A heap of (login, user id), likewise."""
         self.clocks = Clocks()
@@ -81,20 +94,21 @@ class Records:
         states = {state.station.station_id: state for state in self.states}
         for station, slots in stations:
             if station is not None:
-                station = station.with_slots(slots.max_slots)
+                station = station.with_slots(slots.max_slots).with_statuses(self.statuses)
                 slots = slots.at(station)
             self.slots[slots.station_id] = slots
             for session in slots.sessions.values():
                 self._put_session(session)
+            for place in slots.waiting:
+                self.lines[place.user_id] = place.station_id
             if station is not None:
                 states[slots.station_id] = StationState.of(station, slots)
         self.states = Stations(states.values())
 
     def _put_session(self, session: ChargingSession) -> None:
         self.held[session.user_id] = session.station_id
-        heapq.heappush(
-            self.ends, (session.estimated_timestamp, session.user_id, session.station_id)
-        )
+        self.receipts[session.receipt_id] = session.user_id
+        heapq.heappush(self.ends, (session.due_timestamp, session.user_id, session.station_id))
 
     def order_logins(self) -> None:
         """Make the heap of logins anew, of those who are there."""
@@ -104,7 +118,7 @@ class Records:
     def order_ends(self) -> None:
         """Make the heap of ends anew, of those that stand."""
         self.ends = [
-            (session.estimated_timestamp, session.user_id, slots.station_id)
+            (session.due_timestamp, session.user_id, slots.station_id)
             for slots in self.slots.values()
             for session in slots.sessions.values()
         ]
@@ -118,51 +132,113 @@ class Records:
             return cast("R | None", self.users.get(operation.user_id))
         if type(operation) is ListStations:
             return cast(R, self.states)
+        if type(operation) is FindStanding:
+            return cast("R | None", self._standing(operation.user_id))
         if type(operation) is FindCatalogue:
             return cast(R, self.catalogue)
         return None
 
+    def _standing(self, user_id: str) -> Standing | None:
+        # Another thread may be putting others there: each is looked at once.
+        user = self.users.get(user_id)
+        at = self.held.get(user_id, self.lines.get(user_id))
+        if user is None or at is None:
+            return None if user is None else Standing(user, None, None, None)
+        book = self.book(at)
+        if book is None:
+            return None
+        session, place = book.slots.sessions.get(user_id), book.slots.place(user_id)
+        if session is None and place is None:
+            # It is just changing: it has to be asked for in turn.
+            return None
+        return Standing(user, session, place, book)
+
     def session(self, user_id: str) -> ChargingSession | None:
-        """The session that holds the user's slot; None where it holds none."""
+        """The session that holds the user's EVSE; None where it holds none."""
         station_id = self.held.get(user_id)
         return None if station_id is None else self.slots[station_id].sessions[user_id]
 
+    def place(self, user_id: str) -> Place | None:
+        """The user's place in line; None where the user does not wait."""
+        station_id = self.lines.get(user_id)
+        return None if station_id is None else self.slots[station_id].place(user_id)
+
     def book(self, station_id: int) -> Book | None:
-        """The station and its slots; None where no such station is in service."""
-        state = self.states.get(str(station_id))
-        if state is None:
+        """The station and who is there; None where there is no such station."""
+        slots = self.slots.get(station_id)
+        if slots is None:
             return None
-        return Book(state.station, self.slots[station_id].held)
+        state = self.states.get(str(station_id))
+        return Book(None if state is None else state.station, slots)
+
+    def session_of(self, receipt_id: str) -> tuple[ChargingSession, Book] | None:
+        """The session that is to have a receipt, with its station; None: there is none."""
+        user_id = self.receipts.get(receipt_id)
+        session = None if user_id is None else self.session(user_id)
+        book = None if session is None else self.book(session.station_id)
+        return None if session is None or book is None else (session, book)
 
     def taken(self) -> dict[int, int]:
         """How many vehicles stand at each station, where some do."""
         return {i: len(slots.sessions) for i, slots in self.slots.items() if slots.sessions}
+
+    def waiting(self) -> dict[int, tuple[Place, ...]]:
+        """Who waits at each station, where somebody does."""
+        return {station_id: self.slots[station_id].waiting for station_id in self.lines.values()}
 
     def load(
         self,
         needs: Needs,
         names: Callable[[Clocks, int | None], int] = Clocks.plainly,
         leaving: Collection[str] = (),
+        has: Callable[[str], bool] = lambda user_id: True,
     ) -> View:
         """
         What a batch looks at; of users only those that memory holds.
 
         :param names: as for :class:`evcharge.rules.view.View`, and
-        :param leaving: likewise.
+        :param leaving: likewise, and
+        :param has: likewise.
         """
+        looked_at = needs.users | needs.standing if needs.standing else needs.users
+        stations = set(needs.stations)
+        for user_id in looked_at:
+            at = self.held.get(user_id, self.lines.get(user_id))
+            if at is not None:
+                stations.add(at)
+        evses = {}
+        if needs.evses:
+            evses = self._stations_of(needs.evses)
+            stations.update(at for at in evses.values() if at is not None)
         view = View(
             self.clocks,
-            {user_id: self.users.get(user_id) for user_id in (*needs.seen, *needs.users)},
-            {user_id: self.session(user_id) for user_id in needs.users},
-            {station_id: self.book(station_id) for station_id in needs.stations},
+            {user_id: self.users.get(user_id) for user_id in (*needs.seen, *looked_at)},
+            {user_id: self.session(user_id) for user_id in looked_at},
+            {station_id: self.book(station_id) for station_id in stations},
             self.states if needs.states else None,
             names,
             leaving,
+            {user_id: self.place(user_id) for user_id in looked_at},
+            has,
+            self.users.get,
+        )
+        view.evses = dict(evses)
+        view.receipts.update(
+            (receipt_id, self.session_of(receipt_id)) for receipt_id in needs.receipts
         )
         view.known = self.catalogue
         if needs.sets_clock:
             view.newest = self.newest
         return view
+
+    def _stations_of(self, uids: Collection[str]) -> dict[str, int | None]:
+        """The stations in service that have EVSEs, by the uids of these."""
+        found: dict[str, int | None] = dict.fromkeys(uids)
+        for state in self.states:
+            for evse in state.station.evses:
+                if evse.uid in found:
+                    found[evse.uid] = state.station.station_id
+        return found
 
     def claim(
         self, view: View, due: Due, may_end: Callable[[str], bool] = lambda user_id: True
@@ -186,18 +262,25 @@ class Records:
         most: int,
         may_end: Callable[[str], bool] = lambda user_id: True,
     ) -> None:
-        """Add to `view` sessions that have ended by `now`, with their users."""
+        """Add to `view` stations where a deadline has passed by `now`, or an offer can be made."""
 
         def stands(entry: tuple[float, str, int]) -> bool:
             session = self.slots[entry[2]].sessions.get(entry[1])
-            return session is not None and session.estimated_timestamp == entry[0]
+            return session is not None and session.due_timestamp == entry[0]
 
-        for _, user_id, _ in _claimed(
-            view, self.ends, lambda entry: entry[0] <= now, stands, most, may_end
-        ):
-            view.due.append(user_id)
-            view.users[user_id] = self.users.get(user_id)
-            view.sessions[user_id] = self.session(user_id)
+        due, later = _claimed(view, self.ends, lambda entry: entry[0] <= now, stands, most, may_end)
+        found = dict.fromkeys(station_id for _, _, station_id in due)
+        for station_id in self.waiting() if self.lines else ():
+            book = self.book(station_id)
+            if book is None or book.station is None:
+                continue
+            if next_offer(book.station, book.slots, may_end) is not None:
+                found[station_id] = None
+        for station_id in found:
+            if station_id not in view.books:
+                view.books[station_id] = self.book(station_id)
+        view.due += found
+        view.next_due = None if later is None else later[0]
 
     def _claim_logins(
         self, view: View, before: float, most: int, may_end: Callable[[str], bool]
@@ -209,11 +292,13 @@ class Records:
                 user is not None
                 and user.created_timestamp == entry[0]
                 and entry[1] not in self.held
+                and entry[1] not in self.lines
             )
 
-        for _, user_id in _claimed(
+        unpaid, _ = _claimed(
             view, self.logins, lambda entry: entry[0] < before, is_unpaid, most, may_end
-        ):
+        )
+        for _, user_id in unpaid:
             view.unpaid.append(user_id)
             view.users[user_id] = self.users[user_id]
             view.sessions[user_id] = None
@@ -245,7 +330,7 @@ class Records:
                 self.put_user(event.user)
             elif isinstance(event, UserRemoved):
                 self.users.pop(event.user_id, None)
-            elif isinstance(event, SlotTaken):
+            elif isinstance(event, (SlotTaken, SessionChanged)):
                 session = event.session
                 slots = self.slots[session.station_id]
                 self.slots[session.station_id] = slots.with_session(session)
@@ -256,11 +341,17 @@ class Records:
                 slots = self.slots[session.station_id]
                 self.slots[session.station_id] = slots.without(session.user_id)
                 self.held.pop(session.user_id, None)
+                self.receipts.pop(session.receipt_id, None)
                 freed.append(session.user_id)
                 changed.add(session.station_id)
+            elif isinstance(event, (PlaceTaken, PlaceLeft)):
+                self._follow_line(event, freed)
+                changed.add(event.place.station_id)
+            elif isinstance(event, EvseStatusSet):
+                self._follow_status(event)
             elif isinstance(event, NetworkChanged):
                 self.change_network(event)
-            else:
+            elif isinstance(event, ClocksSet):
                 self.move(event.before, event.after)
         for user_id in freed:
             user = self.users.get(user_id)
@@ -274,6 +365,29 @@ class Records:
             self.order_logins()
         if len(self.ends) > 2 * len(self.held) + MOST_STALE:
             self.order_ends()
+
+    def _follow_line(self, event: PlaceTaken | PlaceLeft, freed: list[str]) -> None:
+        place = event.place
+        slots = self.slots.get(place.station_id)
+        if isinstance(event, PlaceTaken):
+            assert slots is not None, place
+            self.slots[place.station_id] = slots.with_place(place)
+            self.lines[place.user_id] = place.station_id
+            return
+        if slots is not None:
+            # It may have left the network.
+            self.slots[place.station_id] = slots.without_place(place.user_id)
+        self.lines.pop(place.user_id, None)
+        freed.append(place.user_id)
+
+    def _follow_status(self, event: EvseStatusSet) -> None:
+        self.statuses[event.evse_uid] = event.status
+        state = self.states.get(str(event.station_id))
+        if state is not None:
+            station = state.station.with_statuses(self.statuses)
+            slots = self.slots[event.station_id].at(station)
+            self.slots[event.station_id] = slots
+            self.states.put(StationState.of(station, slots))
 
     def show(self, station_ids: Iterable[int]) -> None:
         """Have the states of stations say what their slots are."""
@@ -293,12 +407,12 @@ class Records:
         others = event.put if event.before.tariffs == after.tariffs else after.stations
         for station_id, record in others.items():
             slots = self.slots.get(station_id) or SlotTable(station_id, 0)
-            slots = slots.with_slots(record.station.max_slots).at(record.station)
+            station = record.station.with_statuses(self.statuses)
+            slots = slots.with_slots(station.max_slots).at(station)
             self.slots[station_id] = slots
             states.pop(station_id, None)
-            named = named_tariffs(record.station, TARIFF)
-            if record.is_usable and all(tariff_id in tariffs for _, tariff_id in named):
-                states[station_id] = StationState.of(record.station, slots)
+            if record.is_usable:
+                states[station_id] = StationState.of(station, slots)
         for station_id in event.gone:
             self.slots.pop(station_id, None)
             states.pop(station_id, None)
@@ -338,15 +452,19 @@ def _claimed(
     stands: Callable[[Entry], bool],
     most: int,
     may_end: Callable[[str], bool],
-) -> list[Entry]:
-    """The first entries of `heap` that are due; those of what has ended already are dropped."""
+) -> tuple[list[Entry], Entry | None]:
+    """
+    The first entries of `heap` that are due, and the first that is not; those of what has ended
+    already are dropped.
+    """
     claimed: list[Entry] = []
     waiting: list[Entry] = []
     while heap and is_due(heap[0]) and len(claimed) < most:
         entry = heapq.heappop(heap)
         if stands(entry):
             (claimed if may_end(entry[1]) else waiting).append(entry)
+    later = heap[0] if heap else None
     for entry in (*claimed, *waiting):
         heapq.heappush(heap, entry)
     view.more_due |= len(claimed) == most
-    return claimed
+    return claimed, later

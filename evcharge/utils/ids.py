@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 
 _MOST_SAID = 6
@@ -28,6 +29,27 @@ def uuid7(now: float) -> str:
     )
     text = f"{value:032x}"
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def derived_id(secret: str, what: str, now: float | None = None) -> str:
+    """
+    Make an id that nobody can guess who does not know `secret`, and that is the same each time.
+
+    :param what: tells ids of one secret apart.
+    :param now: seconds since the epoch, which it begins with, as :func:`uuid7` has it; None: those
+        that `secret` begins with, if it is such an id.
+    """
+    digits = hashlib.sha256(f"{what} {secret}".encode("utf-8", "surrogatepass")).hexdigest()
+    if now is None:
+        begin = secret[:8] + secret[9:13]
+        is_id = len(secret) == 36 and all(c in "0123456789abcdef" for c in begin)
+        milliseconds = begin if is_id else digits[20:32]
+    else:
+        milliseconds = f"{int(now * 1000) & 0xFFFF_FFFF_FFFF:012x}"
+    variant = "89ab"[int(digits[3], 16) & 3]
+    return (
+        f"{milliseconds[:8]}-{milliseconds[8:]}-7{digits[:3]}-{variant}{digits[4:7]}-{digits[7:19]}"
+    )
 
 
 def ending(user_id: str) -> str:

@@ -26,8 +26,9 @@ import evcharge
 from evcharge.datasets import COLUMNS, OPTIONAL_COLUMNS, parse_car_models, parse_stations
 from evcharge.datasets.files import CARS, EVSES, STATIONS, TARIFFS, shipped
 from evcharge.models.network import StationRecord
+from evcharge.models.receipts import Payment
 from evcharge.storage import StorageError, Summary
-from evcharge.storage.contents import Contents, Payment
+from evcharge.storage.contents import Contents
 from evcharge.storage.files.directory import PAYMENTS
 from evcharge.storage.files.store import FileStorage
 from evcharge.storage.location import parse

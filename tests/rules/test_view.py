@@ -6,21 +6,12 @@ from evcharge.models.catalogue import Catalogue
 from evcharge.models.station import Station
 from evcharge.rules.clocks import Clocks, Reading
 from evcharge.rules.events import ClocksSet, SlotFreed, SlotTaken, UserAdded, UserRemoved
-from evcharge.rules.journey import (
-    NO_FREE_SLOT,
-    UNKNOWN_STATION,
-    UNKNOWN_USER,
-    EndJourney,
-    FindUser,
-    TakeSlot,
-    held_at,
-    number_of,
-)
+from evcharge.rules.journey import UNKNOWN_STATION, UNKNOWN_USER, FindUser, held_at, number_of
 from evcharge.rules.sweep import Sweep, SweepResult
 from evcharge.rules.timekeeping import SetClock
 from evcharge.rules.view import Book, NotLoaded, View
 from evcharge.testing import NOON
-from tests.support.operations import a_session, a_user, take, unseated
+from tests.support.operations import NO_FREE_SLOT, a_session, a_user, leave, pay, take, unseated
 
 PLACE = Station(7, "Centro", "Rua A", -12.25, -38.95, 3)
 AWAY = OSError("cannot be read")
@@ -62,7 +53,7 @@ class ViewTests(SynchronousTestCase):
         view = a_view(users={"u2": AWAY}, sessions={"u1": AWAY})
         self.assertIs(self.assertRaises(OSError, FindUser("u2").decide, view), AWAY)
         self.assertEqual(FindUser("u1").decide(view), a_user())
-        for operation in (FindUser("u1", whereabouts=True), take(a_session()), EndJourney("u1")):
+        for operation in (FindUser("u1", whereabouts=True), take(a_session()), leave("u1")):
             self.assertIs(self.assertRaises(OSError, operation.decide, view), AWAY)
         self.assertEqual(view.events, [])
 
@@ -72,10 +63,10 @@ class ViewTests(SynchronousTestCase):
         view = a_view(users={u: a_user(u) for u in more}, sessions=dict.fromkeys(more))
         self.assertEqual(unseated(take(a_session()).decide(view)), a_session())
         self.assertEqual(take(a_session("u2")).decide(view), NO_FREE_SLOT)
-        self.assertIsNone(EndJourney("u1").decide(view))
+        self.assertIsNone(leave("u1").decide(view))
         self.assertEqual(unseated(take(a_session("u2")).decide(view)), a_session("u2"))
         self.assertEqual(take(a_session("u3")).decide(view), NO_FREE_SLOT)
-        self.assertEqual(EndJourney("u1").decide(view), UNKNOWN_USER)
+        self.assertEqual(leave("u1").decide(view), UNKNOWN_USER)
         self.assertEqual(
             view.events,
             [
@@ -148,13 +139,13 @@ class JourneyTests(SynchronousTestCase):
             self.assertEqual(number_of(text), int(text))
         for text in ("2147483648", "9999999999", "07", "", "x", "7 ", "-7", "7.0", "٧", "9" * 5000):
             self.assertIsNone(number_of(text))
-        named = TakeSlot("u1", "07", lambda *_: a_session())
+        named = pay("u1", "07", lambda *_: a_session())
         self.assertEqual(named.decide(a_view()), UNKNOWN_STATION)
 
     def test_leaving(self) -> None:
         """A journey whose end was to be committed when the answer was lost ends well."""
-        self.assertIsNone(EndJourney("nobody").decide(a_view(leaving={"nobody"})))
-        self.assertEqual(EndJourney("nobody").decide(a_view()), UNKNOWN_USER)
+        self.assertIsNone(leave("nobody").decide(a_view(leaving={"nobody"})))
+        self.assertEqual(leave("nobody").decide(a_view()), UNKNOWN_USER)
 
 
 class SweepTests(SynchronousTestCase):

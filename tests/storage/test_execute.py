@@ -9,17 +9,19 @@ from evcharge.models.slots import SlotTable
 from evcharge.models.station import Station
 from evcharge.rules.clocks import Reading
 from evcharge.rules.events import ClocksSet, Event, SlotFreed, UserAdded
-from evcharge.rules.journey import NO_FREE_SLOT, UNKNOWN_USER, AddUser, EndJourney, FindUser
+from evcharge.rules.journey import UNKNOWN_USER, AddUser, FindUser
 from evcharge.rules.sweep import Sweep, SweepResult
 from evcharge.rules.timekeeping import SetClock
 from evcharge.storage import StorageUnavailable
 from evcharge.storage.memory import MemoryStorage
 from evcharge.testing import NOON
 from tests.support.operations import (
+    NO_FREE_SLOT,
     a_session,
     a_user,
     add_user,
     find_user,
+    leave,
     sweep,
     take,
     take_slot,
@@ -76,14 +78,14 @@ class ExecuteTests(SynchronousTestCase):
         self.storage.fails = lambda event: isinstance(event, SlotFreed)
         # It would be free, and nobody there, if the first had ended.
         results = self.execute(
-            EndJourney("u1"), FindUser("u1"), EndJourney("u1"), FindUser("u2"), take(a_session())
+            leave("u1"), FindUser("u1"), leave("u1"), FindUser("u2"), take(a_session())
         )
         self.assertEqual(results[0], FULL)
         self.assertEqual(results[1], a_user())
         self.assertEqual(results[2], FULL)
         self.assertEqual([results[3], unseated(results[4])], [a_user("u2"), a_session()])
         self.storage.fails = lambda event: False
-        self.assertEqual(self.execute(take(a_session("u2")), EndJourney("u1"), FindUser("u1")),
+        self.assertEqual(self.execute(take(a_session("u2")), leave("u1"), FindUser("u1")),
                          [NO_FREE_SLOT, None, UNKNOWN_USER])  # fmt: skip
 
     def test_sweep_goes_on(self) -> None:
@@ -110,7 +112,7 @@ class ExecuteTests(SynchronousTestCase):
             raise FULL
 
         self.storage.save = save  # type: ignore[method-assign]
-        self.assertRaises(StorageUnavailable, self.execute, EndJourney("u1"))
+        self.assertRaises(StorageUnavailable, self.execute, leave("u1"))
         self.assertEqual(find_user(self.storage, "u1"), a_user())
 
     def test_clock_first(self) -> None:

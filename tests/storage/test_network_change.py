@@ -18,13 +18,7 @@ from evcharge.models.network import Network, StationRecord
 from evcharge.models.session import plan_session
 from evcharge.models.station import Station
 from evcharge.rules.events import NetworkChanged
-from evcharge.rules.journey import (
-    NO_FREE_SLOT,
-    UNKNOWN_STATION,
-    ListStations,
-    TakeSlot,
-    held_at,
-)
+from evcharge.rules.journey import UNKNOWN_STATION, ListStations, held_at
 from evcharge.rules.network import ChangeNetwork, NetworkChange
 from evcharge.storage import Storage, StorageUnavailable, carry_out
 from evcharge.storage.files.store import FileStorage
@@ -38,12 +32,14 @@ from tests.support.calls import Calls, Killed
 from tests.support.folders import new_folder
 from tests.support.operations import (
     MODEL,
+    NO_FREE_SLOT,
     a_session,
     a_user,
     add_user,
     available,
     end_journey,
     find_user,
+    pay,
     station,
     stations,
     sweep,
@@ -287,7 +283,7 @@ class NetworkContract:
         storage = self.make()
         for number in range(4):
             add_user(storage, a_user(f"u{number}"))
-        plan = partial(plan_session, now=NOON, time_scale=1.0)
+        plan = partial(plan_session, now=NOON)
         for number, (price, cost) in enumerate(((1.5, "30.00"), (2.345678, "46.91"))):
             change(storage, with_tariff(price))
             for twice in range(2):
@@ -296,9 +292,9 @@ class NetworkContract:
                     [a_tariff("other", 1), a_tariff("dia é", price)],
                 )
                 user_id = f"u{2 * number + twice}"
-                pay = TakeSlot(user_id, "40", partial(plan, receipt_id=f"r-{user_id}"))
+                payment = pay(user_id, "40", partial(plan, receipt_id=f"r-{user_id}"))
                 # 20 kWh to 80 % of 50 kWh.
-                self.assertEqual(str(storage.execute([pay])[0].amount), cost)
+                self.assertEqual(str(storage.execute([payment])[0].amount), cost)
                 storage = self.again(storage)
         change(storage, lambda there: attrs.evolve(with_stations(gone=(40,))(there), tariffs=()))
         for _ in range(2):
@@ -575,8 +571,8 @@ class PostgresTests(NetworkContract, SynchronousTestCase):
         for number, (price, cost) in enumerate(((1.5, "30.00"), (2.0, "40.00"))):
             change(one, with_tariff(price))
             known = other.catalogue()
-            plan = partial(plan_session, receipt_id=f"r{number}", now=NOON, time_scale=1.0)
-            (session,) = other.execute([TakeSlot(f"u{number}", "40", plan)])
+            plan = partial(plan_session, receipt_id=f"r{number}", now=NOON)
+            (session,) = other.execute([pay(f"u{number}", "40", plan)])
             self.assertEqual(str(session.amount), cost)
             self.assertIsNot(other.catalogue(), known)
         known = other.catalogue()

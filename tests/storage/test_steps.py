@@ -21,7 +21,9 @@ from evcharge.datasets.files import CARS, EVSES, STATIONS, TARIFFS
 from evcharge.models.evse import Evse
 from evcharge.models.session import ChargingSession
 from evcharge.outcomes import Refusal
-from evcharge.rules.journey import UNKNOWN_USER, AddUser, EndJourney, TakeSlot, held_at
+from evcharge.rules.claims import Claim
+from evcharge.rules.journey import UNKNOWN_USER, AddUser, held_at
+from evcharge.rules.leaving import Leave
 from evcharge.rules.operation import Operation
 from evcharge.rules.sweep import Sweep
 from evcharge.storage import Storage, StorageError, StorageUnavailable
@@ -42,6 +44,7 @@ from tests.support.operations import (
     add_user,
     available,
     end_journey,
+    leave,
     stations,
     sweep,
     take,
@@ -111,9 +114,9 @@ def _ends(operation: Operation[Any], state: State) -> list[State]:
         return [attrs.evolve(state, there=True)]
     if not state.there:
         return [state]
-    if isinstance(operation, EndJourney):
+    if isinstance(operation, Leave):
         return [state, IDLE, GONE]
-    assert isinstance(operation, TakeSlot)
+    assert isinstance(operation, Claim)
     if state.station is not None:
         return [state]
     session = operation.plan(None, None, Evse("7-1"), None, {})  # type: ignore[arg-type]
@@ -128,9 +131,9 @@ def _fits(operation: Operation[Any], state: State, end: State, answer: Any) -> b
         return answer is None
     if not state.there:
         return False
-    if isinstance(operation, EndJourney):
+    if isinstance(operation, Leave):
         return answer is None and end == GONE
-    assert isinstance(operation, TakeSlot)
+    assert isinstance(operation, Claim)
     if isinstance(answer, Refusal):
         return answer == held_at(end.station or 0) and str(end.station) != operation.station_id
     return (
@@ -140,7 +143,7 @@ def _fits(operation: Operation[Any], state: State, end: State, answer: Any) -> b
     )
 
 
-def pay(user_id: str, station: int) -> TakeSlot:
+def pay(user_id: str, station: int) -> Claim:
     """A payment, with a receipt that no other one has."""
     session = a_session(user_id, station)
     return take(attrs.evolve(session, receipt_id=f"{session.receipt_id}-{next(_receipts)}"))
@@ -153,12 +156,12 @@ FIRST: dict[str, Sequence[Operation[Any]]] = {
     "login": [AddUser(a_user("new"))],
     "logins": [AddUser(a_user("new")), AddUser(a_user("newer"))],
     "pay": [pay("idle", 7)],
-    "leave": [EndJourney("here")],
-    "leave unpaid": [EndJourney("idle")],
+    "leave": [leave("here")],
+    "leave unpaid": [leave("idle")],
     "end": [Sweep(NOON + 60, 0)],
     "expire": [Sweep(NOON, NOON + 1)],
-    "batch": [AddUser(a_user("new")), pay("idle", 7), EndJourney("here")],
-    "pay and leave": [pay("idle", 7), EndJourney("idle"), pay("other", 7)],
+    "batch": [AddUser(a_user("new")), pay("idle", 7), leave("here")],
+    "pay and leave": [pay("idle", 7), leave("idle"), pay("other", 7)],
     "end among others": [
         AddUser(a_user("new")),
         Sweep(NOON + 60, 0),
@@ -172,7 +175,7 @@ THEN: dict[str, Sequence[Operation[Any]]] = {
     "nothing": [],
     "again": [pay("idle", 7), pay("here", 7)],
     "elsewhere": [pay("idle", 8), pay("here", 8)],
-    "leave": [EndJourney("idle"), EndJourney("here")],
+    "leave": [leave("idle"), leave("here")],
     "others": [pay("other", 7), AddUser(a_user("new"))],
     "sweep": [Sweep(NOON + 60, NOON + 1)],
 }
@@ -425,7 +428,7 @@ class OrderTests(SynchronousTestCase):
         operations = [
             take(a_session("u2", 7, NOON + 99)),
             AddUser(a_user("u6")),
-            EndJourney("u0"),
+            leave("u0"),
             take(a_session("u3", 8, NOON + 99)),
             Sweep(NOON + 60, 0),
             take(a_session("u4", 7, NOON + 99)),
@@ -453,7 +456,7 @@ class OrderTests(SynchronousTestCase):
         add_user(storage, a_user("u2"))
         take_slot(storage, a_session("u2", 8))
         self.calls.clear()
-        storage.execute([take(a_session()), EndJourney("u1")])
+        storage.execute([take(a_session()), leave("u1")])
         station = [*self.replaced("stations/station_7.json"), "fsync stations"]
         appended = [f"{kind} {PAYMENTS}" for kind in ("open", "write", "fsync")]
         gone = ["unlink users/u1.json", "fsync users"]

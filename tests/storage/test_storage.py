@@ -24,14 +24,11 @@ from evcharge.models.estimates import choose_evse
 from evcharge.models.session import ChargingSession, plan_session
 from evcharge.rules import sweep as rules
 from evcharge.rules.journey import (
-    NO_FREE_SLOT,
     UNKNOWN_STATION,
     UNKNOWN_USER,
     AddUser,
-    EndJourney,
     FindUser,
     ListStations,
-    TakeSlot,
     held_at,
 )
 from evcharge.rules.operation import Needs, Operation
@@ -51,13 +48,16 @@ from tests.support.examples import examples, given
 from tests.support.folders import NETWORK
 from tests.support.operations import (
     MODEL,
+    NO_FREE_SLOT,
     a_session,
     a_user,
     add_user,
     available,
     end_journey,
     find_user,
+    leave,
     next_free,
+    pay,
     station,
     stations,
     sweep,
@@ -139,8 +139,8 @@ class StorageContract:
         """The session is planned with the user and the station that the storage has."""
         storage = self.make()
         add_user(storage, a_user())
-        plan = partial(plan_session, receipt_id="r", now=NOON, time_scale=1.0)
-        (session,) = storage.execute([TakeSlot("u1", "7", plan)])
+        plan = partial(plan_session, receipt_id="r", now=NOON)
+        (session,) = storage.execute([pay("u1", "7", plan)])
         there = station(storage, 7).station
         chosen = choose_evse(MODEL, there.evses, 40, 80)
         assert chosen is not None
@@ -156,7 +156,7 @@ class StorageContract:
         add_user(storage, a_user())
         session = a_session()
         for name in ("999", "", "x", "07", "7 ", "-7", "7.0", "9" * 30, "٧"):
-            results = storage.execute([TakeSlot("u1", name, lambda user, station: session)])
+            results = storage.execute([pay("u1", name, lambda user, station: session)])
             self.assertEqual(results[0], UNKNOWN_STATION, name)
 
     def test_batch(self) -> None:
@@ -174,13 +174,13 @@ class StorageContract:
         results = storage.execute(
             [
                 FindUser("u0"),
-                TakeSlot(people[-1], "7", breaks),
+                pay(people[-1], "7", breaks),
                 *(take(a_session(u)) for u in people[:-1]),
                 take(a_session("u0", end=NOON + 5)),
                 take(a_session("u0", station=1)),
-                EndJourney("nobody"),
+                leave("nobody"),
                 FindUser("nobody"),
-                EndJourney(people[-1]),
+                leave(people[-1]),
                 AddUser(a_user("new")),
             ]
         )
@@ -213,9 +213,9 @@ class StorageContract:
             self.assertEqual(available(storage, number), 2)
         results = storage.execute(
             [
-                TakeSlot("u1000000000", "2147483648", lambda user, station: a_session()),
-                TakeSlot("u1000000000", "9999999999", lambda user, station: a_session()),
-                EndJourney("u1000000000"),
+                pay("u1000000000", "2147483648", lambda user, station: a_session()),
+                pay("u1000000000", "9999999999", lambda user, station: a_session()),
+                leave("u1000000000"),
             ]
         )
         self.assertEqual(list(results), [UNKNOWN_STATION, UNKNOWN_STATION, None])
@@ -264,7 +264,7 @@ class StorageContract:
         people = ["u1", "u2", "u3"]
         storage.execute([AddUser(a_user(user_id)) for user_id in people])
         results = storage.execute(
-            [take(a_session("u1")), Breaks("u2"), take(a_session("u2")), EndJourney("u3")]
+            [take(a_session("u1")), Breaks("u2"), take(a_session("u2")), leave("u3")]
         )
         self.assertIsInstance(results[1], ZeroDivisionError)
         self.assertEqual(
@@ -404,7 +404,7 @@ class StorageContract:
                     self.assertEqual(unseated(result), session)
                     held[user_id] = (1 + where, now + 4)
             elif kind == 2:
-                (result,) = storage.execute([EndJourney(user_id)])
+                (result,) = storage.execute([leave(user_id)])
                 self.assertEqual(result == UNKNOWN_USER, user_id not in users)
                 users.discard(user_id)
                 held.pop(user_id, None)
@@ -419,7 +419,7 @@ class StorageContract:
             for station_id in (1, 2):
                 taken = sum(1 for at, _ in held.values() if at == station_id)
                 self.assertEqual(free[station_id], slots[station_id] - taken)
-        storage.execute([EndJourney(user_id) for user_id in users])
+        storage.execute([leave(user_id) for user_id in users])
 
     def test_invariant(self) -> None:
         """No sequence of operations loses or doubles a slot."""
@@ -560,8 +560,8 @@ class InSharedTables(InTables):
             connection.exec_driver_sql(
                 "UPDATE stations SET price_kwh = '9.99', power_kw = 11 WHERE station_id = 7"
             )
-        plan = partial(plan_session, receipt_id="r", now=NOON, time_scale=1.0)
-        (session,) = storage.execute([TakeSlot("u1", "7", plan)])
+        plan = partial(plan_session, receipt_id="r", now=NOON)
+        (session,) = storage.execute([pay("u1", "7", plan)])
         # 20 kWh to 80 % of 50 kWh, 11 kW at most.
         self.assertEqual(str(session.amount), "199.80")
         self.assertAlmostEqual(session.charge_minutes, 20 / 11 * 60)

@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from evcharge.outcomes import Refusal
 from evcharge.rules.clocks import PROBATION_S, Clocks, Newest, at_jump
-from evcharge.rules.journey import AddUser, EndJourney, FindUser
+from evcharge.rules.journey import AddUser, FindUser
 from evcharge.rules.operation import Operation
 from evcharge.rules.sweep import Sweep
 from evcharge.rules.timekeeping import ReadClock, SetClock
@@ -44,6 +44,7 @@ from tests.support.operations import (
     add_user,
     available,
     find_user,
+    leave,
     next_free,
     station,
     sweep,
@@ -152,7 +153,7 @@ class ClockContract:
         add_user(storage, a_user("newer", NOON - 20 * DAY_S))
         # A change at the station where somebody stands changes nothing of who stood there.
         self.pay(storage, "neighbour", NOON - 20 * DAY_S, 7)
-        carry_out(storage, EndJourney("neighbour"))
+        carry_out(storage, leave("neighbour"))
         storage = self.again(storage)
         found: list[Newest] = []
         set_clock(storage, lambda before: before, found)
@@ -248,7 +249,7 @@ class ClockContract:
             session = session_of(storage, users[0], 1 + 2 * place)
             self.assertEqual(session.estimated_timestamp, NOON + HOUR_S + DAY_S)
             for user_id in users:
-                carry_out(storage, EndJourney(user_id))
+                carry_out(storage, leave(user_id))
             storage.close()
 
     def test_twice_in_a_batch(self) -> None:
@@ -293,7 +294,7 @@ class ClockContract:
         storage = self.again(storage)
         self.assertEqual(look(storage), Newest(NOON + 8, None))
         for user_id in ("u1", "u2"):
-            carry_out(storage, EndJourney(user_id))
+            carry_out(storage, leave(user_id))
         if self.keeps_payments:
             # The list of payments remembers.
             self.assertEqual(look(storage), Newest(NOON + 7, None))

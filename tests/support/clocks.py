@@ -6,11 +6,10 @@ from typing import Any
 from evcharge.models.session import ChargingSession
 from evcharge.models.user import User
 from evcharge.rules.clocks import Clocks, Newest, Reading
-from evcharge.rules.journey import TakeSlot
 from evcharge.rules.timekeeping import SetClock
 from evcharge.storage import Storage, carry_out
 from evcharge.testing import NOON
-from tests.support.operations import unseated
+from tests.support.operations import pay, unseated
 
 HOUR_S, DAY_S = 3600.0, 86400.0
 
@@ -53,4 +52,4 @@ def session_of(storage: Storage, user_id: str, station_id: int = 7) -> ChargingS
     def plan(user: User, *_: Any) -> ChargingSession:
         raise AssertionError("it is held")
 
-    return unseated(carry_out(storage, TakeSlot(user_id, str(station_id), plan)))
+    return unseated(carry_out(storage, pay(user_id, str(station_id), plan)))

@@ -1,20 +1,22 @@
 """The storage's operations, one at a time and blocking, and records to try them with."""
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Any
 
 import attrs
 
 from evcharge.models.electric_car import CarModel, ElectricCar
-from evcharge.models.estimates import ChargePlan
 from evcharge.models.evse import Evse
 from evcharge.models.session import ChargingSession
 from evcharge.models.slots import StationState
 from evcharge.models.station import Station
 from evcharge.models.user import User
-from evcharge.rules.journey import AddUser, EndJourney, FindUser, ListStations, TakeSlot
+from evcharge.outcomes import NO_SLOT, Refusal
+from evcharge.rules.claims import Claim
+from evcharge.rules.journey import AddUser, FindUser, ListStations
+from evcharge.rules.leaving import END_JOURNEY, Leave
 from evcharge.rules.operation import Operation
 from evcharge.rules.sweep import Sweep, SweepResult
 from evcharge.storage import Storage, carry_out
@@ -70,19 +72,44 @@ def next_free(state: StationState) -> float | None:
     return min((end for end in ends if end is not None), default=None)
 
 
-def take(session: ChargingSession) -> TakeSlot:
+def take(session: ChargingSession) -> Claim:
     """What has `session` begin, at the EVSE that it is given."""
 
-    def plan(
-        user: User, station: Station, evse: Evse, charge: ChargePlan, tariffs: Any
-    ) -> ChargingSession:
+    def plan(user: User, station: Station, evse: Evse, *_: Any) -> ChargingSession:
         return attrs.evolve(session, evse_uid=evse.uid)
 
-    return TakeSlot(session.user_id, str(session.station_id), plan)
+    now = NOON if session.paid_timestamp is None else session.paid_timestamp
+    return Claim(session.user_id, str(session.station_id), session.receipt_id, now, plan=plan)
+
+
+def leave(user_id: str, now: float = NOON) -> Leave:
+    """What ends the journey of a user."""
+    return Leave(user_id, END_JOURNEY, now)
+
+
+def pay(user_id: str, station_id: str, plan: Callable[..., ChargingSession]) -> Claim:
+    """
+    A payment.
+
+    :param plan: makes the session, of the user, the station, the EVSE, the charge there, and the
+        tariffs.
+    """
+    claim = Claim(user_id, station_id, f"r-{user_id}-{station_id}", NOON)
+    claim.plan = lambda *args: plan(*args[:5])
+    return claim
+
+
+NO_FREE_SLOT = Refusal(NO_SLOT)
+"""What :func:`unseated` makes of that refusal."""
 
 
 def unseated(result: Any) -> Any:
-    """A session without its EVSE, so that tests need not say which it is; or another result."""
+    """
+    A session without its EVSE, so that tests need not say which it is; or another result, without
+    what it says of the line.
+    """
+    if isinstance(result, Refusal):
+        return attrs.evolve(result, more={}) if result.outcome is NO_SLOT else result
     if isinstance(result, ChargingSession):
         return attrs.evolve(result, evse_uid="")
     return result
@@ -93,7 +120,7 @@ def take_slot(storage: Storage, session: ChargingSession) -> ChargingSession:
 
 
 def end_journey(storage: Storage, user_id: str) -> None:
-    return carry_out(storage, EndJourney(user_id))
+    return carry_out(storage, leave(user_id))
 
 
 def sweep(storage: Storage, now: float, logged_in_before: float) -> SweepResult:

@@ -19,6 +19,7 @@ from evcharge.models.tariffs.objects import (
     Segment,
     Tariff,
     TariffElement,
+    tariff_key,
 )
 from evcharge.models.tariffs.parsing import TariffError, parse_tariff
 from evcharge.models.tariffs.pricing import energy_total, price, price_of_energy
@@ -38,4 +39,5 @@ __all__ = [
     "parse_tariff",
     "price",
     "price_of_energy",
+    "tariff_key",
 ]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from datetime import date, time
 from decimal import Decimal
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any, Literal
 
 import attrs
@@ -175,6 +178,19 @@ class Tariff:
         return (self.start_timestamp is None or self.start_timestamp <= timestamp) and (
             self.end_timestamp is None or timestamp < self.end_timestamp
         )
+
+
+@lru_cache(maxsize=20_000)
+def tariff_key(tariff: Tariff | None) -> str | None:
+    """What names a tariff by its content: 12 hexadecimal digits of the SHA-256 of its object."""
+    if tariff is None:
+        return None
+    text = json.dumps(tariff.body, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+
+
+def _with_vat(component: PriceComponent) -> Fraction:
+    return component.price * (100 + (component.vat or 0)) / 100
 
 
 @attrs.frozen

@@ -13,10 +13,11 @@ from pathlib import Path
 from evcharge.datasets import listed
 from evcharge.datasets.files import CARS, EVSES, OUT_OF_SERVICE, STATIONS, TARIFFS
 from evcharge.models.catalogue import Catalogue
+from evcharge.models.receipts import Payment
 from evcharge.models.slots import SlotTable
 from evcharge.models.user import User
 from evcharge.storage import StorageError
-from evcharge.storage.contents import Contents, Payment
+from evcharge.storage.contents import Contents
 from evcharge.storage.durable import TEMPORARY, flush_file, flush_folder
 from evcharge.storage.files import changing
 from evcharge.storage.files.directory import CLOCK, LOCK, PAYMENTS, DataDirectory, names

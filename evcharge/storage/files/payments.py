@@ -14,9 +14,10 @@ import stat
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+from evcharge.models.receipts import Payment
 from evcharge.models.session import ChargingSession
 from evcharge.rules.clocks import Clocks
-from evcharge.storage.contents import Payment
+from evcharge.storage.contents import listed, right
 from evcharge.storage.durable import Folder, write_all
 from evcharge.storage.files.records import may_begin, payment_line, payment_of, read_payment
 
@@ -81,7 +82,7 @@ class PaymentList:
             self._rewrite(self._right)
 
     def _right(self, payment: Payment) -> Payment:
-        return self.clocks.true(payment).listed(self.clocks) if payment.clock else payment
+        return listed(self.clocks.true(payment), self.clocks) if payment.clock else payment
 
     def make_history(self, now: float) -> None:
         """Have lines name no clock that has proved right. OSError."""
@@ -151,7 +152,7 @@ class PaymentList:
         self._read = True
 
     def _append(self) -> None:
-        payments = [Payment.of(session).listed(self.clocks) for session in self._owed.values()]
+        payments = [listed(Payment.of(each), self.clocks) for each in self._owed.values()]
         lines = b"".join(map(payment_line, payments))
         self._read = False
         with self._folder.opened(self._name, os.O_WRONLY | os.O_APPEND | os.O_CREAT) as descriptor:
@@ -232,6 +233,6 @@ def read_payments(
                     problems.append(f"{path}: line {number}: {error}")
                 else:
                     unlisted.pop(payment.receipt_id, None)
-                    yield payment.right(clocks)
+                    yield right(payment, clocks)
     for session in unlisted.values():
         yield clocks.named(Payment.of(session))

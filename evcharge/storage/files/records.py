@@ -16,11 +16,11 @@ from evcharge.datasets import MOST_SLOTS, TARIFF_COLUMNS, station_csv
 from evcharge.datasets.stations import OWN_COLUMNS
 from evcharge.models.electric_car import MOST_FIGURE, TARGET_PERCENT, CarModel, ElectricCar
 from evcharge.models.network import StationRecord
+from evcharge.models.receipts import Payment
 from evcharge.models.session import ChargingSession
 from evcharge.models.slots import MOST_EVSES, SlotTable
 from evcharge.models.station import Station
 from evcharge.models.user import User
-from evcharge.storage.contents import Payment
 from evcharge.storage.files.vehicles import (
     Planning,
     clock_of,

@@ -291,7 +291,7 @@ def rounds(events: Sequence[Event]) -> Iterator[tuple[Phase, Phase, Phase]]:
     phases: tuple[Phase, Phase, Phase] = ([], [], [])
     reached: dict[str, int] = {}
     for place, event in enumerate(events):
-        if isinstance(event, (ClocksSet, NetworkChanged)):
+        if not isinstance(event, (UserAdded, UserRemoved, SlotTaken, SlotFreed)):
             continue
         user_id = user_of(event)
         at = reached.get(user_id, -1)

@@ -28,7 +28,7 @@ from evcharge.rules.journey import FindUser
 from evcharge.rules.operation import Due, Needs, Operation
 from evcharge.rules.sweep import Sweep
 from evcharge.rules.view import View
-from evcharge.storage import StorageUnavailable, Summary
+from evcharge.storage import Listener, StorageUnavailable, Summary
 from evcharge.storage.contents import Contents
 from evcharge.storage.execute import execute
 from evcharge.storage.files import changing
@@ -77,6 +77,7 @@ class FileStorage:
         self._reading = Reading(
             self._directory, self.records, self._payments, self._moved, self._saving, zone
         )
+        self.listeners: list[Listener] = []
         self._lock = threading.Lock()
         self._trouble: StorageUnavailable | None = None
         """What a sweep of this batch has passed over, or could not put right."""
@@ -169,7 +170,7 @@ class FileStorage:
 
     def load(self, needs: Needs) -> View:
         self._troubled(self._saving.settle())
-        view = self.records.load(needs)
+        view = self.records.load(needs, has=self._may_end)
         view.more_to_write = bool(self._moved)
         if needs.sets_clock:
             view.newest = self._newest

@@ -118,8 +118,7 @@ def _planned(
     )
     assert found is not None
     kind, plan = found
-    evse, tariffs, now, zone = Evse(evse_uid, kind), planning.tariffs, planning.now, planning.zone
-    return plan_session(user, place, evse, plan, tariffs, receipt_id, now, 1.0, zone)
+    return plan_session(user, place, Evse(evse_uid, kind), plan, tariffs, receipt_id, now)
 
 
 class _Facts:

@@ -11,8 +11,9 @@ from sqlalchemy import Connection, Table, delete, func, insert, literal, select
 from sqlalchemy.exc import DBAPIError
 
 from evcharge.datasets import DatasetError
+from evcharge.models.receipts import Payment
 from evcharge.storage import StorageError
-from evcharge.storage.contents import Contents, Payment
+from evcharge.storage.contents import Contents, right
 from evcharge.storage.group_commit import TryAgain
 from evcharge.storage.sql import clocks as sql_clocks
 from evcharge.storage.sql import network, schema
@@ -126,7 +127,7 @@ def _contents(database: Database, connection: Connection) -> Contents:
             database,
             connection,
             select(schema.payments),
-            lambda row: Payment(**row._mapping).right(clocks),
+            lambda row: right(Payment(**row._mapping), clocks),
         ),
         count=sum(counts),
         clocks=clocks.copied(),

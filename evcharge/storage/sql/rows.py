@@ -16,11 +16,11 @@ from evcharge.models.charging import Piece, Profile
 from evcharge.models.electric_car import CarModel, ElectricCar
 from evcharge.models.evse import Evse
 from evcharge.models.network import StationRecord
+from evcharge.models.receipts import Payment
 from evcharge.models.session import ChargingSession
 from evcharge.models.slots import MOST_EVSES
 from evcharge.models.station import DEFAULT_TIME_ZONE, Station, zone_of
 from evcharge.models.user import User
-from evcharge.storage.contents import Payment, tariffs_by_id
 from evcharge.storage.sql import schema
 from evcharge.utils.texts import is_unicode
 

@@ -10,9 +10,9 @@ from sqlalchemy import Connection, Dialect, bindparam, delete, insert, null, sel
 from sqlalchemy.sql.dml import Delete, Insert
 from sqlalchemy.sql.elements import BindParameter
 
+from evcharge.models.receipts import Payment
 from evcharge.models.session import ChargingSession
 from evcharge.models.user import User
-from evcharge.storage.contents import Payment
 from evcharge.storage.sql import schema
 from evcharge.storage.sql.databases import Database
 from evcharge.storage.sql.rows import STATION_COLUMNS, payment_row, session_row, user_row
@@ -24,6 +24,7 @@ _users, _sessions, _stations = schema.users.c, schema.sessions.c, schema.station
 FIND_USERS = select(schema.users).where(_users.user_id.in_(_ids))
 LOCK_USERS = FIND_USERS.order_by(_users.user_id).with_for_update()
 FIND_SESSIONS = select(schema.sessions).where(_sessions.user_id.in_(_ids))
+FIND_SESSIONS_AT = select(schema.sessions).where(_sessions.station_id.in_(_ids))
 FIND_HELD = union_all(
     select(_sessions.station_id, _sessions.evse_uid).where(_sessions.station_id.in_(_ids)),
     select(schema.network.c.version, null()),

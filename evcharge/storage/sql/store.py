@@ -22,7 +22,7 @@ from evcharge.rules.events import Event
 from evcharge.rules.journey import ListStations
 from evcharge.rules.network import FindCatalogue
 from evcharge.rules.operation import Operation
-from evcharge.storage import Summary
+from evcharge.storage import Listener, Summary
 from evcharge.storage.contents import Contents
 from evcharge.storage.execute import execute
 from evcharge.storage.group_commit import TryAgain
@@ -74,6 +74,7 @@ class SqlStorage:
         self._more_cars = more_cars
         self._more_stations = more_stations
         self._monotonic = monotonic
+        self.listeners: list[Listener] = []
         self._lock = threading.Lock()
         self._rewriting = sql_clocks.Rewriting(monotonic)
         self._changes = Changes(database)

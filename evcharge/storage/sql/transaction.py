@@ -16,22 +16,25 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from evcharge.datasets import DatasetError
+from evcharge.models.receipts import Payment
 from evcharge.models.session import ChargingSession
-from evcharge.models.slots import StationState
+from evcharge.models.slots import Book, SlotTable, StationState
 from evcharge.models.stations import Stations
 from evcharge.models.user import User
 from evcharge.rules.clocks import Clocks, D, Newest
 from evcharge.rules.events import (
+    ClocksSet,
     Event,
     NetworkChanged,
+    PaymentListed,
     SlotFreed,
     SlotTaken,
     UserAdded,
     UserRemoved,
 )
 from evcharge.rules.operation import Due, Needs
-from evcharge.rules.view import Book, View
-from evcharge.storage.contents import Payment
+from evcharge.rules.view import View
+from evcharge.storage.contents import listed
 from evcharge.storage.records import Records
 from evcharge.storage.sql import clocks as sql_clocks
 from evcharge.storage.sql import network
@@ -42,6 +45,7 @@ from evcharge.storage.sql.rows import session_of, station_of, user_of
 from evcharge.storage.sql.statements import (
     FIND_HELD,
     FIND_SESSIONS,
+    FIND_SESSIONS_AT,
     FIND_USERS,
     LOCK_STATIONS,
     LOCK_USERS,
@@ -109,6 +113,8 @@ class Transaction:
         self._looked = False
         """Whether it was looked whether the network has changed."""
         self._lists_all = False
+        self._mine: set[str] = set()
+        """Users whose rows are locked, or not there."""
         self._found: list[User] = []
         """Users who were read."""
         self._sweeps = False
@@ -175,30 +181,45 @@ class Transaction:
             found = self._users(rows)
             users.update(found)
             self._written |= bool(found)
+        self._mine |= needs.users
         if needs.users:
             sessions.update(self._sessions(needs.users))
         if needs.network:
             # All of the stations, in their order: it would not do to begin with some of them.
             network.whole(self._connection, lock=True)
-        if needs.stations:
+        at = needs.stations | {
+            s.station_id for s in sessions.values() if isinstance(s, ChargingSession)
+        }
+        books.update(dict.fromkeys(at))
+        if at:
             # After all of the users: see the head of this module.
-            ids = {"ids": list(needs.stations)}
+            ids = {"ids": list(at)}
             stations = self._connection.execute(LOCK_STATIONS, ids).all()
             self._written |= bool(stations)
             # By a statement of its own, begun with the stations locked: it sees every session.
-            held: dict[int, set[str]] = {row.station_id: set() for row in stations}
             for number, evse_uid in self._connection.execute(FIND_HELD, ids).all():
                 if evse_uid is None:
                     self._look(version=number)
-                elif number in held:
-                    held[number].add(evse_uid)
             tariffs = self._present.catalogue.tariffs
             for row in stations:
+                slots = SlotTable(row.station_id, row.max_slots)
+                books[row.station_id] = Book(None, slots)
                 with contextlib.suppress(DatasetError):
                     station = network.in_service(station_of(row), tariffs)
-                    books[station.station_id] = Book(station, held[station.station_id])
+                    books[station.station_id] = Book(station, slots.at(station))
+            for row in self._connection.execute(FIND_SESSIONS_AT, ids):
+                book = books.get(row.station_id)
+                if book is not None:
+                    slots = book.slots.with_session(self._true(session_of(row)))
+                    books[row.station_id] = Book(book.station, slots)
         return View(
-            self._clocks, users, sessions, books, names=Clocks.anew, leaving=self._known.leaving
+            self._clocks,
+            users,
+            sessions,
+            books,
+            names=Clocks.anew,
+            leaving=self._known.leaving,
+            has=self._mine.__contains__,
         )
 
     def _waited_for(self, needs: Needs) -> set[str]:
@@ -269,8 +290,14 @@ class Transaction:
         free = sql_sweep.free(self._connection, sessions.keys())
         passed = self._known.passed
         self._known.passed = {u: passed.get(u, 0) + 1 for u in sessions.keys() - free}
-        view.due += [user_id for user_id in sessions if user_id in free]
-        view.sessions.update(sessions)
+        self._mine |= free
+        for user_id in sorted(free):
+            session = sessions[user_id]
+            at = session.station_id
+            if at not in view.due:
+                view.due.append(at)
+            book = view.books.get(at) or Book(None, SlotTable(at, 0))
+            view.books[at] = Book(book.station, book.slots.with_session(session))
         view.more_due |= len(sessions) == most
 
     def _claim_unpaid(self, view: View, before: float, most: int) -> None:
@@ -293,7 +320,7 @@ class Transaction:
         added: dict[str, User] = {}
         taken: dict[str, ChargingSession] = {}
         freed: set[str] = set()
-        payments: list[ChargingSession] = []
+        payments: list[Payment] = []
         changed: set[int] = set()
         relist = False
         for event in events:
@@ -304,7 +331,6 @@ class Transaction:
                 self.removed.add(event.user_id)
             elif isinstance(event, SlotTaken):
                 taken[event.session.user_id] = event.session
-                payments.append(event.session)
                 changed.add(event.session.station_id)
             elif isinstance(event, SlotFreed):
                 if taken.pop(event.session.user_id, None) is None:
@@ -314,7 +340,9 @@ class Transaction:
                 network.change(self._connection, event)
                 self._network, self._looked = network.read(self._connection, known=-1), True
                 relist = self._written = True
-            else:
+            elif isinstance(event, PaymentListed):
+                payments.append(event.payment)
+            elif isinstance(event, ClocksSet):
                 relist = True
                 self._clocks = event.after
                 sql_clocks.fill(self._connection, event.after)
@@ -334,8 +362,7 @@ class Transaction:
         if taken:
             changes.begin_sessions(connection, taken.values())
         if payments:
-            listed = (Payment.of(session).listed(self._clocks) for session in payments)
-            changes.list_payments(connection, listed)
+            changes.list_payments(connection, (listed(each, self._clocks) for each in payments))
         if self._tells or added:
             # What these are told may be what an earlier commit has left, such as one that was tried
             # before and whose end was not seen.

@@ -15,14 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from evcharge.datasets.files import CARS, STATIONS
 from evcharge.models.session import ChargingSession
 from evcharge.rules.clocks import Clocks, Newest
-from evcharge.rules.journey import (
-    UNKNOWN_STATION,
-    UNKNOWN_USER,
-    AddUser,
-    EndJourney,
-    FindUser,
-    TakeSlot,
-)
+from evcharge.rules.journey import UNKNOWN_STATION, UNKNOWN_USER, AddUser, FindUser
 from evcharge.rules.sweep import Sweep
 from evcharge.rules.timekeeping import SetClock
 from evcharge.storage import StorageError, StorageUnavailable, carry_out
@@ -38,6 +31,8 @@ from tests.support.operations import (
     available,
     end_journey,
     find_user,
+    leave,
+    pay,
     stations,
     sweep,
     take,
@@ -341,7 +336,7 @@ class FileStorageTests(SynchronousTestCase):
             AddUser(a_user("u4")),
             AddUser(a_user("u5")),
             take(a_session("u1", 7)),
-            EndJourney("u2"),
+            leave("u2"),
             take(a_session("u3", 8)),
         ]
         results = storage.execute(operations)
@@ -365,12 +360,12 @@ class FileStorageTests(SynchronousTestCase):
         take_slot(storage, a_session())
         calls = Calls(self, self.data)
         calls.fail(0, "before")
-        leave, find, again, pay = storage.execute(
-            [EndJourney("u1"), FindUser("u1"), take(a_session()), take(a_session("u2", 8))]
+        left, find, again, paid = storage.execute(
+            [leave("u1"), FindUser("u1"), take(a_session()), take(a_session("u2", 8))]
         )
-        self.assertIsInstance(leave, StorageUnavailable)
+        self.assertIsInstance(left, StorageUnavailable)
         self.assertEqual((find, unseated(again)), (a_user(), a_session()))
-        self.assertEqual(unseated(pay), a_session("u2", 8))
+        self.assertEqual(unseated(paid), a_session("u2", 8))
         self.assertEqual(user_ids(self.again(storage)), ["u1", "u2"])
 
     def test_slot_not_freed(self) -> None:
@@ -617,7 +612,7 @@ class FileStorageTests(SynchronousTestCase):
             (self.data / ".lock").unlink()
             return session
 
-        operation = TakeSlot("u1", "7", plan)
+        operation = pay("u1", "7", plan)
         self.assertRaises(StorageUnavailable, storage.execute, [operation])
 
     def test_lock_replaced_at_start(self) -> None:

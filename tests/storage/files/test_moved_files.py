@@ -9,7 +9,6 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from evcharge.datasets.files import CARS, STATIONS, shipped
 from evcharge.rules.clocks import PROBATION_S, Clocks
-from evcharge.rules.journey import EndJourney
 from evcharge.rules.sweep import Sweep
 from evcharge.rules.timekeeping import SetClock
 from evcharge.storage import Storage, StorageError, StorageUnavailable, carry_out
@@ -25,6 +24,7 @@ from tests.support.operations import (
     a_user,
     add_user,
     find_user,
+    leave,
     sweep,
     take_slot,
     user_ids,
@@ -160,7 +160,7 @@ class FilesTests(FilesCase):
             self.assertEqual(user.created_timestamp, NOON + 2 * HOUR_S)
         # Those who leave meanwhile are in nobody's way.
         move_all(self.storage, HOUR_S)
-        self.storage.execute([EndJourney(f"u{number}") for number in range(count)])
+        self.storage.execute([leave(f"u{number}") for number in range(count)])
         while sweep(self.storage, NOON + 2 * HOUR_S, 0).more:
             pass
         self.assertEqual(list((self.data / "users").iterdir()), [])

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from evcharge.outcomes import Refusal
-from evcharge.rules.journey import UNKNOWN_USER, AddUser, EndJourney, TakeSlot
+from evcharge.rules.journey import UNKNOWN_USER, AddUser
 from evcharge.storage import Storage
 from evcharge.storage.group_commit import TryAgain
 from evcharge.storage.location import parse
@@ -19,6 +19,8 @@ from tests.support.operations import (
     a_session,
     a_user,
     find_user,
+    leave,
+    pay,
     take,
     unseated,
     until_done,
@@ -228,7 +230,7 @@ class StandbyTests(PostgresServerTestCase):
         # The one says that the commit was a success, the other one says nothing.
         for how in ("pg_cancel_backend", "pg_terminate_backend"):
             user = a_user(how)
-            for operation in (AddUser(user), take(a_session(how)), EndJourney(how)):
+            for operation in (AddUser(user), take(a_session(how)), leave(how)):
                 self.primary.wait_for_standby("nowhere")
                 with ThreadPoolExecutor(1) as thread:
                     done = thread.submit(until_done, storage, operation)
@@ -246,8 +248,8 @@ class StandbyTests(PostgresServerTestCase):
         for operation, outcome in (
             (AddUser(a_user()), None),
             (take(a_session()), a_session()),
-            (EndJourney("u1"), UNKNOWN_USER),
-            (TakeSlot("u1", "999", lambda user, station: a_session()), UNKNOWN_USER),
+            (leave("u1"), UNKNOWN_USER),
+            (pay("u1", "999", lambda user, station: a_session()), UNKNOWN_USER),
         ):
             self.primary.wait_for_standby("nowhere")
             with ThreadPoolExecutor(2) as threads:

@@ -11,9 +11,9 @@ from sqlalchemy import Connection, MetaData, Table, create_engine, insert, inspe
 from twisted.trial.unittest import SynchronousTestCase
 
 from evcharge.models.electric_car import CarModel, ElectricCar
+from evcharge.models.receipts import Payment
 from evcharge.models.slots import SlotTable
 from evcharge.models.user import User
-from evcharge.storage.contents import Payment
 from evcharge.storage.location import parse
 from evcharge.storage.sql import schema
 from evcharge.storage.sql.migrations import versions

@@ -25,15 +25,7 @@ from evcharge.models.charging import Piece, Profile
 from evcharge.models.electric_car import CarModel, ElectricCar
 from evcharge.models.session import ChargingSession
 from evcharge.models.user import User
-from evcharge.rules.journey import (
-    NO_FREE_SLOT,
-    UNKNOWN_STATION,
-    UNKNOWN_USER,
-    AddUser,
-    EndJourney,
-    ListStations,
-    held_at,
-)
+from evcharge.rules.journey import UNKNOWN_STATION, UNKNOWN_USER, AddUser, ListStations, held_at
 from evcharge.rules.operation import Operation
 from evcharge.rules.sweep import Sweep
 from evcharge.storage import Storage, StorageError, StorageUnavailable
@@ -48,12 +40,14 @@ from tests.support import postgres
 from tests.support.confined import ALLOW, ERRNO, PR_SET_NO_NEW_PRIVS, Filter
 from tests.support.logged import logged
 from tests.support.operations import (
+    NO_FREE_SLOT,
     a_session,
     a_user,
     add_user,
     available,
     end_journey,
     find_user,
+    leave,
     next_free,
     station,
     stations,
@@ -200,23 +194,21 @@ class LockTests(PostgresCase):
     def test_paid_and_ended(self) -> None:
         """The end of a journey frees the slot that was being paid for meanwhile."""
         before = available(self.one)
-        self.assertEqual(
-            self.against(take(a_session("u1")), EndJourney("u1")), (a_session("u1"), None)
-        )
+        self.assertEqual(self.against(take(a_session("u1")), leave("u1")), (a_session("u1"), None))
         self.assertEqual(self.counted(self.other), before)
         self.assertNotIn("u1", user_ids(self.other))
 
     def test_ended_and_paid(self) -> None:
         """Nobody pays whose journey was being ended meanwhile."""
         before = available(self.one)
-        ended, paid = self.against(EndJourney("u1"), take(a_session("u1")))
+        ended, paid = self.against(leave("u1"), take(a_session("u1")))
         self.assertIsNone(ended)
         self.assertEqual(paid, UNKNOWN_USER)
         self.assertEqual(self.counted(self.other), before)
 
     def test_ended_twice(self) -> None:
         """A journey ends once."""
-        ended, again = self.against(EndJourney("u1"), EndJourney("u1"))
+        ended, again = self.against(leave("u1"), leave("u1"))
         self.assertIsNone(ended)
         self.assertEqual(again, UNKNOWN_USER)
 
@@ -230,7 +222,7 @@ class LockTests(PostgresCase):
         """A session that a sweep is ending is ended once."""
         take_slot(self.one, a_session("u1"))
         before = available(self.one)
-        swept, ended = self.against(Sweep(NOON + 60, 0), EndJourney("u1"))
+        swept, ended = self.against(Sweep(NOON + 60, 0), leave("u1"))
         self.assertEqual(swept.freed, 1)
         self.assertEqual(ended, UNKNOWN_USER)
         self.assertEqual(self.counted(self.other), before + 1)
@@ -324,7 +316,7 @@ class LockTests(PostgresCase):
                 barrier.wait(PATIENCE_S)
                 storage.execute([take(a_session(u, n)) for n, u in enumerate(ids, 1)])
                 barrier.wait(PATIENCE_S)
-                storage.execute([EndJourney(u) for u in ids[number:]])
+                storage.execute([leave(u) for u in ids[number:]])
                 storage.execute([AddUser(a_user(u)) for u in people])
 
         with self.one._database.begin(write=True) as connection:
@@ -405,7 +397,7 @@ class SqlContract:
         storage = self.make()
         storage.execute([AddUser(a_user("u1")), AddUser(a_user("u2"))])
         take_slot(storage, a_session())
-        results = storage.execute([EndJourney("u1"), EndJourney("u2"), EndJourney("u1")])
+        results = storage.execute([leave("u1"), leave("u2"), leave("u1")])
         self.assertEqual(list(results[:2]), [None, None])
         self.assertEqual(results[2], UNKNOWN_USER)
 
@@ -461,7 +453,7 @@ class SqlContract:
         people = [f"u{n}" for n in range(available(storage) + 1)]
         storage.execute([AddUser(a_user(user_id)) for user_id in people])
         *_, left = (take_and_see(storage, user_id) for user_id in people[:-1])
-        _, taken = storage.execute([EndJourney(people[-2]), take(a_session(people[-1]))])
+        _, taken = storage.execute([leave(people[-2]), take(a_session(people[-1]))])
         self.assertEqual(taken.evse_uid, left.evse_uid)
 
     def test_every_figure(self) -> None:
