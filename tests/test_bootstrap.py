@@ -24,7 +24,7 @@ from evcharge.storage.files.store import FileStorage
 from evcharge.storage.location import parse
 from evcharge.testing import NOON, shipped_network
 from tests.support import postgres
-from tests.support.operations import NO_FREE_SLOT, end_journey, pay, stations
+from tests.support.operations import NO_FREE_SLOT, end_journey, pay, stations, unseated
 
 ROOT = Path(__file__).resolve().parent.parent
 HEADER = "id;nomeDoPosto;endereço;latitude;longitude;quantidadeDeVeiculosSimultaneos"
@@ -90,7 +90,7 @@ class UsersTests(SynchronousTestCase):
         def standing(found: Any) -> int | None:
             if isinstance(found, ChargingSession):
                 return found.station_id
-            if isinstance(found, ZeroDivisionError) or found == NO_FREE_SLOT:
+            if isinstance(found, ZeroDivisionError) or unseated(found) == NO_FREE_SLOT:
                 return None
             return int(str(found.figures["station"]))
 

@@ -4,13 +4,28 @@ from __future__ import annotations
 
 from evcharge.handlers.auth import Login
 from evcharge.handlers.handler import Answer, Context, Handler, then
+from evcharge.handlers.receipts import FindReceipt, History
+from evcharge.handlers.session import Arrive, Cancel, Reserve, Status, Stop
 from evcharge.handlers.start import Start
 from evcharge.handlers.station import Payment, SelectionStation
 from evcharge.handlers.trip import Navigation
 
 __all__ = ["MESSAGES", "Answer", "Context", "Handler", "handlers", "then"]
 
-MESSAGES: tuple[type[Handler], ...] = (Start, Login, Navigation, SelectionStation, Payment)
+MESSAGES: tuple[type[Handler], ...] = (
+    Start,
+    Login,
+    Navigation,
+    SelectionStation,
+    Payment,
+    Reserve,
+    Arrive,
+    Stop,
+    Cancel,
+    Status,
+    FindReceipt,
+    History,
+)
 """Every message that there is: what else knows of messages has it from here."""
 
 

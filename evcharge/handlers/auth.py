@@ -13,7 +13,7 @@ from evcharge.outcomes import Phrase, Reply, invalid
 from evcharge.rules.journey import AddUser
 from evcharge.rules.network import FindCatalogue
 from evcharge.storage import Eventual
-from evcharge.wire.fields import TARGET_PERCENT, Data, Field, Number, Text
+from evcharge.wire.fields import TARGET_PERCENT, Data, DriverId, Field, Number, Text
 
 
 class Login(Handler):
@@ -25,6 +25,7 @@ class Login(Handler):
         Field("selected_car", Text(numbers=True)),
         Field("battery_car", Number(0, 100)),
         TARGET_PERCENT,
+        Field("driver_id", DriverId(), optional=True),
     )
     GUARD = "login"
 
@@ -34,6 +35,7 @@ class Login(Handler):
         selected_car: str,
         battery_car: float,
         target_percent: float = DEFAULT_TARGET_PERCENT,
+        driver_id: str | None = None,
     ) -> Eventual[Answer]:
         return then(
             self.context.perform(FindCatalogue()),
@@ -42,6 +44,7 @@ class Login(Handler):
             selected_car,
             battery_car,
             target_percent,
+            driver_id,
         )
 
     def _log_in(
@@ -51,6 +54,7 @@ class Login(Handler):
         selected_car: str,
         battery_car: float,
         target_percent: float,
+        driver_id: str | None,
     ) -> Eventual[Answer]:
         context = self.context
         model = catalogue.models.get(selected_car)
@@ -59,13 +63,15 @@ class Login(Handler):
                 "selected_car",
                 Phrase("um dos modelos de car_models", "one of the models of car_models"),
             )
+        user_id = context.new_id()
         user = User(
-            user_id=context.new_id(),
+            user_id=user_id,
             user_name=user_name,
             car=ElectricCar.charged_to(model, battery_car),
             created_timestamp=context.now(),
             car_key=selected_car,
             target_percent=target_percent,
+            driver_id=driver_id or user_id,
         )
         return then(context.perform(AddUser(user)), self._added, user)
 
@@ -73,4 +79,10 @@ class Login(Handler):
         return {"user_id": None}
 
     def _added(self, _: None, user: User) -> Reply:
-        return Reply({"user_id": user.user_id, "target_percent": user.target_percent})
+        return Reply(
+            {
+                "user_id": user.user_id,
+                "target_percent": user.target_percent,
+                "driver_id": user.driver_id,
+            }
+        )

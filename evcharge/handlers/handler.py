@@ -69,6 +69,11 @@ class Handler:
         return {}
 
 
+def after(value: Eventual[Any], go_on: Callable[[Any], Eventual[Answer]]) -> Eventual[Answer]:
+    """Go on with `value`, be it a :class:`Refusal`."""
+    return value.addCallback(go_on) if type(value) is Deferred else go_on(value)
+
+
 def then(
     value: Eventual[Any], go_on: Callable[..., Eventual[Answer]], *args: Any
 ) -> Eventual[Answer]:

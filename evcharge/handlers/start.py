@@ -13,6 +13,7 @@ import attrs
 from evcharge.handlers.handler import Answer, Handler, then
 from evcharge.models.charging import least_power
 from evcharge.models.evse import Connector, Evse, EvseKind
+from evcharge.models.session import CHARGING, FINISHED, OFFERED, RESERVED
 from evcharge.models.slots import KindState, StationState
 from evcharge.models.station import Station
 from evcharge.models.stations import Stations
@@ -21,6 +22,7 @@ from evcharge.outcomes import Reply
 from evcharge.planning.nearest import nearest
 from evcharge.rules.journey import ListStations
 from evcharge.storage import Eventual
+from evcharge.utils.time_utils import iso_utc
 from evcharge.wire.envelope import encode_part
 from evcharge.wire.fields import POSITION, Field, Integer, ListOf, StationId
 
@@ -194,6 +196,7 @@ def _describe(
         "evse_groups": _describe_groups(state.kinds),
         "tariff": tariff.tariff_id if has_id else None,
         "price_known": is_known,
+        "queue_length": state.queue_length,
     }
 
 
@@ -234,15 +237,22 @@ def _describe_evses(state: StationState) -> list[dict[str, Any]]:
     return [
         {
             "uid": evse.uid,
-            "status": "AVAILABLE" if evse.uid in free else _status(evse),
-            # When it was taken is not known here.
-            "since": None if evse.in_service and evse.uid not in free else evse.since,
+            **_describe_status(evse, state, evse.uid in free),
             "connectors": _describe_connectors(evse.kind),
         }
         for evse in state.station.evses
     ]
 
 
-def _status(evse: Evse) -> str:
-    """Of one that is not free."""
-    return "CHARGING" if evse.in_service else evse.status
+SHOWN_AS = {OFFERED: "RESERVED", RESERVED: "RESERVED", CHARGING: "CHARGING", FINISHED: "BLOCKED"}
+"""What OCPI calls an EVSE with a session in each state."""
+
+
+def _describe_status(evse: Evse, state: StationState, is_free: bool) -> dict[str, Any]:
+    if is_free:
+        return {"status": "AVAILABLE", "since": evse.since}
+    if not evse.in_service:
+        return {"status": evse.status, "since": evse.since}
+    # One that is none of the free ones though nobody holds it makes up for one that is gone.
+    held, since = state.held.get(evse.uid, (CHARGING, None))
+    return {"status": SHOWN_AS[held], "since": None if since is None else iso_utc(since)}

@@ -45,6 +45,7 @@ FURTHER_FIGURES = (
     "average_power_kw",
     "connector",
     "fitting_slots",
+    "queue_length",
 )
 """What is said of a station besides; null where there is none."""
 
@@ -218,9 +219,8 @@ class SelectionStation(Handler):
                 criterion,
                 self.context.catalogue().tariffs,
                 self.context.now(),
-                self.context.terms.time_scale,
+                self.context.terms,
                 1 + MOST_ALTERNATIVES,
-                self.context.terms.zone,
             )
             if position is None:
                 distances = listed.of(stations)
@@ -271,6 +271,7 @@ def _figures(candidate: Candidate) -> dict[str, Any]:
         "average_power_kw": _rounded(plan.average_kw),
         "connector": None if plan.plug.connector is None else plan.plug.connector.name,
         "fitting_slots": candidate.fitting_slots,
+        "queue_length": candidate.state.queue_length,
         "assumed": list(candidate.assumed),
     }
 

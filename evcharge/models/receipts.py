@@ -20,7 +20,7 @@ from evcharge.models.session import (
     ChargingSession,
 )
 from evcharge.models.station import Station
-from evcharge.models.tariffs import Bill, Line, Outcome, Segment, price
+from evcharge.models.tariffs import Bill, Line, Outcome, Segment, energy_total, price
 from evcharge.models.terms import Terms
 from evcharge.utils.ids import derived_id, ending
 from evcharge.utils.numbers import millionths
@@ -154,6 +154,11 @@ def cost_so_far(
     """What a session has come to, BRL with two places."""
     if session.state == OFFERED:
         return NOTHING
+    if session.tariff is not None and course.charged is not None and not course.idle_s:
+        # Of most tariffs it is known without a bill.
+        total = energy_total(session.tariff, course.charged.energy_kwh)
+        if total is not None:
+            return total
     bill = bill_of(session, course, station, terms)
     return session.amount if bill is None else bill.incl_vat
 

@@ -101,6 +101,16 @@ class ChargingSession:
         ahead_s = terms.simulated_s(since, self.estimated_timestamp)
         return max(0.0, ahead_s - self.charge_minutes * 60)
 
+    def finished(self, at: float, terms: Terms) -> ChargingSession:
+        """The same, once its vehicle charges no more, and stays."""
+        return attrs.evolve(
+            self,
+            state=FINISHED,
+            since_timestamp=at,
+            stopped_timestamp=at,
+            expires_timestamp=at + terms.real_s(terms.idle_s),
+        )
+
     def moved(self, by_s: float, clock: int) -> ChargingSession:
         """The same session, `by_s` later, by another `clock`."""
 

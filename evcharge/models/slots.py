@@ -6,7 +6,7 @@ import heapq
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import count
 from operator import is_
-from typing import Any
+from typing import Any, TypeAlias
 
 import attrs
 
@@ -151,6 +151,10 @@ class KindState:
     does."""
 
 
+Held: TypeAlias = tuple[str, float | None]
+"""In which state an EVSE is held, and since when, seconds since the epoch, where that is known."""
+
+
 @attrs.frozen
 class StationState:
     """A station at one moment: what selection needs to know of its slots."""
@@ -160,12 +164,13 @@ class StationState:
     """EVSEs in service or held."""
     available_slots: int
     kinds: tuple[KindState, ...] = ()
-    held: frozenset[str] = frozenset()
-    """The uids of the EVSEs that are held."""
+    held: Mapping[str, Held] = attrs.field(factory=dict)
+    """The EVSEs that are held, by uid."""
     queue_length: int = 0
     """How many drivers wait in line."""
-    slots: SlotTable | None = None
-    """Who holds its EVSEs, and who waits: None where it is only known what that leaves."""
+    slots: SlotTable | None = attrs.field(default=None, eq=False)
+    """Who holds its EVSEs, and who waits: None where nobody does, and it is only known what the
+    sessions leave."""
 
     @property
     def is_occupied(self) -> bool:
@@ -186,7 +191,8 @@ class StationState:
         )
         slots_there = len(free) + len(slots.sessions)
         waiting = len(slots.waiting)
-        return cls(station, slots_there, len(free), kinds, frozenset(held), waiting, slots)
+        shown = {uid: (each.state, each.since_timestamp) for uid, each in held.items()}
+        return cls(station, slots_there, len(free), kinds, shown, waiting, slots)
 
 
 def _of_kind(

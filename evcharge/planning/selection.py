@@ -8,8 +8,7 @@ the true one is worked out of those only that may be among the best by it.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import tzinfo
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from math import inf
 from typing import Any
@@ -17,11 +16,12 @@ from typing import Any
 import attrs
 
 from evcharge.models.electric_car import ElectricCar
-from evcharge.models.estimates import PRICE, ChargePlan, Priced, estimate, plan_charge
-from evcharge.models.evse import EvseKind, plugs_of, quickest, to_the_ms
-from evcharge.models.slots import StationState
-from evcharge.models.tariffs import Tariff
-from evcharge.planning.nearest import Nearest, Soonest, soonest
+from evcharge.models.estimates import PRICE, ChargePlan, estimate, plan_charge
+from evcharge.models.evse import Evse, EvseKind, plugs_of, quickest
+from evcharge.models.slots import SlotTable, StationState
+from evcharge.models.tariffs import Tariff, least_total
+from evcharge.models.terms import Terms
+from evcharge.rules.waiting import open_to, turn
 
 
 @attrs.define
@@ -82,14 +82,15 @@ class _Trip:
     target_percent: float
     tariffs: Mapping[str, Tariff]
     now: float
-    time_scale: float
-    zone: tzinfo | None
-    """Of the network."""
+    terms: Terms
     by_time: bool
     """Whether stations are compared by how long the charge takes."""
     _least: dict[int, float] = attrs.field(factory=dict, init=False)
     """What :meth:`least_s` said of a kind of EVSE, by its `id`: those that are alike are mostly one
     object, so there is no need to look into it."""
+    lines: dict[int, list[Evse]] = attrs.field(factory=dict, init=False)
+    """The EVSEs that fit at each station where others wait in line, by its id: those that are open
+    to the car, or else those that it may be given in its turn."""
     _seen: list[EvseKind] = attrs.field(factory=list, init=False)
     """Those kinds: while they are here, no other has the id of one."""
 
@@ -110,31 +111,34 @@ class _Trip:
         self._least[id(kind)] = least_s
         return least_s
 
-    def first(self, soonest: Soonest) -> tuple[float, float]:
+    def behind(self, state: StationState, slots: SlotTable) -> tuple[bool, float, float]:
         """
-        When the first EVSE that fits is free, and no more than the charge takes there; infinite
-        where none ever is.
+        Whether anything fits at a station where others wait, when it is the car's turn who joins
+        now, and no more than the shortest charge takes.
         """
-        free_at, least_s, known = inf, inf, self._least
-        for kind, at in soonest:
-            charge_s = known.get(id(kind))
-            if charge_s is None:
-                charge_s = self.least_s(kind)
-            if charge_s != inf:
-                if at < free_at:
-                    free_at = at
-                if charge_s < least_s:
-                    least_s = charge_s
-        return free_at, least_s
+        station, model = state.station, self.car.model
+        fitting = [evse for evse in station.evses if plugs_of(model, evse.kind)]
+        open_evses = [evse for evse in open_to(station, slots, "") if evse in fitting]
+        free_at = -inf
+        if not open_evses:
+            expected = turn(station, slots, self.now, self.terms, model)
+            minutes = inf if expected is None else expected.minutes
+            free_at = self.now + self.terms.real_s(minutes * 60)
+            open_evses = [evse for evse in fitting if evse.in_service]
+        self.lines[station.station_id] = open_evses
+        least_s = min((self.least_s(evse.kind) for evse in open_evses), default=inf)
+        return bool(fitting), free_at, least_s
 
     def until_charging_s(self, free_at: float, distance_km: float) -> float:
         """Travel and wait together."""
         # Not the wait by itself: with its rounding, who is nearer might seem to take longer.
-        return max(self.car.travel_time_s(distance_km), (free_at - self.now) * self.time_scale)
+        return max(
+            self.car.travel_time_s(distance_km), (free_at - self.now) * self.terms.time_scale
+        )
 
     def begin(self, free_at: float, distance_km: float) -> float:
         """When charging begins, seconds since the epoch."""
-        return self.now + self.until_charging_s(free_at, distance_km) / self.time_scale
+        return self.now + self.until_charging_s(free_at, distance_km) / self.terms.time_scale
 
     def start_percent(self, distance_km: float) -> float:
         """The state of charge at the arrival."""
@@ -147,7 +151,10 @@ class _Trip:
 
     def plan(self, state: StationState, free_at: float, distance_km: float) -> ChargePlan:
         """The charge, at the EVSE that the car is given."""
-        if free_at == -inf:
+        line = self.lines.get(state.station.station_id)
+        if line is not None:
+            kinds = [evse.kind for evse in line]
+        elif free_at == -inf:
             kinds = [each.kind for each in state.kinds if each.free]
             if len(kinds) > 1:
                 # Of several that are as good it is the one whose EVSE comes first.
@@ -164,16 +171,20 @@ class _Trip:
         """What the charge costs that begins then, and whether that is known."""
         station = state.station
         tariff, is_known = station.prices.tariff(plan.plug.connector, self.tariffs, begin)
-        return estimate(tariff, plan, begin, station.zone(self.zone)), is_known
+        return estimate(tariff, plan, begin, station.zone(self.terms.zone)), is_known
 
     def candidate(
         self, state: StationState, free_at: float, distance_km: float, plan: ChargePlan
     ) -> Candidate:
         travel_s = self.car.travel_time_s(distance_km)
-        wait_s = max(0.0, (free_at - self.now) * self.time_scale - travel_s)
-        begin = self.now + (travel_s + wait_s) / self.time_scale
+        wait_s = max(0.0, (free_at - self.now) * self.terms.time_scale - travel_s)
+        begin = self.now + (travel_s + wait_s) / self.terms.time_scale
         price, is_known = self.price(state, begin, plan)
-        fitting = [each.free for each in state.kinds if self.least_s(each.kind) != inf]
+        line = self.lines.get(state.station.station_id)
+        if line is not None:
+            fitting = [len(line) if free_at == -inf else 0]
+        else:
+            fitting = [each.free for each in state.kinds if self.least[id(each.kind)] != inf]
         return Candidate(
             state=state,
             distance_km=distance_km,
@@ -256,9 +267,8 @@ def rank_stations(
     criterion: str,
     tariffs: Mapping[str, Tariff],
     now: float,
-    time_scale: float,
+    terms: Terms,
     most: int,
-    zone: tzinfo | None = None,
 ) -> Selection:
     """
     The best stations that `car` can reach and be charged at, best first.
@@ -268,13 +278,12 @@ def rank_stations(
     :param criterion: a key of :data:`CRITERIA`. Equals go by distance, then by id.
     :param tariffs: those of the network, by id.
     :param now: seconds since the epoch.
-    :param time_scale: how many times faster than real time charging goes.
     :param most: how many stations at the most.
-    :param zone: of the network, for stations that have none of their own.
     """
-    trip = _Trip(car, target_percent, tariffs, now, time_scale, zone, criterion == "time")
-    at_best, range_km, excluded = CRITERIA[criterion].at_best, car.range_km(), Excluded()
-    ahead: list[tuple[Any, float, int, StationState]] = []
+    figure, at_best = CRITERIA[criterion].figure, CRITERIA[criterion].at_best
+    trip = _Trip(car, target_percent, tariffs, now, terms, criterion == "time")
+    range_km, least, excluded = car.range_km(), trip.least, Excluded()
+    ahead: list[tuple[Any, float, int, ChargePlan | None, StationState, float]] = []
     for state, distance in distances:
         if distance >= range_km:
             excluded.out_of_range += 1
@@ -282,7 +291,22 @@ def rank_stations(
             if excluded.nearest is None or _nearer(far, excluded.nearest):
                 excluded.nearest = far
             continue
-        free_at, least_s = trip.first(soonest(state))
+        free_at = least_s = inf
+        fits = not state.kinds
+        slots = state.slots if state.queue_length else None
+        if slots is not None:
+            fits, free_at, least_s = trip.behind(state, slots)
+        for each in state.kinds if slots is None else ():
+            charge_s = least.get(id(each.kind))
+            if charge_s is None:
+                charge_s = trip.least_s(each.kind)
+            if charge_s == inf:
+                continue
+            fits = True
+            at = -inf if each.free else each.next_free_timestamp
+            if at is not None and at <= free_at:
+                least_s = min(least_s, charge_s) if at == free_at else charge_s
+                free_at = at
         if free_at == inf:
             excluded.count(trip, [each.kind for each in state.kinds])
             continue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import attrs
@@ -157,9 +158,10 @@ class Engine(InOrder):
             now,
             settings.sweep_interval_s,
             settings.limits.user_ttl_s,
-            terms,
             metrics.swept,
+            terms,
         )
+        storage.listeners.append(partial(self.monitor.hear, soon=thread.soon))
         self._opened.setServiceParent(self)
         if keeps_time:
             Timekeeper(clock, timers, perform, begins_with=storage).setServiceParent(self)

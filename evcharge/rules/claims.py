@@ -42,7 +42,7 @@ from evcharge.rules.operation import Needs, Operation
 from evcharge.rules.sessions import Step, begun, percents
 from evcharge.rules.states import MAY, REPEATS
 from evcharge.rules.view import View
-from evcharge.rules.waiting import next_place, open_to, turn
+from evcharge.rules.waiting import InLine, next_place, open_to, turn
 from evcharge.utils.numbers import millionths
 
 PAY, RESERVE, ARRIVE = INTENTS = ("pay", "reserve", "arrive")
@@ -74,7 +74,7 @@ Plan = Callable[
 
 
 @attrs.define
-class Claim(Operation[ChargingSession | Place | Refusal]):
+class Claim(Operation[ChargingSession | InLine | Refusal]):
     """
     Take an EVSE of a station for a user, or a place in its line, in one step with what that means
     elsewhere: both or neither.
@@ -113,7 +113,7 @@ class Claim(Operation[ChargingSession | Place | Refusal]):
         if self.number is not None:
             needs.stations.add(self.number)
 
-    def decide(self, view: View) -> ChargingSession | Place | Refusal:
+    def decide(self, view: View) -> ChargingSession | InLine | Refusal:
         if view.user(self.user_id) is None:
             return UNKNOWN_USER
         step = Step(view, self.now + view.moved(self.clock), self.terms, self.clock)
@@ -136,7 +136,7 @@ class Claim(Operation[ChargingSession | Place | Refusal]):
 
     def _at(
         self, step: Step, user: User, station: Station, slots: SlotTable
-    ) -> ChargingSession | Place | Refusal:
+    ) -> ChargingSession | InLine | Refusal:
         """What becomes of one who holds no EVSE."""
         view, model = step.view, user.car.model
         if station.kinds and not any(plugs_of(model, kind) for kind in station.kinds):
@@ -156,7 +156,7 @@ class Claim(Operation[ChargingSession | Place | Refusal]):
         if found is None:
             if self.intent == RESERVE:
                 if place is not None and place.station_id == station.station_id:
-                    return place
+                    return InLine.of(place, station, slots, step.now, self.terms)
                 if self.wait:
                     return self._join(step, user, place, station, slots)
             return full(station, slots, step.now, self.terms, user, place)
@@ -186,7 +186,7 @@ class Claim(Operation[ChargingSession | Place | Refusal]):
 
     def _join(
         self, step: Step, user: User, place: Place | None, station: Station, slots: SlotTable
-    ) -> Place | Refusal:
+    ) -> InLine | Refusal:
         """A place at the end of the line; one elsewhere is left."""
         if len(slots.waiting) >= self.terms.most_waiting:
             return Refusal(WAITING_LIST_FULL, {"station": station.station_id})
@@ -200,7 +200,9 @@ class Claim(Operation[ChargingSession | Place | Refusal]):
             self.wishes.arrival_minutes,
             *self._percents(user),
         )
-        return step.view.join(joined, self.clock, step.now)
+        joined = step.view.join(joined, self.clock, step.now)
+        slots = slots.with_place(joined)
+        return InLine.of(joined, station, slots, step.now, self.terms)
 
     def _at_own(
         self, step: Step, user: User, session: ChargingSession

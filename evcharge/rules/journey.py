@@ -5,7 +5,10 @@ from __future__ import annotations
 import attrs
 
 from evcharge.models.session import (
+    FINISHED,
     FREE,
+    OFFERED,
+    RESERVED,
     WAITING,
     ChargingSession,
     Place,
@@ -13,6 +16,7 @@ from evcharge.models.session import (
 from evcharge.models.slots import Book
 from evcharge.models.station import Station
 from evcharge.models.stations import Stations
+from evcharge.models.terms import Terms
 from evcharge.models.user import User
 from evcharge.outcomes import (
     ALREADY_RESERVED,
@@ -61,6 +65,23 @@ class Standing:
         if self.session is not None:
             return self.session.state
         return FREE if self.place is None else WAITING
+
+    def at(self, now: float, terms: Terms) -> Standing | None:
+        """
+        The same at an instant, seconds since the epoch, with what is due ended, though no sweep has
+        come; None: the user is gone then.
+        """
+        session = self.session
+        if session is None or session.due_timestamp > now:
+            return self
+        if session.state in (OFFERED, RESERVED):
+            return Standing(self.user, None, None, None)
+        if session.state == FINISHED or session.leaves_when_done:
+            return None
+        finished = session.finished(session.estimated_timestamp, terms)
+        if finished.due_timestamp <= now:
+            return None
+        return Standing(self.user, finished, None, self.book)
 
 
 def held_at(station_id: int) -> Refusal:

@@ -185,14 +185,7 @@ class Step:
 
     def finish(self, session: ChargingSession, at: float, clock: int | None) -> ChargingSession:
         """A vehicle charges no more, and stays."""
-        finished = attrs.evolve(
-            session,
-            state=FINISHED,
-            since_timestamp=at,
-            stopped_timestamp=at,
-            expires_timestamp=at + self.terms.real_s(self.terms.idle_s),
-        )
-        return self.view.change(session, finished, clock, at)
+        return self.view.change(session, session.finished(at, self.terms), clock, at)
 
     def end(
         self,

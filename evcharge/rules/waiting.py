@@ -28,6 +28,31 @@ class Turn:
     latest: float
 
 
+@attrs.frozen
+class InLine:
+    """A place in line, and what that means at the moment."""
+
+    place: Place
+    position: int
+    turn: Turn | None
+    """None where no EVSE that fits is in service."""
+    queue_length: int
+
+    @classmethod
+    def of(
+        cls, place: Place, station: Station | None, slots: SlotTable, now: float, terms: Terms
+    ) -> InLine:
+        """
+        What a place means at an instant, seconds since the epoch.
+
+        :param station: None where it is not in service.
+        """
+        if station is None:
+            return cls(place, 1 + slots.waiting.index(place), None, len(slots.waiting))
+        expected = turn(station, slots, now, terms, place.user.car.model, place)
+        return cls(place, position(station, slots, place), expected, len(slots.waiting))
+
+
 def open_to(station: Station, slots: SlotTable, user_id: str) -> list[Evse]:
     """
     The free EVSEs that a user may take: those that nobody in line before the user fits, which is

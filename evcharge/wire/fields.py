@@ -7,6 +7,7 @@ A message declares its fields, and :func:`read` reads them; what is wrong with o
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias
 
@@ -23,6 +24,10 @@ Place: TypeAlias = tuple[str, ...]
 ITSELF: tuple[Place, ...] = ((),)
 
 MAX_TEXT = 200
+
+_UUID = re.compile(
+    "[0-9a-f]{8}-[0-9a-f]{4}-[47][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}\\Z", re.IGNORECASE
+)
 
 ID_DIGITS = 20
 """An integer of more digits is no station's id."""
@@ -88,6 +93,18 @@ class Text:
         ):
             return value
         return invalid(name, self.must_be)
+
+
+@attrs.frozen
+class DriverId:
+    """A UUID of version 4 or 7, as text."""
+
+    places = ITSELF
+    must_be = Phrase("um UUID de versão 4 ou 7", "a UUID of version 4 or 7")
+
+    def read(self, name: str, value: object) -> str | Refusal:
+        known = isinstance(value, str) and _UUID.match(value)
+        return value if known else invalid(name, self.must_be)  # type: ignore[return-value]
 
 
 @attrs.frozen

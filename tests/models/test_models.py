@@ -13,6 +13,7 @@ from evcharge.models.session import ChargingSession, plan_session
 from evcharge.models.slots import KindState, SlotTable, StationState
 from evcharge.models.station import Station
 from evcharge.models.tariffs import energy_total
+from evcharge.models.terms import Terms
 from evcharge.models.user import User
 from evcharge.planning.selection import CRITERIA, rank_stations
 from tests.support.journey import CARS, station
@@ -71,7 +72,7 @@ class StationTests(SynchronousTestCase):
         place = station(1, power_kw=40.0)
         found = choose_evse(CAR.model, place.evses, 40, 80)
         assert found is not None
-        planned = plan_session(User("u", "Ana", CAR, 0), place, *found, {}, "r", 1000, 60)
+        planned = plan_session(User("u", "Ana", CAR, 0), place, *found, {}, "r", 1000, Terms(60))
         self.assertEqual((planned.paid_timestamp, planned.estimated_timestamp), (1000, 1030))
         self.assertEqual((planned.charge_minutes, planned.receipt_id), (30, "r"))
         self.assertEqual((planned.evse_uid, planned.energy_kwh), ("1-1", 20))
@@ -122,7 +123,7 @@ class SelectionTests(SynchronousTestCase):
 
     def rank(self, *states: tuple[StationState, float], criterion: str = "distance", scale: float
              = 1) -> list:  # fmt: skip
-        return rank_stations(CAR, 80, states, criterion, {}, 1000, scale, 5).candidates
+        return rank_stations(CAR, 80, states, criterion, {}, 1000, Terms(scale), 5).candidates
 
     def state(self, available: int, ends: float | None, number: int = 1) -> StationState:
         place = station(number, 2)

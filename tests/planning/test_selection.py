@@ -11,6 +11,8 @@ from evcharge.models.electric_car import CarModel, ElectricCar
 from evcharge.models.evse import Connector, Evse, EvseKind
 from evcharge.models.slots import SlotTable, StationState
 from evcharge.models.station import Station
+from evcharge.models.tariffs import parse_tariff
+from evcharge.models.terms import DEFAULT_TERMS
 from evcharge.planning.selection import CRITERIA, Candidate, rank_stations
 from evcharge.testing import NOON
 from tests.support.examples import examples, given
@@ -48,7 +50,7 @@ class OrderTests(SynchronousTestCase):
         car = ElectricCar.charged_to(CARS[name], percent)
 
         def rank(pairs: list, most: int) -> Any:
-            return rank_stations(car, target, pairs, criterion, TARIFFS, NOON, 1.0, most)
+            return rank_stations(car, target, pairs, criterion, TARIFFS, NOON, DEFAULT_TERMS, most)
 
         alone = [found for pair in network for found in rank([pair], 1).candidates]
         best = rank(network, 5)

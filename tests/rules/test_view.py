@@ -3,18 +3,40 @@
 from twisted.trial.unittest import SynchronousTestCase
 
 from evcharge.models.catalogue import Catalogue
+from evcharge.models.receipts import JOURNEY_ENDED, Payment, receipt_of
+from evcharge.models.session import COMPLETED, ChargingSession
+from evcharge.models.slots import Book, SlotTable
 from evcharge.models.station import Station
+from evcharge.models.terms import DEFAULT_TERMS
 from evcharge.rules.clocks import Clocks, Reading
-from evcharge.rules.events import ClocksSet, SlotFreed, SlotTaken, UserAdded, UserRemoved
+from evcharge.rules.events import (
+    ClocksSet,
+    PaymentListed,
+    ReceiptIssued,
+    SlotFreed,
+    SlotTaken,
+    UserAdded,
+    UserRemoved,
+)
 from evcharge.rules.journey import UNKNOWN_STATION, UNKNOWN_USER, FindUser, held_at, number_of
 from evcharge.rules.sweep import Sweep, SweepResult
 from evcharge.rules.timekeeping import SetClock
-from evcharge.rules.view import Book, NotLoaded, View
+from evcharge.rules.view import NotLoaded, View
 from evcharge.testing import NOON
 from tests.support.operations import NO_FREE_SLOT, a_session, a_user, leave, pay, take, unseated
 
 PLACE = Station(7, "Centro", "Rua A", -12.25, -38.95, 3)
 AWAY = OSError("cannot be read")
+
+
+def a_book(*held: int) -> Book:
+    """The station, with vehicles at those of its EVSEs, and the others free."""
+    return standing(*(a_session(f"at-{number}", evse=f"7-{number}") for number in held))
+
+
+def standing(*sessions: ChargingSession) -> Book:
+    """The station, with these."""
+    return Book(PLACE, SlotTable(7, 3, {session.user_id: session for session in sessions}))
 
 
 def a_view(**known: object) -> View:
@@ -24,7 +46,7 @@ def a_view(**known: object) -> View:
         known.get("clocks", Clocks()),
         {**users, **known.get("users", {})},
         {"u1": None, "nobody": None, **known.get("sessions", {})},
-        {7: Book(PLACE, frozenset({"7-2", "7-3"})), 8: None, **known.get("books", {})},
+        {7: a_book(2, 3), 8: None, **known.get("books", {})},
         leaving=known.get("leaving", ()),
     )
     view.known = Catalogue()
@@ -62,18 +84,23 @@ class ViewTests(SynchronousTestCase):
         more = ("u2", "u3")
         view = a_view(users={u: a_user(u) for u in more}, sessions=dict.fromkeys(more))
         self.assertEqual(unseated(take(a_session()).decide(view)), a_session())
-        self.assertEqual(take(a_session("u2")).decide(view), NO_FREE_SLOT)
+        self.assertEqual(unseated(take(a_session("u2")).decide(view)), NO_FREE_SLOT)
         self.assertIsNone(leave("u1").decide(view))
         self.assertEqual(unseated(take(a_session("u2")).decide(view)), a_session("u2"))
-        self.assertEqual(take(a_session("u3")).decide(view), NO_FREE_SLOT)
+        self.assertEqual(unseated(take(a_session("u3")).decide(view)), NO_FREE_SLOT)
         self.assertEqual(leave("u1").decide(view), UNKNOWN_USER)
+        first, second = a_session(evse="7-1"), a_session("u2", evse="7-1")
+        receipt = receipt_of(first, NOON, PLACE, DEFAULT_TERMS, COMPLETED, JOURNEY_ENDED)
         self.assertEqual(
             view.events,
             [
-                SlotTaken(a_session(evse="7-1")),
-                SlotFreed(a_session(evse="7-1")),
+                SlotTaken(first),
+                PaymentListed(Payment.of(first)),
+                ReceiptIssued(receipt),
                 UserRemoved("u1"),
-                SlotTaken(a_session("u2", evse="7-1")),
+                SlotFreed(first),
+                SlotTaken(second),
+                PaymentListed(Payment.of(second)),
             ],
         )
 
@@ -89,7 +116,7 @@ class ViewTests(SynchronousTestCase):
         self.assertEqual(view.events, [UserAdded(a_user("u2"))])
         self.assertEqual(view.user("u2"), a_user("u2"))
         self.assertIsNone(view.session("u1"))
-        self.assertEqual(view.book(7), Book(PLACE, frozenset({"7-2", "7-3"})))
+        self.assertEqual(view.book(7), a_book(2, 3))
 
     def test_clock(self) -> None:
         """With the clock, records that were loaded move; and what was made by the one before."""
@@ -116,8 +143,8 @@ class JourneyTests(SynchronousTestCase):
 
     def test_refused(self) -> None:
         """Of several reasons the first is told: the user, the station, the other slot, no room."""
-        full = {7: Book(PLACE, frozenset({"7-1", "7-2", "7-3"}))}
-        over_full = {7: Book(PLACE, frozenset({"7-1", "7-2", "7-3", "7-4", "7-5"}))}
+        full = {7: a_book(1, 2, 3)}
+        over_full = {7: a_book(1, 2, 3, 4, 5)}
         elsewhere = {"u1": a_session(station=9)}
         for view, user_id, told in (
             (a_view(books=full), "nobody", UNKNOWN_USER),
@@ -130,7 +157,7 @@ class JourneyTests(SynchronousTestCase):
             # What is held is told again, though the station were out of service.
             (a_view(books={7: None}, sessions={"u1": a_session()}), "u1", a_session()),
         ):
-            self.assertEqual(take(a_session(user_id)).decide(view), told)
+            self.assertEqual(unseated(take(a_session(user_id)).decide(view)), told)
             self.assertEqual(view.events, [])
 
     def test_ids(self) -> None:
@@ -155,20 +182,17 @@ class SweepTests(SynchronousTestCase):
         """What was claimed is ended only if it is over, or unpaid, as it is now."""
         view = a_view(
             users={"late": a_user("late"), "paid": a_user("paid"), "then": a_user("then")},
-            sessions={
-                "u1": a_session(end=NOON + 60),
-                "late": a_session("late", end=NOON + 61),
-                "paid": a_session("paid"),
-                "then": None,
-            },
+            sessions={"paid": a_session("paid"), "then": None},
+            books={7: standing(a_session(end=NOON + 60), a_session("late", end=NOON + 61))},
         )
-        view.due += ["u1", "late", "nobody", "u1"]
+        view.due += [7, 7, 9]
         view.unpaid += ["paid", "nobody", "then"]
         self.assertEqual(Sweep(NOON + 60, NOON).decide(view), SweepResult(1, 0))
-        # The user first, for the sake of a crash in between.
-        self.assertEqual(view.events, [UserRemoved("u1"), SlotFreed(a_session(end=NOON + 60))])
+        # The user before the slot, for the sake of a crash in between.
+        kinds = [type(event) for event in view.events]
+        self.assertEqual(kinds, [ReceiptIssued, UserRemoved, SlotFreed])
         self.assertEqual(Sweep(NOON, NOON + 1).decide(view), SweepResult(0, 1))
-        self.assertEqual(view.events[2:], [UserRemoved("then")])
+        self.assertEqual(view.events[3:], [UserRemoved("then")])
 
     def test_clock(self) -> None:
         """What a sweep goes by is moved with the clock that it is by."""
@@ -177,19 +201,20 @@ class SweepTests(SynchronousTestCase):
             view = a_view(
                 clocks=clocks,
                 users={"u1": a_user(), "idle": a_user("idle", NOON + 99 + late_s)},
-                sessions={"u1": a_session(end=NOON + 160 + late_s), "idle": None},
+                sessions={"idle": None},
+                books={7: standing(a_session(end=NOON + 160 + late_s))},
             )
-            view.due, view.unpaid = ["u1"], ["idle"]
+            view.due, view.unpaid = [7], ["idle"]
             sweep = Sweep(NOON + 60, NOON)
             sweep.clock = 0
             self.assertEqual(sweep.decide(view), swept)
 
     def test_more(self) -> None:
         """There may be more where all was claimed that may be, and some of it was ended."""
-        view = a_view(sessions={"u1": a_session()})
+        view = a_view(books={7: standing(a_session())})
         view.more_due = True
         self.assertFalse(Sweep(NOON + 60, 0).decide(view).more)
-        view.due.append("u1")
+        view.due.append(7)
         self.assertTrue(Sweep(NOON + 60, 0).decide(view).more)
         view = a_view()
         view.more_to_write = True

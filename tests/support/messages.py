@@ -20,7 +20,7 @@ from evcharge.wire.fields import (
 
 TYPES = [message.TYPE for message in MESSAGES]
 
-KNOWN = {"selected_car": "Small"}
+KNOWN = {"selected_car": "Small", "target_percent": 80}
 """What a field must say that is looked up in tests.support.journey's network."""
 
 

@@ -24,7 +24,7 @@ FORGOTTEN_PER_TURN = 500
 
 class PendingLogins:
     """
-    Stands around the handlers of LOGIN and PAYMENT.
+    Stands around the handlers of LOGIN, and of what a user is none of the pending by.
 
     It counts what this process has seen: a user who pays at another one counts here until
     `user_ttl_s` has passed.
@@ -85,11 +85,11 @@ class PendingLogins:
         return failure
 
     def payment(self, handle: Handle, data: Data, client: CountedClient) -> Eventual[Answer]:
-        """PAYMENT: one who has paid, or left, is not pending any more."""
+        """PAYMENT, RESERVE, ARRIVE: one who holds an EVSE, waits, or has left, is not pending."""
         return then(handle(data), self._answered, data)
 
     def _answered(self, reply: Reply, data: Data) -> Reply:
-        if reply.data["confirmation"] or data["confirmation"] is False:
+        if "state" in reply.data or data.get("confirmation") is False:
             self._forget(reply.data["user_id"])
         return reply
 
