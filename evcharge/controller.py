@@ -70,7 +70,8 @@ class Controller:
         self._verbose = verbose
         self._notes = verbose or answered is not None
         self._closed = False
-        self._success = SUCCESS.phrase.say(language)
+        self.success = SUCCESS.phrase.say(language)
+        """The text of a success."""
         self.reads = {kind: list(places(handler.FIELDS)) for kind, handler in handlers.items()}
         """The places in its data that a request of each type reads, for whoever decodes it."""
         self.last_resort = LastResort(now, language, self._count_last_resort)
@@ -155,7 +156,7 @@ class Controller:
             return self._refused(answer, request)
         outcome, data = answer.outcome, answer.data
         if outcome is SUCCESS:
-            message = self._success
+            message = self.success
             if answer.say is not None:
                 data["message"] = answer.say(self._language)
         else:

@@ -92,6 +92,17 @@ EVSE_NOT_FOUND = Outcome(
 RECEIPT_NOT_FOUND = Outcome(
     404, "receipt_not_found", Phrase("Recibo não encontrado", "Receipt not found")
 )
+TOO_MANY_STATIONS = Outcome(
+    400,
+    "too_many_stations",
+    Phrase(
+        "São mais de {most} postos: limite-os por stations ou area",
+        "These are more than {most} stations: limit them by stations or area",
+    ),
+)
+TOO_MANY_SUBSCRIBERS = Outcome(
+    503, "too_many_subscribers", Phrase("Assinantes demais", "Too many subscribers")
+)
 TOO_LARGE = Outcome(413, "too_large", Phrase("Mensagem muito grande", "Message too large"))
 RATE_LIMITED = Outcome(429, "rate_limited", Phrase("Muitas requisições", "Too many requests"))
 INTERNAL = Outcome(500, "internal", Phrase("Erro interno", "Internal error"))
@@ -112,6 +123,8 @@ class Reply:
     """The request's, as `id` is; the controller fills them in, and the text of the outcome."""
     message: str = ""
     id: str | int | None = None
+    subscription: Any = None
+    """What the client is told from now on, if it asked to be: see :mod:`evcharge.push.hub`."""
 
 
 @attrs.frozen

@@ -129,6 +129,7 @@ class MemoryServer:
             new_id=lambda: f"00000000-0000-4000-8000-{next(numbers):012d}",
         )
         self.controller = self.engine.controller
+        self.guards.subscribers.listening = lambda: self.engine.hub.subscribers
         lines = Lines(self.controller, self.clock.seconds)
         self.factory = driver_factory(
             settings,
@@ -141,8 +142,9 @@ class MemoryServer:
         self.accepts = self.guards.limit_connections(self.factory, lines)
         self.guards.startService()
         self.monitor = self.engine.monitor
-        # Of the engine this alone is started: the storage is open.
+        # Of the engine these alone are started: the storage is open.
         self.monitor.startService()
+        self.engine.figures.startService()
 
     def connect(self, host: str = "127.0.0.1") -> tuple[DriverProtocol, MemoryTransport]:
         """

@@ -14,7 +14,7 @@ from evcharge.commands.connecting import add_server_options, connect, silent
 from evcharge.commands.tables import cell, clean, has_parts, records, width
 from evcharge.outcomes import Phrase
 
-TYPES = "START, LOGIN, NAVIGATION, SELECTION_STATION, PAYMENT"
+TYPES = "START, LOGIN, NAVIGATION, SELECTION_STATION, PAYMENT, SUBSCRIBE"
 
 NOT_SHOWN = Phrase("(fora da tabela: {names}; veja --json)", "(not shown: {names}; see --json)")
 

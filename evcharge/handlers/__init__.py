@@ -8,6 +8,7 @@ from evcharge.handlers.receipts import FindReceipt, History
 from evcharge.handlers.session import Arrive, Cancel, Reserve, Status, Stop
 from evcharge.handlers.start import Start
 from evcharge.handlers.station import Payment, SelectionStation
+from evcharge.handlers.subscribe import Subscribe
 from evcharge.handlers.trip import Navigation
 
 __all__ = ["MESSAGES", "Answer", "Context", "Handler", "handlers", "then"]
@@ -25,6 +26,7 @@ MESSAGES: tuple[type[Handler], ...] = (
     Status,
     FindReceipt,
     History,
+    Subscribe,
 )
 """Every message that there is: what else knows of messages has it from here."""
 

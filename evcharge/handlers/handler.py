@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred
 from evcharge.models.catalogue import Catalogue
 from evcharge.models.terms import DEFAULT_TERMS, Terms
 from evcharge.outcomes import Refusal, Reply
+from evcharge.push import Push
 from evcharge.storage import Eventual, Perform
 from evcharge.utils.ids import uuid7
 from evcharge.wire.fields import Data, Field, read
@@ -29,6 +30,8 @@ class Context:
     """Gives what the network knows, as :meth:`evcharge.storage.Storage.catalogue` does."""
     now: Callable[[], float]
     """The present, seconds since the epoch."""
+    hub: Push
+    """Tells who subscribes what changes."""
     terms: Terms = DEFAULT_TERMS
     """What sessions go by."""
     new_id: Callable[[], str] = attrs.field()

@@ -91,12 +91,12 @@ class Start(Handler):
                     "car_models": cars,
                     "total_stations": len(stations),
                     "truncated": True,
-                    "station_models": self._stations(_first(stations, position, limit)),
+                    "station_models": self.some_stations(_first(stations, position, limit)),
                 }
             )
-        return Reply({"car_models": cars, "station_models": self._all(stations)})
+        return Reply({"car_models": cars, "station_models": self.all_stations(stations)})
 
-    def _all(self, stations: Stations) -> Any:
+    def all_stations(self, stations: Stations) -> Any:
         """All stations, written anew only when one of them, or a price, has changed."""
         whole = self._whole.get(stations)
         if whole is None:
@@ -108,10 +108,10 @@ class Start(Handler):
             # Before they are looked at: what changes meanwhile is there the next time.
             whole.changes.clear()
             whole.prices = prices
-            whole.part = encode_part(self._stations(stations))
+            whole.part = encode_part(self.some_stations(stations))
         return whole.part
 
-    def _stations(self, states: Iterable[StationState]) -> dict[str, Any]:
+    def some_stations(self, states: Iterable[StationState]) -> dict[str, Any]:
         now = self.context.now()
         return {state.station.key: self._station(state, now) for state in states}
 
@@ -119,9 +119,9 @@ class Start(Handler):
         """A station, written anew only when it, or its price, has changed."""
         station = state.station
         price = self._price(station, now) if station.by_tariff else None
-        return self._part(station.key, state, lambda state: self._describe(state, now), price)
+        return self._part(station.key, state, lambda state: self.describe(state, now), price)
 
-    def _describe(self, state: StationState, now: float) -> dict[str, Any]:
+    def describe(self, state: StationState, now: float) -> dict[str, Any]:
         tariff, is_known = self._tariff(state.station, now)
         known = self.context.catalogue().tariffs.get(tariff.tariff_id)
         # What is made of the price of a station's row is no tariff that anybody knows by an id.
@@ -145,7 +145,7 @@ class Start(Handler):
             if state is None:
                 continue
             station = state.station
-            found[station.key] = {**self._describe(state, now), "evses": _describe_evses(state)}
+            found[station.key] = {**self.describe(state, now), "evses": _describe_evses(state)}
             ids = (t for kind in station.kinds for c in kind.connectors for t in c.tariff_ids)
             for tariff_id in (*ids, station.tariff_id):
                 if tariff_id is not None and tariff_id in known:

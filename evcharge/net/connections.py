@@ -15,6 +15,9 @@ LINGER_S = 5.0
 class Client(Protocol):
     """Whoever has made a connection, as the guards know it; nothing in here looks inside."""
 
+    listens: bool
+    """Whether it has subscribed to something: the connection says so."""
+
     @property
     def name(self) -> str:
         """Where it comes from, for the log."""

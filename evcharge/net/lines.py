@@ -9,9 +9,10 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from evcharge.controller import Controller
+from evcharge.net.replies import Subscribed
 from evcharge.outcomes import INTERNAL, NOTHING, Outcome, Refusal, Reply
 from evcharge.utils.time_utils import iso_utc
-from evcharge.wire.envelope import Request, decode, encode
+from evcharge.wire.envelope import Request, decode, encode, encode_event, end_of_event
 
 
 class Lines:
@@ -28,6 +29,7 @@ class Lines:
         self._now = now
         self.last_resort = controller.last_resort.line
         """Makes the reply where making one has failed, given the Failure."""
+        self._event_form = self._event
 
     def dispatch(self, line: bytes, client: Any = None) -> bytes | Deferred[bytes]:
         """
@@ -63,8 +65,19 @@ class Lines:
 
     def _written(self, reply: Reply, request: Request) -> bytes:
         try:
-            return encode(reply, iso_utc(self._now()))
+            line = encode(reply, iso_utc(self._now()))
+            if reply.subscription is None:
+                return line
+            subscribed = Subscribed(line)
+            subscribed.subscription = reply.subscription
+            subscribed.form = self._event_form
+            subscribed.tail = end_of_event(reply.id) + b"\n"
+            return subscribed
         except Exception:
             if reply.outcome is INTERNAL:
                 return self.last_resort(Failure())
             return self._written(self._controller.failed(Failure(), request), request)
+
+    def _event(self, data: Mapping[str, Any]) -> bytes:
+        """How events are written: a line that lacks its end."""
+        return encode_event(data, self._controller.success, iso_utc(self._now()))

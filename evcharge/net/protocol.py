@@ -23,7 +23,6 @@ from __future__ import annotations
 
 from codecs import BOM_UTF8
 from collections.abc import Callable
-from enum import Enum
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -39,45 +38,21 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from evcharge.net.connections import Client, Connections
+from evcharge.net.listening import Listening
 from evcharge.net.receiver import FairLineReceiver
-from evcharge.net.sending import end_sending, sender
+from evcharge.net.replies import LastReply
+from evcharge.net.sending import end_sending, is_clear, sender
+from evcharge.net.states import Standing, State
 from evcharge.wire.last_resort import LastResort
+
+READING, BUSY, UNREAD, DRAINING, LINGERING, GONE = State
 
 MOST_UNSENT = 16 * 1024
 """Replies that are collected before they are sent, bytes: each copies those before it."""
 
 
-class LastReply(bytes):
-    """A reply after which the client is hung up on."""
-
-    __slots__ = ()
-
-
-class State(Enum):
-    """What a connection does: see :class:`DriverProtocol`."""
-
-    READING = "takes up lines as they come"
-    BUSY = "waits for a reply, or for its turn"
-    UNREAD = "waits for its replies to be read"
-    DRAINING = "answers what has come, and takes no more"
-    LINGERING = "has said all, and waits for the client's end"
-    GONE = "is lost"
-
-
-READING, BUSY, UNREAD, DRAINING, LINGERING, GONE = State
-
-
-class Standing(Enum):
-    """Whom a connection waits for, and how long that may take."""
-
-    IDLE = "a request"
-    IN_A_LINE = "the rest of a line"
-    UNREAD = "its replies being read"
-    BUSY = "the server"
-
-
 @implementer(IHalfCloseableProtocol, IPushProducer)
-class DriverProtocol(FairLineReceiver):
+class DriverProtocol(Listening, FairLineReceiver):
     """
     One connection: it holds bytes and the order of replies, nothing about a user.
 
@@ -125,7 +100,7 @@ class DriverProtocol(FairLineReceiver):
     """Whether a line has come that says which protocol the client speaks."""
 
     seen: tuple[Standing, int, float] | None = None
-    """How it stood when it was last looked at, after how many lines, and since when: see
+    """How it stood when it was last looked at, at which progress, and since when: see
     :mod:`evcharge.net.guards.timeouts`."""
 
     def __init__(self, factory: DriverFactory, client: Client | None = None) -> None:
@@ -137,6 +112,8 @@ class DriverProtocol(FairLineReceiver):
     def _enter(self, state: State) -> None:
         """Be in `state` from now on: pause, resume and hang up as it wants it."""
         before, self.state = self.state, state
+        if state is DRAINING or self._has_ended:
+            self.listen(None)
         if state is READING:
             self.paused = False
             if not self._is_read:
@@ -279,8 +256,8 @@ class DriverProtocol(FairLineReceiver):
             reply.addBoth(self._answer)
         else:
             self._unsent += reply + b"\n"
-            if isinstance(reply, LastReply):
-                self.hang_up()
+            if type(reply) is not bytes:
+                self._heed(reply)
 
     def lineLengthExceeded(self, line: bytes) -> None:
         self._unsent += self.factory.too_large() + b"\n"
@@ -308,11 +285,20 @@ class DriverProtocol(FairLineReceiver):
                 reply = self.factory.last_resort(reply)
             if not self._has_ended:
                 self._unsent += reply + b"\n"
+                if type(reply) is not bytes:
+                    self._heed(reply)
                 self._go_on()
         except Exception:
             # It cannot be answered, and would wait for ever, and unseen.
             self.factory.last_resort(Failure())
             self.transport.abortConnection()
+
+    def _heed(self, reply: Any) -> None:
+        """Do what follows from a reply that is more than one."""
+        if isinstance(reply, LastReply):
+            self.hang_up()
+        else:
+            self.listen(None if self.state is DRAINING else reply)
 
     def _send(self) -> None:
         unsent, self._unsent = self._unsent, b""
@@ -358,16 +344,28 @@ class DriverProtocol(FairLineReceiver):
         return "somebody" if self.client is None else self.client.name
 
     @property
+    def can_hear(self) -> bool:
+        """Whether a line that is told now goes out at once, and stays in nobody's memory."""
+        return not (self._replies_unread or self._has_ended) and is_clear(self.transport)
+
+    def tell(self, line: bytes) -> None:
+        """Send a line that is no reply, between two that are."""
+        self._unsent += line
+        self._send()
+
+    @property
     def standing(self) -> Standing:
         """Whom it waits for now."""
         if self._request is not None:
             return Standing.BUSY
-        if self._replies_unread or self._client_ended:
+        if self._replies_unread or self._client_ended or self.is_behind:
             return Standing.UNREAD
         if self.state is LINGERING:
             # That it does not end is for the server to see to.
             return Standing.BUSY
-        return Standing.IN_A_LINE if self._buffer else Standing.IDLE
+        if self._buffer:
+            return Standing.IN_A_LINE
+        return Standing.LISTENING if self.listens else Standing.IDLE
 
     def drain(self) -> None:
         """Answer the requests that have been read, then hang up."""

@@ -44,3 +44,11 @@ def end_sending(transport: Any) -> None:
         transport.loseConnection()
     else:
         transport.loseWriteConnection()
+
+
+def is_clear(transport: Any) -> bool:
+    """Whether all that was written to `transport` has gone to the kernel."""
+    while transport is not None and not isinstance(transport, Connection):
+        # What encrypts, or counts.
+        transport = getattr(transport, "transport", None)
+    return transport is None or not (transport.dataBuffer or transport._tempDataBuffer)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -16,6 +17,9 @@ from evcharge.handlers import Context, handlers
 from evcharge.process.clock import SteadyClock
 from evcharge.process.settings import Settings
 from evcharge.process.timekeeper import Timekeeper
+from evcharge.push.figures import Figures
+from evcharge.push.hub import Hub
+from evcharge.rules.events import Event
 from evcharge.rules.operation import Operation
 from evcharge.station_monitor import StationMonitor
 from evcharge.storage import Storage, Summary, performer
@@ -60,6 +64,8 @@ class StorageService(Service):
     :param timers: whose timers it goes by.
     :param clock: says by which of the storage's clocks the instants of operations are.
     :param thread: where the storage blocks.
+    :param happened: called with what has happened, and when that was durable, in seconds of the
+        timers; before anybody is told a result.
     :param carried_out: see :class:`evcharge.storage.group_commit.GroupCommit`.
     """
 
@@ -73,8 +79,14 @@ class StorageService(Service):
         timers: IReactorTime,
         clock: SteadyClock,
         thread: StorageThread | Here,
+        happened: Callable[[Sequence[Event], float], None] = lambda events, at: None,
         carried_out: Callable[[int, float, int], None] = lambda size, seconds, attempts: None,
     ) -> None:
+        self._happened = happened
+        self._carried_out = carried_out
+        self._heard: deque[tuple[Sequence[Event], float]] = deque()
+        """What has happened, as the thread puts it in."""
+        storage.listeners.append(lambda events: self._heard.append((events, timers.seconds())))
         self._storage = storage
         self._clock = clock
         self._thread = thread
@@ -85,9 +97,14 @@ class StorageService(Service):
             storage.patience_s,
             thread.soon,
             storage.interrupt,
-            carried_out,
+            self._batch_ended,
         )
         self.perform = performer(storage, self._group_commit.submit, lambda: clock.number)
+
+    def _batch_ended(self, size: int, seconds: float, attempts: int) -> None:
+        self._carried_out(size, seconds, attempts)
+        while self._heard:
+            self._happened(*self._heard.popleft())
 
     def startService(self) -> None:
         super().startService()
@@ -136,10 +153,22 @@ class Engine(InOrder):
         super().__init__()
         now = clock.seconds
         self.storage = storage
-        self._opened = StorageService(storage, timers, clock, thread, metrics.carried_out)
+        self._opened = StorageService(
+            storage, timers, clock, thread, self._happened, metrics.carried_out
+        )
         self.perform = perform = self._opened.perform
         terms = settings.terms
-        context = Context(perform, storage.catalogue, now, terms)
+        self.figures = Figures(perform, timers, now, terms)
+        self.hub = Hub(
+            perform,
+            timers,
+            settings.live_interval_s,
+            self.figures.points,
+            metrics.told,
+            metrics.spared,
+        )
+        self.figures.on_point = self.hub.new_point
+        context = Context(perform, storage.catalogue, now, self.hub, terms)
         if new_id is not None:
             context = attrs.evolve(context, new_id=new_id)
         self.controller = Controller(
@@ -166,6 +195,11 @@ class Engine(InOrder):
         if keeps_time:
             Timekeeper(clock, timers, perform, begins_with=storage).setServiceParent(self)
         self.monitor.setServiceParent(self)
+        self.figures.setServiceParent(self)
+
+    def _happened(self, events: Sequence[Event], at: float) -> None:
+        self.figures.happened(events)
+        self.hub.happened(events, at)
 
     @property
     def summary(self) -> Summary:

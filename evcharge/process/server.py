@@ -150,6 +150,7 @@ class Server(InOrder):
             guards.around,
             keeps_time,
         )
+        guards.subscribers.listening = lambda: engine.hub.subscribers
         lines = Lines(engine.controller, clock.seconds)
         other_protocols = guards.other_protocols(lines, settings.language)
         factory = driver_factory(
@@ -187,7 +188,13 @@ class Server(InOrder):
             from evcharge.web.health import ServerWatch
 
             self.watch = ServerWatch(
-                metrics, engine.perform, factory, guards, lambda: bool(self.running), reactor
+                metrics,
+                engine.perform,
+                factory,
+                guards,
+                engine.hub,
+                lambda: bool(self.running),
+                reactor,
             )
         self._drivers = DriverService(ports, factory, engine.controller, reactor)
         for part in (engine, guards, self._drivers):

@@ -44,6 +44,8 @@ class Settings:
     """Of the texts, "pt" or "en"."""
     max_line: int
     """The longest line that is read, bytes."""
+    live_interval_s: float
+    """The least time between two lines that a subscriber is sent."""
     limits: Limits
     verbose: bool
     """Whether there is a line in the log for each request."""

@@ -22,6 +22,7 @@ from prometheus_client.samples import Sample
 
 from evcharge import __version__
 from evcharge.models.slots import StationState
+from evcharge.push import FORMS
 from evcharge.watch.metrics import Metrics, Present
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -79,10 +80,37 @@ def families(metrics: Metrics, present: Present) -> Iterator[Metric]:
         family = HistogramMetricFamily(name, text)
         family.add_metric([], histogram.buckets(), histogram.total)
         yield family
+    yield from _push(metrics, present)
     yield from _network(present.stations)
     build = GaugeMetricFamily("evcharge_build_info", "The version.", labels=["version"])
     build.add_metric([__version__], 1)
     yield build
+
+
+def _push(metrics: Metrics, present: Present) -> Iterator[Metric]:
+    subscribers = GaugeMetricFamily(
+        "evcharge_subscribers", "Who listen to what changes.", labels=["form"]
+    )
+    sent = CounterMetricFamily(
+        "evcharge_events_sent", "Events that they were sent.", labels=["form"]
+    )
+    for form in FORMS:
+        subscribers.add_metric([form], present.subscribers.get(form, 0))
+        sent.add_metric([form], metrics.lines_told[form])
+    yield subscribers
+    yield sent
+    yield CounterMetricFamily(
+        "evcharge_events_coalesced",
+        "Events that were not sent, as a later one says the same.",
+        metrics.lines_spared,
+    )
+    lags = HistogramMetricFamily(
+        "evcharge_live_lag_seconds",
+        "From when a change is durable until a subscriber is sent it who reads, and did not wish "
+        "for longer pauses.",
+    )
+    lags.add_metric([], metrics.lags.buckets(), metrics.lags.total)
+    yield lags
 
 
 def _network(stations: Sequence[StationState]) -> Iterator[Metric]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import attrs
 
@@ -58,6 +58,8 @@ class Present:
     received_bytes: int
     sent_bytes: int
     stations: Sequence[StationState]
+    subscribers: Mapping[str, int] = attrs.field(factory=dict)
+    """How many listen, by form."""
 
 
 class Metrics:
@@ -77,6 +79,10 @@ class Metrics:
         self.retries = 0
         self.sweep_seconds = Histogram(SECONDS)
         self.sweeps_failed = 0
+        self.lines_told: Counter[str] = Counter()
+        """By the form of who was told."""
+        self.lines_spared = 0
+        self.lags = Histogram(SECONDS)
         self.freed = 0
         self.removed = 0
 
@@ -97,6 +103,20 @@ class Metrics:
         self.batch_sizes.observe(size)
         self.batch_seconds.observe(seconds)
         self.retries += attempts - 1
+
+    def told(self, form: str, lag_s: float | None) -> None:
+        """
+        A subscriber was told what has changed.
+
+        :param lag_s: how long after that was durable; None where it had to wait for the subscriber.
+        """
+        self.lines_told[form] += 1
+        if lag_s is not None:
+            self.lags.observe(lag_s)
+
+    def spared(self, lines: int) -> None:
+        """So many lines were not sent, as a later one says the same."""
+        self.lines_spared += lines
 
     def swept(self, seconds: float, result: SweepResult | None) -> None:
         """A sweep has ended; None: it failed."""

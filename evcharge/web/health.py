@@ -26,6 +26,7 @@ from twisted.web.server import NOT_DONE_YET, Request, Site
 from evcharge.net.guards.service import Guards
 from evcharge.net.ports import ListeningPort, PortService, endpoint
 from evcharge.net.protocol import DriverFactory
+from evcharge.push.hub import Hub
 from evcharge.rules.journey import FindUser, ListStations
 from evcharge.storage import Perform
 from evcharge.watch.exposition import CONTENT_TYPE, exposition, families
@@ -106,6 +107,7 @@ class ServerWatch:
         perform: Perform,
         factory: DriverFactory,
         guards: Guards,
+        hub: Hub,
         is_running: Callable[[], bool],
         clock: IReactorTime,
     ) -> None:
@@ -113,6 +115,7 @@ class ServerWatch:
         self._perform = perform
         self._factory = factory
         self._guards = guards
+        self._hub = hub
         self._is_running = is_running
         self._clock = clock
         self._probed = Shared(self._probe, clock)
@@ -150,6 +153,7 @@ class ServerWatch:
             received_bytes=self._factory.received_bytes,
             sent_bytes=self._factory.sent_bytes,
             stations=stations,
+            subscribers=self._hub.listening,
         )
         return exposition(families(self._metrics, present))
 

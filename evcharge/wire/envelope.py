@@ -244,6 +244,21 @@ def encode_part(value: Any) -> msgspec.Raw:
     return msgspec.Raw(_encode_json(value))
 
 
+def encode_event(data: Mapping[str, Any], message: str, timestamp: str) -> bytes:
+    """
+    Write an event for many, as far as it is the same for all of them.
+
+    :param message: the text of a success.
+    :return: UTF-8 JSON that lacks its end: :func:`end_of_event`.
+    """
+    return encode(Reply(data, type="EVENT", message=message), timestamp)[:-1]
+
+
+def end_of_event(request_id: str | int | None) -> bytes:
+    """The end of an event for one who asked for it by a request with this id."""
+    return b"}" if request_id is None else b',"id":' + _encode_json(request_id) + b"}"
+
+
 def encode(reply: Reply, timestamp: str) -> bytes:
     """
     Write a reply.

@@ -213,16 +213,24 @@ class StationId:
         return value if is_text(value) else invalid(name, self.must_be)  # type: ignore[return-value]
 
 
+IDS = Phrase("ids", "ids")
+
+
 @attrs.frozen
 class ListOf:
     """A list of up to `most` values of a kind, read as a list of what they stand for."""
 
     kind: Kind
     most: int
+    called: Phrase = IDS
+    """What the values are."""
 
     @property
     def must_be(self) -> Phrase:
-        return Phrase(f"uma lista de até {self.most} ids", f"a list of up to {self.most} ids")
+        return Phrase(
+            f"uma lista de até {self.most} {self.called.pt}",
+            f"a list of up to {self.most} {self.called.en}",
+        )
 
     @property
     def places(self) -> tuple[Place, ...]:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 import evcharge
@@ -15,6 +16,7 @@ from evcharge.models.catalogue import Catalogue
 from evcharge.models.stations import Stations
 from evcharge.net.lines import Lines
 from evcharge.outcomes import Reply
+from evcharge.push.hub import Hub
 from evcharge.testing import NOON, MemoryServer
 from evcharge.wire.envelope import UNREADABLE_TYPE
 from evcharge.wire.fields import Field, Object
@@ -110,7 +112,8 @@ class DeclaredTests(SynchronousTestCase):
     def test_labels(self) -> None:
         """Requests are counted by the types that there are, and under two names besides."""
         labels: list[str] = []
-        context = Context(lambda operation: Stations(), Catalogue, lambda: NOON)
+        hub = Hub(lambda operation: Stations(), Clock(), 0.1)
+        context = Context(lambda operation: Stations(), Catalogue, lambda: NOON, hub)
         controller = Controller(
             handlers(context), lambda: NOON, answered=lambda kind, *_: labels.append(kind)
         )

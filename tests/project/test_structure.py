@@ -226,13 +226,18 @@ class TranscriptTests(SynchronousTestCase):
         for block in blocks:
             server = MemoryServer()
             expected: list[bytes] = []
+            connections = []
             for line in block.splitlines():
                 if line.startswith("> "):
                     self.assertEqual(expected, [], f"{path}: no reply shown before {line}")
                     protocol, transport = server.connect()
                     protocol.dataReceived(line[2:].encode() + b"\n")
                     expected = transport.take().splitlines()
+                    connections.append(transport)
                 elif line.startswith("< "):
+                    if not expected and line.startswith('< {"type":"EVENT"'):
+                        server.advance(0.1)
+                        expected = b"".join(each.take() for each in connections).splitlines()
                     reply = expected.pop(0).decode()
                     pattern = ".*".join(re.escape(part) for part in line[2:].split("…"))
                     self.assertTrue(re.fullmatch(pattern, reply), f"{path}: {reply}")

@@ -453,6 +453,7 @@ class WatchTests(SynchronousTestCase):
             self.perform,
             self.server.factory,
             guards,
+            self.server.engine.hub,
             lambda: self.running,
             self.server.clock,
         )

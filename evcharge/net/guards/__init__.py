@@ -8,7 +8,8 @@ What stands between the network and the drivers' protocol: how many clients, how
                      so many from        ^                  requests      so many users
                      an address          | ends what        a second      of an address
                                          | takes too long                 who have not paid
-                                         Timeouts
+                                         Timeouts               SubscriberLimit
+                                                                so many who listen
 
 Each has one job and knows none of the others; what they count by is in :mod:`.clients`, and
 :mod:`.service` puts them together.
@@ -25,6 +26,7 @@ CONNECTIONS = "connections"
 ADDRESS_CONNECTIONS = "address_connections"
 RATE = "rate"
 PENDING_LOGINS = "pending_logins"
+SUBSCRIBERS = "subscribers"
 PROXY_HEADER = "proxy_header"
 TLS_HANDSHAKE = "tls_handshake"
 TLS_FAILED = "tls_failed"
@@ -40,6 +42,7 @@ REASONS = {
     ADDRESS_CONNECTIONS: "too many connections from there (--max-connections-per-address)",
     RATE: "too many requests (--rate-per-connection, --rate-per-address)",
     PENDING_LOGINS: "too many users who have not paid (--max-pending-logins)",
+    SUBSCRIBERS: "too many subscribers (--max-subscribers)",
     PROXY_HEADER: "no PROXY header came (--proxy-protocol)",
     TLS_HANDSHAKE: "a TLS handshake that took too long",
     TLS_FAILED: "a TLS connection that failed",

@@ -71,6 +71,7 @@ class CountedClient:
     address: Address
     _ended: Callable[[Address], None]
     bucket: TokenBucket | None = None
+    listens: bool = False
 
     @property
     def name(self) -> str:

@@ -21,6 +21,8 @@ class Limits:
     """None: :data:`MOST_PER_ADDRESS`, but any number from this machine; 0: any number."""
     pending_logins: int | None = None
     """Users of an address who have not paid. None: :data:`MOST_PENDING_LOGINS`, likewise."""
+    subscribers: int = 5000
+    """Who listen to what changes, in all."""
     user_ttl_s: float
     """After which a user who never paid is removed."""
     rate_per_connection: float | None = None

@@ -8,7 +8,7 @@ from typing import Any
 from evcharge.net.guards import RATE, OnRefused
 from evcharge.net.guards.buckets import TokenBucket
 from evcharge.net.guards.clients import CountedClient
-from evcharge.net.protocol import LastReply
+from evcharge.net.replies import LastReply
 
 Dispatch = Callable[[bytes, Any], Any]
 

@@ -22,6 +22,7 @@ from evcharge.net.guards.limits import Limits
 from evcharge.net.guards.logins import PendingLogins
 from evcharge.net.guards.other_protocols import UNENCRYPTED, OtherProtocols
 from evcharge.net.guards.rates import Dispatch, RateLimit
+from evcharge.net.guards.subscribers import SubscriberLimit
 from evcharge.net.guards.timeouts import Timeouts
 from evcharge.net.lines import Lines
 from evcharge.net.protocol import DriverProtocol
@@ -68,7 +69,12 @@ class Guards(Service):
             clock.seconds,
             self.on_refused,
         )
-        guards = {"login": self._logins.login, "payment": self._logins.payment}
+        self.subscribers = SubscriberLimit(limits.subscribers, self.on_refused)
+        guards = {
+            "login": self._logins.login,
+            "payment": self._logins.payment,
+            "subscribe": self.subscribers.subscribe,
+        }
         self.around: Mapping[str, Guard] = {
             message.TYPE: guards[message.GUARD] for message in MESSAGES if message.GUARD is not None
         }

@@ -8,7 +8,8 @@ from twisted.internet.interfaces import IReactorTime
 
 from evcharge.net.guards import IDLE, SLOW_LINE, UNANSWERED, UNREAD, OnRefused
 from evcharge.net.guards.limits import Limits
-from evcharge.net.protocol import DriverProtocol, Standing
+from evcharge.net.protocol import DriverProtocol
+from evcharge.net.states import Standing
 
 LOOK_S, SHORTEST_LOOK_S = 1.0, 0.05
 """How often connections are looked at, seconds; more often where a limit is short."""
@@ -50,6 +51,7 @@ class Timeouts:
             Standing.IN_A_LINE: (limits.line_s, SLOW_LINE),
             Standing.UNREAD: (limits.unread_s, UNREAD),
             Standing.BUSY: (storage_s + MARGIN_S, UNANSWERED),
+            Standing.LISTENING: (None, IDLE),
         }
         self._to_see: list[DriverProtocol] = []
         """Those that are still to be looked at, in turns to come."""
@@ -79,10 +81,10 @@ class Timeouts:
         """Look at one; whether it had to end."""
         if connection not in self._connections:
             return False
-        standing, lines = connection.standing, connection.lines
+        standing, progress = connection.standing, connection.progress
         seen = connection.seen
-        if seen is None or seen[0] is not standing or seen[1] != lines:
-            connection.seen = (standing, lines, now)
+        if seen is None or seen[0] is not standing or seen[1] != progress:
+            connection.seen = (standing, progress, now)
             return False
         limit, reason = self._limits[standing]
         if limit is None or now - seen[2] < limit:

@@ -1,0 +1,88 @@
+"""Live push: who listens to what, and what they are told of the present; no transport in here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, TypeAlias
+
+import attrs
+
+from evcharge.models.stations import Stations
+
+STATIONS, USER, FIGURES = ("stations", "user", "figures")
+
+TOPICS = (STATIONS, USER, FIGURES, "vehicles", "simulation")
+"""What can be listened to; of the last two there is something only while a simulation runs."""
+
+FORMS = ("tcp",)
+"""By which ways somebody may listen, as metrics call them."""
+
+Form: TypeAlias = Callable[[Mapping[str, Any]], bytes]
+"""Writes the `data` of an event down: once for all who listen by the same form."""
+
+
+class Push(Protocol):
+    """The hub, as handlers know it."""
+
+    interval_s: float
+    """The least time between two lines to the same listener."""
+    points: Sequence[Mapping[str, Any]]
+    """The figures of the last hour."""
+
+    def see(self, stations: Stations) -> None:
+        """These are the stations now: tell what is other than when they were last seen."""
+
+    def next_seq(self) -> int:
+        """The number of the next line."""
+
+    def subscription(self, wishes: Wishes) -> Any:
+        """What :class:`evcharge.outcomes.Reply` has for who wishes for something."""
+
+
+class Listener(Protocol):
+    """Whoever is told: a connection, as the hub knows it."""
+
+    form_name: str
+    """One of :data:`FORMS`."""
+
+    form: Form
+    """How events are written for it."""
+
+    @property
+    def can_hear(self) -> bool:
+        """Whether it takes an event now, without keeping it."""
+
+    def hear(self, event: bytes) -> None:
+        """Take an event, written in its form."""
+
+
+@attrs.frozen
+class Area:
+    """A part of the world, with its border: degrees, WGS 84. It may cross the 180th meridian."""
+
+    south: float
+    west: float
+    north: float
+    east: float
+
+    def has(self, latitude: float, longitude: float) -> bool:
+        """Whether a place is in it."""
+        if not self.south <= latitude <= self.north:
+            return False
+        if self.west <= self.east:
+            return self.west <= longitude <= self.east
+        return longitude >= self.west or longitude <= self.east
+
+
+@attrs.frozen
+class Wishes:
+    """What somebody listens to; those who wish for the same are told by the same line."""
+
+    topics: frozenset[str]
+    interval_s: float
+    """The least time between two lines."""
+    stations: frozenset[str] | None = None
+    """The ids of stations; None: any."""
+    area: Area | None = None
+    """Where the stations are; None: anywhere."""
+    user_id: str | None = None

@@ -1,0 +1,187 @@
+"""The figures of the network, a point every quarter of a minute: of nobody in particular."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from evcharge.models.receipts import Course
+from evcharge.models.session import CHARGING, FINISHED, OFFERED, RESERVED, ChargingSession
+from evcharge.models.slots import StationState
+from evcharge.models.stations import Stations
+from evcharge.models.terms import Terms
+from evcharge.rules.events import Event, SessionChanged, SlotFreed, SlotTaken
+from evcharge.rules.journey import ListStations
+from evcharge.storage import Perform
+from evcharge.storage.group_commit import Unavailable
+from evcharge.utils.numbers import millionths
+from evcharge.utils.time_utils import iso_utc
+
+INTERVAL_S = 15.0
+"""Between two points, seconds."""
+
+MOST_POINTS = 240
+"""An hour of them."""
+
+SESSIONS_PER_TURN = 500
+"""Whose power is added up in one turn of the reactor: less than 2 ms."""
+
+
+class Figures(Service):
+    """
+    Keeps the figures.
+
+    :param now: the present, seconds since the epoch.
+    :param terms: what sessions go by.
+    """
+
+    name = "figures"
+    log = Logger()
+
+    def __init__(
+        self,
+        perform: Perform,
+        clock: IReactorTime,
+        now: Callable[[], float],
+        terms: Terms,
+    ) -> None:
+        self._perform = perform
+        self._clock = clock
+        self._now = now
+        self._terms = terms
+        self.on_point: Callable[[], object] = lambda: None
+        """Called when there is a new point."""
+        self.points: deque[dict[str, Any]] = deque(maxlen=MOST_POINTS)
+        """The points, the oldest first."""
+        self._charging: dict[str, ChargingSession] = {}
+        """Sessions that have begun to charge and still stand, by receipt."""
+        self._sessions = 0
+        """How many have begun to charge since the start."""
+        self._delivered_kwh = 0.0
+        """By those that are over, less what the others had been given before the start."""
+        self._is_first = True
+        self._next: IDelayedCall | None = None
+        self._more: IDelayedCall | None = None
+
+    def startService(self) -> None:
+        super().startService()
+        self._next = self._clock.callLater(0, self._look)
+
+    def stopService(self) -> None:
+        super().stopService()
+        for call in (self._next, self._more):
+            if call is not None and call.active():
+                call.cancel()
+
+    def happened(self, events: Sequence[Event]) -> None:
+        """Count what this process has done."""
+        for event in events:
+            if isinstance(event, (SlotTaken, SessionChanged)):
+                session = event.session
+                began = session.state == CHARGING and session.receipt_id not in self._charging
+                if began or session.receipt_id in self._charging:
+                    self._charging[session.receipt_id] = session
+                self._sessions += began
+            elif isinstance(event, SlotFreed):
+                self._end(event.session.receipt_id, event.at)
+
+    def _end(self, receipt_id: str, at: float) -> None:
+        session = self._charging.pop(receipt_id, None)
+        if session is not None:
+            self._delivered_kwh += self._energy_kwh(session, at)
+
+    def _energy_kwh(self, session: ChargingSession, now: float) -> float:
+        return Course.of(session, now, self._terms).energy_kwh or 0.0
+
+    def _look(self) -> None:
+        self._next = self._clock.callLater(INTERVAL_S, self._look)
+        try:
+            found = self._perform(ListStations())
+        except Exception:
+            self._failed(Failure())
+            return
+        if type(found) is Deferred:
+            found.addCallback(self._seen).addErrback(self._failed)
+        else:
+            self._seen(found)
+
+    def _failed(self, failure: Failure) -> None:
+        if not failure.check(Unavailable):
+            self.log.failure("The figures could not be worked out", failure=failure)
+
+    def _seen(self, stations: Any) -> None:
+        if not self.running:
+            return
+        now = self._now()
+        self._compare(stations, now)
+        point: dict[str, Any] = {
+            "timestamp": iso_utc(now),
+            "slots": sum(state.max_slots for state in stations),
+            "occupied": sum(len(state.held) for state in stations),
+            "reserved": sum(map(_reserved, stations)),
+            "out_of_service": sum(kind.out_of_service for s in stations for kind in s.kinds),
+            "queue_length": sum(state.queue_length for state in stations),
+        }
+        point["occupied"] -= point["reserved"]
+        self._add_up(point, now, iter(list(self._charging.values())), 0.0, self._delivered_kwh)
+
+    def _compare(self, stations: Stations, now: float) -> None:
+        """Follow what other processes have done, of which there are no events."""
+        listed = {
+            session.receipt_id: session
+            for state in stations
+            if state.slots is not None
+            for session in state.slots.sessions.values()
+            if session.state in (CHARGING, FINISHED)
+        }
+        for receipt_id in self._charging.keys() - listed.keys():
+            self._end(receipt_id, now)
+        for receipt_id, session in listed.items():
+            if receipt_id not in self._charging:
+                if self._is_first:
+                    self._delivered_kwh -= self._energy_kwh(session, now)
+                else:
+                    self._sessions += 1
+            self._charging[receipt_id] = session
+        self._is_first = False
+
+    def _add_up(
+        self,
+        point: dict[str, Any],
+        now: float,
+        sessions: Iterator[ChargingSession],
+        load_kw: float,
+        energy_kwh: float,
+    ) -> None:
+        """Add what `sessions` take, some in each turn of the reactor, and keep the point."""
+        left = SESSIONS_PER_TURN
+        for session in sessions:
+            course = Course.of(session, now, self._terms)
+            energy_kwh += course.energy_kwh or 0.0
+            if session.state == CHARGING and session.profile is not None:
+                load_kw += session.profile.power_after(course.charge_s)
+            left -= 1
+            if left == 0:
+                self._more = self._clock.callLater(
+                    0, self._add_up, point, now, sessions, load_kw, energy_kwh
+                )
+                return
+        point["load_kw"] = millionths(load_kw)
+        point["energy_kwh"] = millionths(max(0.0, energy_kwh))
+        point["sessions"] = self._sessions
+        self.points.append(point)
+        self.on_point()
+
+
+def _reserved(state: StationState) -> int:
+    """How many of a station's EVSEs are kept for somebody who is not there yet."""
+    if state.slots is None:
+        return 0
+    return sum(s.state in (OFFERED, RESERVED) for s in state.slots.sessions.values())
