@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import attrs
+from twisted.internet.defer import Deferred
 
 from evcharge.handlers.handler import Answer, Handler, then
+from evcharge.handlers.session import Status
 from evcharge.handlers.start import MOST_NAMED, MOST_STATIONS, Start
 from evcharge.models.slots import StationState
 from evcharge.models.stations import Stations
 from evcharge.outcomes import TOO_MANY_STATIONS, Phrase, Refusal, Reply, invalid, missing
 from evcharge.push import FIGURES, STATIONS, TOPICS, USER, Area, Wishes
-from evcharge.push.hub import live_fields
+from evcharge.push.lines import live_fields
 from evcharge.rules.journey import ListStations
 from evcharge.storage import Eventual
 from evcharge.wire.fields import Choice, Field, Integer, ListOf, Number, Object, StationId, Text
@@ -59,6 +62,12 @@ class Subscribe(Handler):
 
     _snapshot: Snapshot = attrs.field(init=False)
 
+    _status: Status = attrs.field(init=False)
+
+    @_status.default
+    def _new_status(self) -> Status:
+        return Status(self.context)
+
     @_snapshot.default
     def _new_snapshot(self) -> Snapshot:
         return Snapshot(self.context)
@@ -85,9 +94,14 @@ class Subscribe(Handler):
             None if area is None else Area(**area),
             user_id if USER in topics else None,
         )
-        return then(self.context.perform(ListStations()), self._begin, wishes)
+        if wishes.user_id is None:
+            return self._list(None, wishes)
+        return then(self._status.handle(wishes.user_id), self._list, wishes)
 
-    def _begin(self, stations: Stations, wishes: Wishes) -> Answer:
+    def _list(self, status: Reply | None, wishes: Wishes) -> Eventual[Answer]:
+        return then(self.context.perform(ListStations()), self._begin, status, wishes)
+
+    def _begin(self, stations: Stations, status: Reply | None, wishes: Wishes) -> Answer:
         # From here on nothing is waited for: what changes after the snapshot is told.
         hub = self.context.hub
         hub.see(stations)
@@ -102,6 +116,8 @@ class Subscribe(Handler):
                 if is_whole
                 else self._snapshot.some_stations(shown)
             )
+        if status is not None:
+            snapshot[USER] = status.data
         if FIGURES in wishes.topics:
             snapshot[FIGURES] = list(hub.points)
         return Reply(
@@ -110,8 +126,27 @@ class Subscribe(Handler):
                 "interval_ms": round(wishes.interval_s * 1000),
                 "snapshot": snapshot,
             },
-            subscription=hub.subscription(wishes),
+            subscription=hub.subscription(wishes, snapshot.get(USER)),
         )
+
+
+def find_journey(status: Handler, user_id: str) -> Eventual[Mapping[str, Any]]:
+    """
+    How a user's journey stands, as STATUS says it; of a user who is gone, the reason.
+
+    :param status: the handler of STATUS.
+    """
+    answer = status.handle(user_id=user_id)
+    if isinstance(answer, Deferred):
+        return answer.addCallback(partial(_found, user_id))
+    return _found(user_id, answer)
+
+
+def _found(user_id: str, answer: Answer) -> Mapping[str, Any]:
+    if isinstance(answer, Refusal):
+        return {"user_id": user_id, "reason": answer.outcome.reason}
+    data: Mapping[str, Any] = answer.data
+    return data
 
 
 def _shown(stations: Stations, wishes: Wishes) -> Stations | Sequence[StationState]:

@@ -14,6 +14,8 @@ from twisted.internet.interfaces import IReactorTime
 
 from evcharge.controller import NO_GUARDS, Controller, Guard
 from evcharge.handlers import Context, handlers
+from evcharge.handlers.session import Status
+from evcharge.handlers.subscribe import find_journey
 from evcharge.process.clock import SteadyClock
 from evcharge.process.settings import Settings
 from evcharge.process.timekeeper import Timekeeper
@@ -163,6 +165,7 @@ class Engine(InOrder):
             perform,
             timers,
             settings.live_interval_s,
+            lambda user_id: find_journey(messages[Status.TYPE], user_id),
             self.figures.points,
             metrics.told,
             metrics.spared,
@@ -171,8 +174,9 @@ class Engine(InOrder):
         context = Context(perform, storage.catalogue, now, self.hub, terms)
         if new_id is not None:
             context = attrs.evolve(context, new_id=new_id)
+        messages = handlers(context)
         self.controller = Controller(
-            handlers(context),
+            messages,
             now,
             settings.language,
             settings.verbose,

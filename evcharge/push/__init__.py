@@ -35,8 +35,12 @@ class Push(Protocol):
     def next_seq(self) -> int:
         """The number of the next line."""
 
-    def subscription(self, wishes: Wishes) -> Any:
-        """What :class:`evcharge.outcomes.Reply` has for who wishes for something."""
+    def subscription(self, wishes: Wishes, journey: Mapping[str, Any] | None = None) -> Any:
+        """
+        What :class:`evcharge.outcomes.Reply` has for who wishes for something.
+
+        :param journey: what is known of the user's, if that is wished for.
+        """
 
 
 class Listener(Protocol):

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
 import attrs
 from twisted.internet.defer import Deferred
@@ -29,14 +29,13 @@ from twisted.python.failure import Failure
 
 from evcharge.models.slots import StationState
 from evcharge.models.stations import Stations
-from evcharge.push import FIGURES, STATIONS, USER, Form, Listener, Wishes
+from evcharge.push import FIGURES, STATIONS, USER, Listener, Wishes
+from evcharge.push.journeys import Journeys
+from evcharge.push.lines import Change, Line, live_fields
 from evcharge.rules.events import Event, NetworkChanged
 from evcharge.rules.journey import ListStations
-from evcharge.storage import Perform
+from evcharge.storage import Eventual, Perform
 from evcharge.storage.group_commit import Unavailable
-
-Change: TypeAlias = tuple[str, str]
-"""A topic, and of what in it something is other than it was: a station's id, a user's, nothing."""
 
 SLICE_S = 0.002
 """How long subscribers are served in one turn of the reactor, seconds."""
@@ -51,57 +50,6 @@ seconds."""
 
 MARGIN_S = 1e-6
 """How much too early a line may be, seconds: no more than what adding up intervals comes to."""
-
-
-def live_fields(state: StationState | None) -> dict[str, Any]:
-    """What changes of a station, all of it; None: it is in service no more."""
-    if state is None:
-        return {
-            "available_slots": 0,
-            "max_slots": 0,
-            "out_of_service": 0,
-            "queue_length": 0,
-            "state": "out_of_service",
-        }
-    return {
-        "available_slots": state.available_slots,
-        "max_slots": state.max_slots,
-        "out_of_service": sum(kind.out_of_service for kind in state.kinds),
-        "queue_length": state.queue_length,
-        "state": "in_service" if state.max_slots else "out_of_service",
-    }
-
-
-class Line:
-    """
-    One event: made when somebody takes it, of what is so then, and written once for each form.
-
-    :param changes: what it tells of, each with when it changed.
-    :param at: when it is due, seconds of the hub's clock.
-    :param data: makes its `data` of what has changed.
-    """
-
-    __slots__ = ("_data", "_written", "at", "changes")
-
-    def __init__(
-        self,
-        changes: Mapping[Change, float],
-        at: float,
-        data: Callable[[Iterable[Change]], Mapping[str, Any]],
-    ) -> None:
-        self.changes = changes
-        self.at = at
-        self._data: Any = data
-        self._written: dict[Form, bytes] = {}
-
-    def written(self, form: Form) -> bytes:
-        """It in a form."""
-        written = self._written.get(form)
-        if written is None:
-            if not self._written:
-                self._data = self._data(self.changes)
-            written = self._written[form] = form(self._data)
-        return written
 
 
 @attrs.define(eq=False)
@@ -132,11 +80,12 @@ class Group:
 class Subscription:
     """What one connection listens to, from :meth:`begin` to :meth:`end`."""
 
-    __slots__ = ("_hub", "group", "listener", "owed", "told_at", "wishes")
+    __slots__ = ("_hub", "group", "journey", "listener", "owed", "told_at", "wishes")
 
-    def __init__(self, hub: Hub, wishes: Wishes) -> None:
+    def __init__(self, hub: Hub, wishes: Wishes, journey: Mapping[str, Any] | None = None) -> None:
         self._hub = hub
         self.wishes = wishes
+        self.journey = journey
         self.listener: Listener | None = None
         self.group: Group | None = None
         self.told_at = float("-inf")
@@ -166,6 +115,7 @@ class Hub:
     Without a listener it has no timer and writes nothing.
 
     :param interval_s: the least time between two lines to the same listener.
+    :param find_journey: how a user's journey stands: the data of STATUS's reply.
     :param points: the figures of the last hour, kept by somebody else: see :meth:`new_point`.
     :param sent: called with the listener's form for each line that was handed over, and with how
         many seconds after the change that was; None where it had to wait for the listener.
@@ -179,6 +129,7 @@ class Hub:
         perform: Perform,
         clock: IReactorTime,
         interval_s: float,
+        find_journey: Callable[[str], Eventual[Mapping[str, Any]]],
         points: Sequence[Mapping[str, Any]] = (),
         sent: Callable[[str, float | None], object] = lambda form, lag_s: None,
         merged: Callable[[int], object] = lambda lines: None,
@@ -187,6 +138,7 @@ class Hub:
         self._clock = clock
         self.interval_s = interval_s
         self.points = points
+        self._journeys = Journeys(find_journey, lambda user_id: self.change((USER, user_id)))
         self._sent = sent
         self._merged = merged
         self._seq = 0
@@ -214,9 +166,11 @@ class Hub:
         """How many listen."""
         return self.listening.total()
 
-    def subscription(self, wishes: Wishes) -> Subscription:
-        """A subscription that has not begun yet."""
-        return Subscription(self, wishes)
+    def subscription(
+        self, wishes: Wishes, journey: Mapping[str, Any] | None = None
+    ) -> Subscription:
+        """A subscription that has not begun yet; `journey`: what is known of the user's."""
+        return Subscription(self, wishes, journey)
 
     def next_seq(self) -> int:
         """The number of the next line."""
@@ -236,6 +190,8 @@ class Hub:
         group.members[subscription] = None
         subscription.group = group
         self.listening[subscription.listener.form_name] += 1
+        if wishes.user_id is not None and subscription.journey is not None:
+            self._journeys.begin(wishes.user_id, subscription.journey)
         if self._look_again is None:
             self._look_again = self._clock.callLater(LOOK_S, self._look)
         if self._quiet is None:
@@ -251,6 +207,8 @@ class Hub:
         self._owing.pop(subscription, None)
         self.listening[listener.form_name] -= 1
         del group.members[subscription]
+        if group.wishes.user_id is not None and subscription.journey is not None:
+            self._journeys.end(group.wishes.user_id)
         if not group.members:
             del self._groups[group.wishes]
             self._changed.discard(group)
@@ -306,6 +264,7 @@ class Hub:
         if any(isinstance(event, NetworkChanged) for event in events):
             self._list()
         self._follow(since)
+        self._journeys.happened(events)
 
     def change(self, change: Change, since: float | None = None) -> None:
         """Something is other than it was; `since`: when that became so, or now."""
@@ -328,6 +287,7 @@ class Hub:
     def _look(self) -> None:
         self._look_again = None
         self._list()
+        self._journeys.look()
 
     def _list(self) -> None:
         """Look at the stations, which others may have changed."""
@@ -457,4 +417,6 @@ class Hub:
                 data.setdefault(STATIONS, {})[key] = live_fields(self._stations.get(key))
             elif topic == FIGURES:
                 data[FIGURES] = self.points[-1]
+            elif topic == USER:
+                data[USER] = self._journeys.found(key)
         return data

@@ -112,7 +112,7 @@ class DeclaredTests(SynchronousTestCase):
     def test_labels(self) -> None:
         """Requests are counted by the types that there are, and under two names besides."""
         labels: list[str] = []
-        hub = Hub(lambda operation: Stations(), Clock(), 0.1)
+        hub = Hub(lambda operation: Stations(), Clock(), 0.1, lambda user_id: {})
         context = Context(lambda operation: Stations(), Catalogue, lambda: NOON, hub)
         controller = Controller(
             handlers(context), lambda: NOON, answered=lambda kind, *_: labels.append(kind)

@@ -47,13 +47,17 @@ class HubTestCase(SynchronousTestCase):
         self.points: list[dict[str, Any]] = []
         self.hub = Hub(
             lambda operation: self.stations,  # type: ignore[arg-type, return-value]
-            self.clock, 0.1, self.points,
+            self.clock, 0.1, self.find, self.points,
             lambda form, lag_s: self.sent.append(lag_s), self.count,
         )  # fmt: skip
         self.hub.see(self.stations)
 
     def count(self, lines: int) -> None:
         self.merged += lines
+
+    def find(self, user_id: str) -> Any:
+        """How a user's journey stands."""
+        raise NotImplementedError
 
     def network(self, *ids: int) -> Stations:
         return Stations(StationState.of(station(i, 9), SlotTable(i, 9)) for i in ids)

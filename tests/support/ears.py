@@ -7,7 +7,8 @@ from typing import Any
 from twisted.internet.task import Clock
 
 from evcharge.push import Wishes
-from evcharge.push.hub import Hub, Subscription, live_fields
+from evcharge.push.hub import Hub, Subscription
+from evcharge.push.lines import live_fields
 
 
 def as_json(data: Mapping[str, Any]) -> bytes:
