@@ -16,6 +16,7 @@ from evcharge.commands import FAILED, INTERRUPTED, SUCCESS, USAGE, Exit
 COMMANDS = {
     "ask": "evcharge.commands.ask",
     "drive": "evcharge.commands.drive",
+    "watch": "evcharge.commands.watch",
     "charge": "evcharge.commands.charge",
     "price": "evcharge.commands.price",
     "bootstrap": "evcharge.commands.bootstrap",

@@ -19,6 +19,7 @@ import json
 import socket
 import ssl
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
@@ -71,6 +72,8 @@ class Client:
         self._on_line = on_line
         self._received = bytearray()
         self._requests = 0
+        self._events: deque[dict[str, Any]] = deque()
+        """Those that came while a reply was waited for."""
         with _or_no_reply(self._where):
             self._socket = _connected(host, port, tls, timeout_s)
 
@@ -109,6 +112,27 @@ class Client:
             self.close()
             raise
 
+    def event(self) -> dict[str, Any]:
+        """
+        Wait for the next event of what a SUBSCRIBE has asked for: of each, in their order.
+
+        The server sends one every half a minute at least.
+
+        :return: the whole line; its `data` says what has changed.
+        :raise NoReply: none came. The connection is closed: subscribe over another :class:`Client`.
+        """
+        if self._events:
+            return self._events.popleft()
+        ends = time.monotonic() + self._timeout_s
+        try:
+            while True:
+                line = self._read_line(ends)
+                if line["type"] == "EVENT":
+                    return line
+        except NoReply:
+            self.close()
+            raise
+
     def _exchange(self, line: bytes, number: int) -> dict[str, Any]:
         """Send a request's line, and wait for the reply with the id `number`."""
         ends = time.monotonic() + self._timeout_s
@@ -119,16 +143,22 @@ class Client:
             self._socket.settimeout(self._timeout_s)
             self._socket.sendall(line + b"\n")
         while True:
-            with _or_no_reply(self._where):
-                line = self._next_line(ends)
-            self._tell("<", line)
-            with _or_no_reply(self._where):
-                reply = _read(line)
-            # A line with another id, or none, is no reply to this: something that was asked for
-            # earlier sends it, whenever there is news. But what the server says where it could not
-            # read an id, or of the connection as a whole, has none either: its type is "error".
-            if reply.get("id", number if reply["type"] == "error" else None) == number:
+            reply = self._read_line(ends)
+            # A line with another id, or none, is no reply to this. But what the server says where
+            # it could not read an id, or of the connection as a whole, has none either: its type is
+            # "error".
+            if reply["type"] == "EVENT":
+                self._events.append(reply)
+            elif reply.get("id", number if reply["type"] == "error" else None) == number:
                 return reply
+
+    def _read_line(self, ends: float) -> dict[str, Any]:
+        """What the next line says."""
+        with _or_no_reply(self._where):
+            line = self._next_line(ends)
+        self._tell("<", line)
+        with _or_no_reply(self._where):
+            return _read(line)
 
     def _tell(self, way: str, line: bytes) -> None:
         if self._on_line is not None:
