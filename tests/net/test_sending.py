@@ -15,7 +15,7 @@ from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
-from evcharge.net.sending import sender
+from evcharge.net.sending import is_clear, sender
 
 
 class Talker(Protocol):
@@ -73,6 +73,27 @@ class SendingTests(TestCase):
 
         self.assertEqual(await deferToThread(read), b"".join(parts))
         await talker.lost
+
+    async def test_clear(self) -> None:
+        """A transport is clear when all is with the kernel, also beneath what wraps it."""
+        for wrap in (False, True):
+            talker, client = await self.connect(wrap)
+            self.assertTrue(is_clear(talker.transport))
+            talker.transport.write(bytes(20_000_000))
+            self.assertFalse(is_clear(talker.transport))
+            await deferToThread(lambda client=client: client.recv(1000, socket.MSG_PEEK))
+            self.assertFalse(is_clear(talker.transport))
+
+            def read(client: socket.socket = client) -> None:
+                left = 20_000_000
+                while left:
+                    left -= len(client.recv(1_000_000))
+
+            await deferToThread(read)
+            self.assertTrue(is_clear(talker.transport))
+            talker.transport.loseConnection()
+            client.close()
+            await talker.lost
 
     async def test_reset(self) -> None:
         """A connection that the client has reset is lost, and sending to it does nothing."""
