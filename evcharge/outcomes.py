@@ -40,6 +40,21 @@ class Outcome:
 SUCCESS = Outcome(200, None, Phrase("Sucesso", "Success"))
 NO_STATION = Outcome(200, "no_station", Phrase("Nenhum posto disponível", "No station available"))
 NO_SLOT = Outcome(200, "no_slot", Phrase("Sem vagas disponíveis", "No slots available"))
+UNAUTHORIZED = Outcome(
+    401, "unauthorized", Phrase("Token ausente ou incorreto", "The token is missing or wrong")
+)
+FORBIDDEN = Outcome(
+    403, "forbidden", Phrase("Só a partir desta máquina", "Only from this machine itself")
+)
+UNKNOWN_PATH = Outcome(404, "unknown_path", Phrase("Caminho desconhecido", "Unknown path"))
+METHOD_NOT_ALLOWED = Outcome(
+    405, "method_not_allowed", Phrase("Aqui só {methods}", "Here only {methods}")
+)
+UNSUPPORTED_MEDIA_TYPE = Outcome(
+    415,
+    "unsupported_media_type",
+    Phrase("O corpo deve ser application/json", "The body must be application/json"),
+)
 INVALID_JSON = Outcome(400, "invalid_json", Phrase("JSON inválido", "Invalid JSON"))
 MISSING_FIELDS = Outcome(
     400,
@@ -88,6 +103,9 @@ EVSE_NOT_FOUND = Outcome(
     404,
     "evse_not_found",
     Phrase("Vaga não encontrada no posto {station}", "No such EVSE at station {station}"),
+)
+UNKNOWN_EVSE = Outcome(
+    404, "evse_not_found", Phrase("Vaga {evse} não encontrada", "No EVSE {evse}")
 )
 RECEIPT_NOT_FOUND = Outcome(
     404, "receipt_not_found", Phrase("Recibo não encontrado", "Receipt not found")

@@ -40,7 +40,8 @@ def makeService(options: Options) -> Service:
         from evcharge.web.health import HealthService
 
         assert server.watch is not None
-        HealthService(settings.http_port, server.watch, reactor).first_of(server)
+        port, operator = settings.http_port, server.operator()
+        HealthService(port, server.watch, reactor, operator).first_of(server)
     if log is not None:
         ThrottleService(log.throttle, reactor).setServiceParent(server)
     return server

@@ -183,6 +183,7 @@ class OptionsTests(SynchronousTestCase):
                 port="8888",
                 tls=None,
                 http_port=None,
+                operator_token_file=None,
                 workers=1,
                 sweep_interval_s=5,
                 live_interval_s=0.1,

@@ -30,8 +30,8 @@ class Context:
     """Gives what the network knows, as :meth:`evcharge.storage.Storage.catalogue` does."""
     now: Callable[[], float]
     """The present, seconds since the epoch."""
-    hub: Push
-    """Tells who subscribes what changes."""
+    hub: Push | None = None
+    """Tells who subscribes what changes; None where nobody can."""
     terms: Terms = DEFAULT_TERMS
     """What sessions go by."""
     new_id: Callable[[], str] = attrs.field()

@@ -15,7 +15,7 @@ from evcharge.handlers.start import MOST_NAMED, MOST_STATIONS, Start
 from evcharge.models.slots import StationState
 from evcharge.models.stations import Stations
 from evcharge.outcomes import TOO_MANY_STATIONS, Phrase, Refusal, Reply, invalid, missing
-from evcharge.push import FIGURES, STATIONS, TOPICS, USER, Area, Wishes
+from evcharge.push import FIGURES, STATIONS, TOPICS, USER, Area, Push, Wishes
 from evcharge.push.lines import live_fields
 from evcharge.rules.journey import ListStations
 from evcharge.storage import Eventual
@@ -89,7 +89,7 @@ class Subscribe(Handler):
             return missing("user_id")
         wishes = Wishes(
             frozenset(topics),
-            max(interval_ms / 1000, self.context.hub.interval_s),
+            max(interval_ms / 1000, self._hub.interval_s),
             None if stations is None else frozenset(key for key in stations if key is not None),
             None if area is None else Area(**area),
             user_id if USER in topics else None,
@@ -98,12 +98,18 @@ class Subscribe(Handler):
             return self._list(None, wishes)
         return then(self._status.handle(wishes.user_id), self._list, wishes)
 
+    @property
+    def _hub(self) -> Push:
+        hub = self.context.hub
+        assert hub is not None
+        return hub
+
     def _list(self, status: Reply | None, wishes: Wishes) -> Eventual[Answer]:
         return then(self.context.perform(ListStations()), self._begin, status, wishes)
 
     def _begin(self, stations: Stations, status: Reply | None, wishes: Wishes) -> Answer:
         # From here on nothing is waited for: what changes after the snapshot is told.
-        hub = self.context.hub
+        hub = self._hub
         hub.see(stations)
         snapshot: dict[str, Any] = {}
         if STATIONS in wishes.topics:

@@ -175,6 +175,7 @@ class Engine(InOrder):
         if new_id is not None:
             context = attrs.evolve(context, new_id=new_id)
         messages = handlers(context)
+        self.context = context
         self.controller = Controller(
             messages,
             now,

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NoReturn
 
-from twisted.internet.endpoints import serverFromString
 from twisted.python.usage import Options as UsageOptions
 from twisted.python.usage import UsageError
 
 from evcharge import __version__
-from evcharge.models.station import DEFAULT_TIME_ZONE, zone_of
+from evcharge.models.station import DEFAULT_TIME_ZONE
 from evcharge.models.terms import MOST_WAITING, Terms
 from evcharge.net.guards.limits import MOST_PENDING_LOGINS, MOST_PER_ADDRESS, Limits
 from evcharge.net.ports import LAYERED_ENDPOINTS, LOCAL, port_number
 from evcharge.outcomes import LANGUAGES
 from evcharge.process.logs import FORMATS, OBSERVER, Log, choose
 from evcharge.process.settings import Settings, TlsSettings
+from evcharge.process.values import number, one_of, port_of, time_zone, whole
 from evcharge.storage.location import STORAGE_VARIABLE, Location, parse
-from evcharge.utils.numbers import finite_number, whole_number
 
 PLAIN_PORT = "8888"
 PLAIN_PORT_BESIDE_TLS = f"{LOCAL}{PLAIN_PORT}"
@@ -29,69 +28,6 @@ MOST_WORKERS = 64
 
 SHARED_ENDPOINTS = ("tcp", "tcp6", "unix")
 """Endpoints that are a listening socket and nothing more: several processes can accept from it."""
-
-
-def _number(option: str, least: float, most: float) -> Callable[[str], float]:
-    def coerce(value: str) -> float:
-        number = finite_number(value)
-        if number is None or not least <= number <= most:
-            raise UsageError(
-                f"--{option} must be a number from {least:g} to {most:g}, not {value!r}"
-            )
-        return number
-
-    return coerce
-
-
-def _whole(option: str, least: int, most: int) -> Callable[[str], int]:
-    def coerce(value: str) -> int:
-        number = whole_number(value)
-        if number is None or not least <= number <= most:
-            raise UsageError(
-                f"--{option} must be a whole number from {least} to {most}, not {value!r}"
-            )
-        return number
-
-    return coerce
-
-
-def _port(option: str, here: str = "") -> Callable[[str], str]:
-    """A port's description; `here` is put before a number alone."""
-
-    def coerce(value: str) -> str:
-        where, number = here, value.strip()
-        if number.startswith(LOCAL):
-            where, number = LOCAL, number.removeprefix(LOCAL)
-        elif not number.isdigit():
-            try:
-                # Only to see whether it can be read: nothing listens yet.
-                serverFromString(None, value)
-            except (ValueError, TypeError, LookupError, OSError) as error:
-                raise UsageError(f"--{option} {value!r} describes no endpoint: {error}") from None
-            return value
-        port = whole_number(number)
-        if port is None or not 0 <= port <= 65535:
-            raise UsageError(f"--{option} must be a number from 0 to 65535, not {value!r}")
-        return f"{where}{port}"
-
-    return coerce
-
-
-def _time_zone(value: str) -> str:
-    try:
-        zone_of(value)
-    except ValueError as error:
-        raise UsageError(f"--time-zone: {error}") from None
-    return value
-
-
-def _one_of(option: str, choices: Sequence[str]) -> Callable[[str], str]:
-    def coerce(value: str) -> str:
-        if value not in choices:
-            raise UsageError(f"--{option} must be one of {', '.join(choices)}, not {value!r}")
-        return value
-
-    return coerce
 
 
 class Options(UsageOptions):
@@ -114,14 +50,14 @@ class Options(UsageOptions):
             "Port to listen on: a number (by IPv4 and IPv6), localhost:8888 (the same, for this "
             "machine only), or an endpoint description such as tcp:8888:interface=10.0.0.5 or "
             "unix:/run/evcharge.sock. Without it 8888; with --tls-port, localhost:8888.",
-            _port("port"),
+            port_of("port"),
         ],
         [
             "tls-port",
             None,
             None,
             "A further port, on which TLS is spoken.",
-            _port("tls-port"),
+            port_of("tls-port"),
         ],
         ["tls-certificate", None, None, "PEM file of the certificate, and its chain, for it."],
         ["tls-key", None, None, "PEM file of the certificate's private key."],
@@ -143,35 +79,35 @@ class Options(UsageOptions):
             None,
             1,
             "Processes that serve the port together, where the storage is sqlite or postgresql.",
-            _whole("workers", 1, MOST_WORKERS),
+            whole("workers", 1, MOST_WORKERS),
         ],
         [
             "sweep-interval",
             None,
             5.0,
             "Seconds between two sweeps of the station monitor.",
-            _number("sweep-interval", 0.01, 86400),
+            number("sweep-interval", 0.01, 86400),
         ],
         [
             "user-ttl",
             None,
             86400.0,
             "Seconds after which a user who never paid is removed.",
-            _number("user-ttl", 1, 10**9),
+            number("user-ttl", 1, 10**9),
         ],
         [
             "time-scale",
             None,
             1.0,
             "How many times faster than real time charging goes (60: an hour in a minute).",
-            _number("time-scale", 0.001, 10**6),
+            number("time-scale", 0.001, 10**6),
         ],
         [
             "time-zone",
             None,
             DEFAULT_TIME_ZONE,
             "Whose local time tariffs go by, at stations that have no fusoHorario of their own.",
-            _time_zone,
+            time_zone,
         ],
         [
             "hold-minutes",
@@ -179,28 +115,28 @@ class Options(UsageOptions):
             15.0,
             "Minutes that a reservation holds after the announced arrival; these too pass as fast "
             "as --time-scale says.",
-            _number("hold-minutes", 0.01, 1440),
+            number("hold-minutes", 0.01, 1440),
         ],
         [
             "offer-minutes",
             None,
             5.0,
             "Minutes that a driver in line has to accept an EVSE that came free.",
-            _number("offer-minutes", 0.01, 1440),
+            number("offer-minutes", 0.01, 1440),
         ],
         [
             "idle-minutes",
             None,
             30.0,
             "Minutes that a car may stand at an EVSE when it is charged.",
-            _number("idle-minutes", 0.01, 1440),
+            number("idle-minutes", 0.01, 1440),
         ],
         [
             "queue-limit",
             None,
             MOST_WAITING,
             "Drivers who may wait in line at a station.",
-            _whole("queue-limit", 0, 1000),
+            whole("queue-limit", 0, 1000),
         ],
         [
             "http-port",
@@ -208,22 +144,29 @@ class Options(UsageOptions):
             None,
             "Port for those who watch the server: /health/live, /health/ready, /metrics. A number "
             "means one of this machine only; an endpoint description, what it says.",
-            _port("http-port", LOCAL),
+            port_of("http-port", LOCAL),
+        ],
+        [
+            "operator-token-file",
+            None,
+            None,
+            "File with the token by which operators on this machine may take EVSEs out of service "
+            "and back, over the --http-port; made where it is missing.",
         ],
         [
             "log-format",
             None,
             "text",
             "How the log is written: text, or json, an object a line.",
-            _one_of("log-format", tuple(FORMATS)),
+            one_of("log-format", tuple(FORMATS)),
         ],
-        ["language", "l", "pt", "Language of the texts: pt or en.", _one_of("language", LANGUAGES)],
+        ["language", "l", "pt", "Language of the texts: pt or en.", one_of("language", LANGUAGES)],
         [
             "max-line",
             None,
             65536,
             "Longest line that is read, bytes.",
-            _whole("max-line", 256, 16 * 1024 * 1024),
+            whole("max-line", 256, 16 * 1024 * 1024),
         ],
         [
             "max-connections",
@@ -231,7 +174,7 @@ class Options(UsageOptions):
             16384,
             "Connections that may be open at a time; fewer where there are not the file "
             "descriptors for them.",
-            _whole("max-connections", 1, 10**6),
+            whole("max-connections", 1, 10**6),
         ],
         [
             "max-connections-per-address",
@@ -239,7 +182,7 @@ class Options(UsageOptions):
             None,
             f"The same, from one address; an IPv6 /64 counts as one. 0: any number. Without it "
             f"{MOST_PER_ADDRESS}, but any number from this machine itself.",
-            _whole("max-connections-per-address", 0, 10**6),
+            whole("max-connections-per-address", 0, 10**6),
         ],
         [
             "rate-per-connection",
@@ -247,14 +190,14 @@ class Options(UsageOptions):
             0.0,
             "Requests a second over one connection; those beyond get 429, and who goes on is hung "
             "up on. 0: any number.",
-            _number("rate-per-connection", 0, 10**6),
+            number("rate-per-connection", 0, 10**6),
         ],
         [
             "rate-per-address",
             None,
             0.0,
             "The same, over all connections of an address together.",
-            _number("rate-per-address", 0, 10**6),
+            number("rate-per-address", 0, 10**6),
         ],
         [
             "max-pending-logins",
@@ -262,42 +205,42 @@ class Options(UsageOptions):
             None,
             f"Users that one address may have logged in who have not paid. 0: any number. Without "
             f"it {MOST_PENDING_LOGINS}, but any number from this machine itself.",
-            _whole("max-pending-logins", 0, 10**9),
+            whole("max-pending-logins", 0, 10**9),
         ],
         [
             "max-subscribers",
             None,
             5000,
             "Clients of each process that may listen to what changes (SUBSCRIBE). 0: none.",
-            _whole("max-subscribers", 0, 10**6),
+            whole("max-subscribers", 0, 10**6),
         ],
         [
             "live-interval",
             None,
             0.1,
             "The least time between two lines that one of them is sent, seconds.",
-            _number("live-interval", 0.05, 60),
+            number("live-interval", 0.05, 60),
         ],
         [
             "idle-timeout",
             None,
             3600.0,
             "Seconds that a connection may be open without a request. 0: for ever.",
-            _number("idle-timeout", 0, 10**9),
+            number("idle-timeout", 0, 10**9),
         ],
         [
             "line-timeout",
             None,
             30.0,
             "Seconds that a line which has begun may take to end. 0: for ever.",
-            _number("line-timeout", 0, 10**9),
+            number("line-timeout", 0, 10**9),
         ],
         [
             "unread-timeout",
             None,
             60.0,
             "Seconds that a client may leave the replies unread that wait for it. 0: for ever.",
-            _number("unread-timeout", 0, 10**9),
+            number("unread-timeout", 0, 10**9),
         ],
     ]
     settings: Settings
@@ -345,6 +288,7 @@ class Options(UsageOptions):
             port=self["port"] or (PLAIN_PORT if tls is None else PLAIN_PORT_BESIDE_TLS),
             tls=tls,
             http_port=self["http-port"],
+            operator_token_file=self._operator_token_file(),
             workers=self["workers"],
             sweep_interval_s=self["sweep-interval"],
             terms=Terms(
@@ -382,6 +326,17 @@ class Options(UsageOptions):
             return parse(text, self["data"])
         except ValueError as error:
             raise UsageError(f"--storage {error}") from None
+
+    def _operator_token_file(self) -> str | None:
+        name: str | None = self["operator-token-file"]
+        if name is None:
+            return None
+        if self["http-port"] is None:
+            raise UsageError("--operator-token-file needs an --http-port, where operators may ask")
+        if not name:
+            raise UsageError("--operator-token-file must name a file")
+        # As above.
+        return os.path.abspath(name)
 
     def _choose_log(self) -> None:
         """Have twistd log as we want it to, unless it was told otherwise."""

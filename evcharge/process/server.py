@@ -31,6 +31,7 @@ from evcharge.watch.metrics import Metrics
 if TYPE_CHECKING:
     from evcharge.net.tls.certificate import CertificateService
     from evcharge.web.health import Watched
+    from evcharge.web.operator import Operator
 
 ANSWER_S = 4.0
 """How long the requests that were read may take once the server is to end, seconds."""
@@ -136,7 +137,7 @@ class Server(InOrder):
         keeps_time: bool = True,
     ) -> None:
         super().__init__()
-        metrics = Metrics(REASONS)
+        metrics = self._metrics = Metrics(REASONS)
         self._settings = settings
         self._terminal = terminal
         guards = Guards(settings.limits, reactor, metrics.refused)
@@ -199,6 +200,20 @@ class Server(InOrder):
         self._drivers = DriverService(ports, factory, engine.controller, reactor)
         for part in (engine, guards, self._drivers):
             part.setServiceParent(self)
+
+    def operator(self) -> Operator | None:
+        """Who answers operators, where they may ask."""
+        settings = self._settings
+        if settings.operator_token_file is None:
+            return None
+        from evcharge.web.operator import Operator
+
+        return Operator(
+            settings.operator_token_file,
+            self._engine.context,
+            settings.language,
+            self._metrics.operator_requests,
+        )
 
     def privilegedStartService(self) -> None:
         with self._terminal.or_exit():

@@ -35,6 +35,8 @@ class Settings:
     tls: TlsSettings | None
     http_port: str | None
     """The port of those who watch the server, described likewise."""
+    operator_token_file: str | None
+    """The absolute path of the file with the token of operators; None: they may not ask there."""
     workers: int
     """Processes that serve the ports."""
     sweep_interval_s: float

@@ -7,7 +7,7 @@ import attrs
 from evcharge.models.evse import EvseStatus
 from evcharge.models.slots import StationState
 from evcharge.models.terms import DEFAULT_TERMS, Terms
-from evcharge.outcomes import EVSE_NOT_FOUND, Refusal
+from evcharge.outcomes import UNKNOWN_EVSE, Refusal
 from evcharge.rules.operation import Needs, Operation
 from evcharge.rules.sessions import Step
 from evcharge.rules.view import View
@@ -39,7 +39,7 @@ class SetEvseStatus(Operation[StationState | Refusal]):
         station_id = view.evses.get(self.evse_uid)
         book = None if station_id is None else view.book(station_id)
         if station_id is None or book is None or book.station is None:
-            return Refusal(EVSE_NOT_FOUND, {"station": ""})
+            return Refusal(UNKNOWN_EVSE, {"evse": self.evse_uid})
         step = Step(view, self.now + view.moved(self.clock), self.terms, self.clock)
         step.advance(station_id)
         evse = book.station.evse(self.evse_uid)
@@ -55,4 +55,25 @@ class SetEvseStatus(Operation[StationState | Refusal]):
             step.offer(station_id)
         book = view.books[station_id]
         assert book is not None and book.station is not None
+        return StationState.of(book.station, book.slots)
+
+
+@attrs.define
+class FindEvse(Operation[StationState | Refusal]):
+    """
+    Look at an EVSE.
+
+    Results in the state of its station. Refused: no station in service has such an EVSE.
+    """
+
+    evse_uid: str
+
+    def add_needs(self, needs: Needs) -> None:
+        needs.evses.add(self.evse_uid)
+
+    def decide(self, view: View) -> StationState | Refusal:
+        station_id = view.evses.get(self.evse_uid)
+        book = None if station_id is None else view.book(station_id)
+        if book is None or book.station is None:
+            return Refusal(UNKNOWN_EVSE, {"evse": self.evse_uid})
         return StationState.of(book.station, book.slots)

@@ -81,6 +81,8 @@ def families(metrics: Metrics, present: Present) -> Iterator[Metric]:
         family.add_metric([], histogram.buckets(), histogram.total)
         yield family
     yield from _push(metrics, present)
+    if metrics.operator_requests:
+        yield operator_requests(metrics.operator_requests)
     yield from _network(present.stations)
     build = GaugeMetricFamily("evcharge_build_info", "The version.", labels=["version"])
     build.add_metric([__version__], 1)
@@ -111,6 +113,16 @@ def _push(metrics: Metrics, present: Present) -> Iterator[Metric]:
     )
     lags.add_metric([], metrics.lags.buckets(), metrics.lags.total)
     yield lags
+
+
+def operator_requests(counts: Mapping[int, int]) -> Metric:
+    """How often operators were answered, by the code."""
+    family = CounterMetricFamily(
+        "evcharge_operator_requests", "Requests of operators answered.", labels=["code"]
+    )
+    for code, count in counts.items():
+        family.add_metric([str(code)], count)
+    return family
 
 
 def _network(stations: Sequence[StationState]) -> Iterator[Metric]:
@@ -152,12 +164,13 @@ def exposition(families: Iterable[Metric]) -> bytes:
     return generate_latest(registry)
 
 
-def together(expositions: Mapping[int, str | None]) -> bytes:
+def together(expositions: Mapping[int, str | None], own: Iterable[Metric] = ()) -> bytes:
     """
     The metrics of all workers, each with a label that says whose it is: so that a counter which
     starts again with its worker is understood.
 
     :param expositions: by the worker's number; None where it did not answer.
+    :param own: what the parent itself has counted.
     """
     up = GaugeMetricFamily("evcharge_worker_up", "Whether the worker answers.", labels=["worker"])
     families: dict[str, Metric] = {}
@@ -170,6 +183,12 @@ def together(expositions: Mapping[int, str | None]) -> bytes:
             for sample in family.samples:
                 labels = {**sample.labels, "worker": str(number)}
                 known.samples.append(Sample(sample.name, labels, sample.value))
+    for metric in own:
+        metric.samples = [
+            sample._replace(labels={**sample.labels, "worker": "parent"})
+            for sample in metric.samples
+        ]
+        families[metric.name] = metric
     registry = CollectorRegistry()
     registry.register(_Once([up, *families.values()]))
     return generate_latest(registry)

@@ -83,6 +83,8 @@ class Metrics:
         """By the form of who was told."""
         self.lines_spared = 0
         self.lags = Histogram(SECONDS)
+        self.operator_requests: Counter[int] = Counter()
+        """How often operators were answered, by the code; empty where they may not ask."""
         self.freed = 0
         self.removed = 0
 

@@ -6,17 +6,20 @@ The HTTP port for those who watch the server: whether it lives, whether it is re
     GET /health/live     200 while the process runs
     GET /health/ready    200 when drivers may be sent here; 503 and the reason otherwise
     GET /metrics         for Prometheus
+
+Where operators have a token, :mod:`evcharge.web.operator` has its side here too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Protocol
 
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, TimeoutError, gatherResults, maybeDeferred, succeed
 from twisted.internet.error import ConnectionAborted
-from twisted.internet.interfaces import IAddress, IProtocolFactory, IReactorTime
+from twisted.internet.interfaces import IAddress, IDelayedCall, IProtocolFactory, IReactorTime
 from twisted.logger import Logger
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.python.failure import Failure
@@ -31,9 +34,18 @@ from evcharge.rules.journey import FindUser, ListStations
 from evcharge.storage import Perform
 from evcharge.watch.exposition import CONTENT_TYPE, exposition, families
 from evcharge.watch.metrics import Metrics, Present
+from evcharge.web.operator import ROOT, Operator
+
+PATHS = (b"/health/live", b"/health/ready", b"/metrics")
 
 LONGEST_BODY = 64 * 1024
-"""What may be sent to the port with a request, for nothing, bytes."""
+"""What may be sent to the port with a request, bytes; only an operator's is for something."""
+
+REQUEST_S = 10
+"""How long a request that has begun may take to come whole, seconds."""
+
+REFUSED_S = 2
+"""How long one whose body is not read may read the reply, before the connection ends, seconds."""
 
 PROBE_S = 2.0
 """How long the storage may take to answer before it counts as away, seconds."""
@@ -164,25 +176,29 @@ class Health(Resource):
     isLeaf = True
     log = Logger()
 
-    def __init__(self, watched: Watched) -> None:
+    def __init__(self, watched: Watched, operator: Operator | None = None) -> None:
         super().__init__()
         self._watched = watched
+        self.operator = operator
 
-    def render(self, request: Request) -> Any:
+    def render(self, request: Any) -> Any:
         """Answer one request."""
+        if self.operator is not None and request.path.startswith(ROOT):
+            self.operator.render(request, request.body, partial(self._finish, request))
+            return NOT_DONE_YET
         request.setHeader(b"content-type", b"text/plain; charset=utf-8")
+        path = request.path
+        if path not in PATHS:
+            return self._say(request, 404, "there are /health/live, /health/ready and /metrics\n")
         if request.method not in (b"GET", b"HEAD"):
             request.setHeader(b"allow", b"GET, HEAD")
             return self._say(request, 405, "only GET and HEAD\n")
-        path = request.path
         if path == b"/health/live":
             return self._say(request, 200, "alive\n")
         if path == b"/health/ready":
             answer = self._watched.trouble().addCallback(self._ready, request)
-        elif path == b"/metrics":
-            answer = self._watched.metrics().addCallback(self._metrics, request)
         else:
-            return self._say(request, 404, "there are /health/live, /health/ready and /metrics\n")
+            answer = self._watched.metrics().addCallback(self._metrics, request)
         answer.addErrback(self._failed, request)
         return NOT_DONE_YET
 
@@ -218,9 +234,34 @@ class Watcher(ProtocolWrapper):
     factory: _AtMost
     asked: Request | None = None
     """A whole request of its that is being answered."""
+    _late: IDelayedCall | None = None
+    """While a request has begun to come: its end."""
+    _refused = False
+
+    def dataReceived(self, data: bytes) -> None:
+        if self._refused:
+            # What is sent all the same must be read, or the reply would be lost with it.
+            return
+        if self._late is None and self.asked is None:
+            self._call_in(REQUEST_S, self.cut)
+        super().dataReceived(data)
+
+    def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
+        self._forget_late()
+        super().connectionLost(reason)
+
+    def _call_in(self, seconds: float, end: Callable[[], object]) -> None:
+        self._forget_late()
+        self._late = self.factory.clock.callLater(seconds, end)
+
+    def _forget_late(self) -> None:
+        if self._late is not None and self._late.active():
+            self._late.cancel()
+        self._late = None
 
     def asks(self, request: Request) -> None:
         """A whole request has come."""
+        self._forget_late()
         self.asked = request
         request.notifyFinish().addBoth(self._answered, request)
 
@@ -229,6 +270,13 @@ class Watcher(ProtocolWrapper):
             # Else the next one is being answered already, which came together with this one.
             self.asked = None
             self.factory.answered(self)
+
+    def refuse(self, reply: bytes) -> None:
+        """Send a last reply, to a request that has not come whole and is not read on."""
+        if not self._refused:
+            self._refused = True
+            self.write(reply)
+            self._call_in(REFUSED_S, self.loseConnection)
 
     def cut(self) -> None:
         """Close the connection, at once and whether or not all that was sent has been read."""
@@ -241,9 +289,12 @@ class Watcher(ProtocolWrapper):
         transport.connectionLost(Failure(ConnectionAborted()))
 
 
-class BodilessRequest(Request):
-    """A request whose body, which none of ours has, is not kept, and not waited for for ever."""
+class ShortRequest(Request):
+    """
+    A request whose body is short, and kept in memory only for an operator's side that reads it.
+    """
 
+    body = b""
     _more = LONGEST_BODY
 
     def process(self) -> None:
@@ -251,24 +302,48 @@ class BodilessRequest(Request):
         watcher.asks(self)
         super().process()
 
+    @property
+    def _operator(self) -> Operator | None:
+        channel: Any = self.channel
+        operator: Operator | None = channel.site.resource.operator
+        return operator
+
     def gotLength(self, length: int | None) -> None:
-        # Of nothing: what is longer would have a file made for it.
+        # Of nothing: what is longer would have a file made for it, and forms would be looked for.
         super().gotLength(0)
+        if length is not None and length > LONGEST_BODY and self._operator is not None:
+            self._too_large(self._operator)
 
     def handleContentChunk(self, data: bytes) -> None:
         self._more -= len(data)
-        if self._more < 0:
+        if self._more >= 0:
+            if self._operator is not None:
+                self.body += data
+        elif self._operator is not None:
+            self._too_large(self._operator)
+        else:
             self.channel.forceAbortClient()
 
+    def _too_large(self, operator: Operator) -> None:
+        # It is not to be told to send the body, either.
+        self.requestHeaders.removeHeader(b"expect")
+        body = operator.too_large()
+        head = (
+            "HTTP/1.1 413 Request Entity Too Large\r\nContent-Type: application/json\r\n"
+            f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+        )
+        watcher: Any = self.channel.transport
+        watcher.refuse(head.encode() + body)
 
-def site(watched: Watched, reactor: Any) -> IProtocolFactory:
+
+def site(watched: Watched, reactor: Any, operator: Operator | None = None) -> IProtocolFactory:
     """What is to be listened with on the HTTP port."""
-    inner = Site(Health(watched), BodilessRequest, reactor=reactor, timeout=IDLE_S)
+    inner = Site(Health(watched, operator), ShortRequest, reactor=reactor, timeout=IDLE_S)
     inner.displayTracebacks = False
     inner.noisy = False
     # Each scrape would be a line of the log.
     inner.log = lambda request: None  # type: ignore[method-assign]
-    return _AtMost(inner)
+    return _AtMost(inner, reactor)
 
 
 class HealthService(PortService):
@@ -284,10 +359,17 @@ class HealthService(PortService):
     name = "health"
     log = Logger()
 
-    def __init__(self, port: str, watched: Watched, reactor: Any) -> None:
-        super().__init__(
-            [ListeningPort("http-port", port, endpoint(reactor, port), site(watched, reactor))]
-        )
+    def __init__(
+        self, port: str, watched: Watched, reactor: Any, operator: Operator | None = None
+    ) -> None:
+        self._operator = operator
+        accepts = site(watched, reactor, operator)
+        super().__init__([ListeningPort("http-port", port, endpoint(reactor, port), accepts)])
+
+    def _listen(self) -> None:
+        if self._operator is not None:
+            self._operator.start()
+        super()._listen()
 
     def first_of(self, services: MultiService) -> None:
         """Become the first of `services`."""
@@ -311,6 +393,10 @@ class _AtMost(WrappingFactory):
     protocol = Watcher
     protocols: dict[Watcher, Any]
     """The open connections, those first that were answered, or came, the longest ago."""
+
+    def __init__(self, inner: IProtocolFactory, clock: IReactorTime) -> None:
+        super().__init__(inner)
+        self.clock = clock
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
         if len(self.protocols) >= MOST_CONNECTIONS:

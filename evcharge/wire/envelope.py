@@ -103,6 +103,23 @@ def decode(line: bytes, reads: Mapping[str, Sequence[Place]] = READS_NOTHING) ->
     return request
 
 
+def decode_data(kind: str, body: bytes) -> Request:
+    """
+    Read the data of a request of type `kind`, which came without the envelope.
+
+    :param body: JSON, of an object.
+    :return: as for :func:`decode`.
+    """
+    request = Request(kind)
+    data = _load(body, _MANY_RUN in body.translate(_AS_ZEROS))
+    if isinstance(data, Refusal):
+        request.refusal = data
+    else:
+        message = {**dict.fromkeys(ENVELOPE_FIELDS), "type": kind, "data": data}
+        request.refusal = _read(message, request, READS_NOTHING)
+    return request
+
+
 class _NotFinite(ValueError):
     """NaN or an infinity, which the standard library takes for JSON."""
 

@@ -14,6 +14,7 @@ from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 
 from evcharge import __version__
+from evcharge.handlers import Context
 from evcharge.net.ports import PortService
 from evcharge.process.clock import SteadyClock
 from evcharge.process.engine import InOrder, StorageService
@@ -27,7 +28,8 @@ from evcharge.storage.location import STORAGE_VARIABLE
 from evcharge.storage.threads import StorageThread
 
 if TYPE_CHECKING:
-    from evcharge.web.health import Watched
+    from evcharge.process.workers.watch import WorkersWatch
+    from evcharge.web.operator import Operator
 
 TOLD_S = 0.001
 """By how much the time has to have become another one before the workers are told, seconds."""
@@ -75,7 +77,7 @@ class Workers(InOrder):
                 settings.tls.certificate, settings.tls.key, reactor, clock.seconds, self._read_again
             )
         self.workers: list[Worker] = []
-        self.watch: Watched | None = None
+        self.watch: WorkersWatch | None = None
         """Where somebody may ask: what they are told."""
         if settings.http_port is not None:
             from evcharge.process.workers.watch import WorkersWatch
@@ -85,8 +87,10 @@ class Workers(InOrder):
         self._reactor = reactor
         self._clock = clock
         self._terminal = terminal
-        self._storage = StorageService(
-            settings.storage.storage(shared=True), reactor, clock, StorageThread(reactor)
+        storage = settings.storage.storage(shared=True)
+        self._storage = StorageService(storage, reactor, clock, StorageThread(reactor))
+        self._context = Context(
+            self._storage.perform, storage.catalogue, clock.seconds, terms=settings.terms
         )
         self._timekeeper = Timekeeper(clock, reactor, self._storage.perform, self._tell_time)
         self._time_told = clock.lead_s, clock.number
@@ -96,6 +100,19 @@ class Workers(InOrder):
             "PYTHONPATH": os.pathsep.join(os.path.abspath(path) for path in sys.path),
         }
         self._environment.pop(STORAGE_VARIABLE, None)
+
+    def operator(self) -> Operator | None:
+        """Who answers operators, where they may ask: the parent by itself."""
+        if self._settings.operator_token_file is None or self.watch is None:
+            return None
+        from evcharge.web.operator import Operator
+
+        return Operator(
+            self._settings.operator_token_file,
+            self._context,
+            self._settings.language,
+            self.watch.operator_requests,
+        )
 
     def privilegedStartService(self) -> None:
         with self._terminal.or_exit():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ from twisted.internet.defer import Deferred, DeferredList, succeed
 from twisted.internet.interfaces import IReactorTime
 
 from evcharge.process.workers.worker import Worker
-from evcharge.watch.exposition import together
+from evcharge.watch.exposition import operator_requests, together
 from evcharge.web.health import Shared
 
 
@@ -23,6 +24,8 @@ class WorkersWatch:
     def __init__(
         self, workers: Sequence[Worker], is_running: Callable[[], bool], clock: IReactorTime
     ) -> None:
+        self.operator_requests: Counter[int] = Counter()
+        """Those that the parent has answered, by the code."""
         self._workers = workers
         self._is_running = is_running
         self._asked = Shared(self._ask_for_one, clock)
@@ -57,12 +60,12 @@ class WorkersWatch:
         return asked.addCallback(self._together)
 
     def _together(self, answers: list[tuple[bool, Any]]) -> bytes:
-        return together(
-            {
-                number: None if answer is None else answer["metrics"]
-                for number, (_, answer) in enumerate(answers, 1)
-            }
-        )
+        expositions = {
+            number: None if answer is None else answer["metrics"]
+            for number, (_, answer) in enumerate(answers, 1)
+        }
+        counts = self.operator_requests
+        return together(expositions, [operator_requests(counts)] if counts else [])
 
 
 class _NotReady(Exception):
