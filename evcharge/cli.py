@@ -21,6 +21,7 @@ COMMANDS = {
     "price": "evcharge.commands.price",
     "bootstrap": "evcharge.commands.bootstrap",
     "apply": "evcharge.commands.apply",
+    "evse": "evcharge.commands.evse",
     "backup": "evcharge.commands.copies",
     "migrate": "evcharge.commands.copies",
     "export": "evcharge.commands.copies",

@@ -24,7 +24,7 @@ class SourceError(Exception):
     """A file or URL cannot be read: says which, and why."""
 
 
-def add_storage(command: argparse.ArgumentParser) -> None:
+def add_storage(command: argparse._ActionsContainer) -> None:
     """Have a command take the option `--storage`."""
     command.add_argument(
         "--storage",

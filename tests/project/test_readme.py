@@ -67,7 +67,7 @@ class PageTests(SynchronousTestCase):
             r"^```(\w*)",
             r"\]\((docs/[^)]*)\)",
             r"`((?:make|nc|docker)[^`]*)`",
-            r"evcharge (ask|drive|bootstrap|backup|apply|migrate|export)\b",
+            r"evcharge (ask|drive|bootstrap|backup|apply|evse|migrate|export)\b",
         ):
             found = re.findall(pattern, english, re.M)
             self.assertEqual(found, re.findall(pattern, portuguese, re.M), pattern)
