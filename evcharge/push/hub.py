@@ -64,6 +64,8 @@ class Group:
     due_at: float
     """Before when there is to be none."""
     members: dict[Subscription, None] = attrs.field(factory=dict)
+    tell_at: float = 0.0
+    """When what has changed is to be told."""
     changed: dict[Change, float] = attrs.field(factory=dict)
     """What has changed since the last line, each with when it first did."""
 
@@ -278,7 +280,8 @@ class Hub:
             group.changed[change] = now if since is None else since
             if group not in self._changed:
                 self._changed.add(group)
-                self._wake(max(now + self.interval_s, group.due_at))
+                group.tell_at = max(now + self.interval_s, group.due_at)
+                self._wake(group.tell_at)
 
     def new_point(self) -> None:
         """There are newer figures."""
@@ -334,7 +337,7 @@ class Hub:
             # One is under way, which plans the next.
             return
         now = self._clock.seconds()
-        for group in [group for group in self._changed if group.due_at <= now + MARGIN_S]:
+        for group in [group for group in self._changed if group.tell_at <= now + MARGIN_S]:
             self._changed.discard(group)
             changes, group.changed = group.changed, {}
             self._address(group, changes, now)
@@ -397,7 +400,7 @@ class Hub:
         if self._owing:
             self._wake(now + self.interval_s)
         for group in self._changed:
-            self._wake(max(now + self.interval_s, group.due_at))
+            self._wake(group.tell_at)
 
     def _look_for_quiet(self) -> None:
         now = self._clock.seconds()

@@ -205,9 +205,10 @@ class SlowTests(HubTestCase):
                 self.set(2, number)
             self.clock.advance(0.1)
         self.assertEqual(len(other.heard), 8)
+        self.set(3, 2)
         ear.can_hear = True
         self.clock.advance(0.1)
-        self.assertEqual(self.slots(ear), [{"1": 8, "2": 3}])
+        self.assertEqual(self.slots(ear), [{"1": 8, "2": 3, "3": 2}])
         self.set(3, 1)
         self.clock.advance(0.1)
         self.assertEqual(self.slots(ear), [{"3": 1}])
