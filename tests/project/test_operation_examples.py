@@ -47,7 +47,10 @@ class ExampleTests(HealthTestCase):
         return found
 
     def run_server(self) -> dict[str, set[str]]:
-        server = self.serve("--sweep-interval", "0.05", "--max-connections-per-address", "1")
+        token = ("--operator-token-file", self.mktemp())
+        server = self.serve(
+            "--sweep-interval", "0.05", "--max-connections-per-address", "1", *token
+        )
         client = self.client(server)
         self.journey(client)
         self.client(server).replies.readline()
