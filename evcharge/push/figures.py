@@ -7,18 +7,17 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from evcharge.models.receipts import Course
 from evcharge.models.session import CHARGING, FINISHED, OFFERED, RESERVED, ChargingSession
-from evcharge.models.slots import StationState
 from evcharge.models.stations import Stations
 from evcharge.models.terms import Terms
 from evcharge.rules.events import Event, SessionChanged, SlotFreed, SlotTaken
-from evcharge.rules.journey import ListStations
+from evcharge.rules.journey import ListSessions, ListStations
 from evcharge.storage import Perform
 from evcharge.storage.group_commit import Unavailable
 from evcharge.utils.numbers import millionths
@@ -102,45 +101,36 @@ class Figures(Service):
 
     def _look(self) -> None:
         self._next = self._clock.callLater(INTERVAL_S, self._look)
-        try:
-            found = self._perform(ListStations())
-        except Exception:
-            self._failed(Failure())
-            return
-        if type(found) is Deferred:
-            found.addCallback(self._seen).addErrback(self._failed)
-        else:
-            self._seen(found)
+        stations: Deferred[Any] = maybeDeferred(self._perform, ListStations())
+        stations.addCallback(self._listed).addErrback(self._failed)
+
+    def _listed(self, stations: Stations) -> Deferred[Any]:
+        sessions: Deferred[Any] = maybeDeferred(self._perform, ListSessions())
+        return sessions.addCallback(self._seen, stations)
 
     def _failed(self, failure: Failure) -> None:
         if not failure.check(Unavailable):
             self.log.failure("The figures could not be worked out", failure=failure)
 
-    def _seen(self, stations: Any) -> None:
+    def _seen(self, sessions: Sequence[ChargingSession], stations: Stations) -> None:
         if not self.running:
             return
         now = self._now()
-        self._compare(stations, now)
+        self._compare(sessions, now)
+        reserved = sum(session.state in (OFFERED, RESERVED) for session in sessions)
         point: dict[str, Any] = {
             "timestamp": iso_utc(now),
             "slots": sum(state.max_slots for state in stations),
-            "occupied": sum(len(state.held) for state in stations),
-            "reserved": sum(map(_reserved, stations)),
+            "occupied": sum(len(state.held) for state in stations) - reserved,
+            "reserved": reserved,
             "out_of_service": sum(kind.out_of_service for s in stations for kind in s.kinds),
             "queue_length": sum(state.queue_length for state in stations),
         }
-        point["occupied"] -= point["reserved"]
         self._add_up(point, now, iter(list(self._charging.values())), 0.0, self._delivered_kwh)
 
-    def _compare(self, stations: Stations, now: float) -> None:
+    def _compare(self, sessions: Sequence[ChargingSession], now: float) -> None:
         """Follow what other processes have done, of which there are no events."""
-        listed = {
-            session.receipt_id: session
-            for state in stations
-            if state.slots is not None
-            for session in state.slots.sessions.values()
-            if session.state in (CHARGING, FINISHED)
-        }
+        listed = {s.receipt_id: s for s in sessions if s.state in (CHARGING, FINISHED)}
         for receipt_id in self._charging.keys() - listed.keys():
             self._end(receipt_id, now)
         for receipt_id, session in listed.items():
@@ -178,10 +168,3 @@ class Figures(Service):
         point["sessions"] = self._sessions
         self.points.append(point)
         self.on_point()
-
-
-def _reserved(state: StationState) -> int:
-    """How many of a station's EVSEs are kept for somebody who is not there yet."""
-    if state.slots is None:
-        return 0
-    return sum(s.state in (OFFERED, RESERVED) for s in state.slots.sessions.values())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import attrs
 
 from evcharge.models.session import (
@@ -28,7 +30,7 @@ from evcharge.outcomes import (
     Refusal,
 )
 from evcharge.rules.operation import Needs, Operation
-from evcharge.rules.view import View
+from evcharge.rules.view import NotLoaded, View
 
 UNKNOWN_USER = Refusal(USER_NOT_FOUND)
 UNKNOWN_STATION = Refusal(STATION_NOT_FOUND)
@@ -159,6 +161,19 @@ class FindStanding(Operation[Standing | Refusal]):
         session, place = view.session(self.user_id), view.place(self.user_id)
         at = session or place
         return Standing(user, session, place, None if at is None else view.book(at.station_id))
+
+
+@attrs.define
+class ListSessions(Operation[Sequence[ChargingSession]]):
+    """Every session, in no order."""
+
+    def add_needs(self, needs: Needs) -> None:
+        needs.sessions = True
+
+    def decide(self, view: View) -> Sequence[ChargingSession]:
+        if view.every_session is None:
+            raise NotLoaded("every session")
+        return view.every_session
 
 
 LARGEST_ID = 2**31 - 1

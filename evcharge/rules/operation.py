@@ -57,6 +57,8 @@ class Needs:
     due: list[Due] = attrs.field(factory=list)
     states: bool = False
     """The state of every station."""
+    sessions: bool = False
+    """Every session."""
     steady: Callable[[], float] | None = None
     """By which seconds the storage's own time is to be told, where it is asked for."""
     catalogue: bool = False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, TypeVar
 
 from evcharge.models.catalogue import Catalogue
@@ -80,6 +80,8 @@ class View:
         self.sessions = sessions
         self.books = books
         self.listed = states
+        self.every_session: Sequence[ChargingSession] | None = None
+        """All of them, where they were asked for."""
         self._names = names
         self._leaving = leaving
         self.events: list[Event] = []

@@ -30,7 +30,7 @@ from evcharge.rules.events import (
     UserAdded,
     UserRemoved,
 )
-from evcharge.rules.journey import FindStanding, FindUser, ListStations, Standing
+from evcharge.rules.journey import FindStanding, FindUser, ListSessions, ListStations, Standing
 from evcharge.rules.network import FindCatalogue
 from evcharge.rules.operation import Due, Needs, Operation
 from evcharge.rules.view import View, record_moved
@@ -136,7 +136,14 @@ class Records:
             return cast("R | None", self._standing(operation.user_id))
         if type(operation) is FindCatalogue:
             return cast(R, self.catalogue)
+        if type(operation) is ListSessions:
+            return cast(R, self.every_session())
         return None
+
+    def every_session(self) -> list[ChargingSession]:
+        """All sessions that stand."""
+        # Another thread may be putting others there: the stations are looked at all at once.
+        return [one for slots in list(self.slots.values()) for one in slots.sessions.values()]
 
     def _standing(self, user_id: str) -> Standing | None:
         # Another thread may be putting others there: each is looked at once.
@@ -227,6 +234,8 @@ class Records:
             (receipt_id, self.session_of(receipt_id)) for receipt_id in needs.receipts
         )
         view.known = self.catalogue
+        if needs.sessions:
+            view.every_session = self.every_session()
         if needs.sets_clock:
             view.newest = self.newest
         return view

@@ -9,7 +9,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from evcharge.net.protocol import DriverProtocol
 from evcharge.net.states import Standing
-from evcharge.testing import MemoryServer, MemoryTransport
+from evcharge.rules.operator import SetEvseStatus
+from evcharge.testing import NOON, MemoryServer, MemoryTransport
 from tests.support.ears import shown
 from tests.support.journey import login, outcome, server, station
 from tests.support.servers import request_line
@@ -155,6 +156,18 @@ class StationTests(SubscribeTestCase):
             self.server.request("PAYMENT", user_id=user, id_station=1, confirmation=False)
             lines += len(listener.hear(0.1))
         self.assertIn(lines, (4, 5))
+
+    def test_out_of_service(self) -> None:
+        """An EVSE that an operator takes out of service is told, and which are left."""
+        listener = Subscriber(self.server, topics=["stations"])
+        for status, told in (
+            ("OUTOFORDER", {"available_slots": 0, "max_slots": 0, "out_of_service": 1}),
+            ("IN_SERVICE", {"available_slots": 1, "max_slots": 1, "out_of_service": 0}),
+        ):
+            self.server.engine.perform(SetEvseStatus("2-1", status, None, NOON))
+            (event,) = listener.hear()
+            state = "in_service" if told["max_slots"] else "out_of_service"
+            self.assertEqual(event["stations"], {"2": {**told, "queue_length": 0, "state": state}})
 
     def test_sweep(self) -> None:
         """What the monitor ends is told as well."""

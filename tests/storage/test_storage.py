@@ -28,13 +28,14 @@ from evcharge.rules.journey import (
     UNKNOWN_USER,
     AddUser,
     FindUser,
+    ListSessions,
     ListStations,
     held_at,
 )
 from evcharge.rules.operation import Needs, Operation
 from evcharge.rules.sweep import SweepResult
 from evcharge.rules.view import NotLoaded, View
-from evcharge.storage import Storage, StorageError, StorageUnavailable
+from evcharge.storage import Storage, StorageError, StorageUnavailable, carry_out
 from evcharge.storage.files.store import FileStorage
 from evcharge.storage.group_commit import TryAgain
 from evcharge.storage.location import parse
@@ -134,6 +135,21 @@ class StorageContract:
         for opened in self.both(storage):
             self.assertEqual(available(opened), before)
             self.assertIsNone(next_free(station(opened, 7)))
+
+    def test_every_session(self) -> None:
+        """Every session is there to be looked at, with how it charges."""
+        storage = self.make()
+        self.assertEqual(list(carry_out(storage, ListSessions())), [])
+        for user in ("u1", "u2"):
+            add_user(storage, a_user(user))
+        plan = partial(plan_session, receipt_id="r", now=NOON)
+        (session,) = storage.execute([pay("u1", "7", plan)])
+        take_slot(storage, a_session("u2", station=1))
+        for opened in self.both(storage):
+            listed = {one.user_id: one for one in carry_out(opened, ListSessions())}
+            self.assertEqual(listed.keys(), {"u1", "u2"})
+            self.assertEqual(listed["u1"].profile, session.profile)
+            self.assertEqual(listed["u1"].receipt_id, "r")
 
     def test_planned(self) -> None:
         """The session is planned with the user and the station that the storage has."""

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import attrs
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select
 from sqlalchemy.exc import DBAPIError
 
 from evcharge.datasets import DatasetError
@@ -37,7 +37,7 @@ from evcharge.rules.view import View
 from evcharge.storage.contents import listed
 from evcharge.storage.records import Records
 from evcharge.storage.sql import clocks as sql_clocks
-from evcharge.storage.sql import network
+from evcharge.storage.sql import network, schema
 from evcharge.storage.sql import sweep as sql_sweep
 from evcharge.storage.sql.databases import Database
 from evcharge.storage.sql.network import Network
@@ -156,6 +156,9 @@ class Transaction:
             view.known = (self._known.network if self._alone else self._look()).catalogue
         if needs.sets_clock:
             view.newest = self._newest
+        if needs.sessions and not self._alone:
+            rows = self._connection.execute(select(schema.sessions))
+            view.every_session = [self._true(session_of(row)) for row in rows]
         if needs.steady is not None:
             view.own_time = self._database.lead_s(self._connection, needs.steady)
         return view
