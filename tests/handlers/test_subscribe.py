@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from evcharge.models.stations import Stations
 from evcharge.net.protocol import DriverProtocol
 from evcharge.net.states import Standing
 from evcharge.rules.operator import SetEvseStatus
@@ -359,6 +360,29 @@ class FigureTests(SubscribeTestCase):
         point = again.engine.figures.points[-1]
         self.assertEqual((point["load_kw"], point["sessions"]), (50.0, 0))
         self.assertAlmostEqual(point["energy_kwh"], 50 * 15 / 3600, 4)
+
+
+class LengthTests(SynchronousTestCase):
+    """How long lines get, as docs/protocol.md has it."""
+
+    def test_lengths(self) -> None:
+        """Neither the snapshot nor an event is longer than is said."""
+        self.server = server(*(station(10**8 + n, 10**6 + n) for n in range(40)))
+        for _ in range(300):
+            self.server.advance(15)
+        data = {"topics": ["stations", "figures"]}
+        protocol, transport = self.server.connect()
+        protocol.dataReceived(request_line("SUBSCRIBE", **data).replace(b'""', b'"", "id": 1'))
+        snapshot = len(transport.take())
+        start = len(json.dumps(self.server.request("START")["data"]["station_models"]).encode())
+        self.assertLess(snapshot, 500 + start + 40 * 60 + 240 * 300)
+        states = self.server.storage.records.states  # type: ignore[attr-defined]
+        self.server.engine.hub.see(Stations(states))
+        for state in states:
+            self.server.engine.hub.change(("stations", state.station.key))
+        self.server.engine.hub.new_point()
+        self.server.advance(0.1)
+        self.assertLess(len(transport.take()), 500 + 40 * 140 + 300)
 
 
 class LimitTests(SubscribeTestCase):
