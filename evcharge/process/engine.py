@@ -11,6 +11,7 @@ import attrs
 from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred, DeferredList, execute, inlineCallbacks, maybeDeferred
 from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
 
 from evcharge.controller import NO_GUARDS, Controller, Guard
 from evcharge.handlers import Context, handlers
@@ -72,6 +73,7 @@ class StorageService(Service):
     """
 
     name = "storage"
+    log = Logger()
     summary: Summary
     """What there was at the start."""
 
@@ -106,7 +108,11 @@ class StorageService(Service):
     def _batch_ended(self, size: int, seconds: float, attempts: int) -> None:
         self._carried_out(size, seconds, attempts)
         while self._heard:
-            self._happened(*self._heard.popleft())
+            try:
+                self._happened(*self._heard.popleft())
+            except Exception:
+                # Whoever waits for a result is to have it all the same.
+                self.log.failure("What has happened could not be told")
 
     def startService(self) -> None:
         super().startService()

@@ -29,8 +29,10 @@ INTERVAL_S = 15.0
 MOST_POINTS = 240
 """An hour of them."""
 
-SESSIONS_PER_TURN = 500
-"""Whose power is added up in one turn of the reactor: less than 2 ms."""
+STEPS_PER_TURN = 500
+"""Stations, or sessions, that are looked at in one turn of the reactor: less than 2 ms."""
+
+DONE = object()
 
 
 class Figures(Service):
@@ -117,16 +119,7 @@ class Figures(Service):
             return
         now = self._now()
         self._compare(sessions, now)
-        reserved = sum(session.state in (OFFERED, RESERVED) for session in sessions)
-        point: dict[str, Any] = {
-            "timestamp": iso_utc(now),
-            "slots": sum(state.max_slots for state in stations),
-            "occupied": sum(len(state.held) for state in stations) - reserved,
-            "reserved": reserved,
-            "out_of_service": sum(kind.out_of_service for s in stations for kind in s.kinds),
-            "queue_length": sum(state.queue_length for state in stations),
-        }
-        self._add_up(point, now, iter(list(self._charging.values())), 0.0, self._delivered_kwh)
+        self._go_on(self._make_point(sessions, stations, now))
 
     def _compare(self, sessions: Sequence[ChargingSession], now: float) -> None:
         """Follow what other processes have done, of which there are no events."""
@@ -142,29 +135,44 @@ class Figures(Service):
             self._charging[receipt_id] = session
         self._is_first = False
 
-    def _add_up(
-        self,
-        point: dict[str, Any],
-        now: float,
-        sessions: Iterator[ChargingSession],
-        load_kw: float,
-        energy_kwh: float,
-    ) -> None:
-        """Add what `sessions` take, some in each turn of the reactor, and keep the point."""
-        left = SESSIONS_PER_TURN
-        for session in sessions:
+    def _make_point(
+        self, sessions: Sequence[ChargingSession], stations: Stations, now: float
+    ) -> Iterator[None]:
+        """Work a point out, step by step, and keep it."""
+        reserved = sum(session.state in (OFFERED, RESERVED) for session in sessions)
+        charging, begun = [*self._charging.values()], self._sessions
+        slots = held = out_of_service = waiting = 0
+        load_kw, energy_kwh = 0.0, self._delivered_kwh
+        for state in stations:
+            slots += state.max_slots
+            held += len(state.held)
+            out_of_service += sum(kind.out_of_service for kind in state.kinds)
+            waiting += state.queue_length
+            yield
+        for session in charging:
             course = Course.of(session, now, self._terms)
             energy_kwh += course.energy_kwh or 0.0
             if session.state == CHARGING and session.profile is not None:
                 load_kw += session.profile.power_after(course.charge_s)
-            left -= 1
-            if left == 0:
-                self._more = self._clock.callLater(
-                    0, self._add_up, point, now, sessions, load_kw, energy_kwh
-                )
-                return
-        point["load_kw"] = millionths(load_kw)
-        point["energy_kwh"] = millionths(max(0.0, energy_kwh))
-        point["sessions"] = self._sessions
-        self.points.append(point)
+            yield
+        self.points.append(
+            {
+                "timestamp": iso_utc(now),
+                "slots": slots,
+                "occupied": max(0, held - reserved),
+                "reserved": reserved,
+                "out_of_service": out_of_service,
+                "queue_length": waiting,
+                "load_kw": millionths(load_kw),
+                "energy_kwh": millionths(max(0.0, energy_kwh)),
+                "sessions": begun,
+            }
+        )
         self.on_point()
+
+    def _go_on(self, steps: Iterator[None]) -> None:
+        """Take some of the steps in this turn of the reactor, and the others in those to come."""
+        for _ in range(STEPS_PER_TURN):
+            if next(steps, DONE) is DONE:
+                return
+        self._more = self._clock.callLater(0, self._go_on, steps)

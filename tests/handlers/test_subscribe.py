@@ -367,7 +367,7 @@ class LengthTests(SynchronousTestCase):
 
     def test_lengths(self) -> None:
         """Neither the snapshot nor an event is longer than is said."""
-        self.server = server(*(station(10**8 + n, 10**6 + n) for n in range(40)))
+        self.server = server(*(station(10**8 + n, 100 + n) for n in range(40)))
         for _ in range(300):
             self.server.advance(15)
         data = {"topics": ["stations", "figures"]}
@@ -529,6 +529,18 @@ class ConnectionTests(SubscribeTestCase):
             self.server.advance(1)
         self.assertTrue(listener.transport.aborted)
         self.assertEqual(self.server.refused, ["unread"])
+
+    def test_fault(self) -> None:
+        """A fault of the hub keeps no driver from the reply, and nobody from what comes after."""
+        listener = Subscriber(self.server, topics=["stations"])
+        happened = self.server.engine.hub.happened
+        self.server.engine.hub.happened = lambda *_: 1 / 0  # type: ignore[method-assign, assignment, return-value]
+        self.pay(1)
+        self.server.engine.hub.happened = happened  # type: ignore[method-assign]
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 2)
+        self.pay(2)
+        (event,) = listener.hear()
+        self.assertEqual(event["stations"].keys(), {"1", "2"})
 
     def test_nothing_kept(self) -> None:
         """With nobody left there is no timer of the hub's."""
