@@ -53,7 +53,8 @@ from benchmarks.soak_audit import (  # noqa: E402
     read,
 )
 from benchmarks.soak_charges import Network, audit_charges  # noqa: E402
-from benchmarks.soak_drivers import Driver, envelope  # noqa: E402
+from benchmarks.soak_drivers import FRAGILE, Driver, envelope  # noqa: E402
+from benchmarks.soak_sessions import audit_sessions  # noqa: E402
 from evcharge.client import Client, NoReply  # noqa: E402
 from evcharge.storage import StorageError  # noqa: E402
 from evcharge.storage.location import parse, without_password  # noqa: E402
@@ -120,15 +121,24 @@ def is_worker(pid: int) -> bool:
         return False
 
 
+def free_ports() -> tuple[int, int]:
+    """Two ports that nobody listens on."""
+    any_port = ("127.0.0.1", 0)
+    with socket.create_server(any_port) as one, socket.create_server(any_port) as other:
+        return one.getsockname()[1], other.getsockname()[1]
+
+
 class Server:
     """The server under test, killed and started again."""
 
     def __init__(self, folder: Path, url: str, workers: int, book: Book) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port: int = free.getsockname()[1]
+        self.port, self.http_port = free_ports()
+        self.token_file = folder / "operator-token"
         self._log, self._book = folder / "server.log", book
         options = {
             "port": f"tcp:{self.port}:interface=127.0.0.1",
+            "http-port": f"tcp:{self.http_port}:interface=127.0.0.1",
+            "operator-token-file": self.token_file,
             "data": folder / "data",
             "workers": workers,
             "time-scale": TIME_SCALE,
@@ -178,12 +188,14 @@ class Server:
     def _live(self) -> None:
         self._lives += 1
         self.life = self._lives
+        self._book.killed = time.time()
 
     async def end(self, how: signal.Signals) -> None:
         """End it by a signal, and wait until it and its workers are gone."""
         process, self._process, self.life = self._process, None, None
         if process is None:
             return
+        self._book.killed = math.inf
         workers = children(process.pid)
         if how is signal.SIGTERM:
             self._refused_until = math.inf
@@ -228,6 +240,75 @@ class Server:
         return total
 
 
+class Operator:
+    """Breaks EVSEs of the fragile stations, and has them mended."""
+
+    def __init__(self, server: Server, network: Network, book: Book, chance: random.Random) -> None:
+        self._server, self._book, self._chance = server, book, chance
+        self._evses = [uid for station in sorted(book.fragile) for uid in network.evses[station]]
+        self._broken: dict[str, str] = {}
+        """Why each of them is, by uid."""
+        self.stopping = False
+
+    async def run(self) -> None:
+        """Do so until told to stop, and leave none broken."""
+        while self._broken or not self.stopping:
+            await asyncio.sleep(self._chance.uniform(0.2, 1.0))
+            if self._broken and (self.stopping or self._chance.random() < 0.5):
+                uid = self._chance.choice(list(self._broken))
+                if await self._check(uid) and await self._set(uid, "IN_SERVICE", None):
+                    del self._broken[uid]
+                    self._book.events["EVSEs mended"] += 1
+            elif not self.stopping:
+                uid = self._chance.choice(self._evses)
+                reason = f"broken at {time.time():.3f}"
+                if uid not in self._broken and await self._set(uid, "OUTOFORDER", reason):
+                    self._broken[uid] = reason
+                    self._book.events["EVSEs broken"] += 1
+
+    async def _set(self, uid: str, status: str, reason: str | None) -> bool:
+        """Say something of an EVSE, until it is answered, as after a kill nobody knows."""
+        body = {"uid": uid, "status": status, **({} if reason is None else {"reason": reason})}
+        while (reply := await self._ask("POST /operator/evse", body)) is None:
+            await asyncio.sleep(0.2)
+        told = (reply["data"].get("status"), reply["data"].get("reason"))
+        self._book.find(f"{uid} was set to {status}: {reply}", told != (status, reason))
+        return told[0] == status
+
+    async def _check(self, uid: str) -> bool:
+        """It is still broken, whatever was killed meanwhile."""
+        reply = await self._ask(f"GET /operator/evse/{uid}", None)
+        if reply is not None:
+            told = (reply["data"].get("status"), reply["data"].get("reason"))
+            right = ("OUTOFORDER", self._broken[uid])
+            self._book.find(f"{uid} should be {right}: {reply}", told != right)
+        return reply is not None
+
+    async def _ask(self, what: str, body: dict[str, Any] | None) -> dict[str, Any] | None:
+        """The reply; None where the server is gone, or going."""
+        content = b"" if body is None else json.dumps(body).encode()
+        token = self._server.token_file.read_text().strip()
+        head = (
+            f"{what} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n"
+            "Connection: close\r\n\r\n"
+        )
+        try:
+            reader, writer = await asyncio.open_connection("127.0.0.1", self._server.http_port)
+            writer.write(head.encode() + content)
+            answer = await asyncio.wait_for(reader.read(), END_S)
+            writer.close()
+        except (OSError, asyncio.TimeoutError):
+            return None
+        _, _, text = answer.partition(b"\r\n\r\n")
+        if not text.endswith(b"}\n"):
+            return None
+        reply: dict[str, Any] = json.loads(text)
+        code = reply["status"]["code"]
+        self._book.find(f"the operator was told {reply}", code not in (200, 503))
+        return reply if code == 200 else None
+
+
 class Soak:
     """One run."""
 
@@ -237,11 +318,22 @@ class Soak:
         """Each second of the phase without kills."""
         self._chance = random.Random(options.seed)
         self._server = Server(folder, url, options.workers, book)
-        cars = json.loads((ROOT / "evcharge/data/car_models.json").read_text())
+        self._network = Network(TIME_SCALE)
+        alone = options.workers == 1 and options.storage in ("files", "sqlite")
         self._drivers = [
-            Driver(n, self._server, book, random.Random(f"{options.seed} {n}"), cars, options.early)
+            Driver(
+                n,
+                self._server,
+                book,
+                random.Random(f"{options.seed} {n}"),
+                self._network.cars,
+                options.early,
+                None if options.early else self._network,
+                alone,
+            )
             for n in range(options.connections)
         ]
+        self._operator = Operator(self._server, self._network, book, self._chance)
 
     async def run(self) -> str:
         """Run it, and leave the server ended; what to print."""
@@ -254,7 +346,10 @@ class Soak:
         try:
             await server.start()
             tasks += [asyncio.create_task(driver.run()) for driver in self._drivers]
+            if not self._options.early:
+                tasks.append(asyncio.create_task(self._operator.run()))
             await self._trouble(tasks)
+            self._operator.stopping = True
             for driver in self._drivers:
                 driver.stopping = True
             _, late = await asyncio.wait(tasks, timeout=LAST_REPLIES_S)
@@ -273,7 +368,8 @@ class Soak:
             # That a worker was killed is told as an error.
             book.find(f"the log has: {line}", "the next one starts in" not in line)
         audited = audit(book, self._url, self._data, time.time())
-        audited += f"\n{audit_charges(book, Network(TIME_SCALE))}"
+        audited += f"\n{audit_charges(book, self._network)}"
+        audited += f"\n{audit_sessions(book, self._network, read(self._url, self._data))}"
         if shown:
             check_shown(book, shown, shown_at, read(self._url, self._data))
         return f"{audited}\n{memory(book, self._samples, self._options.early)}"
@@ -385,7 +481,7 @@ def soak(options: argparse.Namespace, folder: Path) -> int:
     url = f"sqlite:///{folder}/soak.db" if options.storage == "sqlite" else options.storage
     prepare(url, folder / "data")
     ttl_s = min(LONGEST_TTL_S, max(SHORTEST_TTL_S, options.seconds / 10))
-    book = Book(EARLY_TTL_S if options.early else ttl_s)
+    book = Book(EARLY_TTL_S if options.early else ttl_s, fragile=FRAGILE)
     run, limit_s = Soak(options, folder, url, book), options.seconds + HARD_LIMIT_S
     try:
         checked = asyncio.run(asyncio.wait_for(run.run(), limit_s))

@@ -76,6 +76,9 @@ class Account:
     """As PAYMENT has it; else it is the battery of the LOGIN."""
     start_percent: float = 0.0
     target_percent: float = 80.0
+    driver_id: str = ""
+    visits: bool = False
+    """Whether it is a driver of :mod:`benchmarks.soak_sessions`, which has an audit of its own."""
 
     def may_be_gone(self, now: float, ttl_s: float) -> bool:
         """Whether the sweep may have removed the user, if nothing else did."""
@@ -121,6 +124,34 @@ class Charge:
 
 
 @attrs.define
+class Hold:
+    """An EVSE that somebody held, all the time between two instants, seconds since the epoch."""
+
+    evse: str
+    receipt: str
+    since: float
+    until: float
+    name: str
+
+
+@attrs.define(eq=False)
+class Wait:
+    """A place in line that somebody had, likewise."""
+
+    name: str
+    car: str
+    station: str
+    since: float
+    until: float
+    returned: bool
+    """Whether it was given before all others, as an EVSE was put out of service."""
+    offered: float | None = None
+    """When an EVSE was offered for it, seconds since the epoch, and"""
+    evse: str = ""
+    """which one."""
+
+
+@attrs.define
 class Book:
     """What all drivers were told, and what is wrong with it."""
 
@@ -135,6 +166,14 @@ class Book:
     charges: list[Charge] = attrs.field(factory=list)
     unserved: set[tuple[str, str, bool]] = attrs.field(factory=set)
     """Of payments that found nothing: car, station, and whether something would have fitted."""
+    fragile: frozenset[str] = frozenset()
+    """The stations whose EVSEs are put out of service now and then."""
+    killed: float = 0.0
+    """When the server was ended last, seconds since the epoch."""
+    holds: list[Hold] = attrs.field(factory=list)
+    waits: list[Wait] = attrs.field(factory=list)
+    totals: dict[str, tuple[float, str]] = attrs.field(factory=dict)
+    """Of final receipts that were shown: what they come to, BRL, and how the session ended."""
     findings: list[str] = attrs.field(factory=list)
     untold_findings: int = 0
 
@@ -216,7 +255,8 @@ def _audit_files(book: Book, data: Path) -> None:
             station = json.loads(path.read_text())
             vehicles = station["vehicles"]
             standing.update(vehicles.keys())
-            receipts += [vehicle["receipt_id"] for vehicle in vehicles.values()]
+            paid_ahead = (one for one in vehicles.values() if one.get("paid_timestamp") is not None)
+            receipts += [vehicle["receipt_id"] for vehicle in paid_ahead]
             slots = station["available_slots"] + len(vehicles)
             book.find(f"{path.name} does not add up: {station}", slots != station["max_slots"])
         except (ValueError, LookupError, TypeError, AttributeError) as error:
@@ -254,6 +294,8 @@ def _audit_users(book: Book, found: Found, now: float) -> None:
         book.find(f"{told} cannot have paid", user_id not in book.users)
         book.find(f"{told} is not there", user_id not in here)
     for user_id, account in book.users.items():
+        if account.visits:
+            continue
         session = held.get(user_id)
         place = str(session.station_id) if session else "waiting" if user_id in here else "gone"
         places = account.places(session, now, book.ttl_s)
@@ -265,10 +307,18 @@ def _audit_payments(book: Book, found: Found) -> None:
     for receipt, count in Counter(payment.receipt_id for payment in found.payments).items():
         book.find(f"payment {receipt} is listed {count} times", count > 1)
     listed = {payment.receipt_id: payment for payment in found.payments}
+    settled = Counter(payment.refund_of for payment in found.payments if payment.refund_of)
+    for receipt, count in settled.items():
+        told_of = f"payment {receipt} was settled {count} times, and is {listed.get(receipt)}"
+        book.find(told_of, count > 1 or receipt not in listed)
     told: dict[str, str] = {}
+    visitors: set[str] = set()
     possible: Counter[tuple[str, str]] = Counter()
     for user_id, account in book.users.items():
         end = ending(user_id)
+        if account.visits:
+            visitors.add(end)
+            continue
         if not account.receipt:
             possible[account.tried, end] += bool(account.tried)
             continue
@@ -282,9 +332,11 @@ def _audit_payments(book: Book, found: Found) -> None:
         right = (account.amount, account.station, end)
         book.find(f"{account} has paid, and {payment} is listed", said != right)
     for session in found.sessions:
-        unlisted = session.receipt_id not in listed
+        unlisted = session.paid_timestamp is not None and session.receipt_id not in listed
         book.find(f"a slot is held by {session}, whose payment is not listed", unlisted)
-    for payment in (payment for receipt, payment in listed.items() if receipt not in told):
+    for receipt, payment in listed.items():
+        if receipt in told or payment.refund_of or payment.user_end in visitors:
+            continue
         # Of a user whose payment was not answered there may be one, at that station.
         key = (str(payment.station_id), payment.user_end)
         book.find(f"nobody was told of {payment}, or can have made it", possible[key] <= 0)
@@ -306,13 +358,15 @@ def check_shown(
     for account in book.users.values():
         may_have_paid = account.tried and asked - account.since < book.ttl_s + LONGEST_CHARGE_S
         charges = account.ends > asked - SLACK_S if account.receipt else may_have_paid
-        if charges and account.stage != "left":
+        if (charges or account.visits) and account.stage != "left":
             ending[account.station or account.tried] += 1
     for record in found.contents.stations:
         key = record.station.key
         free, seen = record.station.max_slots - taken[key], shown[key]["available_slots"]
         told = f"START shows station {key} as {shown[key]}; {free} slots are free"
-        book.find(told, not free - ending[key] <= seen <= free)
+        # Whose turn it is there may have been offered one in between.
+        line = shown[key].get("queue_length", 0)
+        book.find(told, not free - ending[key] <= seen <= free + line)
 
 
 @attrs.frozen

@@ -16,7 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from benchmarks import soak_sessions
 from benchmarks.soak_audit import Account, Book, Charge
+from benchmarks.soak_charges import Network
+from benchmarks.soak_sessions import Means, Visit
 from evcharge.utils.ids import ending
 
 if TYPE_CHECKING:
@@ -24,6 +27,9 @@ if TYPE_CHECKING:
 
 STATIONS = 36
 """In the network that evcharge brings along."""
+
+FRAGILE = frozenset(("3", "9", "21", "27", "33"))
+"""The stations whose EVSEs break now and then: only drivers who follow their sessions go there."""
 
 REPLY_S = 30.0
 """How long a driver waits for a reply: much longer than any may take."""
@@ -42,6 +48,7 @@ ALLOWED = {
         *((200, ""), (200, "no_slot"), (404, "user_not_found")),
         *((409, "already_reserved"), (409, "no_compatible_connector")),
     },
+    **soak_sessions.ALLOWED,
 }
 """The codes and reasons that what is sent here may get."""
 
@@ -79,6 +86,8 @@ class Driver:
 
     :param cars: the catalogue.
     :param early: whether it leaves as soon as it has logged in, or paid.
+    :param network: as the shipped files have it; None: the driver follows no session.
+    :param alone: whether the server is one process, with a storage to itself.
     """
 
     def __init__(
@@ -89,9 +98,20 @@ class Driver:
         chance: random.Random,
         cars: dict[str, Any],
         early: bool = False,
+        network: Network | None = None,
+        alone: bool = True,
     ) -> None:
         self._number, self._server, self._book, self._chance = number, server, book, chance
-        self._cars, self._early = cars, early
+        self._cars, self._early, self._network = cars, early, network
+        self._means = Means(
+            self._insist,
+            asyncio.sleep,
+            time.time,
+            chance,
+            lambda: self._server.life,
+            lambda: self.stopping,
+            alone,
+        )
         self._life: int | None = None
         """The server's, in which the connection was made."""
         self._reader: asyncio.StreamReader | None = None
@@ -126,6 +146,11 @@ class Driver:
             return
         user_id, account = user
         station = str(self._chance.randint(1, STATIONS))
+        if self._network is not None and (maybe() < 0.4 or station in FRAGILE):
+            account.visits, account.stage, account.station = True, "unsure", station
+            visit = Visit(self._means, self._book, self._network, user_id, account, station)
+            await visit.run()
+            return
         if self._early:
             if maybe() < 0.5:
                 await self._pay(user_id, account, station)
@@ -140,7 +165,8 @@ class Driver:
             return
         await self._think()
         # Not all the same one: in a town that is full everybody is sent to the next to be free.
-        await self._pay(user_id, account, best if maybe() < 0.5 else station)
+        chosen = best if maybe() < 0.5 and best not in FRAGILE else station
+        await self._pay(user_id, account, chosen)
         if account.stage == "charging" and maybe() < 0.4:
             await self._think()
             await self._pay(user_id, account, account.station)
@@ -169,6 +195,7 @@ class Driver:
         told = f"LOGIN gave the id …{ending(user_id)} a second time"
         self._book.find(told, user_id in self._book.users)
         account = self._book.users[user_id] = Account(name, asked, time.time(), car=car)
+        account.driver_id = reply["data"].get("driver_id", "")
         account.start_percent, account.target_percent = float(percent), target
         if self._chance.random() < 0.3:
             account.start_percent = account.arrival_percent = float(percent // 2)
