@@ -8,10 +8,11 @@ from joining on, and to nobody while somebody who fits the EVSE was there before
 
     python benchmarks/offers.py [--offers 100000]
 
-Three kinds of network are driven:
+Four kinds of network are driven:
 
 - alike: at a station the EVSEs that a car fits are alike, and nobody stops before the target. No
   offer may be outside of what was told.
+- powers: all cars fit all EVSEs, which have powers of many kinds. None may be outside here either.
 - stopping: the same, but some drivers stop early, of which nobody can know. None may be late.
 - mixed: cars fit EVSEs of several kinds, and do not charge alike at all of them. Who gives up then
   also decides who is given which, so that one may be late, which is counted; none may be early.
@@ -57,8 +58,8 @@ from evcharge.rules.leaving import (  # noqa: E402
 )
 from evcharge.rules.waiting import InLine  # noqa: E402
 
-ALIKE, STOPPING, MIXED = NETWORKS = ("alike", "stopping", "mixed")
-"""The three kinds."""
+ALIKE, POWERS, STOPPING, MIXED = NETWORKS = ("alike", "powers", "stopping", "mixed")
+"""The four kinds."""
 
 CCS2, CHADEMO, TYPE_2 = (
     Connector("1", "CCS2", "IEC_62196_T2_COMBO", "CABLE", "DC"),
@@ -72,6 +73,13 @@ ONE_WAY = (
     CarModel("A", "CHAdeMO", 40.0, 0.17, 150.0, None, 50.0, None, (), ("CHAdeMO",)),
     CarModel("A", "hybrid", 10.0, 0.19, 180.0, 6.6, None, 1, ("Type 2",), ()),
 )
+ALL_CCS2 = (
+    CarModel("C", "small", 40.0, 0.16, 150.0, None, 50.0, None, (), ("CCS2",)),
+    CarModel("C", "usual", 60.0, 0.17, 170.0, None, 130.0, None, (), ("CCS2",)),
+    CarModel("C", "large", 90.0, 0.2, 180.0, None, 250.0, None, (), ("CCS2",)),
+)
+CCS2_KW = (22.0, 50.0, 60.0, 120.0, 180.0)
+
 SEVERAL_WAYS = (
     *ONE_WAY,
     CarModel("B", "CCS2 and AC", 77.0, 0.17, 180.0, 11.0, 175.0, 3, ("Type 2",), ("CCS2",)),
@@ -159,17 +167,18 @@ class Town(VirtualTime):
         self._numbers = itertools.count()
         self._drivers: dict[str, Driver] = {}
         self._lines: dict[int, list[Driver]] = {station.station_id: [] for station in stations}
-        self._models = SEVERAL_WAYS if network == MIXED else ONE_WAY
+        self._models = {MIXED: SEVERAL_WAYS, POWERS: ALL_CCS2}.get(network, ONE_WAY)
         self._evses = {evse.uid: evse for station in stations for evse in station.evses}
         self._arrivals = [(self.now, number, station) for number, station in enumerate(stations)]
 
     def _station(self, number: int) -> Station:
         chance, evses = self.chance, []
-        powers = {one: chance.choice(kws) for one, kws in POWERS_KW.items()}
+        possible = {CCS2: CCS2_KW} if self.network == POWERS else POWERS_KW
+        powers = {one: chance.choice(kws) for one, kws in possible.items()}
         for count in range(1, chance.randint(1, 6) + 1):
             connector = chance.choice(list(powers))
-            if self.network == MIXED:
-                powers[connector] = chance.choice(POWERS_KW[connector])
+            if self.network in (POWERS, MIXED):
+                powers[connector] = chance.choice(possible[connector])
             power = powers[connector]
             kind = kind_of((attrs.evolve(connector, max_power_kw=power),), power)
             evses.append(Evse(f"{number}-{count}", kind))

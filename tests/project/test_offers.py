@@ -4,7 +4,7 @@ import math
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from benchmarks.offers import ALIKE, MIXED, STOPPING, Driver, Told, Town, one
+from benchmarks.offers import ALIKE, MIXED, POWERS, STOPPING, Driver, Told, Town, one
 
 
 class OfferTests(SynchronousTestCase):
@@ -26,6 +26,10 @@ class OfferTests(SynchronousTestCase):
             "walked in",
         ):
             self.assertIn(way, told.ways)
+
+    def test_powers(self) -> None:
+        """Where all cars fit all EVSEs, of whatever power, neither is any outside."""
+        self.assertEqual(one(POWERS, 200, seed=1).problems(POWERS), [])
 
     def test_stopping(self) -> None:
         """Of those who stop early nobody knows: offers may come before that, and are never late."""

@@ -68,7 +68,10 @@ class LineTests(SynchronousTestCase):
         return "\n".join(Held.of(ROWS[2], runs, 10).problems)
 
     def test_erlang(self) -> None:
-        """Two EVSEs: the share who wait, the mean wait and the mean length are Erlang's."""
+        """
+        Two EVSEs: the share who wait, the mean wait and the mean length are Erlang's, and each wait
+        is as was expected at joining.
+        """
         run = one(ROWS[2], 3000, seed=1)
         self.assertEqual(self.held([run]), "")
         self.assertEqual(len(run.waits), 3000)
@@ -86,3 +89,5 @@ class LineTests(SynchronousTestCase):
         self.assertIn("2 were offered an EVSE before their turn", self.held([run]))
         run.most_off = 0.01
         self.assertIn("a charge was off by 0.01", self.held([run]))
+        run.most_wrong_s = 1.0
+        self.assertIn("a turn was expected 1 s off", self.held([run]))
