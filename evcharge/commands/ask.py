@@ -14,7 +14,10 @@ from evcharge.commands.connecting import add_server_options, connect, silent
 from evcharge.commands.tables import cell, clean, has_parts, records, width
 from evcharge.outcomes import Phrase
 
-TYPES = "START, LOGIN, NAVIGATION, SELECTION_STATION, PAYMENT, SUBSCRIBE"
+TYPES = (
+    "START, LOGIN, NAVIGATION, SELECTION_STATION, PAYMENT, RESERVE, ARRIVE, STOP, CANCEL, STATUS, "
+    "RECEIPT, HISTORY, SUBSCRIBE"
+)
 
 NOT_SHOWN = Phrase("(fora da tabela: {names}; veja --json)", "(not shown: {names}; see --json)")
 

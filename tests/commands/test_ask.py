@@ -44,10 +44,11 @@ class ReplyTests(ServerTestCase):
         """A driver's journey: each reply can be read, and has what the next request needs."""
         done = self.ask(*ANA)
         self.assertEqual((done.returncode, done.stderr), (0, ""))
-        first, second, third = done.stdout.splitlines()
+        first, second, third, fourth = done.stdout.splitlines()
         self.assertEqual(first, "200 Success")
         user = re.fullmatch(r"user_id         (\S{36})", second)[1]
         self.assertEqual(third, "target_percent  80.0")
+        self.assertEqual(fourth, f"driver_id       {user}")
         done = self.ask("navigation", f"user_id={user}", "route_distance=180")
         self.assertEqual(
             done.stdout,

@@ -11,6 +11,7 @@ from evcharge.models.station import Station
 from evcharge.models.tariffs import parse_tariff
 from evcharge.storage.memory import MemoryStorage
 from evcharge.testing import NOON, MemoryServer, shipped_network
+from evcharge.utils.time_utils import iso_utc
 from tests.support import journey
 from tests.support.journey import CARS, login, outcome, select, server, station
 
@@ -559,7 +560,7 @@ class EvseListTests(SynchronousTestCase):
         evses = data["station_models"]["1"]["evses"]
         self.assertEqual(
             [(each["uid"], each["status"], each["since"]) for each in evses],
-            [("1-1", "CHARGING", None), ("1-2", "OUTOFORDER", since)],
+            [("1-1", "CHARGING", iso_utc(NOON)), ("1-2", "OUTOFORDER", since)],
         )
         groups = [group["connectors"] for group in data["station_models"]["1"]["evse_groups"]]
         self.assertEqual([each["connectors"] for each in evses], groups)

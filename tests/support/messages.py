@@ -9,6 +9,7 @@ from evcharge.handlers.station import DistanceList
 from evcharge.wire.fields import (
     Boolean,
     Choice,
+    DriverId,
     Field,
     Integer,
     ListOf,
@@ -20,7 +21,7 @@ from evcharge.wire.fields import (
 
 TYPES = [message.TYPE for message in MESSAGES]
 
-KNOWN = {"selected_car": "Small", "target_percent": 80}
+KNOWN = {"selected_car": "Small", "id_evse": "1-1", "target_percent": 80}
 """What a field must say that is looked up in tests.support.journey's network."""
 
 
@@ -58,6 +59,11 @@ def value(kind: Any) -> Any:
 @value.register
 def _(kind: Text) -> str:
     return "Ana"
+
+
+@value.register
+def _(kind: DriverId) -> str:
+    return "6f1f2b9c-3c1e-4c53-9a55-0f8a7c5de001"
 
 
 @value.register
