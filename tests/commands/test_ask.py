@@ -64,7 +64,7 @@ class ReplyTests(ServerTestCase):
         lines = done.stdout.splitlines()
         self.assertEqual(lines[3:5], ["id_station        9", "price_loading     39.29"])
         self.assertEqual(
-            lines[18:22],
+            lines[19:23],
             [
                 "",
                 "alternatives:",
@@ -72,7 +72,7 @@ class ReplyTests(ServerTestCase):
                 "  station  loading         km   minutes  minutes     minutes    percent  percent",
             ],
         )
-        self.assertEqual(len(lines), 27)
+        self.assertEqual(len(lines), 28)
         done = self.ask("PAYMENT", f"user_id={user}", "id_station=9", "confirmation=true")
         self.assertIn("\nreceipt_id           ", done.stdout)
         done = self.ask("PAYMENT", f"user_id={user}", "id_station=9", "confirmation=false")
@@ -133,13 +133,14 @@ class ReplyTests(ServerTestCase):
             (
                 "80",
                 "Boulevard Shoppi…",
-                "(not shown: address, connectors, evse_groups, tariff, price_known; see --json)",
+                "(not shown: address, connectors, evse_groups, tariff, price_known, queue_length; "
+                "see --json)",
             ),
             ("200", "Boulevard Shopping  ", "(not shown: evse_groups; see --json)"),
             (
                 "30",
                 "Boulevard ",
-                "price_kwh, connectors, evse_groups, tariff, price_known; see --json)",
+                "connectors, evse_groups, tariff, price_known, queue_length; see --json)",
             ),
         ):
             done = self.ask("START", COLUMNS=columns)
