@@ -238,7 +238,7 @@ def audit(book: Book, url: str, data: Path, now: float) -> str:
     if url == "files":
         _audit_files(book, data)
     _audit_users(book, found, now)
-    _audit_payments(book, found)
+    audit_payments(book, found)
     return (
         f"audited: {len(found.contents.stations)} stations, {len(found.users)} users, "
         f"{len(found.sessions)} sessions, {len(found.payments)} payments against "
@@ -295,6 +295,8 @@ def _audit_users(book: Book, found: Found, now: float) -> None:
         book.find(f"{told} is not there", user_id not in here)
     for user_id, account in book.users.items():
         if account.visits:
+            told = f"{account} has left, and is there: {held.get(user_id)}"
+            book.find(told, account.stage == "left" and user_id in here)
             continue
         session = held.get(user_id)
         place = str(session.station_id) if session else "waiting" if user_id in here else "gone"
@@ -303,7 +305,8 @@ def _audit_users(book: Book, found: Found, now: float) -> None:
         book.find(told, place not in places)
 
 
-def _audit_payments(book: Book, found: Found) -> None:
+def audit_payments(book: Book, found: Found) -> None:
+    """Hold the list of payments against what drivers were told that they paid."""
     for receipt, count in Counter(payment.receipt_id for payment in found.payments).items():
         book.find(f"payment {receipt} is listed {count} times", count > 1)
     listed = {payment.receipt_id: payment for payment in found.payments}

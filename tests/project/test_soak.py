@@ -24,6 +24,7 @@ from benchmarks.soak_audit import (
     Book,
     Sample,
     audit,
+    audit_payments,
     check_shown,
     memory,
     read,
@@ -493,6 +494,28 @@ class AuditTests:
         """A payment that is listed otherwise than it was told."""
         self.account.amount += 1
         self.assertIn("has paid, and Payment(", self.findings())
+
+    def test_visits(self) -> None:
+        """One who followed a session may stand anywhere, until it has left."""
+        self.account.visits, self.account.stage, self.account.receipt = True, "unsure", ""
+        self.assertEqual(self.findings(), "")
+        self.account.stage = "left"
+        self.assertIn("has left, and is there", self.findings())
+
+    def test_settled(self) -> None:
+        """What is given back belongs to a payment, and is given back once."""
+        found = read(self.url, self.data)
+        payment = next(one for one in found.payments if one.receipt_id == self.account.receipt)
+        back = attrs.evolve(payment, receipt_id="back", refund_of=payment.receipt_id)
+        for more, finding in (
+            ([back], ""),
+            ([back, attrs.evolve(back, receipt_id="again")], "was settled 2 times"),
+            ([attrs.evolve(back, refund_of="nothing")], "payment nothing was settled 1 times"),
+        ):
+            audit_payments(self.book, attrs.evolve(found, payments=[*found.payments, *more]))
+            told = "\n".join(self.book.findings)
+            self.book.findings.clear()
+            self.assertTrue(finding in told if finding else not told, told)
 
     def test_nobody_to_hold_a_slot(self) -> None:
         """A slot that is held by somebody nobody knows of."""
