@@ -11,7 +11,7 @@ from typing import Any
 
 from evcharge.handlers.handler import Answer, Handler, after, then
 from evcharge.models.receipts import Course, Receipt, cost_so_far
-from evcharge.models.session import CHARGING, FREE, OFFERED, RESERVED, ChargingSession
+from evcharge.models.session import FREE, OFFERED, RESERVED, ChargingSession
 from evcharge.models.station import Station
 from evcharge.models.stations import Stations
 from evcharge.models.terms import MOST_ARRIVAL_MINUTES, Terms
@@ -60,12 +60,7 @@ def session_fields(
     """
     state = session.state
     course = Course.of(session, now, terms)
-    power_kw = battery = None
-    if state not in (OFFERED, RESERVED):
-        battery = course.percent
-        if session.profile is not None:
-            charges = state == CHARGING
-            power_kw = session.profile.power_after(course.charge_s) if charges else 0.0
+    battery = None if state in (OFFERED, RESERVED) else course.percent(session)
     since = session.since_timestamp
     return {
         "state": state,
@@ -80,7 +75,7 @@ def session_fields(
         "battery_percent": rounded(battery),
         "energy_kwh": rounded(course.energy_kwh),
         "planned_energy_kwh": rounded(session.energy_kwh),
-        "power_kw": rounded(power_kw),
+        "power_kw": rounded(course.power_kw),
         "cost": float(cost_so_far(session, course, station, terms)),
         "amount": float(session.amount),
         "estimated_timestamp": session.estimated_timestamp,

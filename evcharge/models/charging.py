@@ -132,11 +132,19 @@ class Profile:
 
     def power_after(self, seconds: float) -> float:
         """The power `seconds` after the begin, kW; 0 at the end and after it."""
+        return self.after(seconds)[1]
+
+    def after(self, seconds: float) -> tuple[float, float]:
+        """The energy taken `seconds` after the begin, kWh, and the power then, kW."""
+        energy = 0.0
         for piece in self.pieces:
-            if seconds < piece.seconds:
-                return piece.power_at(piece.energy_after(seconds))
-            seconds -= piece.seconds
-        return 0.0
+            length = piece.seconds
+            if seconds < length:
+                taken = piece.energy_after(seconds)
+                return energy + taken, piece.power_at(taken)
+            energy += piece.energy_kwh
+            seconds -= length
+        return energy, 0.0
 
     def until(self, seconds: float) -> Profile:
         """The charge if it is stopped `seconds` after its begin."""

@@ -42,25 +42,30 @@ NOTHING = Decimal("0.00")
 _OUTCOMES: Mapping[str, Outcome] = {NO_SHOW: "expired", CANCELLED: "cancelled"}
 
 
-@attrs.frozen
+@attrs.define
 class Course:
     """What has happened in a session until an instant."""
 
     reserved_s: float | None
     """For how long it was reserved, simulated seconds; None where it never was."""
-    charged: Profile | None
+    profile: Profile | None
+    """What was to be charged; None where that is not known."""
+    charge_s: float = 0.0
+    idle_s: float = 0.0
+    energy_kwh: float | None = 0.0
     """What was charged; None where that is not known."""
-    charge_s: float
-    idle_s: float
-    charged_until: float | None
+    power_kw: float | None = None
+    """The power at that instant; None before charging began, and where it is not known."""
+    charged_until: float | None = None
     """When charging ended, seconds since the epoch; None where it has not, or never began."""
-    percent: float | None
-    """The state of charge; None where it is not known."""
+    is_whole: bool = False
+    """Whether all was charged that was to be."""
 
     @property
-    def energy_kwh(self) -> float | None:
-        """What was charged; None where that is not known."""
-        return None if self.charged is None else self.charged.energy_kwh
+    def charged(self) -> Profile | None:
+        """What was charged, and how; None where that is not known."""
+        profile = self.profile
+        return profile if profile is None or self.is_whole else profile.until(self.charge_s)
 
     @classmethod
     def of(cls, session: ChargingSession, until: float, terms: Terms) -> Course:
@@ -70,31 +75,39 @@ class Course:
         if session.reserved_timestamp is not None:
             end = session.started(terms) if has_begun else until
             reserved_s = terms.simulated_s(session.reserved_timestamp, end)
+        profile = session.profile
         if not has_begun:
-            return cls(reserved_s, Profile(), 0.0, 0.0, None, session.start_percent)
+            return cls(reserved_s, profile)
         full_s, ended = session.charge_minutes * 60, session.stopped_timestamp
         end = session.estimated_timestamp
         stops = min(until, end) if ended is None else ended
-        if stops >= end:
-            charge_s, charged, ended = full_s, session.profile, end
+        whole = stops >= end
+        energy: float | None
+        power: float | None = None
+        if whole:
+            charge_s, ended = full_s, end
+            energy = session.energy_kwh
         else:
             # By its own begin and end: the time scale may have been another one.
             began = session.started(terms)
             share = (stops - began) / (end - began) if end > began else 1.0
             charge_s = full_s * min(1.0, max(0.0, share))
-            charged = None if session.profile is None else session.profile.until(charge_s)
-        idle_s = 0.0 if ended is None else terms.simulated_s(ended, until)
-        percent = _percent(session, charged)
-        return cls(reserved_s, charged, charge_s, idle_s, ended, percent)
+            energy, power = (None, None) if profile is None else profile.after(charge_s)
+        idle_s = 0.0
+        if ended is not None:
+            power = 0.0
+            idle_s = terms.simulated_s(ended, until)
+        if profile is None:
+            energy = power = None
+        return cls(reserved_s, profile, charge_s, idle_s, energy, power, ended, whole)
 
-
-def _percent(session: ChargingSession, charged: Profile | None) -> float | None:
-    start, target, planned = session.start_percent, session.target_percent, session.energy_kwh
-    if start is None or target is None or charged is None:
-        return None
-    if not planned:
-        return start
-    return start + (target - start) * min(1.0, charged.energy_kwh / planned)
+    def percent(self, session: ChargingSession) -> float | None:
+        """The state of charge; None where it is not known."""
+        start, target, planned = session.start_percent, session.target_percent, session.energy_kwh
+        energy = self.energy_kwh
+        if start is None or target is None or energy is None:
+            return None
+        return start + (target - start) * min(1.0, energy / planned) if planned else start
 
 
 def segments_of(
@@ -116,11 +129,12 @@ def segments_of(
         reserved_s = course.reserved_s or 0.0
         segments.append(Segment("reserved", begin, reserved_s, outcome=outcome))
         begin += reserved_s
-    if session.state not in (CHARGING, FINISHED) or course.charged is None:
+    charged = course.charged
+    if session.state not in (CHARGING, FINISHED) or charged is None:
         return segments
     if begin is None:
         begin = session.started(terms)
-    segments += charging_segments(course.charged, connector_of(session, station), begin)
+    segments += charging_segments(charged, connector_of(session, station), begin)
     if course.idle_s > 0.0:
         segments.append(Segment("idle", begin + course.charge_s, course.idle_s))
     return segments
@@ -142,7 +156,7 @@ def bill_of(
 ) -> Bill | None:
     """What a session comes to; None where it is not known what was charged, or by which tariff."""
     tariff = session.tariff
-    if tariff is None or course.charged is None:
+    if tariff is None or course.profile is None:
         return None
     zone = terms.zone if station is None else station.zone(terms.zone)
     return price(tariff, segments_of(session, course, station, terms, outcome), zone)
@@ -154,9 +168,9 @@ def cost_so_far(
     """What a session has come to, BRL with two places."""
     if session.state == OFFERED:
         return NOTHING
-    if session.tariff is not None and course.charged is not None and not course.idle_s:
+    if session.tariff is not None and course.energy_kwh is not None and not course.idle_s:
         # Of most tariffs it is known without a bill.
-        total = energy_total(session.tariff, course.charged.energy_kwh)
+        total = energy_total(session.tariff, course.energy_kwh)
         if total is not None:
             return total
     bill = bill_of(session, course, station, terms)
@@ -174,7 +188,7 @@ def expected(
     profile = session.profile
     if profile is None:
         return session.amount
-    course = Course(reserved_s, profile, session.charge_minutes * 60, 0.0, None, None)
+    course = Course(reserved_s, profile, session.charge_minutes * 60, is_whole=True)
     bill = bill_of(attrs.evolve(session, state=CHARGING), course, station, terms)
     return session.amount if bill is None else bill.incl_vat
 
@@ -249,7 +263,7 @@ def receipt_of(
         "ended": _iso(None if state is None else at),
         "energy_kwh": _rounded(energy),
         "start_percent": _rounded(session.start_percent),
-        "end_percent": _rounded(course.percent),
+        "end_percent": _rounded(course.percent(session)),
         "average_power_kw": _rounded(energy / seconds * 3600 if energy and seconds else None),
         "reservation_minutes": millionths((course.reserved_s or 0.0) / 60),
         "charge_minutes": millionths(seconds / 60),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
+from typing import Any
 
 import attrs
 
@@ -149,8 +150,8 @@ class Place:
     clock: int = attrs.field(default=0, eq=False)
     """By which of its clocks the storage has the instant: its own business."""
     user_id: str = attrs.field(init=False, repr=False)
-    _charges: dict[EvseKind, float] = attrs.field(factory=dict, init=False, eq=False, repr=False)
-    """What :meth:`charge_s` said."""
+    _charges: list[Any] = attrs.field(factory=list, init=False, eq=False, repr=False)
+    """What :meth:`charges_s` said last, and of which station."""
 
     @user_id.default
     def _user_id(self) -> str:
@@ -160,14 +161,23 @@ class Place:
         """Whether the car can be charged by such an EVSE."""
         return bool(plugs_of(self.user.car.model, kind))
 
-    def charge_s(self, kind: EvseKind) -> float:
-        """How long the car charges by such an EVSE, which fits, simulated seconds."""
-        known = self._charges.get(kind)
-        if known is None:
-            plugs = plugs_of(self.user.car.model, kind)
-            known = quickest(plugs, self.start_percent, self.target_percent)[1]
-            self._charges[kind] = known
-        return known
+    def charges_s(self, station: Station) -> list[tuple[int, float]]:
+        """
+        The EVSEs of a station that fit, by their number in its `in_order`, and how long the car
+        charges there, simulated seconds.
+        """
+        known = self._charges
+        if not known or known[0] is not station:
+            model = self.user.car.model
+            fitting = [
+                (number, quickest(plugs, self.start_percent, self.target_percent)[1])
+                for number, evse in enumerate(station.in_order)
+                if (plugs := plugs_of(model, evse.kind))
+            ]
+            # Both at once: another thread may be asking the same.
+            self._charges[:] = known = [station, fitting]
+        found: list[tuple[int, float]] = known[1]
+        return found
 
     def moved(self, by_s: float, clock: int) -> Place:
         """The same place, taken `by_s` later, by another `clock`."""

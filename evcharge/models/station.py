@@ -12,7 +12,7 @@ import attrs
 
 from evcharge.models.connectors import shown_connectors
 from evcharge.models.estimates import Prices
-from evcharge.models.evse import Evse, EvseKind, EvseStatus, evses_of_row
+from evcharge.models.evse import Evse, EvseKind, EvseStatus, evses_of_row, natural
 
 DEFAULT_TIME_ZONE = "America/Bahia"
 """Whose local time a tariff's hours are where nobody says it."""
@@ -63,6 +63,8 @@ class Station:
     by_kind: Mapping[EvseKind, tuple[Evse, ...]] = attrs.field(init=False, eq=False, repr=False)
     """The same, those that are alike together, in the order in which the first of each comes."""
     kinds: tuple[EvseKind, ...] = attrs.field(init=False, eq=False, repr=False)
+    in_order: tuple[Evse, ...] = attrs.field(init=False, eq=False, repr=False)
+    """Those in service, in the natural order of their uids."""
     prices: Prices = attrs.field(init=False, eq=False, repr=False)
     priced: Priced = attrs.field(init=False, eq=False, repr=False)
     by_tariff: bool = attrs.field(init=False, eq=False, repr=False)
@@ -98,6 +100,11 @@ class Station:
     @kinds.default
     def _kinds(self) -> tuple[EvseKind, ...]:
         return tuple(self.by_kind)
+
+    @in_order.default
+    def _in_order(self) -> tuple[Evse, ...]:
+        there = (evse for evse in self.evses if evse.in_service)
+        return tuple(sorted(there, key=lambda evse: natural(evse.uid)))
 
     @prices.default
     def _prices(self) -> Prices:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 import attrs
 
 from evcharge.models.electric_car import CarModel
-from evcharge.models.evse import Evse, EvseKind, natural, plugs_of
+from evcharge.models.evse import Evse, plugs_of
 from evcharge.models.session import CHARGING, FINISHED, OFFERED, ChargingSession, Place
 from evcharge.models.slots import SlotTable
 from evcharge.models.station import Station
@@ -107,19 +107,20 @@ def turn(
     :param now: seconds since the epoch.
     :param place: the car's in line; None: behind all others.
     """
-    evses = sorted(
-        (evse for evse in station.evses if evse.in_service), key=lambda evse: natural(evse.uid)
-    )
+    evses = station.in_order
     mine = [number for number, evse in enumerate(evses) if plugs_of(model, evse.kind)]
     if not mine:
         return None
     held = {session.evse_uid: session for session in slots.sessions.values()}
     spans = [_free_after(held.get(evse.uid), now, terms) for evse in evses]
     before = before_of(slots.waiting, "" if place is None else place.user_id)
-    kinds = [evse.kind for evse in evses]
     late_s = terms.offer_s + terms.hold_s + terms.idle_s
-    plan = _played([span[0] for span in spans], kinds, before, 0.0)
-    latest = _played([span[2] for span in spans], kinds, before, late_s)
+    plan, latest = [span[0] for span in spans], [span[2] for span in spans]
+    for other in before:
+        charges = other.charges_s(station)
+        if charges:
+            _take_turn(plan, charges, other.arrival_minutes * 60)
+            _take_turn(latest, charges, other.arrival_minutes * 60 + late_s)
     return Turn(
         min(plan[number] for number in mine) / 60,
         min(spans[number][1] for number in mine) / 60,
@@ -127,18 +128,18 @@ def turn(
     )
 
 
-def _played(
-    free: list[float], kinds: Sequence[EvseKind], before: Sequence[Place], late_s: float
-) -> list[float]:
-    """After how long each EVSE is free once all of `before` have had their turn, seconds."""
-    for place in before:
-        at = -1
-        for number, kind in enumerate(kinds):
-            if (at < 0 or free[number] < free[at]) and place.fits(kind):
-                at = number
-        if at >= 0:
-            free[at] += place.arrival_minutes * 60 + place.charge_s(kinds[at]) + late_s
-    return free
+def _take_turn(free: list[float], charges: Sequence[tuple[int, float]], away_s: float) -> None:
+    """
+    Have one in line take the EVSE that is free first.
+
+    :param free: after how long each is free, seconds; it is changed.
+    :param charges: how long the car charges at each that fits.
+    """
+    at, charge_s = charges[0]
+    for number, seconds in charges:
+        if free[number] < free[at]:
+            at, charge_s = number, seconds
+    free[at] += away_s + charge_s
 
 
 def _free_after(

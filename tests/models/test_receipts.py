@@ -234,7 +234,7 @@ class EstimateTests(SynchronousTestCase):
         away: float,
     ) -> None:
         """By PAYMENT, and by RESERVE and ARRIVE at the minute that was announced."""
-        if not MODELS[model].dc_connectors:
+        if "CCS2" not in (MODELS[model].dc_connectors or ()):
             return
         visit = Visit(power_kw, charged_by, percent=percent, scale=scale, model=model)
         amount = visit.claim(PAY, target_percent=target).amount
