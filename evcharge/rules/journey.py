@@ -51,7 +51,7 @@ def wrong_state(state: str) -> Refusal:
     return Refusal(WRONG_STATE, {"state": state}, {"state": state})
 
 
-@attrs.frozen
+@attrs.define
 class Standing:
     """A user, and where: with a session, a place in line, or neither."""
 

@@ -148,13 +148,18 @@ class Records:
     def _standing(self, user_id: str) -> Standing | None:
         # Another thread may be putting others there: each is looked at once.
         user = self.users.get(user_id)
-        at = self.held.get(user_id, self.lines.get(user_id))
-        if user is None or at is None:
-            return None if user is None else Standing(user, None, None, None)
+        if user is None:
+            return None
+        at, waits = self.held.get(user_id), False
+        if at is None:
+            at, waits = self.lines.get(user_id), True
+        if at is None:
+            return Standing(user, None, None, None)
         book = self.book(at)
         if book is None:
             return None
-        session, place = book.slots.sessions.get(user_id), book.slots.place(user_id)
+        session = None if waits else book.slots.sessions.get(user_id)
+        place = book.slots.place(user_id) if waits else None
         if session is None and place is None:
             # It is just changing: it has to be asked for in turn.
             return None
