@@ -12,10 +12,11 @@ Four kinds of network are driven:
 
 - alike: at a station the EVSEs that a car fits are alike, and nobody stops before the target. No
   offer may be outside of what was told.
-- powers: all cars fit all EVSEs, which have powers of many kinds. None may be outside here either.
 - stopping: the same, but some drivers stop early, of which nobody can know. None may be late.
-- mixed: cars fit EVSEs of several kinds, and do not charge alike at all of them. Who gives up then
-  also decides who is given which, so that one may be late, which is counted; none may be early.
+- powers: all cars fit all EVSEs, which have powers of many kinds, and
+- mixed: cars fit EVSEs of several kinds. Who gives up then also decides who is given which EVSE, so
+  that one who charges slowly may be where that was not planned, and an offer be late, which is
+  counted; none may be early.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ from evcharge.rules.leaving import (  # noqa: E402
 )
 from evcharge.rules.waiting import InLine  # noqa: E402
 
-ALIKE, POWERS, STOPPING, MIXED = NETWORKS = ("alike", "powers", "stopping", "mixed")
+ALIKE, STOPPING, POWERS, MIXED = NETWORKS = ("alike", "stopping", "powers", "mixed")
 """The four kinds."""
 
 CCS2, CHADEMO, TYPE_2 = (
@@ -150,7 +151,8 @@ class Told:
         """What may not be."""
         found = [f"{self.overtaken} were offered an EVSE before others who fit"]
         found += [f"{self.early} came before the earliest that was told"] * (network != STOPPING)
-        found += [f"{self.late} came after the latest that was told"] * (network != MIXED)
+        is_sure = network in (ALIKE, STOPPING)
+        found += [f"{self.late} came after the latest that was told"] * is_sure
         return [f"{network}: {told}" for told in found if not told.startswith("0 ")]
 
 
