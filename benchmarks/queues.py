@@ -9,6 +9,9 @@ true mean lies with 99 % by what was seen: of batches of every seed, without its
 
     python benchmarks/queues.py [--seeds 20] [--arrivals 20000]
 
+With far fewer arrivals the batches are too short for the busier rows: a rush is longer than they
+are, and the intervals too narrow.
+
 The exit status is 1 where a figure is outside, somebody was overtaken, a wait was another one than
 was expected at joining (all do here as they have said), or the cars in line, added up over time,
 are not the waits of the drivers, added up: Little's law.
