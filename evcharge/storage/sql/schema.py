@@ -24,10 +24,11 @@ from sqlalchemy import (
     inspect,
     select,
     text,
+    true,
 )
 from sqlalchemy.types import TypeDecorator
 
-HEAD = "0005"
+HEAD = "0006"
 """The version that this evcharge works with: the last of the scripts."""
 
 
@@ -119,6 +120,7 @@ users = Table(
         server_default=text("80"),
         comment="to which it is charged",
     ),
+    Column("driver_id", Text, comment="of the first journey; null: its own"),
     Index("users_created_timestamp", "created_timestamp"),
     # Ids made one after another are neighbours: kept in their own order, many rows go to one page.
     sqlite_with_rowid=False,
@@ -143,9 +145,70 @@ sessions = Table(
     Column("profile", Text, comment="JSON list of pieces: kWh, kW at its begin, kW at its end"),
     Column("assumed", Text, nullable=False, comment="JSON list: what was not known"),
     _clock(),
+    Column("state", Text, nullable=False, server_default=text("'CHARGING'")),
+    Column("since_timestamp", Double, comment="of the state, seconds since the epoch"),
+    Column(
+        "due_timestamp",
+        Double,
+        nullable=False,
+        server_default=text("0"),
+        comment="next deadline, seconds since the epoch",
+    ),
+    Column("expires_timestamp", Double, comment="seconds since the epoch"),
+    Column("leaves_when_done", Boolean, nullable=False, server_default=true()),
+    Column("reserved_timestamp", Double, comment="seconds since the epoch"),
+    Column("started_timestamp", Double, comment="seconds since the epoch"),
+    Column("stopped_timestamp", Double, comment="seconds since the epoch"),
+    Column("tariff_key", Text, comment="of the table tariffs_used"),
+    Column("driver_id", Text),
     # The database itself refuses an EVSE that would be given twice.
     Index("sessions_evse", "station_id", "evse_uid", unique=True),
-    Index("sessions_estimated_timestamp", "estimated_timestamp"),
+    Index("sessions_due_timestamp", "due_timestamp"),
+    sqlite_with_rowid=False,
+)
+
+waiting = Table(
+    "waiting",
+    metadata,
+    Column("user_id", Text, primary_key=True),
+    Column("station_id", Integer, nullable=False),
+    Column("place", Integer, nullable=False, comment="in line: the lowest number is the first"),
+    Column("joined_timestamp", Double, nullable=False, comment="seconds since the epoch"),
+    Column("arrival_minutes", Double, nullable=False),
+    Column("arrival_percent", Double, nullable=False, comment="state of charge"),
+    Column("target_percent", Double, nullable=False, comment="state of charge"),
+    _clock(),
+    Index("waiting_place", "station_id", "place", unique=True),
+    sqlite_with_rowid=False,
+)
+
+evse_status = Table(
+    "evse_status",
+    metadata,
+    Column("evse_uid", Text, primary_key=True),
+    Column("status", Text, nullable=False),
+    Column("since", Text, nullable=False, comment="ISO 8601, UTC"),
+    Column("reason", Text),
+)
+
+tariffs_used = Table(
+    "tariffs_used",
+    metadata,
+    Column("key", Text, primary_key=True, comment="by its content"),
+    Column("body", Text, nullable=False, comment="JSON: an OCPI 2.2.1 Tariff object"),
+)
+
+receipts = Table(
+    "receipts",
+    metadata,
+    Column("receipt_id", Text, primary_key=True),
+    Column("driver_id", Text, nullable=False),
+    Column("user_end", Text, nullable=False, comment="the last characters of its id"),
+    Column("paid_timestamp", Double, comment="ahead, seconds since the epoch"),
+    Column("ended_timestamp", Double, nullable=False, comment="seconds since the epoch"),
+    Column("tariff_key", Text, comment="of the table tariffs_used"),
+    Column("body", Text, nullable=False, comment="JSON: the rest of it"),
+    Index("receipts_driver_id", "driver_id", "receipt_id"),
     sqlite_with_rowid=False,
 )
 
@@ -158,6 +221,7 @@ payments = Table(
     Column("amount", _money(), nullable=False, comment="BRL"),
     Column("user_end", Text, nullable=False, comment="the last characters of the user's id"),
     _clock(),
+    Column("refund_of", Text, comment="receipt of which it is the difference"),
     # Of those few that a wrong clock has marked.
     Index(
         "payments_clock",
