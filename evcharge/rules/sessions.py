@@ -11,6 +11,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Mapping
 from math import inf
+from typing import Any
 
 import attrs
 
@@ -364,3 +365,18 @@ def begun(
     )
     reserved_s = terms.simulated_s(session.reserved_timestamp or now, now)
     return attrs.evolve(planned, amount=expected(planned, reserved_s, station, terms))
+
+
+LATE_S = 120.0
+"""For how long an offer, or a reservation, holds yet that ran out while no server was there."""
+
+
+def put_off(record: Any, now: float) -> Any:
+    """A session, or a place in line, of whose driver nobody could hear until now."""
+    if (
+        not isinstance(record, ChargingSession)
+        or record.state not in (OFFERED, RESERVED)
+        or record.due_timestamp > now
+    ):
+        return record
+    return attrs.evolve(record, expires_timestamp=now + LATE_S)

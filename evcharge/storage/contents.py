@@ -8,9 +8,10 @@ from typing import Any, Protocol, TypeVar
 
 import attrs
 
+from evcharge.models.evse import EvseStatus
 from evcharge.models.network import StationRecord
-from evcharge.models.receipts import Payment
-from evcharge.models.session import ChargingSession
+from evcharge.models.receipts import Payment, Receipt
+from evcharge.models.session import ChargingSession, Place
 from evcharge.models.user import User
 from evcharge.rules.clocks import Clocks
 
@@ -45,8 +46,8 @@ class Contents:
     Everything in a storage.
 
     What there can be much of is read from the storage as it is asked for: once, whole, and in the
-    order users, sessions, payments. Each may raise StorageError; a storage that finds damage reads
-    on to the end of the payments, to name all of it.
+    order users, sessions, receipts, payments. Each may raise StorageError; a storage that finds
+    damage reads on to the end of the payments, to name all of it.
     """
 
     car_models: Mapping[str, Any]
@@ -59,7 +60,13 @@ class Contents:
     payments: Iterable[Payment]
     """Those of the sessions too."""
     count: int
-    """How many users, sessions and payments there are, or a few more."""
+    """How many users, sessions, receipts and payments there are, or a few more."""
+    receipts: Iterable[Receipt] = ()
+    """Those of sessions that are over."""
+    waiting: Sequence[Place] = ()
+    """All places in line, each at one of the stations, of users who hold no EVSE."""
+    statuses: Mapping[str, EvseStatus] = attrs.field(factory=dict)
+    """What an operator has said of EVSEs since, by uid."""
     clocks: Clocks = attrs.field(factory=Clocks)
     """Where one was suspect: what is to be known of the records that name it."""
     remarks: Sequence[str] = ()
@@ -71,7 +78,7 @@ class Contents:
     them."""
 
     def counted(self, tick: Callable[[str], object]) -> Contents:
-        """The same; for each of the `users`, `sessions` and `payments`, `tick` is told its kind."""
+        """The same; for each of the users, sessions, receipts and payments, `tick` is told its kind."""
 
         def counted(kind: str, records: Iterable[T]) -> Iterator[T]:
             for record in records:
@@ -82,6 +89,7 @@ class Contents:
             self,
             users=counted("users", self.users),
             sessions=counted("sessions", self.sessions),
+            receipts=counted("receipts", self.receipts),
             payments=counted("payments", self.payments),
         )
 

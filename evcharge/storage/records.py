@@ -204,13 +204,15 @@ class Records:
         names: Callable[[Clocks, int | None], int] = Clocks.plainly,
         leaving: Collection[str] = (),
         has: Callable[[str], bool] = lambda user_id: True,
+        drivers: Callable[[str], User | None] | None = None,
     ) -> View:
         """
         What a batch looks at; of users only those that memory holds.
 
         :param names: as for :class:`evcharge.rules.view.View`, and
         :param leaving: likewise, and
-        :param has: likewise.
+        :param has: likewise, and
+        :param drivers: likewise; None: memory does.
         """
         looked_at = needs.users | needs.standing if needs.standing else needs.users
         stations = set(needs.stations)
@@ -232,7 +234,7 @@ class Records:
             leaving,
             {user_id: self.place(user_id) for user_id in looked_at},
             has,
-            self.users.get,
+            drivers or self.users.get,
         )
         view.evses = dict(evses)
         view.receipts.update(

@@ -19,6 +19,7 @@ from evcharge.models.tariffs.objects import (
     Segment,
     Tariff,
     TariffElement,
+    body_key,
     tariff_key,
 )
 from evcharge.models.tariffs.parsing import TariffError, parse_tariff
@@ -35,6 +36,7 @@ __all__ = [
     "Tariff",
     "TariffElement",
     "TariffError",
+    "body_key",
     "energy_total",
     "parse_tariff",
     "price",

@@ -185,7 +185,12 @@ def tariff_key(tariff: Tariff | None) -> str | None:
     """What names a tariff by its content: 12 hexadecimal digits of the SHA-256 of its object."""
     if tariff is None:
         return None
-    text = json.dumps(tariff.body, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return body_key(tariff.body)
+
+
+def body_key(body: Mapping[str, Any]) -> str:
+    """The same, of the object."""
+    text = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
 

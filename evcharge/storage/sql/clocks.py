@@ -1,10 +1,10 @@
 """
 The clocks of a database, and rows that are moved with them: see :mod:`evcharge.rules.clocks`.
 
-One row says which clocks there were, and moves everything by being written. Sessions are written
-anew with it, and users, of whom there may be many, by the sweeps that follow. A row that a request
-has locked, or that a server wrote which had not heard of it yet, is left to them too: they pass
-over what is by a clock that was moved, until it is written anew.
+One row says which clocks there were, and moves everything by being written. Sessions, and places in
+line, are written anew with it, and users, of whom there may be many, by the sweeps that follow. A
+row that a request has locked, or that a server wrote which had not heard of it yet, is left to them
+too: they pass over what is by a clock that was moved, until it is written anew.
 """
 
 from __future__ import annotations
@@ -26,6 +26,21 @@ STRAGGLING_S = 60.0
 
 _clock = schema.clock.c
 _users, _sessions, _payments = schema.users.c, schema.sessions.c, schema.payments.c
+
+STANDING = {
+    schema.sessions: (
+        "estimated_timestamp",
+        "paid_timestamp",
+        "since_timestamp",
+        "due_timestamp",
+        "expires_timestamp",
+        "reserved_timestamp",
+        "started_timestamp",
+        "stopped_timestamp",
+    ),
+    schema.waiting: ("joined_timestamp",),
+}
+"""The tables of what is written anew at once, and their instants."""
 
 READ = select(
     _clock.number, _clock.marked_from, _clock.boot_id, _clock.lead_s, _clock.since, _clock.moved_s
@@ -87,8 +102,8 @@ def is_right(clock: Any, clocks: Clocks) -> ColumnElement[bool]:
 
 
 def move(connection: Connection, before: Clocks, after: Clocks) -> None:
-    """Move sessions, and the payments that are to be, as far as the clocks were."""
-    write_sessions(connection, after)
+    """Move what stands, and the payments that are to be, as far as the clocks were."""
+    write_standing(connection, after)
     write_payments(connection, after)
     by_s = after.moved(0) - before.moved(0)
     if by_s < 0:
@@ -111,19 +126,18 @@ def write_payments(connection: Connection, clocks: Clocks) -> None:
             )
 
 
-def write_sessions(connection: Connection, clocks: Clocks) -> None:
-    """Write anew the sessions whose clock was moved, but for those that are locked."""
+def write_standing(connection: Connection, clocks: Clocks) -> None:
+    """Write anew the sessions, and places in line, whose clock was moved; not what is locked."""
     for number, by_s in clocks.moved_s.items():
-        free = select(_sessions.user_id).where(_sessions.clock == number)
-        connection.execute(
-            update(schema.sessions)
-            .where(_sessions.user_id.in_(free.with_for_update(skip_locked=True)))
-            .values(
-                estimated_timestamp=_sessions.estimated_timestamp + by_s,
-                paid_timestamp=_sessions.paid_timestamp + by_s,
-                clock=clocks.anew(number),
+        for table, instants in STANDING.items():
+            columns = table.c
+            free = select(columns.user_id).where(columns.clock == number)
+            moved = {name: columns[name] + by_s for name in instants}
+            connection.execute(
+                update(table)
+                .where(columns.user_id.in_(free.with_for_update(skip_locked=True)))
+                .values(**moved, clock=clocks.anew(number))
             )
-        )
 
 
 def write_users(connection: Connection, clocks: Clocks, after: str) -> str | None:
@@ -182,7 +196,7 @@ class Rewriting:
             self._after = ""
         if not clocks.moved_s or self._after is None:
             return False
-        write_sessions(connection, clocks)
+        write_standing(connection, clocks)
         write_payments(connection, clocks)
         self._after = write_users(connection, clocks, self._after)
         return self._after is not None

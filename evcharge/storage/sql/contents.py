@@ -11,7 +11,8 @@ from sqlalchemy import Connection, Table, delete, func, insert, literal, select
 from sqlalchemy.exc import DBAPIError
 
 from evcharge.datasets import DatasetError
-from evcharge.models.receipts import Payment
+from evcharge.models.receipts import Payment, Receipt
+from evcharge.models.session import ChargingSession
 from evcharge.storage import StorageError
 from evcharge.storage.contents import Contents, right
 from evcharge.storage.group_commit import TryAgain
@@ -21,13 +22,19 @@ from evcharge.storage.sql.databases import Database, first_line
 from evcharge.storage.sql.rows import (
     car_row,
     payment_row,
+    place_row,
+    receipt_of,
+    receipt_row,
     session_of,
     session_row,
     station_row,
+    status_rows,
     tariff_rows,
     user_of,
     user_row,
 )
+from evcharge.storage.sql.standing import Standing
+from evcharge.storage.sql.used import UsedTariffs, tariff_of, used_row
 
 T = TypeVar("T")
 
@@ -105,7 +112,11 @@ def _contents(database: Database, connection: Connection) -> Contents:
             f"{database.name}: sessions stand at station {lost}, which is not in the table stations"
         )
     there, _ = network.whole(connection, lock=False)
-    streamed = (schema.users, schema.sessions, schema.payments)
+    streamed = (schema.users, schema.sessions, schema.receipts, schema.payments)
+    used = UsedTariffs()
+    for row in connection.execute(select(schema.tariffs_used)):
+        used.remember({row.key: tariff_of(row.body)})
+    standing = Standing(connection, clocks, used)
     counts = [
         connection.execute(select(func.count()).select_from(table)).scalar_one()
         for table in streamed
@@ -121,8 +132,16 @@ def _contents(database: Database, connection: Connection) -> Contents:
             database,
             connection,
             select(schema.sessions).order_by(sessions.station_id),
-            lambda row: clocks.copy(session_of(row)),
+            lambda row: clocks.copy(session_of(row, used.known)),
         ),
+        receipts=_rows(
+            database,
+            connection,
+            select(schema.receipts).order_by(schema.receipts.c.receipt_id),
+            lambda row: receipt_of(row, used.known),
+        ),
+        waiting=[clocks.named(place) for place in standing.line({})],
+        statuses=network.statuses(connection),
         payments=_rows(
             database,
             connection,
@@ -176,6 +195,7 @@ def _write(database: Database, connection: Connection, contents: Contents) -> No
                 "server fills a database with the shipped network when it starts on it); name "
                 "a new database, or drop this one's tables"
             )
+    used = _Used()
     for table, rows in (
         (
             schema.car_models,
@@ -187,10 +207,36 @@ def _write(database: Database, connection: Connection, contents: Contents) -> No
         (schema.tariffs, tariff_rows(contents.tariffs)),
         (schema.stations, map(station_row, contents.stations)),
         (schema.users, map(user_row, contents.users)),
-        (schema.sessions, map(session_row, contents.sessions)),
+        (schema.sessions, map(used.of_session, contents.sessions)),
+        (schema.waiting, map(place_row, contents.waiting)),
+        (schema.evse_status, status_rows(contents.statuses)),
+        (schema.receipts, map(used.of_receipt, contents.receipts)),
         (schema.payments, map(payment_row, contents.payments)),
     ):
         _insert(database, connection, table, rows)
+    rows = [used_row(key, body) for key, body in used.bodies.items()]
+    _insert(database, connection, schema.tariffs_used, rows)
+
+
+class _Used:
+    """The tariffs of what is being written."""
+
+    def __init__(self) -> None:
+        self.bodies: dict[str, object] = {}
+
+    def of_session(self, session: ChargingSession) -> Mapping[str, Any]:
+        """The row of a session."""
+        row = session_row(session)
+        if session.tariff is not None:
+            self.bodies[row["tariff_key"]] = session.tariff.body
+        return row
+
+    def of_receipt(self, receipt: Receipt) -> Mapping[str, Any]:
+        """The row of a receipt."""
+        row = receipt_row(receipt)
+        if row["tariff_key"] is not None:
+            self.bodies[row["tariff_key"]] = receipt.body["tariff"]
+        return row
 
 
 def _insert(

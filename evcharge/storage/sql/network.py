@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping
-from decimal import Decimal
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import attrs
@@ -28,9 +27,8 @@ from evcharge.datasets.tariffs import TariffRows, parse_tariffs, read_tariffs
 from evcharge.datasets.together import lacking_tariffs, named_tariffs, with_evses
 from evcharge.models import network as models
 from evcharge.models.catalogue import Catalogue
+from evcharge.models.evse import EvseStatus
 from evcharge.models.network import StationRecord
-from evcharge.models.session import ChargingSession
-from evcharge.models.slots import SlotTable, StationState
 from evcharge.models.station import Station
 from evcharge.models.tariffs import Tariff
 from evcharge.rules.events import NetworkChanged
@@ -41,23 +39,21 @@ from evcharge.storage.sql.rows import (
     record_of,
     station_of,
     station_row,
+    status_rows,
     tariff_rows,
 )
 
 _log = Logger()
 _ids: BindParameter[Any] = bindparam("ids", expanding=True)
 _sessions, _stations, _tariff = schema.sessions.c, schema.stations.c, schema.tariffs.c
-_NOTHING = Decimal(0)
 
-STANDING = select(
-    _sessions.station_id, _sessions.evse_uid, _sessions.user_id, _sessions.estimated_timestamp
-)
-STANDING_SOMEWHERE = STANDING.where(_sessions.station_id.in_(_ids))
 COUNT_SESSIONS = select(_sessions.station_id, func.count()).group_by(_sessions.station_id)
 FIND_STATIONS = select(*STATION_COLUMNS).where(_stations.in_service).order_by(_stations.station_id)
 FIND_TARIFFS = select(_tariff.body).order_by(_tariff.place)
 LOCK_NETWORK = select(schema.network.c.id).with_for_update(read=True, key_share=True)
 """Holds up nobody, and is written down."""
+LOCK_TO_CHANGE = select(schema.network.c.id).with_for_update(key_share=True)
+"""Nobody else changes the network meanwhile."""
 _CHANGE_STATION = update(schema.stations).where(_stations.station_id == bindparam("key"))
 _REMOVE_STATION = delete(schema.stations).where(_stations.station_id == bindparam("key"))
 
@@ -70,6 +66,8 @@ class Network:
     """As the table `network` counts it."""
     catalogue: Catalogue = attrs.field(factory=Catalogue)
     stations: Mapping[int, Station] = attrs.field(factory=dict)
+    statuses: Mapping[str, EvseStatus] = attrs.field(factory=dict)
+    """What an operator has said of EVSEs since, by uid."""
 
 
 def fill(
@@ -137,7 +135,7 @@ def whole(connection: Connection, lock: bool) -> tuple[models.Network, dict[int,
     rows = rows.order_by(_stations.station_id)
     if lock:
         # No vehicle comes meanwhile, either.
-        connection.execute(select(schema.network.c.id).with_for_update(key_share=True))
+        connection.execute(LOCK_TO_CHANGE)
         rows = rows.with_for_update()
     cars = connection.execute(select(schema.car_models).order_by(schema.car_models.c.place))
     network = models.Network(
@@ -198,11 +196,12 @@ def read(connection: Connection, known: int, version: int | None = None) -> Netw
     cars = check_car_models({row.name: json.loads(row.facts) for row in rows}, "table car_models")
     for problem in listed(cars.problems):
         _log.warn("{problem}; no driver can log in with it", problem=problem)
-    tariffs = _tariffs(connection)
+    tariffs, said = _tariffs(connection), statuses(connection)
     stations = {}
     for row in connection.execute(FIND_STATIONS):
         try:
-            stations[row.station_id] = in_service(station_of(row), tariffs)
+            station = in_service(station_of(row), tariffs)
+            stations[row.station_id] = station.with_statuses(said)
         except DatasetError as error:
             for problem in listed(error.problems):
                 _log.warn(
@@ -210,7 +209,21 @@ def read(connection: Connection, known: int, version: int | None = None) -> Netw
                     problem=problem,
                     id=row.station_id,
                 )
-    return Network(version, Catalogue(cars.models, tariffs), stations)
+    return Network(version, Catalogue(cars.models, tariffs), stations, said)
+
+
+def statuses(connection: Connection) -> dict[str, EvseStatus]:
+    """What an operator has said of EVSEs, by uid."""
+    rows = connection.execute(select(schema.evse_status))
+    return {row.evse_uid: EvseStatus(row.status, row.since, row.reason) for row in rows}
+
+
+def set_statuses(connection: Connection, said: Mapping[str, EvseStatus]) -> None:
+    """Keep what an operator says of EVSEs, by uid; every process sees it as another network."""
+    evse_status = schema.evse_status
+    connection.execute(delete(evse_status).where(evse_status.c.evse_uid.in_(list(said))))
+    connection.execute(insert(evse_status), status_rows(said))
+    _count_change(connection)
 
 
 def _tariffs(connection: Connection) -> Mapping[str, Tariff]:
@@ -241,25 +254,3 @@ def in_service(station: Station, tariffs: Mapping[str, Tariff]) -> Station:
         if problems:
             raise DatasetError(problems)
     return station
-
-
-def states(
-    connection: Connection, network: Network, ids: Collection[int], some: bool
-) -> dict[int, StationState]:
-    """The states of the stations of `ids` that are in service; but for `some`, of all occupied."""
-    if some:
-        rows = connection.execute(STANDING_SOMEWHERE, {"ids": list(ids)})
-    else:
-        rows = connection.execute(STANDING)
-    standing: dict[int, dict[str, ChargingSession]] = {}
-    for station_id, evse_uid, user_id, end in rows:
-        # Nothing else of it is looked at.
-        session = ChargingSession(user_id, station_id, end, "", _NOTHING, 0.0, None, evse_uid)
-        standing.setdefault(station_id, {})[user_id] = session
-    found = {}
-    for station_id in {*ids, *standing}:
-        station = network.stations.get(station_id)
-        if station is not None:
-            slots = SlotTable(station_id, station.max_slots, standing.get(station_id, {}))
-            found[station_id] = StationState.of(station, slots)
-    return found

@@ -8,18 +8,19 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
+import attrs
 import msgspec
 
 from evcharge.datasets.evses import check_evses, evse_facts
 from evcharge.datasets.problems import DatasetError
 from evcharge.models.charging import Piece, Profile
 from evcharge.models.electric_car import CarModel, ElectricCar
-from evcharge.models.evse import Evse
+from evcharge.models.evse import Evse, EvseStatus
 from evcharge.models.network import StationRecord
-from evcharge.models.receipts import Payment
-from evcharge.models.session import ChargingSession
-from evcharge.models.slots import MOST_EVSES
-from evcharge.models.station import DEFAULT_TIME_ZONE, Station, zone_of
+from evcharge.models.receipts import Payment, Receipt
+from evcharge.models.session import ChargingSession, Place
+from evcharge.models.station import Station
+from evcharge.models.tariffs import Tariff, body_key, tariff_key
 from evcharge.models.user import User
 from evcharge.storage.sql import schema
 from evcharge.utils.texts import is_unicode
@@ -74,6 +75,7 @@ def user_row(user: User) -> dict[str, Any]:
         "clock": user.clock,
         "car_key": user.car_key,
         "target_percent": user.target_percent,
+        "driver_id": user.driver_id,
     }
 
 
@@ -92,6 +94,7 @@ def user_of(row: Any, models: Mapping[str, CarModel]) -> User:
         row.created_timestamp,
         row.car_key,
         row.target_percent,
+        row.user_id if row.driver_id is None else row.driver_id,
         row.clock,
     )
 
@@ -117,16 +120,111 @@ def session_row(session: ChargingSession) -> dict[str, Any]:
         "profile": profile,
         "assumed": _to_json(session.assumed).decode(),
         "clock": session.clock,
+        "state": session.state,
+        "since_timestamp": session.since_timestamp,
+        "due_timestamp": session.due_timestamp,
+        "expires_timestamp": session.expires_timestamp,
+        "leaves_when_done": session.leaves_when_done,
+        "reserved_timestamp": session.reserved_timestamp,
+        "started_timestamp": session.started_timestamp,
+        "stopped_timestamp": session.stopped_timestamp,
+        "tariff_key": tariff_key(session.tariff),
+        "driver_id": session.driver_id,
     }
 
 
-def session_of(row: Any) -> ChargingSession:
+def session_of(row: Any, tariffs: Mapping[str, Tariff]) -> ChargingSession:
+    """
+    A session.
+
+    :param tariffs: those that are used, by their keys.
+    """
     fields = dict(row._mapping)
     if fields["profile"] is not None:
         pieces = _read_pieces(fields["profile"])
         fields["profile"] = Profile(tuple(Piece(*piece) for piece in pieces))
     fields["assumed"] = _names(fields["assumed"])
+    key = fields.pop("tariff_key")
+    if key is not None:
+        fields["tariff"] = tariffs.get(key)
+    # It follows from the others.
+    del fields["due_timestamp"]
     return ChargingSession(**fields)
+
+
+def place_row(place: Place) -> dict[str, Any]:
+    return {
+        "user_id": place.user_id,
+        "station_id": place.station_id,
+        "place": place.number,
+        "joined_timestamp": place.joined_timestamp,
+        "arrival_minutes": place.arrival_minutes,
+        "arrival_percent": place.start_percent,
+        "target_percent": place.target_percent,
+        "clock": place.clock,
+    }
+
+
+def place_of(row: Any, user: User) -> Place:
+    """A place in line of `user`, of a row that has it under the names of :data:`PLACE`."""
+    return Place(
+        user,
+        row.station_id,
+        row.place,
+        row.joined_timestamp,
+        row.arrival_minutes,
+        row.arrival_percent,
+        row.wanted_percent,
+        row.place_clock,
+    )
+
+
+_waiting = schema.waiting.c
+PLACE = (
+    _waiting.station_id,
+    _waiting.place,
+    _waiting.joined_timestamp,
+    _waiting.arrival_minutes,
+    _waiting.arrival_percent,
+    _waiting.target_percent.label("wanted_percent"),
+    _waiting.clock.label("place_clock"),
+)
+"""The columns of a place in line, where they stand beside those of its user."""
+
+
+def receipt_row(receipt: Receipt) -> dict[str, Any]:
+    body = dict(receipt.body)
+    tariff = body.pop("tariff")
+    return {
+        "receipt_id": receipt.receipt_id,
+        "driver_id": receipt.driver_id,
+        "user_end": receipt.user_end,
+        "paid_timestamp": receipt.paid_timestamp,
+        "ended_timestamp": receipt.ended_timestamp,
+        "tariff_key": None if tariff is None else body_key(tariff),
+        "body": _json(body),
+    }
+
+
+def receipt_of(row: Any, tariffs: Mapping[str, Tariff]) -> Receipt:
+    """
+    A receipt.
+
+    :param tariffs: as for :func:`session_of`.
+    """
+    body = json.loads(row.body)
+    tariff = tariffs.get(row.tariff_key)
+    return Receipt(
+        row.receipt_id,
+        row.driver_id,
+        row.user_end,
+        int(body["id_station"]),
+        row.paid_timestamp,
+        row.ended_timestamp,
+        Decimal(f"{body['total']:.2f}"),
+        Decimal(f"{body['paid']:.2f}"),
+        {**body, "tariff": None if tariff is None else tariff.body},
+    )
 
 
 @lru_cache(maxsize=1000)
@@ -142,6 +240,7 @@ def payment_row(payment: Payment) -> dict[str, Any]:
         "amount": payment.amount,
         "user_end": payment.user_end,
         "clock": payment.clock,
+        "refund_of": payment.refund_of,
     }
 
 
@@ -178,6 +277,11 @@ def tariff_rows(bodies: Iterable[Any]) -> list[dict[str, Any]]:
         {"tariff_id": tariff_id, "place": place, "body": _json(body)}
         for place, (tariff_id, body) in enumerate(tariffs_by_id(bodies).items())
     ]
+
+
+def status_rows(statuses: Mapping[str, EvseStatus]) -> list[dict[str, Any]]:
+    """The rows of what an operator has said of EVSEs, by uid."""
+    return [{"evse_uid": uid, **attrs.asdict(status)} for uid, status in statuses.items()]
 
 
 def _json(value: object) -> str:

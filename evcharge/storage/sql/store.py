@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
 import attrs
-from sqlalchemy import func, select
+from sqlalchemy import Connection, func, select
 from sqlalchemy.exc import DBAPIError
 
 from evcharge.datasets import StationRows
@@ -18,10 +18,12 @@ from evcharge.models.slots import SlotTable, StationState
 from evcharge.models.station import Station
 from evcharge.models.stations import Stations
 from evcharge.models.user import User
+from evcharge.rules.clocks import Clocks
 from evcharge.rules.events import Event
 from evcharge.rules.journey import ListStations
 from evcharge.rules.network import FindCatalogue
 from evcharge.rules.operation import Operation
+from evcharge.rules.sessions import put_off
 from evcharge.storage import Listener, Summary
 from evcharge.storage.contents import Contents
 from evcharge.storage.execute import execute
@@ -32,7 +34,8 @@ from evcharge.storage.sql import contents as copying
 from evcharge.storage.sql import network, schema
 from evcharge.storage.sql.databases import Database
 from evcharge.storage.sql.network import Network
-from evcharge.storage.sql.rows import session_of, user_of
+from evcharge.storage.sql.rows import user_of
+from evcharge.storage.sql.standing import Standing
 from evcharge.storage.sql.statements import Changes
 from evcharge.storage.sql.transaction import Known, Transaction
 
@@ -88,14 +91,14 @@ class SqlStorage:
         try:
             with copying.explained(self._database):
                 with contextlib.suppress(DBAPIError, TryAgain):
-                    return self._open()
+                    return self._open(now)
                 # Another process may have been making the same tables: then they are there now.
-                return self._open()
+                return self._open(now)
         except BaseException:
             self._database.release()
             raise
 
-    def _open(self) -> Summary:
+    def _open(self, now: float) -> Summary:
         began = self._monotonic()
         with self._database.begin(write=True) as connection:
             copying.prepare(self._database, connection)
@@ -104,16 +107,15 @@ class SqlStorage:
             clocks = sql_clocks.read(connection)
             there = network.read(connection, known=-1)
             assert there is not None
-            tables: dict[int, SlotTable] = {}
+            tables: Mapping[int, SlotTable] = {}
             states: Iterable[StationState] = ()
+            standing = Standing(connection, clocks, self._known.used)
             if self._alone:
-                for row in connection.execute(select(schema.sessions)):
-                    session = clocks.true(session_of(row))
-                    table = tables.get(session.station_id) or SlotTable(session.station_id, 0)
-                    tables[session.station_id] = table.with_session(session)
+                tables = standing.everyone(there.catalogue.models)
+                tables = _put_off(connection, self._changes, clocks, tables, now)
             else:
                 every = there.stations.keys()
-                states = network.states(connection, there, every, some=False).values()
+                states = standing.states(there, every, some=False).values()
             users = connection.execute(select(func.count()).select_from(schema.users)).scalar_one()
         self._known.network = there
         self._known.listed_at = self._known.looked_at = began
@@ -126,12 +128,13 @@ class SqlStorage:
         return Summary(len(there.stations), users)
 
     def _take_in(self, there: Network, tables: Mapping[int, SlotTable]) -> None:
-        """Have memory know who stands where; `tables` have the sessions, and no slots."""
+        """Have memory know who stands where; `tables` have that, and no slots."""
         found: list[tuple[Station | None, SlotTable]] = []
         for station_id, station in there.stations.items():
             table = tables.get(station_id) or SlotTable(station_id, 0)
             found.append((station, attrs.evolve(table, max_slots=station.max_slots)))
         found += [(None, tables[at]) for at in tables.keys() - there.stations.keys()]
+        self.records.statuses.update(there.statuses)
         self.records.put_stations(found)
 
     def close(self) -> None:
@@ -194,3 +197,28 @@ class SqlStorage:
 
     def write_contents(self, contents: Contents) -> None:
         copying.write(self._database, contents)
+
+
+def _put_off(
+    connection: Connection,
+    changes: Changes,
+    clocks: Clocks,
+    tables: Mapping[int, SlotTable],
+    now: float,
+) -> Mapping[int, SlotTable]:
+    """
+    Who is where, when offers and reservations that ran out while no server was there hold a little
+    longer.
+    """
+    after = {at: slots.each(lambda record: put_off(record, now)) for at, slots in tables.items()}
+    late = [
+        clocks.kept(session, None, clocks.anew(session.clock))
+        for at, slots in after.items()
+        if slots is not tables[at]
+        for user_id, session in slots.sessions.items()
+        if session is not tables[at].sessions[user_id]
+    ]
+    if late:
+        changes.end_sessions(connection, [session.user_id for session in late])
+        changes.begin_sessions(connection, late)
+    return after

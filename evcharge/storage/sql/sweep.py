@@ -5,24 +5,35 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
 from evcharge.rules.clocks import Clocks
 from evcharge.storage.sql import clocks as sql_clocks
 from evcharge.storage.sql import schema
 
-_users, _sessions = schema.users.c, schema.sessions.c
+_users, _sessions, _waiting = schema.users.c, schema.sessions.c, schema.waiting.c
 
 
 def due(connection: Connection, clocks: Clocks, now: float, most: int) -> Sequence[Any]:
-    """The rows of some sessions that are over, locked; the first to end come first."""
+    """Of some sessions whose deadline has passed, the earliest first: whose they are, and where."""
     return connection.execute(
-        select(schema.sessions)
-        .where(_sessions.estimated_timestamp <= now, sql_clocks.is_right(_sessions.clock, clocks))
-        .order_by(_sessions.estimated_timestamp)
+        select(_sessions.user_id, _sessions.station_id)
+        .where(_sessions.due_timestamp <= now, sql_clocks.is_right(_sessions.clock, clocks))
+        .order_by(_sessions.due_timestamp)
         .limit(most)
-        .with_for_update(skip_locked=True)
     ).all()
+
+
+def next_due(connection: Connection, now: float) -> float | None:
+    """When the next deadline is after `now`; None: there is none."""
+    soonest = select(func.min(_sessions.due_timestamp)).where(_sessions.due_timestamp > now)
+    found: float | None = connection.execute(soonest).scalar()
+    return found
+
+
+def waited_at(connection: Connection) -> Sequence[int]:
+    """The stations where somebody waits."""
+    return connection.execute(select(_waiting.station_id).distinct()).scalars().all()
 
 
 def free(connection: Connection, ids: Collection[str]) -> set[str]:
@@ -36,14 +47,18 @@ def free(connection: Connection, ids: Collection[str]) -> set[str]:
 
 
 def unpaid(connection: Connection, clocks: Clocks, before: float, most: int) -> Sequence[Any]:
-    """The rows of some users who logged in before then and hold no slot, locked."""
-    holds_slot = select(_sessions.user_id).where(_sessions.user_id == _users.user_id).exists()
+    """
+    The rows of some users who logged in before then, hold no EVSE and do not wait for one, locked.
+    """
+    holds = select(_sessions.user_id).where(_sessions.user_id == _users.user_id).exists()
+    waits = select(_waiting.user_id).where(_waiting.user_id == _users.user_id).exists()
     return connection.execute(
         select(schema.users)
         .where(
             _users.created_timestamp < before,
             sql_clocks.is_right(_users.clock, clocks),
-            ~holds_slot,
+            ~holds,
+            ~waits,
         )
         .order_by(_users.created_timestamp)
         .limit(most)

@@ -7,7 +7,6 @@ database wait for one another but never in a ring. A sweep passes over what othe
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -15,42 +14,38 @@ import attrs
 from sqlalchemy import Connection, select
 from sqlalchemy.exc import DBAPIError
 
-from evcharge.datasets import DatasetError
-from evcharge.models.receipts import Payment
-from evcharge.models.session import ChargingSession
-from evcharge.models.slots import Book, SlotTable, StationState
+from evcharge.models.session import ChargingSession, Place
+from evcharge.models.slots import Book, StationState
 from evcharge.models.stations import Stations
+from evcharge.models.tariffs import Tariff
 from evcharge.models.user import User
-from evcharge.rules.clocks import Clocks, D, Newest
-from evcharge.rules.events import (
-    ClocksSet,
-    Event,
-    NetworkChanged,
-    PaymentListed,
-    SlotFreed,
-    SlotTaken,
-    UserAdded,
-    UserRemoved,
-)
+from evcharge.rules.clocks import Clocks, Newest
+from evcharge.rules.events import ClocksSet, Event, NetworkChanged, stations_of
 from evcharge.rules.operation import Due, Needs
 from evcharge.rules.view import View
 from evcharge.storage.contents import listed
+from evcharge.storage.group_commit import TryAgain
 from evcharge.storage.records import Records
 from evcharge.storage.sql import clocks as sql_clocks
 from evcharge.storage.sql import network, schema
 from evcharge.storage.sql import sweep as sql_sweep
 from evcharge.storage.sql.databases import Database
 from evcharge.storage.sql.network import Network
-from evcharge.storage.sql.rows import session_of, station_of, user_of
+from evcharge.storage.sql.standing import Standing
 from evcharge.storage.sql.statements import (
-    FIND_HELD,
-    FIND_SESSIONS,
-    FIND_SESSIONS_AT,
+    FIND_BY_RECEIPT,
+    FIND_HOLDERS,
+    FIND_RECEIPTS,
+    FIND_STATION_IDS,
     FIND_USERS,
+    LOCK_FREE_STATIONS,
     LOCK_STATIONS,
     LOCK_USERS,
     Changes,
+    history,
 )
+from evcharge.storage.sql.used import UsedTariffs
+from evcharge.storage.sql.written import Written
 
 MOST_PASSED = 3
 """How often sweeps pass over a user whom others have locked, before one waits for that."""
@@ -74,6 +69,8 @@ class Known:
     """Stations where vehicles stood when they were listed, where the process is not alone."""
     leaving: set[str] = attrs.field(factory=set)
     """Users whose removal was to be committed when the connection was lost."""
+    used: UsedTariffs = attrs.field(factory=UsedTariffs)
+    """The tariffs of sessions and receipts, as far as they were met with."""
     passed: dict[str, int] = attrs.field(factory=dict)
     """Users whose session is over, and how often sweeps have passed over it."""
 
@@ -115,6 +112,13 @@ class Transaction:
         self._lists_all = False
         self._mine: set[str] = set()
         """Users whose rows are locked, or not there."""
+        self._passed: set[str] = set()
+        """Users whose rows others have locked."""
+        self._held: set[int] = set()
+        """Stations whose rows are locked, or not there."""
+        self._standing = Standing(connection, self._clocks, known.used)
+        self._tariffs: dict[str, Tariff] = {}
+        """Those that new sessions go by."""
         self._found: list[User] = []
         """Users who were read."""
         self._sweeps = False
@@ -143,11 +147,13 @@ class Transaction:
             needs.due or needs.steady is not None or needs.newest_clock > known
         ):
             self._clocks = sql_clocks.read(self._connection)
+        self._standing = Standing(self._connection, self._clocks, self._known.used)
         self._tells = bool(needs.users)
         self._sweeps = bool(needs.due)
         view = self._from_memory(needs) if self._alone else self._read(needs)
         if needs.network:
-            view.know_network(*network.whole(self._connection, lock=True))
+            there, taken = network.whole(self._connection, lock=True)
+            view.know_network(there, taken, self._lines())
         if not self._alone and (needs.states or self._clocks.number != known):
             self._list()
             # Its states are put in when this is committed, before anybody is told.
@@ -158,13 +164,17 @@ class Transaction:
             view.newest = self._newest
         if needs.sessions and not self._alone:
             rows = self._connection.execute(select(schema.sessions))
-            view.every_session = [self._true(session_of(row)) for row in rows]
+            view.every_session = self._standing.sessions(rows)
+        if needs.receipts or needs.histories:
+            self._find_receipts(needs, view)
         if needs.steady is not None:
             view.own_time = self._database.lead_s(self._connection, needs.steady)
         return view
 
     def _from_memory(self, needs: Needs) -> View:
-        view = self._known.records.load(needs, Clocks.anew, self._known.leaving)
+        view = self._known.records.load(
+            needs, Clocks.anew, self._known.leaving, drivers=self._driver
+        )
         missing = [user_id for user_id, user in view.users.items() if user is None]
         if missing:
             found = self._users(self._connection.execute(FIND_USERS, {"ids": missing}))
@@ -172,58 +182,117 @@ class Transaction:
         return view
 
     def _read(self, needs: Needs) -> View:
-        users: dict[str, User | Exception | None] = dict.fromkeys(needs.seen | needs.users)
-        sessions: dict[str, ChargingSession | Exception | None] = dict.fromkeys(needs.users)
-        books: dict[int, Book | None] = dict.fromkeys(needs.stations)
-        seen, locked = needs.seen - needs.users, needs.users | self._waited_for(needs)
-        if seen:
-            rows = self._connection.execute(FIND_USERS, {"ids": list(seen)})
-            users.update(self._users(rows))
-        if locked:
-            rows = self._connection.execute(LOCK_USERS, {"ids": list(locked)})
-            found = self._users(rows)
-            users.update(found)
-            self._written |= bool(found)
-        self._mine |= needs.users
-        if needs.users:
-            sessions.update(self._sessions(needs.users))
+        connection, locked, at = self._connection, set(needs.users), set(needs.stations)
+        evses = self._stations_of(needs.evses) if needs.evses else {}
+        at.update(station_id for station_id in evses.values() if station_id is not None)
+        if needs.write:
+            locked |= self._waited_for(needs)
+            if needs.evses:
+                uids = {"ids": list(needs.evses)}
+                locked.update(connection.execute(FIND_HOLDERS, uids).scalars())
+        looked_at = locked | needs.standing
+        users: dict[str, User | Exception | None] = dict.fromkeys(needs.seen | looked_at)
+        for ids, query in ((users.keys() - locked, FIND_USERS), (locked, LOCK_USERS)):
+            if ids:
+                users.update(self._users(connection.execute(query, {"ids": list(ids)})))
+        self._written |= any(users[user_id] is not None for user_id in locked)
+        self._mine |= locked
+        where = self._standing.whereabouts(looked_at) if looked_at else {}
         if needs.network:
             # All of the stations, in their order: it would not do to begin with some of them.
-            network.whole(self._connection, lock=True)
-        at = needs.stations | {
-            s.station_id for s in sessions.values() if isinstance(s, ChargingSession)
-        }
-        books.update(dict.fromkeys(at))
-        if at:
+            network.whole(connection, lock=True)
+        elif needs.evses and needs.write:
+            connection.execute(network.LOCK_TO_CHANGE)
+        at.update(where.values())
+        if at and needs.write:
             # After all of the users: see the head of this module.
-            ids = {"ids": list(at)}
-            stations = self._connection.execute(LOCK_STATIONS, ids).all()
-            self._written |= bool(stations)
-            # By a statement of its own, begun with the stations locked: it sees every session.
-            for number, evse_uid in self._connection.execute(FIND_HELD, ids).all():
-                if evse_uid is None:
-                    self._look(version=number)
-            tariffs = self._present.catalogue.tariffs
-            for row in stations:
-                slots = SlotTable(row.station_id, row.max_slots)
-                books[row.station_id] = Book(None, slots)
-                with contextlib.suppress(DatasetError):
-                    station = network.in_service(station_of(row), tariffs)
-                    books[station.station_id] = Book(station, slots.at(station))
-            for row in self._connection.execute(FIND_SESSIONS_AT, ids):
-                book = books.get(row.station_id)
-                if book is not None:
-                    slots = book.slots.with_session(self._true(session_of(row)))
-                    books[row.station_id] = Book(book.station, slots)
-        return View(
+            self._hold(connection.execute(LOCK_STATIONS, {"ids": list(at)}).scalars())
+        books = self._books(at) if at else {}
+        sessions: dict[str, ChargingSession | Exception | None] = dict.fromkeys(looked_at)
+        places: dict[str, Place | Exception | None] = {}
+        for user_id, station_id in where.items():
+            book = books.get(station_id)
+            if book is not None:
+                sessions[user_id] = book.slots.sessions.get(user_id)
+                places[user_id] = book.slots.place(user_id)
+        view = View(
             self._clocks,
             users,
             sessions,
             books,
             names=Clocks.anew,
             leaving=self._known.leaving,
-            has=self._mine.__contains__,
+            places=places,
+            has=self._may_change,
+            drivers=self._driver,
         )
+        view.evses.update(evses)
+        if needs.evses and needs.write:
+            self._hold_holders(needs.evses, books)
+        return view
+
+    def _books(self, station_ids: Collection[int]) -> dict[int, Book | None]:
+        return self._standing.books(station_ids, lambda version: self._look(version))
+
+    def _stations_of(self, uids: Collection[str]) -> dict[str, int | None]:
+        """The stations in service that have EVSEs, by the uids of these."""
+        found: dict[str, int | None] = dict.fromkeys(uids)
+        for station in self._look().stations.values():
+            found.update((e.uid, station.station_id) for e in station.evses if e.uid in found)
+        return found
+
+    def _hold(self, station_ids: Iterable[int]) -> None:
+        held = set(station_ids)
+        self._held |= held
+        self._written |= bool(held)
+
+    def _hold_holders(self, uids: Collection[str], books: Mapping[int, Book | None]) -> None:
+        """
+        Have those who hold EVSEs locked, also where it is another one than before.
+
+        :raise TryAgain: a request has locked one.
+        """
+        for book in filter(None, books.values()):
+            for session in book.slots.sessions.values():
+                if session.evse_uid in uids and not self._may_change(session.user_id):
+                    raise TryAgain(f"{self._database.name}: an EVSE's driver is being answered")
+
+    def _may_change(self, user_id: str) -> bool:
+        """Whether a user may be changed whose station we have: it waits for nobody."""
+        if user_id not in self._mine and user_id not in self._passed:
+            free = sql_sweep.free(self._connection, [user_id])
+            (self._mine if free else self._passed).add(user_id)
+        return user_id in self._mine
+
+    def _driver(self, user_id: str) -> User | None:
+        if self._alone and (user := self._known.records.users.get(user_id)) is not None:
+            return user
+        found = self._users(self._connection.execute(FIND_USERS, {"ids": [user_id]}))
+        return found.get(user_id)
+
+    def _lines(self) -> Mapping[int, Collection[Place]]:
+        if self._alone:
+            return self._known.records.waiting()
+        found: dict[int, list[Place]] = {}
+        for place in self._standing.line(self._present.catalogue.models):
+            found.setdefault(place.station_id, []).append(place)
+        return found
+
+    def _find_receipts(self, needs: Needs, view: View) -> None:
+        ids = {"ids": list(needs.receipts)}
+        if needs.receipts and not self._alone:
+            at = set(self._connection.execute(FIND_BY_RECEIPT, ids).scalars())
+            for book in filter(None, self._books(at).values() if at else ()):
+                for session in book.slots.sessions.values():
+                    if session.receipt_id in needs.receipts:
+                        view.receipts[session.receipt_id] = (session, book)
+        if needs.receipts:
+            # After the sessions: one may be ending.
+            for receipt in self._standing.receipts(self._connection.execute(FIND_RECEIPTS, ids)):
+                view.receipts[receipt.receipt_id] = receipt
+        for asked in needs.histories:
+            rows = self._connection.execute(history(asked))
+            view.histories[asked] = self._standing.receipts(rows)
 
     def _waited_for(self, needs: Needs) -> set[str]:
         """Users whom sweeps have passed over too often: this one waits until it has them."""
@@ -235,17 +304,9 @@ class Transaction:
         return often
 
     def _users(self, rows: Iterable[Any]) -> dict[str, User]:
-        models = self._present.catalogue.models
-        users = {row.user_id: self._true(user_of(row, models)) for row in rows}
+        users = self._standing.users(rows, self._present.catalogue.models)
         self._found.extend(users.values())
         return users
-
-    def _sessions(self, user_ids: Collection[str]) -> dict[str, ChargingSession]:
-        rows = self._connection.execute(FIND_SESSIONS, {"ids": list(user_ids)})
-        return {row.user_id: self._true(session_of(row)) for row in rows}
-
-    def _true(self, record: D) -> D:
-        return self._clocks.true(record) if self._clocks.moved_s else record
 
     def _newest(self) -> Newest:
         try:
@@ -257,9 +318,9 @@ class Transaction:
 
     def _look(self, version: int | None = None) -> Network:
         """The network, read anew where it has changed; its `version`, where that is known."""
-        if not self._looked:
-            known = self._known.network.version
-            self._network = network.read(self._connection, known, version)
+        known = self._present.version
+        if not self._looked or version not in (None, known):
+            self._network = network.read(self._connection, known, version) or self._network
             self._looked = True
         return self._present
 
@@ -269,7 +330,7 @@ class Transaction:
         is_new = there.version != self._version
         # A look at each station would cost more the more there are, twice a second.
         others = there.stations.keys() if is_new else self._known.occupied | self._states.keys()
-        self._states = network.states(self._connection, there, others, some=False)
+        self._states = self._standing.states(there, others, some=False)
         self._lists_all = True
         if is_new:
             self._stations, self._version = Stations(self._states.values()), there.version
@@ -287,86 +348,86 @@ class Transaction:
         self._claim_unpaid(view, due.logged_in_before + by_s, due.most)
 
     def _claim_ends(self, view: View, now: float, most: int) -> None:
-        rows = sql_sweep.due(self._connection, self._clocks, now, most)
-        sessions = {row.user_id: self._true(session_of(row)) for row in rows}
-        # Those that a request has locked are left to the next sweep.
-        free = sql_sweep.free(self._connection, sessions.keys())
-        passed = self._known.passed
-        self._known.passed = {u: passed.get(u, 0) + 1 for u in sessions.keys() - free}
+        connection = self._connection
+        due = sql_sweep.due(connection, self._clocks, now, most)
+        at = dict.fromkeys(row.station_id for row in due)
+        at.update(dict.fromkeys(sql_sweep.waited_at(connection)))
+        # Those that a request has locked are left to the next sweep, or to that request.
+        new = [station_id for station_id in at if station_id not in self._held]
+        if new:
+            ids = {"ids": new}
+            self._hold(connection.execute(LOCK_FREE_STATIONS, ids).scalars())
+            self._hold(set(new).difference(connection.execute(FIND_STATION_IDS, ids).scalars()))
+        users = {row.user_id for row in due} - self._mine
+        free = sql_sweep.free(connection, users)
         self._mine |= free
-        for user_id in sorted(free):
-            session = sessions[user_id]
-            at = session.station_id
-            if at not in view.due:
-                view.due.append(at)
-            book = view.books.get(at) or Book(None, SlotTable(at, 0))
-            view.books[at] = Book(book.station, book.slots.with_session(session))
-        view.more_due |= len(sessions) == most
+        self._passed |= users - free
+        mine = [station_id for station_id in new if station_id in self._held]
+        if mine:
+            # With all of that locked: it is as it will be until we change it.
+            view.books.update(self._books(mine))
+        passed = self._known.passed
+        self._known.passed = {
+            row.user_id: passed.get(row.user_id, 0) + 1
+            for row in due
+            if row.user_id not in self._mine or row.station_id not in self._held
+        }
+        view.due += [i for i in at if i in self._held and i not in view.due]
+        view.next_due = sql_sweep.next_due(connection, now)
+        view.more_due |= len(due) == most
 
     def _claim_unpaid(self, view: View, before: float, most: int) -> None:
         rows = sql_sweep.unpaid(self._connection, self._clocks, before, most)
-        models = self._present.catalogue.models
-        users = {row.user_id: self._true(user_of(row, models)) for row in rows}
+        users = self._standing.users(rows, self._present.catalogue.models)
+        view.more_due |= len(users) == most
+        if users and not self._alone:
+            # Looked at again now that they are locked: one may have paid in between.
+            for user_id in self._standing.whereabouts(users):
+                users.pop(user_id, None)
+            self._mine |= users.keys()
         view.unpaid += users
         view.users.update(users)
         view.sessions.update(dict.fromkeys(users))
-        if users and not self._alone:
-            # Looked at again now that they are locked: one may have paid in between.
-            view.sessions.update(self._sessions(users))
-        view.more_due |= len(users) == most
 
     # Writing
 
     def save(self, events: Sequence[Event]) -> Mapping[int, Exception]:
         if self._failure is not None:
             raise self._failure
-        added: dict[str, User] = {}
-        taken: dict[str, ChargingSession] = {}
-        freed: set[str] = set()
-        payments: list[Payment] = []
-        changed: set[int] = set()
+        connection, changes, written = self._connection, self._changes, Written()
         relist = False
         for event in events:
-            if isinstance(event, UserAdded):
-                added[event.user.user_id] = event.user
-            elif isinstance(event, UserRemoved):
-                added.pop(event.user_id, None)
-                self.removed.add(event.user_id)
-            elif isinstance(event, SlotTaken):
-                taken[event.session.user_id] = event.session
-                changed.add(event.session.station_id)
-            elif isinstance(event, SlotFreed):
-                if taken.pop(event.session.user_id, None) is None:
-                    freed.add(event.session.user_id)
-                changed.add(event.session.station_id)
-            elif isinstance(event, NetworkChanged):
-                network.change(self._connection, event)
-                self._network, self._looked = network.read(self._connection, known=-1), True
+            written.follow(event)
+            if isinstance(event, NetworkChanged):
+                network.change(connection, event)
+                self._network, self._looked = network.read(connection, known=-1), True
                 relist = self._written = True
-            elif isinstance(event, PaymentListed):
-                payments.append(event.payment)
             elif isinstance(event, ClocksSet):
                 relist = True
                 self._clocks = event.after
-                sql_clocks.fill(self._connection, event.after)
-                sql_clocks.move(self._connection, event.before, event.after)
-        connection, changes = self._connection, self._changes
-        if freed:
-            changes.end_sessions(connection, freed)
+                sql_clocks.fill(connection, event.after)
+                sql_clocks.move(connection, event.before, event.after)
+        changed = stations_of(events)
+        self.removed, self._tariffs = written.removed, written.tariffs
+        written.end_rows(connection, changes)
+        if written.freed:
             there = (self._network or self._known.network).stations
             # Of those that others have taken out of service it may not be known yet.
             left = changed if self._sweeps and not self._alone else changed - there.keys()
             if left:
                 network.drop_left(connection, left)
-        if self.removed:
-            changes.remove_users(connection, self.removed)
-        if added:
-            self._written |= changes.add_users(connection, added.values()) > 0
-        if taken:
-            changes.begin_sessions(connection, taken.values())
-        if payments:
-            changes.list_payments(connection, (listed(each, self._clocks) for each in payments))
-        if self._tells or added:
+        if written.added:
+            self._written |= changes.add_users(connection, written.added.values()) > 0
+        written.begin_rows(connection, changes, self._known.used.known)
+        if written.payments:
+            payments = (listed(each, self._clocks) for each in written.payments)
+            changes.list_payments(connection, payments)
+        if written.statuses:
+            network.set_statuses(connection, written.statuses)
+            if not self._alone:
+                self._network, self._looked = network.read(connection, known=-1), True
+                relist = True
+        if self._tells or written.added:
             # What these are told may be what an earlier commit has left, such as one that was tried
             # before and whose end was not seen.
             self._database.affirm(connection, self._written)
@@ -380,13 +441,14 @@ class Transaction:
         if all_are or (changed and there.version != self._version):
             self._list()
         elif changed:
-            self._states.update(network.states(self._connection, there, changed, some=True))
+            self._states.update(self._standing.states(there, changed, some=True))
 
     # What became true with the commit
 
     def remember(self) -> None:
         """Have what is known follow what was read; it was committed."""
         known, records = self._known, self._known.records
+        known.used.remember(self._tariffs)
         if self._network is not None:
             known.network = self._network
         if self._looked:
