@@ -78,7 +78,7 @@ class Contents:
     them."""
 
     def counted(self, tick: Callable[[str], object]) -> Contents:
-        """The same; for each of the users, sessions, receipts and payments, `tick` is told its kind."""
+        """The same; of each user, session, receipt and payment, `tick` is told the kind."""
 
         def counted(kind: str, records: Iterable[T]) -> Iterator[T]:
             for record in records:

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Collection, Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, select
-from sqlalchemy.sql.elements import BindParameter
+from sqlalchemy import Connection, select
 
+from evcharge.datasets import DatasetError
 from evcharge.models.electric_car import CarModel
 from evcharge.models.receipts import Receipt
 from evcharge.models.session import ChargingSession, Place
 from evcharge.models.slots import Book, SlotTable, StationState
+from evcharge.models.station import Station
 from evcharge.models.user import User
 from evcharge.rules.clocks import Clocks, D
 from evcharge.storage.sql import schema
-from evcharge.storage.sql.network import Network
-from evcharge.storage.sql.rows import place_of, receipt_of, session_of, user_of
+from evcharge.storage.sql.network import Network, in_service
+from evcharge.storage.sql.rows import place_of, receipt_of, session_of, station_of, user_of
 from evcharge.storage.sql.statements import (
     FIND_LINE,
     FIND_SESSIONS,
@@ -26,8 +28,7 @@ from evcharge.storage.sql.statements import (
 )
 from evcharge.storage.sql.used import UsedTariffs
 
-_ids: BindParameter[Any] = bindparam("ids", expanding=True)
-_sessions, _waiting = schema.sessions.c, schema.waiting.c
+_sessions = schema.sessions.c
 _NOTHING = Decimal(0)
 
 SHOWN = select(
@@ -42,8 +43,6 @@ SHOWN = select(
     _sessions.leaves_when_done,
 )
 """What of sessions is to be seen in the state of a station."""
-SHOWN_SOMEWHERE = SHOWN.where(_sessions.station_id.in_(_ids))
-WAITING_SOMEWHERE = FIND_WAITING.where(_waiting.station_id.in_(_ids))
 
 
 class Standing:
@@ -92,22 +91,33 @@ class Standing:
         return {user_id: station_id for user_id, station_id in rows}
 
     def books(
-        self, station_ids: Collection[int], look: Callable[[int], Network]
+        self,
+        station_ids: Collection[int],
+        locked: Mapping[int, Any],
+        look: Callable[[int], Network],
     ) -> dict[int, Book | None]:
         """
-        The books of stations. Those that are locked are read as they are then.
+        The books of stations.
 
+        :param locked: the rows of those that are, which are as these say: None, not there.
         :param look: from the network's version to the network.
         """
         ids = {"ids": list(station_ids)}
+        # By statements of their own, begun with the stations locked: they see all who are there.
         sessions = self.sessions(self._connection.execute(FIND_SESSIONS, ids))
         line = self._connection.execute(FIND_LINE, ids).all()
         network = look(line[0].version)
         places = self.places(line, network.catalogue.models)
-        return {
-            station_id: _book(network, station_id, here, waiting)
-            for station_id, (here, waiting) in _by_station(station_ids, sessions, places).items()
-        }
+        books: dict[int, Book | None] = {}
+        for station_id, (here, waiting) in _by_station(station_ids, sessions, places).items():
+            station = network.stations.get(station_id)
+            if station_id in locked:
+                station = _present(locked[station_id], network)
+            slots = SlotTable(station_id, 0, here, waiting=waiting)
+            if station is not None:
+                slots = slots.with_slots(station.max_slots).at(station)
+            books[station_id] = Book(station, slots) if station or here or waiting else None
+        return books
 
     def everyone(self, models: Mapping[str, CarModel]) -> dict[int, SlotTable]:
         """Who is at each station where somebody is, by its id; of slots they say nothing."""
@@ -122,12 +132,8 @@ class Standing:
         """Everybody who waits."""
         return self.places(self._connection.execute(FIND_WAITING), models)
 
-    def states(self, network: Network, ids: Collection[int], some: bool) -> dict[int, StationState]:
-        """
-        The states of the stations of `ids` that are in service; but for `some`, of all occupied.
-        """
-        execute, chosen = self._connection.execute, {"ids": list(ids)}
-        rows = execute(SHOWN_SOMEWHERE, chosen) if some else execute(SHOWN)
+    def states(self, network: Network, ids: Collection[int]) -> dict[int, StationState]:
+        """The states of the stations of `ids`, and of all that are occupied, if in service."""
         # Nothing else of it is looked at.
         sessions = [
             ChargingSession(
@@ -144,10 +150,9 @@ class Standing:
                 expires_timestamp=row.expires_timestamp,
                 leaves_when_done=row.leaves_when_done,
             )
-            for row in rows
+            for row in self._connection.execute(SHOWN)
         ]
-        rows = execute(WAITING_SOMEWHERE, chosen) if some else execute(FIND_WAITING)
-        places = self.places(rows, network.catalogue.models)
+        places = self.line(network.catalogue.models)
         found = {}
         for station_id, (here, waiting) in _by_station(ids, sessions, places).items():
             station = network.stations.get(station_id)
@@ -155,6 +160,16 @@ class Standing:
                 slots = SlotTable(station_id, station.max_slots, here, waiting=waiting)
                 found[station_id] = StationState.of(station, slots.at(station))
         return found
+
+
+def _present(row: Any, network: Network) -> Station | None:
+    """The station of a row, None: there is none; None where it is not in service."""
+    if row is None or not row.in_service:
+        return None
+    with contextlib.suppress(DatasetError):
+        station = in_service(station_of(row), network.catalogue.tariffs)
+        return station.with_statuses(network.statuses)
+    return None
 
 
 def _by_station(
@@ -172,18 +187,3 @@ def _by_station(
         station_id: (here, tuple(sorted(lines.get(station_id, ()), key=lambda p: p.number)))
         for station_id, here in standing.items()
     }
-
-
-def _book(
-    network: Network,
-    station_id: int,
-    sessions: dict[str, ChargingSession],
-    waiting: tuple[Place, ...],
-) -> Book | None:
-    station = network.stations.get(station_id)
-    if station is not None:
-        slots = SlotTable(station_id, station.max_slots, sessions, waiting=waiting)
-        return Book(station, slots.at(station))
-    if sessions or waiting:
-        return Book(None, SlotTable(station_id, 0, sessions, waiting=waiting))
-    return None

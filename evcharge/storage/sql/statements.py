@@ -18,6 +18,7 @@ from evcharge.storage.sql import schema
 from evcharge.storage.sql.databases import Database
 from evcharge.storage.sql.rows import (
     PLACE,
+    STATION_COLUMNS,
     payment_row,
     place_row,
     receipt_row,
@@ -39,13 +40,13 @@ FIND_WHEREABOUTS = union_all(
 )
 """At which stations users hold an EVSE, or wait for one."""
 LOCK_STATIONS = (
-    select(_stations.station_id)
+    select(*STATION_COLUMNS, _stations.in_service)
     .where(_stations.station_id.in_(_ids))
     .order_by(_stations.station_id)
     .with_for_update()
 )
 LOCK_FREE_STATIONS = (
-    select(_stations.station_id)
+    select(*STATION_COLUMNS, _stations.in_service)
     .where(_stations.station_id.in_(_ids))
     .with_for_update(skip_locked=True)
 )

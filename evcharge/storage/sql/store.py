@@ -115,7 +115,7 @@ class SqlStorage:
                 tables = _put_off(connection, self._changes, clocks, tables, now)
             else:
                 every = there.stations.keys()
-                states = standing.states(there, every, some=False).values()
+                states = standing.states(there, every).values()
             users = connection.execute(select(func.count()).select_from(schema.users)).scalar_one()
         self._known.network = there
         self._known.listed_at = self._known.looked_at = began

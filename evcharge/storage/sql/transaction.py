@@ -114,8 +114,8 @@ class Transaction:
         """Users whose rows are locked, or not there."""
         self._passed: set[str] = set()
         """Users whose rows others have locked."""
-        self._held: set[int] = set()
-        """Stations whose rows are locked, or not there."""
+        self._held: dict[int, Any] = {}
+        """The rows of stations that are locked; None for each that is not there."""
         self._standing = Standing(connection, self._clocks, known.used)
         self._tariffs: dict[str, Tariff] = {}
         """Those that new sessions go by."""
@@ -130,6 +130,9 @@ class Transaction:
         self._failure: DBAPIError | None = None
         self.removed: set[str] = set()
         """Users who are not there any more, once this is committed."""
+
+    _view: View
+    """What was loaded, and what has been made of it."""
 
     @property
     def _present(self) -> Network:
@@ -150,7 +153,7 @@ class Transaction:
         self._standing = Standing(self._connection, self._clocks, self._known.used)
         self._tells = bool(needs.users)
         self._sweeps = bool(needs.due)
-        view = self._from_memory(needs) if self._alone else self._read(needs)
+        self._view = view = self._from_memory(needs) if self._alone else self._read(needs)
         if needs.network:
             there, taken = network.whole(self._connection, lock=True)
             view.know_network(there, taken, self._lines())
@@ -206,7 +209,7 @@ class Transaction:
         at.update(where.values())
         if at and needs.write:
             # After all of the users: see the head of this module.
-            self._hold(connection.execute(LOCK_STATIONS, {"ids": list(at)}).scalars())
+            self._hold(connection.execute(LOCK_STATIONS, {"ids": list(at)}).all())
         books = self._books(at) if at else {}
         sessions: dict[str, ChargingSession | Exception | None] = dict.fromkeys(looked_at)
         places: dict[str, Place | Exception | None] = {}
@@ -232,7 +235,7 @@ class Transaction:
         return view
 
     def _books(self, station_ids: Collection[int]) -> dict[int, Book | None]:
-        return self._standing.books(station_ids, lambda version: self._look(version))
+        return self._standing.books(station_ids, self._held, self._look)
 
     def _stations_of(self, uids: Collection[str]) -> dict[str, int | None]:
         """The stations in service that have EVSEs, by the uids of these."""
@@ -241,10 +244,9 @@ class Transaction:
             found.update((e.uid, station.station_id) for e in station.evses if e.uid in found)
         return found
 
-    def _hold(self, station_ids: Iterable[int]) -> None:
-        held = set(station_ids)
-        self._held |= held
-        self._written |= bool(held)
+    def _hold(self, rows: Sequence[Any]) -> None:
+        self._held.update((row.station_id, row) for row in rows)
+        self._written |= bool(rows)
 
     def _hold_holders(self, uids: Collection[str], books: Mapping[int, Book | None]) -> None:
         """
@@ -330,7 +332,7 @@ class Transaction:
         is_new = there.version != self._version
         # A look at each station would cost more the more there are, twice a second.
         others = there.stations.keys() if is_new else self._known.occupied | self._states.keys()
-        self._states = self._standing.states(there, others, some=False)
+        self._states = self._standing.states(there, others)
         self._lists_all = True
         if is_new:
             self._stations, self._version = Stations(self._states.values()), there.version
@@ -356,8 +358,9 @@ class Transaction:
         new = [station_id for station_id in at if station_id not in self._held]
         if new:
             ids = {"ids": new}
-            self._hold(connection.execute(LOCK_FREE_STATIONS, ids).scalars())
-            self._hold(set(new).difference(connection.execute(FIND_STATION_IDS, ids).scalars()))
+            self._hold(connection.execute(LOCK_FREE_STATIONS, ids).all())
+            there = connection.execute(FIND_STATION_IDS, ids).scalars()
+            self._held.update(dict.fromkeys(set(new).difference(there)))
         users = {row.user_id for row in due} - self._mine
         free = sql_sweep.free(connection, users)
         self._mine |= free
@@ -435,13 +438,16 @@ class Transaction:
             self._see_states(changed, relist)
         return {}
 
-    def _see_states(self, changed: set[int], all_are: bool) -> None:
-        """Read the states anew that are others now."""
+    def _see_states(self, changed: Iterable[int], all_are: bool) -> None:
+        """Have the states that are others now."""
         there = self._network or self._known.network
         if all_are or (changed and there.version != self._version):
             self._list()
-        elif changed:
-            self._states.update(self._standing.states(there, changed, some=True))
+            return
+        for station_id in changed:
+            station, book = there.stations.get(station_id), self._view.books[station_id]
+            if station is not None and book is not None:
+                self._states[station_id] = StationState.of(station, book.slots.at(station))
 
     # What became true with the commit
 
