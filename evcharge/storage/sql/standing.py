@@ -79,9 +79,9 @@ class Standing:
             if row.place is not None
         ]
 
-    def receipts(self, rows: Iterable[Any]) -> list[Receipt]:
-        """The receipts of rows."""
-        rows = list(rows)
+    def receipts(self, query: Any, *parameters: Mapping[str, Any]) -> list[Receipt]:
+        """The receipts that a query finds."""
+        rows = self._connection.execute(query, *parameters).all()
         tariffs = self._used.find(self._connection, {row.tariff_key for row in rows})
         return [receipt_of(row, tariffs) for row in rows]
 
@@ -131,6 +131,13 @@ class Standing:
     def line(self, models: Mapping[str, CarModel]) -> list[Place]:
         """Everybody who waits."""
         return self.places(self._connection.execute(FIND_WAITING), models)
+
+    def lines(self) -> dict[int, list[Place]]:
+        """The same, by station; of their cars it is not known how they charge."""
+        found: dict[int, list[Place]] = {}
+        for place in self.line({}):
+            found.setdefault(place.station_id, []).append(place)
+        return found
 
     def states(self, network: Network, ids: Collection[int]) -> dict[int, StationState]:
         """The states of the stations of `ids`, and of all that are occupied, if in service."""

@@ -33,11 +33,12 @@ from evcharge.storage.sql import clocks as sql_clocks
 from evcharge.storage.sql import contents as copying
 from evcharge.storage.sql import network, schema
 from evcharge.storage.sql.databases import Database
+from evcharge.storage.sql.known import Known
 from evcharge.storage.sql.network import Network
 from evcharge.storage.sql.rows import user_of
 from evcharge.storage.sql.standing import Standing
 from evcharge.storage.sql.statements import Changes
-from evcharge.storage.sql.transaction import Known, Transaction
+from evcharge.storage.sql.transaction import Transaction
 
 R = TypeVar("R")
 

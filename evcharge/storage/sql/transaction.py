@@ -1,8 +1,11 @@
 """
 A batch in a database: what it reads and locks, and what it writes.
 
-Rows are locked in one order - users by id, then stations by id - so that processes which share the
-database wait for one another but never in a ring. A sweep passes over what others have locked.
+Rows are locked in one order - users by id, the network where it changes, then stations by id - so
+that processes which share the database wait for one another but never in a ring. Who is at a
+station, and who waits there, changes only where its row is locked, and is read after that. Users
+whom nobody asked for, such as one whose turn it is, are locked only if nobody has to be waited for,
+and a sweep does the same with stations: what others have locked it passes over.
 """
 
 from __future__ import annotations
@@ -10,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-import attrs
 from sqlalchemy import Connection, select
 from sqlalchemy.exc import DBAPIError
 
@@ -25,11 +27,11 @@ from evcharge.rules.operation import Due, Needs
 from evcharge.rules.view import View
 from evcharge.storage.contents import listed
 from evcharge.storage.group_commit import TryAgain
-from evcharge.storage.records import Records
 from evcharge.storage.sql import clocks as sql_clocks
 from evcharge.storage.sql import network, schema
 from evcharge.storage.sql import sweep as sql_sweep
 from evcharge.storage.sql.databases import Database
+from evcharge.storage.sql.known import Known
 from evcharge.storage.sql.network import Network
 from evcharge.storage.sql.standing import Standing
 from evcharge.storage.sql.statements import (
@@ -44,35 +46,7 @@ from evcharge.storage.sql.statements import (
     Changes,
     history,
 )
-from evcharge.storage.sql.used import UsedTariffs
 from evcharge.storage.sql.written import Written
-
-MOST_PASSED = 3
-"""How often sweeps pass over a user whom others have locked, before one waits for that."""
-
-
-@attrs.define
-class Known:
-    """What a process knows of a database between two batches."""
-
-    records: Records
-    """Where the process is alone: all but users, of whom there may be too many. Else the clocks,
-    and the states of the stations as they were listed."""
-    network: Network = attrs.field(factory=lambda: Network(version=-1))
-    looked_at: float = float("-inf")
-    """When it was seen that this is the network, in the storage's own seconds."""
-    listed_at: float = float("-inf")
-    """When the states were listed, likewise."""
-    listed_version: int = -1
-    """Of the network whose stations were listed."""
-    occupied: set[int] = attrs.field(factory=set)
-    """Stations where vehicles stood when they were listed, where the process is not alone."""
-    leaving: set[str] = attrs.field(factory=set)
-    """Users whose removal was to be committed when the connection was lost."""
-    used: UsedTariffs = attrs.field(factory=UsedTariffs)
-    """The tariffs of sessions and receipts, as far as they were met with."""
-    passed: dict[str, int] = attrs.field(factory=dict)
-    """Users whose session is over, and how often sweeps have passed over it."""
 
 
 class Transaction:
@@ -156,7 +130,8 @@ class Transaction:
         self._view = view = self._from_memory(needs) if self._alone else self._read(needs)
         if needs.network:
             there, taken = network.whole(self._connection, lock=True)
-            view.know_network(there, taken, self._lines())
+            lines = self._known.records.waiting() if self._alone else self._standing.lines()
+            view.know_network(there, taken, lines)
         if not self._alone and (needs.states or self._clocks.number != known):
             self._list()
             # Its states are put in when this is committed, before anybody is told.
@@ -189,7 +164,7 @@ class Transaction:
         evses = self._stations_of(needs.evses) if needs.evses else {}
         at.update(station_id for station_id in evses.values() if station_id is not None)
         if needs.write:
-            locked |= self._waited_for(needs)
+            locked |= self._known.passed_often() if needs.due else set()
             if needs.evses:
                 uids = {"ids": list(needs.evses)}
                 locked.update(connection.execute(FIND_HOLDERS, uids).scalars())
@@ -211,6 +186,11 @@ class Transaction:
             # After all of the users: see the head of this module.
             self._hold(connection.execute(LOCK_STATIONS, {"ids": list(at)}).all())
         books = self._books(at) if at else {}
+        if needs.write:
+            for station_id in at - self._held.keys():
+                # Its row is not there: of others who stand there it is not known what they do.
+                book = books[station_id]
+                self._passed |= set() if book is None else book.slots.sessions.keys() - locked
         sessions: dict[str, ChargingSession | Exception | None] = dict.fromkeys(looked_at)
         places: dict[str, Place | Exception | None] = {}
         for user_id, station_id in where.items():
@@ -272,14 +252,6 @@ class Transaction:
         found = self._users(self._connection.execute(FIND_USERS, {"ids": [user_id]}))
         return found.get(user_id)
 
-    def _lines(self) -> Mapping[int, Collection[Place]]:
-        if self._alone:
-            return self._known.records.waiting()
-        found: dict[int, list[Place]] = {}
-        for place in self._standing.line(self._present.catalogue.models):
-            found.setdefault(place.station_id, []).append(place)
-        return found
-
     def _find_receipts(self, needs: Needs, view: View) -> None:
         ids = {"ids": list(needs.receipts)}
         if needs.receipts and not self._alone:
@@ -290,20 +262,10 @@ class Transaction:
                         view.receipts[session.receipt_id] = (session, book)
         if needs.receipts:
             # After the sessions: one may be ending.
-            for receipt in self._standing.receipts(self._connection.execute(FIND_RECEIPTS, ids)):
-                view.receipts[receipt.receipt_id] = receipt
+            found = self._standing.receipts(FIND_RECEIPTS, ids)
+            view.receipts.update((receipt.receipt_id, receipt) for receipt in found)
         for asked in needs.histories:
-            rows = self._connection.execute(history(asked))
-            view.histories[asked] = self._standing.receipts(rows)
-
-    def _waited_for(self, needs: Needs) -> set[str]:
-        """Users whom sweeps have passed over too often: this one waits until it has them."""
-        passed = self._known.passed
-        often = {u for u, times in passed.items() if times >= MOST_PASSED} if needs.due else set()
-        for user_id in often:
-            # Where it waits in vain, others go on before the next one does.
-            del passed[user_id]
-        return often
+            view.histories[asked] = self._standing.receipts(history(asked))
 
     def _users(self, rows: Iterable[Any]) -> dict[str, User]:
         users = self._standing.users(rows, self._present.catalogue.models)
