@@ -153,3 +153,25 @@ class SharedTests(ServerTestCase):
         """Workers on PostgreSQL."""
         database = postgres.shared()
         self.check("--storage", database.url(database.create_database()))
+
+    def test_journey(self) -> None:
+        """A driver is told what was done over another process."""
+        path = Path(self.mktemp()).absolute()
+        server = self.start(
+            Path(self.mktemp()), "--workers", "2", "--storage", f"sqlite:///{path}"
+        ).wait()
+        with Program(port=server.port) as program:
+            user = program.request("LOGIN", **LOGIN)["data"]["user_id"]
+            listeners = []
+            for _ in range(6):
+                listener = Client(server.port)
+                self.addCleanup(listener.close)
+                reply = listener.request("SUBSCRIBE", topics=["user"], user_id=user)
+                self.assertEqual(reply["data"]["snapshot"]["user"]["state"], "FREE")
+                listeners.append(listener)
+            program.request("PAYMENT", user_id=user, id_station=9, confirmation=True)
+            for listener in listeners:
+                self.assertEqual(listener.reply()["data"]["user"]["state"], "CHARGING")
+            program.request("PAYMENT", user_id=user, id_station=9, confirmation=False)
+            for listener in listeners:
+                self.assertEqual(listener.reply()["data"]["user"]["reason"], "user_not_found")

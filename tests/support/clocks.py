@@ -1,15 +1,14 @@
 """A storage's clocks, and sessions that they move."""
 
 from collections.abc import Callable
-from typing import Any
 
 from evcharge.models.session import ChargingSession
-from evcharge.models.user import User
 from evcharge.rules.clocks import Clocks, Newest, Reading
+from evcharge.rules.journey import FindStanding, Standing
 from evcharge.rules.timekeeping import SetClock
 from evcharge.storage import Storage, carry_out
 from evcharge.testing import NOON
-from tests.support.operations import pay, unseated
+from tests.support.operations import unseated
 
 HOUR_S, DAY_S = 3600.0, 86400.0
 
@@ -47,9 +46,9 @@ def put_right(storage: Storage, by_s: float, still_suspect: bool = False) -> Clo
 
 
 def session_of(storage: Storage, user_id: str, station_id: int = 7) -> ChargingSession:
-    """The session of a user who holds a slot there."""
-
-    def plan(user: User, *_: Any) -> ChargingSession:
-        raise AssertionError("it is held")
-
-    return unseated(carry_out(storage, pay(user_id, str(station_id), plan)))
+    """The session of a user who holds an EVSE there, whatever time it is."""
+    standing = carry_out(storage, FindStanding(user_id))
+    assert isinstance(standing, Standing) and standing.session is not None, standing
+    assert standing.session.station_id == station_id, standing
+    session: ChargingSession = unseated(standing.session)
+    return session
