@@ -1,9 +1,14 @@
 """Sessions with their states, the line, EVSEs' status and receipts, as databases keep them."""
 
+import sqlite3
 from collections.abc import Iterator, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 
+import psycopg
+from sqlalchemy import event
+from sqlalchemy.exc import OperationalError
 from twisted.trial.unittest import SynchronousTestCase
 
 from evcharge.models.electric_car import ElectricCar
@@ -27,8 +32,9 @@ from evcharge.rules.operator import FindEvse, SetEvseStatus
 from evcharge.rules.receipts import FindReceipt, ListReceipts
 from evcharge.rules.sessions import LATE_S
 from evcharge.rules.sweep import Sweep
-from evcharge.storage import carry_out
+from evcharge.storage import StorageUnavailable, carry_out
 from evcharge.storage.contents import Contents
+from evcharge.storage.group_commit import TryAgain
 from evcharge.storage.location import parse
 from evcharge.storage.sql.store import SqlStorage
 from evcharge.testing import NOON
@@ -45,6 +51,10 @@ class SessionsContract:
 
     shared = False
     url: str
+
+    def problem(self) -> Exception:
+        """What the driver raises where something fails."""
+        raise NotImplementedError
 
     def make(self) -> SqlStorage:
         """A storage in the database, open."""
@@ -198,6 +208,54 @@ class SessionsContract:
                          [RESERVED, FINISHED, WAITING, CHARGING])  # fmt: skip
         there.close()
 
+    def test_failing(self) -> None:
+        """A step of which any statement fails, or the commit, is not taken, and can be again."""
+        storage = self.make()
+        self.fill(storage)
+        self.log_in(storage, "n")
+        storage.close()
+        failing: list[int] = []
+
+        def step(*args: Any) -> None:
+            failing[0] -= 1
+            if failing[0] == -1:
+                raise OperationalError("a statement", None, self.problem())
+
+        for operation in (
+            claim("n", "8", RESERVE, wait=True),
+            Leave("r", CANCEL_IT, NOON + MINUTE_S, TERMS),
+            claim("w", "8", RESERVE, arrival_minutes=3.0),
+            SetEvseStatus("8-1", "OUTOFORDER", None, NOON + MINUTE_S, TERMS),
+            SetEvseStatus("8-2", "OUTOFORDER", None, NOON + MINUTE_S, TERMS),
+            SetEvseStatus("8-1", "IN_SERVICE", None, NOON + MINUTE_S, TERMS),
+            Sweep(NOON + DAY_S, 0.0, TERMS),
+        ):
+            for number in count():
+                before = everything(self.url)
+                storage = self.make()
+                seen = [*carry_out(storage, ListStations())]
+                for name in ("before_cursor_execute", "commit"):
+                    event.listen(storage._database._engine, name, step)
+                failing[:] = [number]
+                try:
+                    carry_out(storage, operation)
+                except (TryAgain, StorageUnavailable):
+                    failing[:] = [-1]
+                    # Nor has memory followed.
+                    self.assertEqual([*carry_out(storage, ListStations())], seen)
+                    storage.close()
+                    self.assertEqual(everything(self.url), before)
+                else:
+                    failing[:] = [-1]
+                    seen = [*carry_out(storage, ListStations())]
+                    storage.close()
+                    self.assertNotEqual(everything(self.url), before, operation)
+                    again = self.make()
+                    self.assertEqual([*carry_out(again, ListStations())], seen)
+                    again.close()
+                    break
+            self.assertGreater(number, 2)
+
     def test_late(self) -> None:
         """What ran out while no server was there holds a little longer, where that is known."""
         storage = self.make()
@@ -221,6 +279,9 @@ class SessionsContract:
 class SqliteTests(SessionsContract, SynchronousTestCase):
     """An SQLite file that one process has."""
 
+    def problem(self) -> Exception:
+        return sqlite3.OperationalError("disk I/O error")
+
     def setUp(self) -> None:
         self.url = f"sqlite:///{Path(self.mktemp()).absolute()}"
         parse(self.url, "").storage().write_contents(NETWORK)
@@ -234,6 +295,9 @@ class SharedSqliteTests(SqliteTests):
 
 class PostgresTests(SessionsContract, SynchronousTestCase):
     """PostgreSQL, which processes on several machines may have."""
+
+    def problem(self) -> Exception:
+        return psycopg.OperationalError("server closed the connection unexpectedly")
 
     def setUp(self) -> None:
         self.url = postgres.shared().url(postgres.shared().create_database())

@@ -10,7 +10,8 @@ and a sweep does the same with stations: what others have locked it passes over.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import contextlib
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, select
@@ -242,14 +243,16 @@ class Transaction:
     def _may_change(self, user_id: str) -> bool:
         """Whether a user may be changed whose station we have: it waits for nobody."""
         if user_id not in self._mine and user_id not in self._passed:
-            free = sql_sweep.free(self._connection, [user_id])
+            with self._breaking():
+                free = sql_sweep.free(self._connection, [user_id])
             (self._mine if free else self._passed).add(user_id)
         return user_id in self._mine
 
     def _driver(self, user_id: str) -> User | None:
         if self._alone and (user := self._known.records.users.get(user_id)) is not None:
             return user
-        found = self._users(self._connection.execute(FIND_USERS, {"ids": [user_id]}))
+        with self._breaking():
+            found = self._users(self._connection.execute(FIND_USERS, {"ids": [user_id]}))
         return found.get(user_id)
 
     def _find_receipts(self, needs: Needs, view: View) -> None:
@@ -273,10 +276,15 @@ class Transaction:
         return users
 
     def _newest(self) -> Newest:
-        try:
+        with self._breaking():
             return sql_clocks.newest(self._connection, self._clocks)
+
+    @contextlib.contextmanager
+    def _breaking(self) -> Iterator[None]:
+        """What a rule asks for: where that fails it is no operation that breaks, but the batch."""
+        try:
+            yield
         except DBAPIError as error:
-            # It is no operation that breaks: the whole batch does.
             self._failure = error
             raise
 
