@@ -195,15 +195,33 @@ PLACE = (
 def receipt_row(receipt: Receipt) -> dict[str, Any]:
     body = dict(receipt.body)
     tariff = body.pop("tariff")
+    try:
+        text = _to_json(body).decode()
+    except UnicodeError:
+        text = _json(body)
     return {
         "receipt_id": receipt.receipt_id,
         "driver_id": receipt.driver_id,
         "user_end": receipt.user_end,
         "paid_timestamp": receipt.paid_timestamp,
         "ended_timestamp": receipt.ended_timestamp,
-        "tariff_key": None if tariff is None else body_key(tariff),
-        "body": _json(body),
+        "tariff_key": None if tariff is None else _key_of(tariff),
+        "body": text,
     }
+
+
+def _key_of(body: Mapping[str, Any]) -> str:
+    """What names a tariff, worked out once for as long as it is the same object."""
+    known = _keys.get(id(body))
+    if known is None or known[0] is not body:
+        if len(_keys) >= MOST_KEYS:
+            _keys.clear()
+        _keys[id(body)] = known = (body, body_key(body))
+    return known[1]
+
+
+_keys: dict[int, tuple[Mapping[str, Any], str]] = {}
+MOST_KEYS = 1000
 
 
 def receipt_of(row: Any, tariffs: Mapping[str, Tariff]) -> Receipt:
