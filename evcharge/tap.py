@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from twisted.application.service import Service
 
-from evcharge.models.station import zone_of
 from evcharge.net.ports import endpoint
 from evcharge.process.clock import SteadyClock, keep_steady
 from evcharge.process.logs import ThrottleService
@@ -34,7 +33,7 @@ def makeService(options: Options) -> Service:
 
         server: Server | Workers = Workers(settings, endpoints, reactor, clock, terminal)
     else:
-        storage = settings.storage.storage(zone=zone_of(settings.time_zone))
+        storage = settings.storage.storage(terms=settings.terms)
         server = Server(settings, storage, endpoints, reactor, clock, terminal)
     if settings.http_port is not None:
         from evcharge.web.health import HealthService

@@ -15,7 +15,8 @@ from evcharge.models.slots import StationState
 from evcharge.models.stations import Stations
 from evcharge.models.user import User
 from evcharge.outcomes import NO_STATION, Phrase, Refusal, Reply, invalid
-from evcharge.planning.selection import CRITERIA, Candidate, rank_stations
+from evcharge.planning.nearest import nearest
+from evcharge.planning.selection import CRITERIA, Candidate, rank_around, rank_stations
 from evcharge.rules.claims import NO_WISHES, Claim, Wishes
 from evcharge.rules.journey import FindUser, ListStations
 from evcharge.rules.leaving import END_JOURNEY, Leave
@@ -214,7 +215,7 @@ class SelectionStation(Handler):
     ) -> Eventual[Answer]:
         def choose(stations: Stations) -> Reply:
             target = user.target_percent if target_percent is None else target_percent
-            most, ignored = 1 + MOST_ALTERNATIVES, 0
+            ignored = 0
             how = (
                 criterion,
                 self.context.catalogue().tariffs,

@@ -156,7 +156,8 @@ def choose_evse(
 def flat_tariff(price_kwh: Decimal) -> Tariff:
     """A tariff by which a kWh costs the same at all times, without VAT."""
     component = PriceComponent(ENERGY, Fraction(price_kwh), None, 1)
-    tariff_id, currency = f"{price_kwh} BRL/kWh", "BRL"
+    # 2 and 2.00 are one price, and so one tariff, whichever was asked for first.
+    tariff_id, currency = f"{price_kwh.normalize():f} BRL/kWh", "BRL"
     shown = {"type": ENERGY, "price": float(price_kwh), "step_size": 1}
     body = {
         "id": tariff_id,

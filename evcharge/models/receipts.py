@@ -168,9 +168,16 @@ def cost_so_far(
     """What a session has come to, BRL with two places."""
     if session.state == OFFERED:
         return NOTHING
-    if session.tariff is not None and course.energy_kwh is not None and not course.idle_s:
-        # Of most tariffs it is known without a bill.
-        total = energy_total(session.tariff, course.energy_kwh)
+    tariff, energy = session.tariff, course.energy_kwh
+    # Of most tariffs it is known without a bill: of what asks for energy alone, always.
+    if (
+        tariff is not None
+        and energy is not None
+        and not course.idle_s
+        and (tariff.energy_price is not None or course.reserved_s is None)
+    ):
+        zone = terms.zone if station is None else station.zone(terms.zone)
+        total = energy_total(tariff, energy, session.started(terms), course.charge_s, zone)
         if total is not None:
             return total
     bill = bill_of(session, course, station, terms)

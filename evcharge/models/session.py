@@ -80,6 +80,11 @@ class ChargingSession:
     """By which of its clocks the storage has the instants: its own business."""
 
     @property
+    def peak_kw(self) -> float | None:
+        """The highest power in it, kW; None where nothing is charged, or it is not known."""
+        return None if self.profile is None else self.profile.peak_kw or None
+
+    @property
     def due_timestamp(self) -> float:
         """When the next deadline is, which it passes without anybody's doing."""
         expires = self.expires_timestamp

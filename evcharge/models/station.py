@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import attrs
 
 from evcharge.models.connectors import shown_connectors
-from evcharge.models.estimates import Prices
+from evcharge.models.estimates import Priced, Prices
 from evcharge.models.evse import Evse, EvseKind, EvseStatus, evses_of_row, natural
 
 DEFAULT_TIME_ZONE = "America/Bahia"
@@ -58,8 +58,6 @@ class Station:
     """The id as text, as messages have it."""
     evses: tuple[Evse, ...] = attrs.field(init=False, eq=False, repr=False)
     """All of them."""
-    in_order: tuple[Evse, ...] = attrs.field(init=False, eq=False, repr=False)
-    """The same, in the order of their uids."""
     by_kind: Mapping[EvseKind, tuple[Evse, ...]] = attrs.field(init=False, eq=False, repr=False)
     """The same, those that are alike together, in the order in which the first of each comes."""
     kinds: tuple[EvseKind, ...] = attrs.field(init=False, eq=False, repr=False)
@@ -85,10 +83,6 @@ class Station:
         return tuple(
             statuses[evse.uid].of(evse) if evse.uid in statuses else evse for evse in evses
         )
-
-    @in_order.default
-    def _in_order(self) -> tuple[Evse, ...]:
-        return tuple(sorted(self.evses, key=lambda evse: natural(evse.uid)))
 
     @by_kind.default
     def _by_kind(self) -> Mapping[EvseKind, tuple[Evse, ...]]:
@@ -169,7 +163,7 @@ class Station:
         :param held: uids of those that a vehicle stands at. There may be some that the station has
             no more: as many of the others stay unused until those are gone.
         """
-        free = [evse for evse in self.in_order if evse.in_service and evse.uid not in held]
+        free = [evse for evse in self.in_order if evse.uid not in held]
         if held and free:
             beyond = len(set(held).difference(evse.uid for evse in self.evses))
             if beyond:

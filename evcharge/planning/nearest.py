@@ -76,10 +76,14 @@ equipment_of = lru_cache(maxsize=20_000)(Equipment)
 
 
 def soonest(state: StationState) -> Soonest:
-    """When which EVSE of a station is free."""
+    """When which EVSE of a station is free; where others wait for one, no later than its turn."""
     found = []
     for each in state.kinds:
         at = -inf if each.free else each.next_free_timestamp
+        if state.queue_length and at != -inf:
+            # When it is a car's turn depends on who waits before it, and on the car.
+            evses = state.station.by_kind[each.kind]
+            at = 0.0 if any(evse.in_service for evse in evses) else None
         if at is not None:
             found.append((each.kind, at))
     return found

@@ -8,7 +8,7 @@ the true one is worked out of those only that may be among the best by it.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from math import inf
 from typing import Any
@@ -16,11 +16,12 @@ from typing import Any
 import attrs
 
 from evcharge.models.electric_car import ElectricCar
-from evcharge.models.estimates import PRICE, ChargePlan, estimate, plan_charge
-from evcharge.models.evse import Evse, EvseKind, plugs_of, quickest
-from evcharge.models.slots import SlotTable, StationState
-from evcharge.models.tariffs import Tariff, least_total
+from evcharge.models.estimates import PRICE, ChargePlan, Priced, estimate, plan_charge
+from evcharge.models.evse import Evse, EvseKind, plugs_of, quickest, to_the_ms
+from evcharge.models.slots import StationState
+from evcharge.models.tariffs import Tariff
 from evcharge.models.terms import Terms
+from evcharge.planning.nearest import Nearest, Soonest, soonest
 from evcharge.rules.waiting import open_to, turn
 
 
@@ -111,23 +112,36 @@ class _Trip:
         self._least[id(kind)] = least_s
         return least_s
 
-    def behind(self, state: StationState, slots: SlotTable) -> tuple[bool, float, float]:
+    def first(self, soonest: Soonest) -> tuple[float, float]:
         """
-        Whether anything fits at a station where others wait, when it is the car's turn who joins
-        now, and no more than the shortest charge takes.
+        When the first EVSE that fits is free, and no more than the charge takes there; infinite
+        where none ever is.
         """
+        free_at, least_s, known = inf, inf, self._least
+        for kind, at in soonest:
+            charge_s = known.get(id(kind))
+            if charge_s is None:
+                charge_s = self.least_s(kind)
+            if charge_s != inf:
+                if at < free_at:
+                    free_at = at
+                if charge_s < least_s:
+                    least_s = charge_s
+        return free_at, least_s
+
+    def free_at(self, state: StationState) -> float:
+        """When the first EVSE that fits is free, or, where others wait, it is the car's turn."""
+        slots = state.slots if state.queue_length else None
+        if slots is None:
+            return self.first(soonest(state))[0]
         station, model = state.station, self.car.model
-        fitting = [evse for evse in station.evses if plugs_of(model, evse.kind)]
+        fitting = [evse for evse in station.in_order if plugs_of(model, evse.kind)]
         open_evses = [evse for evse in open_to(station, slots, "") if evse in fitting]
-        free_at = -inf
-        if not open_evses:
-            expected = turn(station, slots, self.now, self.terms, model)
-            minutes = inf if expected is None else expected.minutes
-            free_at = self.now + self.terms.real_s(minutes * 60)
-            open_evses = [evse for evse in fitting if evse.in_service]
-        self.lines[station.station_id] = open_evses
-        least_s = min((self.least_s(evse.kind) for evse in open_evses), default=inf)
-        return bool(fitting), free_at, least_s
+        self.lines[station.station_id] = open_evses or fitting
+        if open_evses:
+            return -inf
+        expected = turn(station, slots, self.now, self.terms, model)
+        return inf if expected is None else self.now + self.terms.real_s(expected.minutes * 60)
 
     def until_charging_s(self, free_at: float, distance_km: float) -> float:
         """Travel and wait together."""
@@ -184,7 +198,7 @@ class _Trip:
         if line is not None:
             fitting = [len(line) if free_at == -inf else 0]
         else:
-            fitting = [each.free for each in state.kinds if self.least[id(each.kind)] != inf]
+            fitting = [each.free for each in state.kinds if self.least_s(each.kind) != inf]
         return Candidate(
             state=state,
             distance_km=distance_km,
@@ -280,10 +294,9 @@ def rank_stations(
     :param now: seconds since the epoch.
     :param most: how many stations at the most.
     """
-    figure, at_best = CRITERIA[criterion].figure, CRITERIA[criterion].at_best
     trip = _Trip(car, target_percent, tariffs, now, terms, criterion == "time")
-    range_km, least, excluded = car.range_km(), trip.least, Excluded()
-    ahead: list[tuple[Any, float, int, ChargePlan | None, StationState, float]] = []
+    at_best, range_km, excluded = CRITERIA[criterion].at_best, car.range_km(), Excluded()
+    ahead: list[tuple[Any, float, int, StationState]] = []
     for state, distance in distances:
         if distance >= range_km:
             excluded.out_of_range += 1
@@ -291,22 +304,7 @@ def rank_stations(
             if excluded.nearest is None or _nearer(far, excluded.nearest):
                 excluded.nearest = far
             continue
-        free_at = least_s = inf
-        fits = not state.kinds
-        slots = state.slots if state.queue_length else None
-        if slots is not None:
-            fits, free_at, least_s = trip.behind(state, slots)
-        for each in state.kinds if slots is None else ():
-            charge_s = least.get(id(each.kind))
-            if charge_s is None:
-                charge_s = trip.least_s(each.kind)
-            if charge_s == inf:
-                continue
-            fits = True
-            at = -inf if each.free else each.next_free_timestamp
-            if at is not None and at <= free_at:
-                least_s = min(least_s, charge_s) if at == free_at else charge_s
-                free_at = at
+        free_at, least_s = trip.first(soonest(state))
         if free_at == inf:
             excluded.count(trip, [each.kind for each in state.kinds])
             continue
@@ -333,16 +331,15 @@ def rank_around(
     criterion: str,
     tariffs: Mapping[str, Tariff],
     now: float,
-    time_scale: float,
+    terms: Terms,
     most: int,
-    zone: tzinfo | None = None,
 ) -> Selection:
     """
     As :func:`rank_stations` of all stations of `tree`, with their distances from a place.
 
     :param place: its latitude and longitude, degrees.
     """
-    trip = _Trip(car, target_percent, tariffs, now, time_scale, zone, criterion == "time")
+    trip = _Trip(car, target_percent, tariffs, now, terms, criterion == "time")
     at_best, range_km, excluded = CRITERIA[criterion].at_best, car.range_km(), Excluded()
 
     def rank(soonest: Soonest, priced: Priced, distance_km: float) -> Any:
@@ -381,7 +378,7 @@ def _best(
             continue
         assert ahead is not None
         _, distance, state = ahead
-        free_at, _ = trip.first(soonest(state))
+        free_at = trip.free_at(state)
         plan = trip.plan(state, free_at, distance)
         order = figure(trip, state, free_at, distance, plan)
         heapq.heappush(known, (order, distance, state.station.station_id, free_at, plan, state))

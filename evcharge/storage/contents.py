@@ -14,6 +14,7 @@ from evcharge.models.receipts import Payment, Receipt
 from evcharge.models.session import ChargingSession, Place
 from evcharge.models.user import User
 from evcharge.rules.clocks import Clocks
+from evcharge.utils.texts import is_unicode
 
 T = TypeVar("T")
 

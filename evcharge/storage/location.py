@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from datetime import tzinfo
 from pathlib import Path
 from typing import Any, Protocol
 
 import attrs
 
 from evcharge.datasets import StationRows
+from evcharge.models.terms import DEFAULT_TERMS, Terms
 from evcharge.storage import Storage
 from evcharge.storage.contents import Copyable
 from evcharge.storage.files.store import FileStorage
@@ -59,7 +59,7 @@ class Location:
         more_cars: Mapping[str, Any] | None = None,
         more_stations: StationRows | None = None,
         shared: bool = False,
-        zone: tzinfo | None = None,
+        terms: Terms = DEFAULT_TERMS,
     ) -> CopyableStorage:
         """
         The storage there, not open yet.
@@ -67,10 +67,10 @@ class Location:
         :param more_cars: what to add to its network, and
         :param more_stations: likewise, where it does not have them.
         :param shared: whether other processes of the same server have it open too.
-        :param zone: the time zone of the network, as for :class:`FileStorage`.
+        :param terms: those of the network, as for :class:`FileStorage`.
         """
         if self.kind == "files":
-            return FileStorage(self.path, more_cars, more_stations, zone)
+            return FileStorage(self.path, more_cars, more_stations, terms)
         # Who keeps files need not wait for SQLAlchemy to be imported.
         from evcharge.storage.sql.databases import Database, Postgres, Sqlite
         from evcharge.storage.sql.store import SqlStorage

@@ -116,8 +116,6 @@ class MemoryStorage:
         for event in events:
             if isinstance(event, NetworkChanged):
                 self._network = event.after
-                tariffs = check_tariffs(event.after.tariffs, "tariffs").tariffs
-                self.records.catalogue = Catalogue(event.after.car_models, tariffs)
             elif isinstance(event, ReceiptIssued):
                 self.receipts[event.receipt.receipt_id] = event.receipt
             elif isinstance(event, PaymentListed):

@@ -427,7 +427,8 @@ class Records:
             slots = slots.with_slots(station.max_slots).at(station)
             self.slots[station_id] = slots
             states.pop(station_id, None)
-            if record.is_usable:
+            named = named_tariffs(record.station, TARIFF)
+            if record.is_usable and all(tariff_id in tariffs for _, tariff_id in named):
                 states[station_id] = StationState.of(station, slots)
         for station_id in event.gone:
             self.slots.pop(station_id, None)

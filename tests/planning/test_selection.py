@@ -11,7 +11,6 @@ from evcharge.models.electric_car import CarModel, ElectricCar
 from evcharge.models.evse import Connector, Evse, EvseKind
 from evcharge.models.slots import SlotTable, StationState
 from evcharge.models.station import Station
-from evcharge.models.tariffs import parse_tariff
 from evcharge.models.terms import DEFAULT_TERMS
 from evcharge.planning.selection import CRITERIA, Candidate, rank_stations
 from evcharge.testing import NOON
@@ -72,7 +71,9 @@ class OrderTests(SynchronousTestCase):
         state = StationState.of(station, SlotTable(1, 2))
         car = ElectricCar.charged_to(CarModel("", "", 40.0, 0.15, 150.0), 20)
         for criterion in CRITERIA:
-            (found,) = rank_stations(car, 80, [(state, 1)], criterion, {}, NOON, 1, 5).candidates
+            (found,) = rank_stations(
+                car, 80, [(state, 1)], criterion, {}, NOON, DEFAULT_TERMS, 5
+            ).candidates
             self.assertEqual(found.plan.plug.connector, plugs[1])
 
     def test_as_long(self) -> None:
@@ -86,6 +87,8 @@ class OrderTests(SynchronousTestCase):
                 network.append((StationState.of(station, SlotTable(number, 1)), 0.0))
             for percent in range(1, 80):
                 car = ElectricCar.charged_to(model, percent)
-                best = rank_stations(car, 80, network, "time", {}, NOON, 1, 5).candidates
+                best = rank_stations(
+                    car, 80, network, "time", {}, NOON, DEFAULT_TERMS, 5
+                ).candidates
                 ids = [found.state.station.station_id for found in best]
                 self.assertEqual(ids, [1, 2], f"{names} from {percent} %")

@@ -194,10 +194,6 @@ def body_key(body: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
 
-def _with_vat(component: PriceComponent) -> Fraction:
-    return component.price * (100 + (component.vat or 0)) / 100
-
-
 @attrs.frozen
 class Segment:
     """

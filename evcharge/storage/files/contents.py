@@ -15,6 +15,7 @@ from evcharge.datasets.files import CARS, EVSES, OUT_OF_SERVICE, STATIONS, TARIF
 from evcharge.models.catalogue import Catalogue
 from evcharge.models.receipts import Payment
 from evcharge.models.slots import SlotTable
+from evcharge.models.terms import DEFAULT_TERMS
 from evcharge.models.user import User
 from evcharge.storage import StorageError
 from evcharge.storage.contents import Contents
@@ -85,7 +86,7 @@ def _contents(directory: DataDirectory, now: float) -> Contents:
     there = NetworkFiles.read(directory.path)
     cars, rows, resting = there.cars, there.rows, there.resting
     models = Catalogue(cars.models).models
-    planning = Planning(now, look_up, there.tariffs.tariffs, None)
+    planning = Planning(now, look_up, there.tariffs.tariffs, DEFAULT_TERMS)
     read, broken, _ = directory.read_tables(there.stations, planning)
     # A database refuses two vehicles at one EVSE, and be it one that nobody knows.
     tables = {station_id: table.seated(unnamed(table)) for station_id, table in read.items()}
@@ -228,7 +229,7 @@ def _write(directory: DataDirectory, contents: Contents) -> None:
             user_of(user.user_id, record, user.created_timestamp, {})
         directory.user_path(user.user_id).write_bytes(to_json(record))
     stations = {record.station.station_id: record.station for record in contents.stations}
-    nothing = Planning(0.0, lambda _: None, {}, None)
+    nothing = Planning(0.0, lambda _: None, {}, DEFAULT_TERMS)
     for station_id, sessions in groupby(contents.sessions, attrgetter("station_id")):
         standing = {session.user_id: session for session in sessions}
         station = stations.pop(station_id)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import tzinfo
 from pathlib import Path
 
 from twisted.logger import Logger
 
 from evcharge.models.slots import SlotTable
 from evcharge.models.station import Station
+from evcharge.models.terms import Terms
 from evcharge.rules.events import SlotFreed
 from evcharge.storage import StorageUnavailable
 from evcharge.storage.files.directory import DataDirectory, free_name, needed
@@ -28,7 +28,7 @@ class Reading:
     Reads the files of a data directory, and knows which of them cannot be read.
 
     :param records: what memory has; it takes in what is read.
-    :param zone: see :class:`evcharge.storage.files.vehicles.Planning`.
+    :param terms: see :class:`evcharge.storage.files.vehicles.Planning`.
     """
 
     log = Logger()
@@ -40,14 +40,14 @@ class Reading:
         payments: PaymentList,
         moved: MovedFiles,
         saving: Saving,
-        zone: tzinfo | None,
+        terms: Terms,
     ) -> None:
         self._directory = directory
         self._records = records
         self._payments = payments
         self._moved = moved
         self._saving = saving
-        self._zone = zone
+        self._terms = terms
         self._users: set[str] = set()
         """Those whose file is there, and cannot be read now."""
         self._waiting = Waiting()
@@ -103,7 +103,7 @@ class Reading:
 
     def _planning(self, now: float) -> Planning:
         records = self._records
-        return Planning(now, records.users.get, records.catalogue.tariffs, self._zone)
+        return Planning(now, records.users.get, records.catalogue.tariffs, self._terms)
 
     def _wait(self, station_id: int, station: Station | None, problem: str) -> None:
         """Have who may stand at a station wait until it can be read."""

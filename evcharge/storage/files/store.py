@@ -12,7 +12,6 @@ import contextlib
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from datetime import tzinfo
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,6 +20,7 @@ from twisted.logger import Logger
 from evcharge.datasets import DatasetError, StationRows
 from evcharge.models.catalogue import Catalogue
 from evcharge.models.network import Network
+from evcharge.models.terms import DEFAULT_TERMS, Terms
 from evcharge.models.user import User
 from evcharge.rules.clocks import Newest
 from evcharge.rules.events import ClocksSet, Event, UserRemoved
@@ -53,7 +53,7 @@ class FileStorage:
     :param more_cars: models to add to its catalogue, and
     :param more_stations: stations to add to its own, where it does not have them; in a new
         directory they take the place of the shipped ones.
-    :param zone: the time zone of the network, by which vehicles are charged whose price an earlier
+    :param terms: those of the network, by which vehicles are charged whose price an earlier
         installation did not note; None: the default.
     """
 
@@ -65,7 +65,7 @@ class FileStorage:
         directory: Path,
         more_cars: Mapping[str, Any] | None = None,
         more_stations: StationRows | None = None,
-        zone: tzinfo | None = None,
+        terms: Terms = DEFAULT_TERMS,
     ) -> None:
         self._more_cars = more_cars
         self._more_stations = more_stations
@@ -75,7 +75,7 @@ class FileStorage:
         self._moved = MovedFiles(self._directory, self._payments)
         self._saving = Saving(self._directory, self.records, self._payments, self._moved)
         self._reading = Reading(
-            self._directory, self.records, self._payments, self._moved, self._saving, zone
+            self._directory, self.records, self._payments, self._moved, self._saving, terms
         )
         self.listeners: list[Listener] = []
         self._lock = threading.Lock()

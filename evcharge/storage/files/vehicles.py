@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import tzinfo
 from decimal import Decimal
 from typing import Any
 from uuid import uuid4
@@ -16,6 +15,7 @@ from evcharge.models.evse import LONGEST_UID, Evse, EvseKind
 from evcharge.models.session import ChargingSession, plan_session
 from evcharge.models.station import Station
 from evcharge.models.tariffs import Tariff
+from evcharge.models.terms import Terms
 from evcharge.models.user import User
 from evcharge.utils.ids import ending
 from evcharge.utils.numbers import finite_number, whole_number
@@ -32,8 +32,7 @@ class Planning:
     """Finds a user by id."""
     tariffs: Mapping[str, Tariff]
     """Those of the network, by id."""
-    zone: tzinfo | None
-    """Of the network, for stations that have none of their own; None: the default."""
+    terms: Terms
 
 
 # What fields of all records have in common
@@ -118,7 +117,10 @@ def _planned(
     )
     assert found is not None
     kind, plan = found
-    return plan_session(user, place, Evse(evse_uid, kind), plan, tariffs, receipt_id, now)
+    evse, tariffs, now = Evse(evse_uid, kind), planning.tariffs, planning.now
+    # Nothing says how fast time went when it began.
+    terms = attrs.evolve(planning.terms, time_scale=1.0)
+    return plan_session(user, place, evse, plan, tariffs, receipt_id, now, terms)
 
 
 class _Facts:

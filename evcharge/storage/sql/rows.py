@@ -19,9 +19,11 @@ from evcharge.models.evse import Evse, EvseStatus
 from evcharge.models.network import StationRecord
 from evcharge.models.receipts import Payment, Receipt
 from evcharge.models.session import ChargingSession, Place
-from evcharge.models.station import Station
+from evcharge.models.slots import MOST_EVSES
+from evcharge.models.station import DEFAULT_TIME_ZONE, Station, zone_of
 from evcharge.models.tariffs import Tariff, body_key, tariff_key
 from evcharge.models.user import User
+from evcharge.storage.contents import tariffs_by_id
 from evcharge.storage.sql import schema
 from evcharge.utils.texts import is_unicode
 
