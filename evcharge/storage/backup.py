@@ -17,7 +17,7 @@ import attrs
 from evcharge.datasets.files import CARS, STATIONS
 from evcharge.storage import StorageError
 from evcharge.storage.durable import TEMPORARY, flush_file, flush_folder, make_folder
-from evcharge.storage.files.directory import CLOCK, LOCK, PAYMENTS, names
+from evcharge.storage.files.directory import CLOCK, LOCK, PAYMENTS, RECEIPTS, USED, names
 from evcharge.storage.private import FOLDER_MODE, private, shown
 from evcharge.utils.permissions import remedy_to_read
 
@@ -33,7 +33,8 @@ PAGES = 1000
 BUSY_S = 30.0
 """How long another process may keep an SQLite file from being read, seconds."""
 
-SUBFOLDERS = ("stations", "users")
+SUBFOLDERS = ("stations", "users", RECEIPTS, USED)
+"""A receipt is there before its session is gone from its station's file, and goes behind that."""
 
 _Seen: TypeAlias = tuple[int, ...]
 """What of a file's state is another one after each change."""

@@ -363,6 +363,11 @@ class FileStepsTests(StepsContract, SynchronousTestCase):
         return count
 
 
+RECEIPT = [f"{kind} receipts/2025-04-07.jsonl" for kind in ("open", "write", "fsync")]
+"""What is done for a receipt; and for the first one."""
+FIRST_RECEIPT = ["mkdir receipts", "open .", "fsync .", "open receipts", *RECEIPT, "fsync receipts"]
+
+
 class OrderTests(SynchronousTestCase):
     """The order in which a data directory is written, which only a power failure would tell."""
 
@@ -409,11 +414,13 @@ class OrderTests(SynchronousTestCase):
         take_slot(storage, a_session("u2", end=NOON + 90))
         self.assertEqual(self.made(), [*station, *appended], "another one")
         end_journey(storage, "u1")
-        # A crash in between leaves a user who can ask again.
-        self.assertEqual(self.made(), [*station, f"unlink {one}", "fsync users"], "a journey ends")
+        # A crash in between leaves a session that is over: its receipt is there.
+        over = [*FIRST_RECEIPT, f"unlink {one}", "fsync users", *station]
+        self.assertEqual(self.made(), over, "a journey ends")
         sweep(storage, NOON + 90, 0)
         # A crash in between leaves a session that is over.
-        self.assertEqual(self.made(), [f"unlink {two}", "fsync users", *station], "charging ends")
+        over = [*RECEIPT, f"unlink {two}", "fsync users", *station]
+        self.assertEqual(self.made(), over, "charging ends")
         add_user(storage, a_user("u1"))
         self.calls.clear()
         sweep(storage, NOON, NOON + 1)
@@ -438,14 +445,14 @@ class OrderTests(SynchronousTestCase):
         self.assertEqual(
             self.made(),
             [
+                *FIRST_RECEIPT,
                 *self.replaced("users/u6.json"),
+                "unlink users/u0.json",
                 "unlink users/u1.json",
                 "fsync users",
                 *self.replaced("stations/station_7.json", "stations/station_8.json"),
                 "fsync stations",
                 *(f"{kind} {PAYMENTS}" for kind in ("open", "write", "fsync")),
-                "unlink users/u0.json",
-                "fsync users",
             ],
         )
 
@@ -460,7 +467,7 @@ class OrderTests(SynchronousTestCase):
         station = [*self.replaced("stations/station_7.json"), "fsync stations"]
         appended = [f"{kind} {PAYMENTS}" for kind in ("open", "write", "fsync")]
         gone = ["unlink users/u1.json", "fsync users"]
-        self.assertEqual(self.made(), [*station, *appended, *station, *gone])
+        self.assertEqual(self.made(), [*station, *appended, *FIRST_RECEIPT, *gone, *station])
         self.assertIn("r-u1-7", (self.data / PAYMENTS).read_text())
 
     def test_settling(self) -> None:

@@ -15,18 +15,28 @@ from evcharge.datasets.files import CARS, EVSES, OUT_OF_SERVICE, STATIONS, TARIF
 from evcharge.models.catalogue import Catalogue
 from evcharge.models.receipts import Payment
 from evcharge.models.slots import SlotTable
+from evcharge.models.tariffs import tariff_key
 from evcharge.models.terms import DEFAULT_TERMS
 from evcharge.models.user import User
 from evcharge.storage import StorageError
 from evcharge.storage.contents import Contents
 from evcharge.storage.durable import TEMPORARY, flush_file, flush_folder
 from evcharge.storage.files import changing
-from evcharge.storage.files.directory import CLOCK, LOCK, PAYMENTS, DataDirectory, names
+from evcharge.storage.files.directory import (
+    CLOCK,
+    LOCK,
+    PAYMENTS,
+    RECEIPTS,
+    STATUSES,
+    USED,
+    DataDirectory,
+    names,
+)
 from evcharge.storage.files.network import NetworkFiles, copied
 from evcharge.storage.files.payments import read_payments
 from evcharge.storage.files.records import (
     one_station_each,
-    paid_sessions,
+    paid_ahead,
     payment_line,
     read_payment,
     read_table,
@@ -36,7 +46,7 @@ from evcharge.storage.files.records import (
     user_of,
     user_record,
 )
-from evcharge.storage.files.vehicles import Planning
+from evcharge.storage.files.vehicles import Beside
 from evcharge.storage.private import FOLDER_MODE, private
 from evcharge.utils.ids import ending
 from evcharge.utils.texts import is_unicode
@@ -86,11 +96,11 @@ def _contents(directory: DataDirectory, now: float) -> Contents:
     there = NetworkFiles.read(directory.path)
     cars, rows, resting = there.cars, there.rows, there.resting
     models = Catalogue(cars.models).models
-    planning = Planning(now, look_up, there.tariffs.tariffs, DEFAULT_TERMS)
-    read, broken, _ = directory.read_tables(there.stations, planning)
+    beside = Beside(now, look_up, there.tariffs.tariffs, directory.used.get, DEFAULT_TERMS)
+    read, broken, _ = directory.read_tables(there.stations, beside)
     # A database refuses two vehicles at one EVSE, and be it one that nobody knows.
     tables = {station_id: table.seated(unnamed(table)) for station_id, table in read.items()}
-    unlisted = paid_sessions(tables.values())
+    unlisted = paid_ahead(tables.values())
     remarks = [remark for _, remark in one_station_each(tables)]
     remarks += [f"{path}: is not copied" for path in _foreign(directory)]
     if there.problems:
@@ -135,7 +145,7 @@ def _foreign(directory: DataDirectory) -> list[Path]:
     """Files that a storage has no use for."""
     ours = {
         *(CARS, STATIONS, OUT_OF_SERVICE, EVSES, TARIFFS, PAYMENTS, CLOCK, LOCK),
-        *("stations", "users", "lost+found"),
+        *(STATUSES, RECEIPTS, USED, "stations", "users", "lost+found"),
     }
     paths = [
         *(directory.path / name for name in names(directory.path) if name not in ours),
@@ -229,13 +239,15 @@ def _write(directory: DataDirectory, contents: Contents) -> None:
             user_of(user.user_id, record, user.created_timestamp, {})
         directory.user_path(user.user_id).write_bytes(to_json(record))
     stations = {record.station.station_id: record.station for record in contents.stations}
-    nothing = Planning(0.0, lambda _: None, {}, DEFAULT_TERMS)
     for station_id, sessions in groupby(contents.sessions, attrgetter("station_id")):
         standing = {session.user_id: session for session in sessions}
         station = stations.pop(station_id)
         table = SlotTable(station_id, station.max_slots, standing).at(station)
         with _refused(f"station {station_id}"):
-            read_table(table_record(table), station_id, None, nothing)
+            tariffs = {tariff_key(s.tariff): s.tariff for s in standing.values() if s.tariff}
+            beside = Beside(0, lambda _: None, {}, tariffs.__getitem__, DEFAULT_TERMS)
+            directory.used.keep(tariffs.values())
+            read_table(table_record(table), station_id, None, beside)
         directory.station_path(station_id).write_bytes(to_json(table_record(table)))
     for station_id, station in stations.items():
         if station.max_slots < 0:

@@ -8,11 +8,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+import attrs
 from twisted.logger import Logger
 
 from evcharge.datasets import DatasetError, StationRows
 from evcharge.datasets.files import CARS, STATIONS
 from evcharge.models.electric_car import CarModel
+from evcharge.models.evse import STATUSES as EVSE_STATUSES
+from evcharge.models.evse import EvseStatus
 from evcharge.models.slots import SlotTable
 from evcharge.models.station import Station
 from evcharge.models.user import User
@@ -20,6 +23,7 @@ from evcharge.rules.clocks import Clocks, D
 from evcharge.storage import StorageError, StorageUnavailable
 from evcharge.storage.durable import TEMPORARY, Folder, make_folder
 from evcharge.storage.files.network import to_write
+from evcharge.storage.files.receipts import ReceiptFiles
 from evcharge.storage.files.records import (
     read_object,
     read_table,
@@ -28,7 +32,8 @@ from evcharge.storage.files.records import (
     to_json,
     user_record,
 )
-from evcharge.storage.files.vehicles import Planning
+from evcharge.storage.files.used import UsedTariffs
+from evcharge.storage.files.vehicles import Beside
 from evcharge.storage.lock import Lock
 from evcharge.storage.private import shown
 from evcharge.utils.numbers import whole_number
@@ -37,6 +42,10 @@ from evcharge.utils.permissions import remedy
 PAYMENTS = "payments.jsonl"
 CLOCK = "clock.json"
 """What is known of the clocks by which instants are: :meth:`Clocks.record`. Often missing."""
+STATUSES = "evse_status.json"
+"""What an operator has said of EVSEs while a server ran, by uid. Often missing."""
+RECEIPTS, USED = "receipts", "tariffs_used"
+"""Folders, which are made when something is kept there."""
 LOCK = ".lock"
 DAMAGED = ".damaged"
 
@@ -57,6 +66,10 @@ class DataDirectory:
         self.root = Folder(path)
         self.stations = Folder(path / "stations")
         self.users = Folder(path / "users")
+        self.used = UsedTariffs(path / USED)
+        self.receipts = ReceiptFiles(path / RECEIPTS, self.used)
+        self.statuses: Mapping[str, EvseStatus] = {}
+        """What its file says of EVSEs, once it has been read."""
         self.clocks = Clocks()
         """Those by which the instants in its files are, once they have been read."""
         self.unlisted: set[int] = set()
@@ -120,6 +133,8 @@ class DataDirectory:
 
     def release(self) -> None:
         """Let go of it, as far as it was taken."""
+        self.used.close()
+        self.receipts.close()
         for folder in (self.users, self.stations, self.root):
             folder.close()
         self._lock.release()
@@ -196,6 +211,33 @@ class DataDirectory:
         """Whether what was written of a record, when it was read or made, is right as it stands."""
         return not self.clocks.moved(record.clock)
 
+    # Statuses of EVSEs
+
+    def read_statuses(self) -> None:
+        """
+        Read what was said of EVSEs.
+
+        :raise StorageError: the file is damaged.
+        :raise OSError: it cannot be read.
+        """
+        path = self.path / STATUSES
+        self.statuses = {}
+        try:
+            for uid, facts in read_object(path).items():
+                self.statuses = {**self.statuses, uid: _status(uid, facts)}
+        except FileNotFoundError:
+            pass
+        except ValueError as error:
+            raise StorageError(
+                f"{path}: {error}; it says which EVSEs are out of service: put it right, or remove "
+                "it if all are as evses.json says"
+            ) from None
+
+    def write_statuses(self, statuses: Mapping[str, EvseStatus]) -> None:
+        """Have that said of EVSEs, for good. OSError."""
+        self.root.write(STATUSES, statuses_json(statuses))
+        self.statuses = statuses
+
     # Users
 
     def read_user(self, user_id: str, models: Mapping[str, CarModel]) -> User:
@@ -226,9 +268,16 @@ class DataDirectory:
 
         :return: of those for which it failed, why; see :meth:`Folder.change`.
         """
+        tables = list(tables)
+        standing = [session for table in tables for session in table.sessions.values()]
+        try:
+            # Before any file names them.
+            self.used.keep(session.tariff for session in standing if session.tariff is not None)
+        except OSError as error:
+            return dict.fromkeys((table.station_id for table in tables), error)
         files = {
             table.station_id: to_json(self._record(table))
-            if table.sessions or table.station_id not in self.unlisted
+            if table.sessions or table.waiting or table.station_id not in self.unlisted
             else None
             for table in tables
         }
@@ -240,7 +289,7 @@ class DataDirectory:
     def read_tables(
         self,
         stations: Mapping[int, Station],
-        planning: Planning,
+        beside: Beside,
     ) -> tuple[dict[int, SlotTable], dict[int, str], set[int]]:
         """
         Read the slot tables.
@@ -256,7 +305,7 @@ class DataDirectory:
             if station_id is None:
                 continue
             try:
-                table, is_right = self.read_table(station_id, stations.get(station_id), planning)
+                table, is_right = self.read_table(station_id, stations.get(station_id), beside)
             except ValueError as error:
                 broken[station_id] = str(error)
                 continue
@@ -269,7 +318,7 @@ class DataDirectory:
         self,
         station_id: int,
         station: Station | None,
-        planning: Planning,
+        beside: Beside,
     ) -> tuple[SlotTable, bool]:
         """
         The slots that the file of a station holds, and whether it says them right.
@@ -280,7 +329,7 @@ class DataDirectory:
         path = self.station_path(station_id)
         try:
             record = read_object(path)
-            table = read_table(record, station_id, station, planning)
+            table = read_table(record, station_id, station, beside)
         except (ValueError, ArithmeticError, OSError) as error:
             raise ValueError(f"{path}: cannot be used: {self.reason(error, path)}") from error
         said = whole_number(record.get("total_slots", record.get("max_slots")))
@@ -303,6 +352,25 @@ class DataDirectory:
             and name.endswith(".json")
             and self.station_id(name) is None
         ]
+
+
+def statuses_json(statuses: Mapping[str, EvseStatus]) -> bytes:
+    """The file of what was said of EVSEs."""
+    return to_json(
+        {
+            uid: {name: value for name, value in attrs.asdict(said).items() if value is not None}
+            for uid, said in statuses.items()
+        }
+    )
+
+
+def _status(uid: str, facts: Any) -> EvseStatus:
+    if not isinstance(facts, dict) or facts.get("status") not in EVSE_STATUSES:
+        raise ValueError(f'"{uid}": status must be one of {", ".join(EVSE_STATUSES)}')
+    since, reason = facts.get("since", ""), facts.get("reason")
+    if not isinstance(since, str) or not isinstance(reason, str | None):
+        raise ValueError(f'"{uid}": since and reason must be text')
+    return EvseStatus(facts["status"], since, reason)
 
 
 def station_file(station_id: int) -> str:

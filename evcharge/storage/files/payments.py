@@ -1,8 +1,9 @@
 """
 `payments.jsonl`: every payment taken, a line each, for the operator's books.
 
-It follows from the stations' files, which have the payments of those who stand there, and is
-completed from them; so a session must not end before its payment is in the list, for good.
+It follows from the stations' files, which have the payments of those who stand there, and from the
+receipts, and is completed from them; so a session must not end before its payment is in the list,
+for good.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from evcharge.models.receipts import Payment
-from evcharge.models.session import ChargingSession
 from evcharge.rules.clocks import Clocks
 from evcharge.storage.contents import listed, right
 from evcharge.storage.durable import Folder, write_all
@@ -33,7 +33,7 @@ class PaymentList:
         self.path = folder.path / name
         self._folder = folder
         self._name = name
-        self._owed: dict[str, ChargingSession] = {}
+        self._owed: dict[str, Payment] = {}
         """Payments that are to be listed, by receipt."""
         self._read = False
         """Whether it is known to end with a whole line, and to have none of what is owed."""
@@ -55,11 +55,11 @@ class PaymentList:
             self._look()
         yield from self._newest.items()
 
-    def owe(self, payments: Mapping[str, ChargingSession]) -> None:
+    def owe(self, payments: Mapping[str, Payment]) -> None:
         """Have payments listed that are new."""
         self._owed.update(payments)
 
-    def compare(self, payments: Mapping[str, ChargingSession]) -> None:
+    def compare(self, payments: Mapping[str, Payment]) -> None:
         """Have payments listed, unless they are already."""
         self._owed.update(payments)
         self._read = False
@@ -95,11 +95,11 @@ class PaymentList:
         """Have other clocks; what is to be listed moves with those that were suspect."""
         self.clocks = after
         self._owed = {
-            receipt_id: session.moved(by_s, session.clock)
-            if before.is_marked(session.clock)
-            and (by_s := after.moved(session.clock) - before.moved(session.clock))
-            else session
-            for receipt_id, session in self._owed.items()
+            receipt_id: payment.moved(by_s, payment.clock)
+            if before.is_marked(payment.clock)
+            and (by_s := after.moved(payment.clock) - before.moved(payment.clock))
+            else payment
+            for receipt_id, payment in self._owed.items()
         }
 
     def move_from(self, since: float, by_s: float, clock: int) -> None:
@@ -152,7 +152,7 @@ class PaymentList:
         self._read = True
 
     def _append(self) -> None:
-        payments = [listed(Payment.of(each), self.clocks) for each in self._owed.values()]
+        payments = [listed(each, self.clocks) for each in self._owed.values()]
         lines = b"".join(map(payment_line, payments))
         self._read = False
         with self._folder.opened(self._name, os.O_WRONLY | os.O_APPEND | os.O_CREAT) as descriptor:
@@ -209,7 +209,7 @@ def _is_payment(line: bytes) -> bool:
 
 
 def read_payments(
-    path: Path, unlisted: dict[str, ChargingSession], problems: list[str], clocks: Clocks
+    path: Path, unlisted: dict[str, Payment], problems: list[str], clocks: Clocks
 ) -> Iterator[Payment]:
     """
     The list of payments in `path`, completed by those of `unlisted`.
@@ -221,7 +221,7 @@ def read_payments(
         with path.open("rb") as file:
             for number, line in enumerate(file, 1):
                 if not line.endswith(b"\n") and any(
-                    may_begin(line, Payment.of(session)) for session in unlisted.values()
+                    may_begin(line, payment) for payment in unlisted.values()
                 ):
                     # It was being written when the process ended.
                     break
@@ -234,5 +234,5 @@ def read_payments(
                 else:
                     unlisted.pop(payment.receipt_id, None)
                     yield right(payment, clocks)
-    for session in unlisted.values():
-        yield clocks.named(Payment.of(session))
+    for payment in unlisted.values():
+        yield clocks.named(payment)

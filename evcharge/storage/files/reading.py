@@ -10,15 +10,16 @@ from evcharge.models.slots import SlotTable
 from evcharge.models.station import Station
 from evcharge.models.terms import Terms
 from evcharge.rules.events import SlotFreed
+from evcharge.rules.sessions import put_off
 from evcharge.storage import StorageUnavailable
 from evcharge.storage.files.directory import DataDirectory, free_name, needed
 from evcharge.storage.files.moved import MovedFiles
 from evcharge.storage.files.network import tell_of_no_row, usable_network
 from evcharge.storage.files.payments import PaymentList
-from evcharge.storage.files.records import one_station_each, paid_sessions
+from evcharge.storage.files.records import one_place_each, one_station_each, paid_ahead
 from evcharge.storage.files.saving import Saving
 from evcharge.storage.files.unread import Unread, Waiting
-from evcharge.storage.files.vehicles import Planning
+from evcharge.storage.files.vehicles import Beside
 from evcharge.storage.private import shown
 from evcharge.storage.records import Records
 
@@ -64,15 +65,21 @@ class Reading:
         records.clocks = self._moved.read()
         network = usable_network(directory.path, self.log, with_doubts)
         records.catalogue = network.catalogue
-        stations, rows = network.stations, network.rows
+        directory.read_statuses()
+        records.statuses = dict(directory.statuses)
+        stations = {i: s.with_statuses(records.statuses) for i, s in network.stations.items()}
+        known = {i: s.with_statuses(records.statuses) for i, s in network.known.items()}
+        rows = network.rows
         for name in directory.users.names():
             if name.endswith(".json"):
                 self._read_user(name.removesuffix(".json"))
-        tables, broken, changed = directory.read_tables(network.known, self._planning(now))
+        tables, broken, changed = directory.read_tables(known, self._beside(now))
         for path in directory.strange_stations():
             self.log.warn("{path}: not a station's file, left alone", path=str(path))
         # Before any session ends whose payment only its station's file may have.
-        self._payments.compare(paid_sessions(tables.values()))
+        self._payments.compare(paid_ahead(tables.values()))
+        for payment in self._saving.unlisted():
+            self._payments.compare({payment.receipt_id: payment})
         self._saving.list_payments()
         if rows is None:
             # What a session costs is worked out, and kept, when the stations are known again.
@@ -83,6 +90,14 @@ class Reading:
         for station_id, remark in freed:
             changed.add(station_id)
             self.log.warn("{remark}", remark=remark)
+        for station_id, remark in one_place_each(tables):
+            changed.add(station_id)
+            self.log.warn("{remark}", remark=remark)
+        for station_id in tables:
+            late = tables[station_id].each(lambda record: put_off(record, now))
+            if late is not tables[station_id]:
+                tables[station_id] = late
+                changed.add(station_id)
         for station_id, station in stations.items():
             if station_id not in tables and station_id not in broken:
                 tables[station_id] = SlotTable(station_id, station.max_slots).at(station)
@@ -96,14 +111,16 @@ class Reading:
             if rows is not None and station_id not in rows:
                 tell_of_no_row(self.log, directory.station_path(station_id), station_id)
         records.put_stations((stations.get(at), table) for at, table in sorted(tables.items()))
+        self._saving.find_over()
         if broken:
             self._waiting.earlier = frozenset(records.users) | self._users
         for station_id, problem in broken.items():
             self._wait(station_id, stations.get(station_id), problem)
 
-    def _planning(self, now: float) -> Planning:
+    def _beside(self, now: float) -> Beside:
         records = self._records
-        return Planning(now, records.users.get, records.catalogue.tariffs, self._terms)
+        used, tariffs = self._directory.used.get, records.catalogue.tariffs
+        return Beside(now, records.users.get, tariffs, used, self._terms)
 
     def _wait(self, station_id: int, station: Station | None, problem: str) -> None:
         """Have who may stand at a station wait until it can be read."""
@@ -201,7 +218,7 @@ class Reading:
     def _read_station(self, station_id: int, unread: Unread, now: float) -> None:
         try:
             table, is_right = self._directory.read_table(
-                station_id, unread.station, self._planning(now)
+                station_id, unread.station, self._beside(now)
             )
         except ValueError as error:
             if str(error) != unread.problem:
@@ -214,7 +231,7 @@ class Reading:
         at, slots, held = table.station_id, self._records.slots, self._records.held
         path = self._directory.station_path(at)
         # As at the opening: the list first, then one station for each user.
-        self._payments.compare(paid_sessions([table]))
+        self._payments.compare(paid_ahead([table]))
         with needed(self._payments.path):
             self._payments.settle()
         others = {held[user_id] for user_id in table.sessions if user_id in held}

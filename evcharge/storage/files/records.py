@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -17,16 +15,19 @@ from evcharge.datasets.stations import OWN_COLUMNS
 from evcharge.models.electric_car import MOST_FIGURE, TARGET_PERCENT, CarModel, ElectricCar
 from evcharge.models.network import StationRecord
 from evcharge.models.receipts import Payment
-from evcharge.models.session import ChargingSession
+from evcharge.models.session import ChargingSession, Place
 from evcharge.models.slots import MOST_EVSES, SlotTable
 from evcharge.models.station import Station
 from evcharge.models.user import User
 from evcharge.storage.files.vehicles import (
-    Planning,
+    Beside,
     clock_of,
     given,
+    place_record,
+    read_place,
     read_session,
     session_record,
+    timestamp_of,
 )
 from evcharge.utils.ids import ending
 from evcharge.utils.numbers import finite_number, whole_number
@@ -84,6 +85,9 @@ def user_of(
     target = finite_number(record.get("target_percent", TARGET_PERCENT))
     if target is None or not 0 < target <= 100:
         raise ValueError("target_percent must be a number over 0, up to 100")
+    driver_id = record.get("driver_id")
+    if driver_id is not None and not isinstance(driver_id, str):
+        raise ValueError("driver_id must be text")
     created = finite_number(record.get("created_timestamp"))
     return User(
         user_id=user_id,
@@ -92,6 +96,7 @@ def user_of(
         created_timestamp=otherwise_created if created is None else created,
         car_key=key,
         target_percent=target,
+        driver_id=driver_id or user_id,
         clock=clock_of(record),
     )
 
@@ -100,7 +105,7 @@ def read_table(
     record: Mapping[str, Any],
     station_id: int,
     station: Station | None,
-    planning: Planning,
+    beside: Beside,
 ) -> SlotTable:
     """
     The slots that a station's file holds, each vehicle at an EVSE where the station is known.
@@ -116,10 +121,15 @@ def read_table(
     if not isinstance(vehicles, dict):
         raise ValueError("vehicles must be an object")
     sessions = {
-        user_id: read_session(user_id, station_id, facts, station, planning)
+        user_id: read_session(user_id, station_id, facts, station, beside)
         for user_id, facts in vehicles.items()
     }
-    table = SlotTable(station_id, slots, sessions)
+    places = record.get("waiting", [])
+    if not isinstance(places, list):
+        raise ValueError("waiting must be a list")
+    read = [read_place(station_id, facts, beside) for facts in places]
+    waiting = sorted((place for place in read if place), key=lambda place: place.number)
+    table = SlotTable(station_id, slots, sessions, waiting=tuple(waiting))
     if len(table.held) < sum(bool(session.evse_uid) for session in sessions.values()):
         raise ValueError("vehicles: two of them stand at one EVSE")
     return table if station is None else table.at(station)
@@ -150,6 +160,29 @@ def one_station_each(tables: dict[int, SlotTable]) -> list[tuple[int, str]]:
     return freed
 
 
+def one_place_each(tables: dict[int, SlotTable]) -> list[tuple[int, str]]:
+    """
+    Let nobody wait who has a session, or wait at two stations: the later place holds.
+
+    :return: each station where a place was left, and what there is to say about it.
+    """
+    standing = {user_id for table in tables.values() for user_id in table.sessions}
+    best: dict[str, Place] = {}
+    for place in (place for table in tables.values() for place in table.waiting):
+        other = best.get(place.user_id)
+        if other is None or place.joined_timestamp > other.joined_timestamp:
+            best[place.user_id] = place
+    left = []
+    for table in list(tables.values()):
+        for place in table.waiting:
+            user_id = place.user_id
+            if user_id in standing or best[user_id] is not place:
+                at = place.station_id
+                tables[at] = tables[at].without_place(user_id)
+                left.append((at, f"user …{ending(user_id)} waits at station {at} no more"))
+    return left
+
+
 def _precedence(session: ChargingSession) -> tuple[float, float, int]:
     """Of two sessions of a user the one for which this is greater is the user's."""
     paid = float("-inf") if session.paid_timestamp is None else session.paid_timestamp
@@ -172,6 +205,7 @@ def user_record(user: User) -> dict[str, Any]:
         **given(
             "target_percent", user.target_percent if user.target_percent != TARGET_PERCENT else None
         ),
+        **given("driver_id", user.driver_id if user.driver_id != user.user_id else None),
         **given("clock", user.clock or None),
     }
 
@@ -186,13 +220,14 @@ def table_record(table: SlotTable) -> dict[str, Any]:
         "vehicles": {
             user_id: session_record(session) for user_id, session in table.sessions.items()
         },
+        **given("waiting", [place_record(place) for place in table.waiting] or None),
     }
 
 
-def paid_sessions(tables: Iterable[SlotTable]) -> dict[str, ChargingSession]:
-    """The sessions whose payment is to be in the list, by receipt."""
+def paid_ahead(tables: Iterable[SlotTable]) -> dict[str, Payment]:
+    """The payments of sessions that are to be in the list, by receipt."""
     return {
-        session.receipt_id: session
+        session.receipt_id: Payment.of(session)
         for table in tables
         for session in table.sessions.values()
         if session.paid_timestamp is not None
@@ -207,6 +242,7 @@ def payment_line(payment: Payment) -> bytes:
         "station": payment.station_id,
         "amount_brl": float(payment.amount),
         "user": payment.user_end,
+        **given("refund_of", payment.refund_of),
         **given("clock", payment.clock or None),
     }
     return json.dumps(line).encode() + b"\n"
@@ -245,26 +281,20 @@ def payment_of(facts: Any) -> Payment:
         raise ValueError("station must be a whole number")
     if amount is None:
         raise ValueError("amount_brl must be a number")
+    refund_of = facts.get("refund_of")
+    if refund_of is not None and not isinstance(refund_of, str):
+        raise ValueError("refund_of must be text")
     # With the cents of a round amount, and all there is of another one.
     cents = f"{amount:.2f}"
     return Payment(
         receipt_id=facts["receipt_id"],
-        paid_timestamp=None if paid is None else _timestamp(paid),
+        paid_timestamp=None if paid is None else timestamp_of("paid", paid),
         station_id=station_id,
         amount=Decimal(cents if float(cents) == amount else repr(amount)),
         user_end=facts["user"],
         clock=clock_of(facts),
+        refund_of=refund_of,
     )
-
-
-def _timestamp(text: object) -> float:
-    """The point in time that `iso_utc` has written, seconds since the epoch. ValueError."""
-    with contextlib.suppress(ValueError, TypeError):
-        if isinstance(text, str):
-            time = datetime.fromisoformat(text.replace("Z", "+00:00"))
-            if time.tzinfo is not None:
-                return time.timestamp()
-    raise ValueError(f"paid must be a time such as 2025-04-07T13:45:12.678Z, not {text!r}")
 
 
 # The rows of the stations

@@ -3,43 +3,50 @@ How a data directory is changed, so that a crash or a failure leaves only what t
 
 What has happened is written in phases, each of which is on the disk before the next one begins::
 
+    what is said of EVSEs
+    receipts: a session whose receipt is there is over
     users who come, and those who go before their slot is free: their session is over
-    stations, each file once
+    stations, each file once, behind the tariffs that their sessions go by
     the list of payments
     users who go once their slot is free: they have left
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TypeAlias
 
 from twisted.logger import Logger
 
-from evcharge.models.session import ChargingSession
+from evcharge.models.receipts import Payment, Receipt
+from evcharge.models.session import COMPLETED, Place
 from evcharge.models.slots import SlotTable
 from evcharge.models.user import User
 from evcharge.rules.events import (
     ClocksSet,
     Event,
+    EvseStatusSet,
     NetworkChanged,
+    PaymentListed,
+    PlaceLeft,
+    PlaceTaken,
+    ReceiptIssued,
+    SessionChanged,
     SlotFreed,
     SlotTaken,
     UserAdded,
     UserRemoved,
 )
 from evcharge.rules.view import record_moved
-from evcharge.storage import StorageUnavailable
+from evcharge.storage import StorageError, StorageUnavailable
 from evcharge.storage.durable import Unsettled
 from evcharge.storage.files import changing
-from evcharge.storage.files.directory import DataDirectory, unavailable
+from evcharge.storage.files.directory import PAYMENTS, STATUSES, DataDirectory, unavailable
 from evcharge.storage.files.moved import MovedFiles
 from evcharge.storage.files.payments import PaymentList
+from evcharge.storage.files.phases import SLOTS, Change, Phase, rounds, station_of, user_of
 from evcharge.storage.records import Records
 
-Change: TypeAlias = UserAdded | UserRemoved | SlotTaken | SlotFreed
-Phase = list[tuple[int, Change]]
-"""Events, each with its place in the batch."""
 Failed = dict[str, StorageUnavailable]
 """Users of whom something did not come about, and why."""
 _NONE: Mapping[int, SlotTable] = {}
@@ -66,6 +73,10 @@ class Saving:
         it is acted upon, the file is made to say what memory does."""
         self._slots: dict[str, tuple[int, StorageUnavailable]] = {}
         """User id -> the station whose file may say something else of the user, likewise."""
+        self._over: dict[str, tuple[str, Receipt]] = {}
+        """User id -> the receipt of a session that stands yet, and is over: with its id."""
+        self._receipts: Failed = {}
+        """Those whose receipt may be there, though their sessions go on."""
         self.interrupted: StorageUnavailable | None = None
         """Why the files may say another network than memory does, until the next opening."""
 
@@ -100,20 +111,66 @@ class Saving:
                 return dict.fromkeys(range(events.index(network), len(events)), error)
             for at, record in network.put.items():
                 table = tables.get(at) or self._records.slots.get(at) or SlotTable(at, 0)
-                tables[at] = table.with_slots(record.station.max_slots).at(record.station)
-        for phases in rounds(events):
-            failed.update(self._owing(phases[1]))
+                station = record.station.with_statuses(self._directory.statuses)
+                tables[at] = table.with_slots(station.max_slots).at(station)
+        owners = self._owners(events)
+        failed.update(self._prepare(events, owners))
+        for phases in rounds(events, owners):
+            failed.update(self._owing(phases[2]))
             for number, phase in enumerate(phases):
-                changes = [change for _, change in phase if user_of(change) not in failed]
-                if changes and number == 1:
-                    failed.update(self._save_slots(changes, tables))
+                changes = [change for _, change in phase if user_of(change, owners) not in failed]
+                if changes and number == 0:
+                    failed.update(self._save_receipts(changes, owners))
+                elif changes and number == 2:
+                    failed.update(self._save_slots(changes, tables, owners))
                 elif changes:
                     failed.update(self._save_users(changes))
                 if failed:
                     for place, change in phase:
-                        if user_of(change) in failed:
-                            lost[place] = failed[user_of(change)]
+                        if user_of(change, owners) in failed:
+                            lost[place] = failed[user_of(change, owners)]
         return lost
+
+    def _owners(self, events: Sequence[Event]) -> Mapping[str, str]:
+        """Receipt id -> whose session it is of, of those that the events are about."""
+        if not any(isinstance(event, (ReceiptIssued, PaymentListed)) for event in events):
+            return {}
+        owners = dict(self._records.receipts)
+        for event in events:
+            if isinstance(event, (SlotTaken, SessionChanged, SlotFreed)):
+                owners[event.session.receipt_id] = event.session.user_id
+        return owners
+
+    def _prepare(self, events: Sequence[Event], owners: Mapping[str, str]) -> Failed:
+        """Have on the disk what is said of EVSEs, which stations' files go by."""
+        failed: Failed = {}
+        said = [event for event in events if isinstance(event, EvseStatusSet)]
+        if said:
+            statuses = {event.evse_uid: event.status for event in said}
+            try:
+                self._directory.write_statuses({**self._directory.statuses, **statuses})
+            except OSError as error:
+                why = unavailable(self._directory.path / STATUSES, error)
+                stations = {event.station_id for event in said}
+                for event in events:
+                    if isinstance(event, SLOTS) and station_of(event) in stations:
+                        failed[user_of(event, owners)] = why
+        return failed
+
+    def _save_receipts(self, changes: Sequence[Change], owners: Mapping[str, str]) -> Failed:
+        receipts = [change.receipt for change in changes if isinstance(change, ReceiptIssued)]
+        errors = self._directory.receipts.append(receipts)
+        failed: Failed = {}
+        for receipt in receipts:
+            user_id = owners[receipt.receipt_id]
+            error = errors.get(receipt.receipt_id)
+            if error is not None:
+                failed[user_id] = unavailable(self._directory.receipts.folder.path, error)
+                if not self._directory.receipts.is_settled:
+                    self._receipts[user_id] = failed[user_id]
+            else:
+                self._over[user_id] = (receipt.receipt_id, receipt)
+        return failed
 
     def _change_network(self, event: NetworkChanged) -> None:
         """Have the files say another network. StorageUnavailable: they may not."""
@@ -141,7 +198,7 @@ class Saving:
 
     def _save_users(self, changes: Sequence[Change]) -> Failed:
         users = {
-            user_of(change): change.user if isinstance(change, UserAdded) else None
+            user_of(change, {}): change.user if isinstance(change, UserAdded) else None
             for change in changes
         }
         failure = self._failed_login()
@@ -151,7 +208,12 @@ class Saving:
         failed = {user_id: failure for user_id, user in users.items() if user is not None}
         return {**failed, **self.write_users({u: users[u] for u in users.keys() - failed.keys()})}
 
-    def _save_slots(self, changes: Sequence[Change], tables: dict[int, SlotTable]) -> Failed:
+    def _save_slots(
+        self,
+        changes: Sequence[Change],
+        tables: dict[int, SlotTable],
+        owners: Mapping[str, str],
+    ) -> Failed:
         """
         Write what changes in stations' files, and list what was paid there.
 
@@ -160,30 +222,49 @@ class Saving:
         failed: Failed = {}
         changed: dict[int, SlotTable] = {}
         standing = self._records.slots
+        left: dict[str, Place] = {}
         for change in changes:
-            assert isinstance(change, (SlotTaken, SlotFreed))
-            session = change.session
-            at = session.station_id
+            if not isinstance(change, SLOTS) or user_of(change, owners) in failed:
+                continue
+            at = station_of(change)
             table = changed.get(at) or tables.get(at) or standing[at]
-            if isinstance(change, SlotFreed):
-                changed[at] = table.without(session.user_id)
-            elif table.available_slots and session.evse_uid not in table.held:
-                changed[at] = table.with_session(session)
+            if isinstance(change, EvseStatusSet):
+                state = self._records.states.get(str(at))
+                assert state is not None, at
+                station = state.station.with_statuses(self._directory.statuses)
+                changed[at] = table.at(station)
+            elif isinstance(change, PlaceLeft):
+                left[change.place.user_id] = change.place
+                changed[at] = table.without_place(change.place.user_id)
+            elif isinstance(change, PlaceTaken):
+                changed[at] = table.with_place(change.place)
+            elif isinstance(change, SlotFreed):
+                changed[at] = table.without(change.session.user_id)
+            elif isinstance(change, SessionChanged) or (
+                table.available_slots and change.session.evse_uid not in table.held
+            ):
+                changed[at] = table.with_session(change.session)
             else:
-                failed[session.user_id] = StorageUnavailable(
+                user_id = change.session.user_id
+                failed[user_id] = StorageUnavailable(
                     f"station {at}: the slot was to be freed by another vehicle, and was not"
                 )
+                if user_id in left and left[user_id].station_id == at:
+                    changed[at] = table.with_place(left[user_id])
         problems = self.write_stations(changed.values(), tables)
         tables.update((at, table) for at, table in changed.items() if at not in problems)
-        paid: dict[str, ChargingSession] = {}
+        paid: dict[str, Payment] = {}
         for change in changes:
-            assert isinstance(change, (SlotTaken, SlotFreed))
-            session = change.session
-            problem = problems.get(session.station_id)
+            user_id = user_of(change, owners)
+            if isinstance(change, PaymentListed):
+                if user_id not in failed:
+                    paid[change.payment.receipt_id] = change.payment
+                continue
+            problem = problems.get(station_of(change))
             if problem is not None:
-                failed[session.user_id] = problem
-            elif isinstance(change, SlotTaken) and session.user_id not in failed:
-                paid[session.receipt_id] = session
+                failed[user_id] = problem
+            elif isinstance(change, SlotFreed) and user_id not in failed:
+                self._over.pop(user_id, None)
         if paid:
             self._payments.owe(paid)
             self.list_payments()
@@ -232,7 +313,8 @@ class Saving:
             failed[at] = unavailable(self._directory.station_path(at), error)
             if isinstance(error, Unsettled):
                 before = written_before.get(at) or self._records.slots.get(at, by_id[at])
-                changed = dict(by_id[at].sessions.items() ^ before.sessions.items())
+                changed = [*dict(by_id[at].sessions.items() ^ before.sessions.items())]
+                changed += [p.user_id for p in {*by_id[at].waiting} ^ {*before.waiting}]
                 self._slots.update(dict.fromkeys(changed, (at, failed[at])))
         written = by_id.keys() - failed.keys()
         self._moved.written(stations=written)
@@ -257,15 +339,68 @@ class Saving:
         """Have the disk say what memory does, wherever it may not; why it still may not."""
         if self.is_settled:
             return None
+        try:
+            self._directory.receipts.settle()
+            self._receipts.clear()
+        except OSError as error:
+            return unavailable(self._directory.receipts.folder.path, error)
         return self.write_again([*self._users], {at for at, _ in self._slots.values()})
+
+    # Sessions that are over, and stand yet
+
+    def find_over(self) -> None:
+        """
+        Find the sessions whose receipt is there, at the opening.
+
+        :raise StorageError: a receipt is damaged.
+        :raise OSError: it cannot be read.
+        """
+        if self._directory.receipts.days():
+            try:
+                found = self._directory.receipts.find(self._records.receipts)
+            except ValueError as error:
+                raise StorageError(str(error)) from None
+            owners = self._records.receipts
+            self._over = {owners[name]: (name, receipt) for name, receipt in found.items()}
+
+    def unlisted(self) -> Iterator[Payment]:
+        """Payments by receipts of late, which may not be in the list. OSError."""
+        since = None
+        with contextlib.suppress(FileNotFoundError):
+            since = (self._directory.path / PAYMENTS).stat().st_mtime - DAY_S
+        for receipt in self._directory.receipts.everything([], since):
+            payment = Payment.settling(receipt)
+            if payment is not None:
+                yield payment
+
+    def over(self) -> list[Event]:
+        """What is left to do of sessions that are over."""
+        events: list[Event] = []
+        for user_id, (_, receipt) in self._over.items():
+            session = self._records.session(user_id)
+            if receipt.body["state"] == COMPLETED:
+                events.append(UserRemoved(user_id))
+            if session is not None:
+                at = receipt.ended_timestamp
+                state, reason = receipt.body["state"], receipt.body["end_reason"]
+                events.append(SlotFreed(session, at, state, reason))
+            payment = Payment.settling(receipt)
+            if payment is not None:
+                # It may be in the list already.
+                self._payments.compare({payment.receipt_id: payment})
+        return events
 
     @property
     def is_settled(self) -> bool:
         """Whether the disk says what memory does, of everybody."""
-        return not (self._users or self._slots)
+        return not (self._users or self._slots or self._over or self._receipts)
 
     def doubt(self, user_id: str) -> StorageUnavailable | None:
         """Why the disk may say something else of a user than memory does; None: it does not."""
+        if user_id in self._receipts:
+            return self._receipts[user_id]
+        if user_id in self._over:
+            return StorageUnavailable("the session is over, which could not be written yet")
         return self._slots.get(user_id, (0, self._users.get(user_id)))[1]
 
     def _failed_login(self) -> StorageUnavailable | None:
@@ -274,32 +409,4 @@ class Saving:
         return next((why for user_id, why in self._users.items() if user_id not in known), None)
 
 
-def user_of(change: Change) -> str:
-    """Whom an event is about."""
-    if isinstance(change, UserAdded):
-        return change.user.user_id
-    return change.user_id if isinstance(change, UserRemoved) else change.session.user_id
-
-
-def rounds(events: Sequence[Event]) -> Iterator[tuple[Phase, Phase, Phase]]:
-    """
-    The phases in which events are written, users, stations, users; as often as need be.
-
-    Those of a user come in their order, each in a phase of its own: so a slot that is taken and
-    given back in one batch is written in between, and its payment listed.
-    """
-    phases: tuple[Phase, Phase, Phase] = ([], [], [])
-    reached: dict[str, int] = {}
-    for place, event in enumerate(events):
-        if not isinstance(event, (UserAdded, UserRemoved, SlotTaken, SlotFreed)):
-            continue
-        user_id = user_of(event)
-        at = reached.get(user_id, -1)
-        first = 1 if isinstance(event, (SlotTaken, SlotFreed)) else 0
-        number = 2 if at >= 0 and isinstance(event, UserRemoved) else first
-        if number <= at:
-            yield phases
-            phases, reached, number = ([], [], []), {}, first
-        reached[user_id] = number
-        phases[number].append((place, event))
-    yield phases
+DAY_S = 86400.0

@@ -15,6 +15,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
 
+import attrs
 from twisted.logger import Logger
 
 from evcharge.datasets import DatasetError, StationRows
@@ -23,10 +24,10 @@ from evcharge.models.network import Network
 from evcharge.models.terms import DEFAULT_TERMS, Terms
 from evcharge.models.user import User
 from evcharge.rules.clocks import Newest
-from evcharge.rules.events import ClocksSet, Event, UserRemoved
+from evcharge.rules.events import ClocksSet, Event, SlotFreed, UserRemoved
 from evcharge.rules.journey import FindUser
 from evcharge.rules.operation import Due, Needs, Operation
-from evcharge.rules.sweep import Sweep
+from evcharge.rules.sweep import Sweep, SweepResult
 from evcharge.rules.view import View
 from evcharge.storage import Listener, StorageUnavailable, Summary
 from evcharge.storage.contents import Contents
@@ -93,6 +94,7 @@ class FileStorage:
                 self._directory.fill(self._more_cars, self._more_stations)
                 # Of rows that were taken in just now, whoever took them in has been told.
                 self._reading.read(now, self._more_stations is None)
+                self._end_over()
                 # Ids are the names of users' files, and stand in stations' files.
                 warn_of_readers(self.log, self._directory.users.path, self._directory.stations.path)
         except BaseException:
@@ -134,10 +136,17 @@ class FileStorage:
         with self._lock:
             self._directory.check()
             self._trouble = None
+            ended = 0
             for operation in operations:
                 if isinstance(operation, Sweep):
                     self._put_right(operation)
-            results = execute(self, operations)
+                    ended += self._end_over()
+            results = [
+                attrs.evolve(result, freed=result.freed + ended)
+                if ended and isinstance(result, SweepResult)
+                else result
+                for result in execute(self, operations)
+            ]
             # What was done in a directory that is another server's by now is not done.
             self._directory.check()
             if self._trouble is None:
@@ -170,12 +179,14 @@ class FileStorage:
 
     def load(self, needs: Needs) -> View:
         self._troubled(self._saving.settle())
+        self._end_over()
         view = self.records.load(needs, has=self._may_end)
         view.more_to_write = bool(self._moved)
         if needs.sets_clock:
             view.newest = self._newest
         if needs.network:
-            view.know_network(self._network(), self.records.taken())
+            view.know_network(self._network(), self.records.taken(), self.records.waiting())
+        self._load_receipts(needs, view)
         if self._reading.is_complete and self._saving.is_settled:
             return view
         for user_id in (*needs.seen, *needs.users):
@@ -186,6 +197,36 @@ class FileStorage:
             if unknown is not None:
                 view.sessions[user_id] = unknown
         return view
+
+    def _end_over(self) -> int:
+        """
+        Have sessions end that are over, and stand yet: what ended them was not written whole.
+
+        :return: how many EVSEs were given back.
+        """
+        events = self._saving.over()
+        if events:
+            failed = self._saving.save(events)
+            self._saving.list_payments()
+            events = [event for place, event in enumerate(events) if place not in failed]
+            self.apply(events)
+            self._troubled(next(iter(failed.values()), None))
+        return sum(isinstance(event, SlotFreed) for event in events)
+
+    def _load_receipts(self, needs: Needs, view: View) -> None:
+        """Add to `view` the receipts that are asked for."""
+        receipts = self._directory.receipts
+        for receipt_id in needs.receipts:
+            if view.receipts.get(receipt_id) is None:
+                try:
+                    view.receipts[receipt_id] = receipts.find([receipt_id]).get(receipt_id)
+                except (OSError, ValueError) as error:
+                    view.receipts[receipt_id] = StorageUnavailable(str(error))
+        for asked in needs.histories:
+            try:
+                view.histories[asked] = receipts.history(asked)
+            except (OSError, ValueError) as error:
+                view.histories[asked] = StorageUnavailable(str(error))
 
     def _network(self) -> Network | StorageUnavailable:
         """The network as a whole; or why it cannot be changed now."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 from uuid import uuid4
@@ -12,9 +14,9 @@ import attrs
 from evcharge.models.charging import Piece, Profile
 from evcharge.models.estimates import plan_charge
 from evcharge.models.evse import LONGEST_UID, Evse, EvseKind
-from evcharge.models.session import ChargingSession, plan_session
+from evcharge.models.session import CHARGING, LIVE, ChargingSession, Place, plan_session
 from evcharge.models.station import Station
-from evcharge.models.tariffs import Tariff
+from evcharge.models.tariffs import Tariff, tariff_key
 from evcharge.models.terms import Terms
 from evcharge.models.user import User
 from evcharge.utils.ids import ending
@@ -23,15 +25,17 @@ from evcharge.utils.time_utils import iso_utc
 
 
 @attrs.frozen
-class Planning:
-    """By what it is worked out what an earlier installation did not note of a vehicle."""
+class Beside:
+    """What else is known when a station's file is read."""
 
     now: float
-    """Seconds since the epoch: from when on a session lasts that says no end."""
-    user: Callable[[str], User | None]
+    """From when on a session lasts that says no end, seconds since the epoch."""
+    look_up: Callable[[str], User | None]
     """Finds a user by id."""
     tariffs: Mapping[str, Tariff]
     """Those of the network, by id."""
+    used: Callable[[str], Tariff]
+    """A tariff by its key. ValueError: it cannot be had."""
     terms: Terms
 
 
@@ -48,6 +52,16 @@ def given(name: str, value: object) -> dict[str, object]:
     return {} if value is None or value == "" else {name: value}
 
 
+def timestamp_of(name: str, text: object) -> float:
+    """The point in time that `iso_utc` has written, seconds since the epoch. ValueError."""
+    with contextlib.suppress(ValueError, TypeError):
+        if isinstance(text, str):
+            time = datetime.fromisoformat(text.replace("Z", "+00:00"))
+            if time.tzinfo is not None:
+                return time.timestamp()
+    raise ValueError(f"{name} must be a time such as 2025-04-07T13:45:12.678Z, not {text!r}")
+
+
 # Sessions
 
 
@@ -56,7 +70,7 @@ def read_session(
     station_id: int,
     facts: Any,
     station: Station | None,
-    planning: Planning,
+    beside: Beside,
 ) -> ChargingSession:
     """A vehicle's session; what an earlier installation did not note is worked out."""
     name = f"vehicle …{ending(user_id)}"
@@ -67,18 +81,29 @@ def read_session(
     # What could not be written again later is better refused now.
     (user_id + receipt_id).encode()
     evse_uid = reader.text("evse", LONGEST_UID) or ""
-    nothing = Decimal("0.00")
-    planned = ChargingSession(user_id, station_id, planning.now, receipt_id, nothing, 0.0, None)
+    planned = ChargingSession(
+        user_id, station_id, beside.now, receipt_id, Decimal("0.00"), 0.0, None
+    )
     if not facts.keys() >= {"estimated_timestamp", "amount", "charge_minutes"}:
-        user = planning.user(user_id)
+        user = beside.look_up(user_id)
         if user is not None:
-            planned = _planned(user, station_id, station, evse_uid, receipt_id, planning)
+            planned = _planned(user, station_id, station, evse_uid, receipt_id, beside)
     paid = facts.get("paid_timestamp")
     if paid is not None:
         iso_utc(reader.needed("paid_timestamp", 0))
     assumed = facts.get("assumed", list(planned.assumed))
     if not isinstance(assumed, list) or not all(isinstance(each, str) for each in assumed):
         raise ValueError(f"{name}: assumed must be a list of words")
+    state = facts.get("state", CHARGING)
+    if state not in LIVE:
+        raise ValueError(f"{name}: state must be one of {', '.join(LIVE)}")
+    leaves = facts.get("leaves_when_done", True)
+    if not isinstance(leaves, bool):
+        raise ValueError(f"{name}: leaves_when_done must be true or false")
+    started = reader.number("started_timestamp", None)
+    reserved = reader.number("reserved_timestamp", None)
+    stopped = reader.number("stopped_timestamp", None)
+    key = reader.text("tariff")
     return ChargingSession(
         user_id=user_id,
         station_id=station_id,
@@ -94,6 +119,15 @@ def read_session(
         energy_kwh=reader.number("energy_kwh", planned.energy_kwh),
         profile=reader.profile() or planned.profile,
         assumed=tuple(assumed),
+        state=state,
+        since_timestamp=reader.since((stopped, started, reserved)),
+        expires_timestamp=reader.number("expires_timestamp", None),
+        leaves_when_done=leaves,
+        reserved_timestamp=reserved,
+        started_timestamp=started,
+        stopped_timestamp=stopped,
+        tariff=planned.tariff if key is None else beside.used(key),
+        driver_id=reader.text("driver_id"),
         clock=clock_of(facts),
     )
 
@@ -104,7 +138,7 @@ def _planned(
     station: Station | None,
     evse_uid: str,
     receipt_id: str,
-    planning: Planning,
+    beside: Beside,
 ) -> ChargingSession:
     """A session that begins just now: for what an earlier installation did not note of one."""
     # At a station that is not known, or that has nothing for the car, it takes as long as where
@@ -117,9 +151,9 @@ def _planned(
     )
     assert found is not None
     kind, plan = found
-    evse, tariffs, now = Evse(evse_uid, kind), planning.tariffs, planning.now
+    evse, tariffs, now = Evse(evse_uid, kind), beside.tariffs, beside.now
     # Nothing says how fast time went when it began.
-    terms = attrs.evolve(planning.terms, time_scale=1.0)
+    terms = attrs.evolve(beside.terms, time_scale=1.0)
     return plan_session(user, place, evse, plan, tariffs, receipt_id, now, terms)
 
 
@@ -155,6 +189,18 @@ class _Facts:
         value.encode()
         return value
 
+    def since(self, exact: Sequence[float | None]) -> float | None:
+        """
+        An instant in words, which may be missing.
+
+        :param exact: instants in numbers, of which it may be one.
+        """
+        said = self._facts.get("since")
+        if said is None:
+            return None
+        known = (one for one in exact if one is not None and iso_utc(one) == said)
+        return next(known, None) or timestamp_of(f"{self._name}: since", said)
+
     def profile(self) -> Profile | None:
         """Pieces, which may be missing: kWh, and the kW at the begin and at the end of each."""
         pieces = self._facts.get("profile")
@@ -171,7 +217,7 @@ class _Facts:
 
 
 def session_record(session: ChargingSession) -> dict[str, Any]:
-    profile = session.profile
+    profile, since = session.profile, session.since_timestamp
     pieces = profile and [[p.energy_kwh, p.from_kw, p.to_kw] for p in profile.pieces]
     return {
         "estimated_timestamp": session.estimated_timestamp,
@@ -186,5 +232,55 @@ def session_record(session: ChargingSession) -> dict[str, Any]:
         **given("energy_kwh", session.energy_kwh),
         **given("profile", pieces),
         **given("assumed", list(session.assumed) or None),
+        **given("state", None if session.state == CHARGING else session.state),
+        **given("since", None if since is None else iso_utc(since)),
+        **given("expires_timestamp", session.expires_timestamp),
+        **given("leaves_when_done", None if session.leaves_when_done else False),
+        **given("reserved_timestamp", session.reserved_timestamp),
+        **given("started_timestamp", session.started_timestamp),
+        **given("stopped_timestamp", session.stopped_timestamp),
+        **given("tariff", tariff_key(session.tariff)),
+        **given("driver_id", session.driver_id),
         **given("clock", session.clock or None),
+    }
+
+
+# Places in line
+
+
+def read_place(station_id: int, facts: Any, beside: Beside) -> Place | None:
+    """A place in line; None: its user is not there any more."""
+    if not isinstance(facts, dict) or not isinstance(facts.get("user_id"), str):
+        raise ValueError("waiting: each must be an object with a user_id")
+    user_id = facts["user_id"]
+    user_id.encode()
+    name = f"waiting …{ending(user_id)}"
+    reader = _Facts(name, facts)
+    number = whole_number(facts.get("place"))
+    if number is None:
+        raise ValueError(f"{name}: place must be a whole number")
+    user = beside.look_up(user_id)
+    if user is None:
+        return None
+    return Place(
+        user,
+        station_id,
+        number,
+        reader.needed("joined_timestamp", beside.now),
+        reader.needed("arrival_minutes", 0.0),
+        reader.needed("arrival_percent", user.car.percent),
+        reader.needed("target_percent", user.target_percent),
+        clock_of(facts),
+    )
+
+
+def place_record(place: Place) -> dict[str, Any]:
+    return {
+        "user_id": place.user_id,
+        "place": place.number,
+        "joined_timestamp": place.joined_timestamp,
+        "arrival_minutes": place.arrival_minutes,
+        "target_percent": place.target_percent,
+        "arrival_percent": place.start_percent,
+        **given("clock", place.clock or None),
     }
