@@ -39,11 +39,12 @@ class PriceComponent:
     """Per cent; None: none applies."""
     step_size: int
     """Wh or seconds; a block that has begun is paid for whole."""
+    with_vat: Fraction = attrs.field(init=False, repr=False)
+    """The price with VAT; without any, the same object."""
 
-    @property
-    def with_vat(self) -> Fraction:
-        """The price with VAT."""
-        return self.price * (100 + (self.vat or 0)) / 100
+    @with_vat.default
+    def _with_vat(self) -> Fraction:
+        return self.price * (100 + self.vat) / 100 if self.vat else self.price
 
 
 @attrs.frozen

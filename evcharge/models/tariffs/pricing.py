@@ -185,8 +185,10 @@ def _bill(
 ) -> Bill:
     """The bill of quantities, in Wh, seconds and pieces."""
     lines = [_line(dimension, component, q) for (dimension, component), q in used.items() if q]
-    excl = sum((line.excl_vat for line in lines), ZERO)
-    incl = sum((line.incl_vat for line in lines), ZERO)
+    # Most bills have one line: to add it to nothing would take as long as all else.
+    (excl, incl), *others = [(line.excl_vat, line.incl_vat) for line in lines] or [(ZERO, ZERO)]
+    for more, more_incl in others:
+        excl, incl = excl + more, incl + more_incl
     limits: list[tuple[str, Limit | None]] = [(MAX_PRICE, tariff.max_price)]
     if any(segment.kind == "charging" for segment in segments):
         limits.insert(0, (MIN_PRICE, tariff.min_price))
@@ -198,14 +200,16 @@ def _bill(
             more, more_incl = bounded[0] - excl, bounded[1] - incl
             lines.append(Line(name, Fraction(1), more, None, 1, more, more_incl))
             excl, incl = bounded
-    return Bill(tuple(lines), excl, incl, cents(excl), cents(incl))
+    excl_vat = cents(excl)
+    return Bill(tuple(lines), excl, incl, excl_vat, excl_vat if incl is excl else cents(incl))
 
 
 def cents(amount: Fraction) -> Decimal:
     """An amount with two decimal places, half up."""
     # Halves of cents are exact in whole numbers; a division of decimals would have rounded before.
-    sign = -1 if amount < 0 else 1
-    return Decimal(sign * ((abs(amount) * 200 + 1) // 2)).scaleb(-2)
+    numerator, denominator = amount.as_integer_ratio()
+    whole = (abs(numerator) * 200 + denominator) // (2 * denominator)
+    return Decimal(-whole if numerator < 0 else whole).scaleb(-2)
 
 
 def _first(elements: Iterable[TariffElement], dimension: str) -> PriceComponent | None:
@@ -387,17 +391,23 @@ def _round_up_to_steps(
 
 
 def _line(dimension: str, component: PriceComponent, quantity: Fraction) -> Line:
-    by_unit = {FLAT: 1, ENERGY: WH}.get(dimension, HOUR_S)
-    units = quantity / by_unit
+    by_unit = _BY_UNIT.get(dimension, HOUR_S)
+    # A division of fractions takes three times as long.
+    units = Fraction(quantity.numerator, quantity.denominator * by_unit)
+    excl_vat = units * component.price
+    with_vat = component.with_vat
     return Line(
         dimension,
         units,
         component.price,
         component.vat,
         component.step_size,
-        units * component.price,
-        units * component.with_vat,
+        excl_vat,
+        excl_vat if with_vat is component.price else units * with_vat,
     )
+
+
+_BY_UNIT = {FLAT: 1, ENERGY: WH}
 
 
 def _bounded(
