@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import count
+from math import inf
 from operator import is_
 from typing import Any, TypeAlias
 
@@ -171,6 +172,30 @@ class StationState:
     slots: SlotTable | None = attrs.field(default=None, eq=False)
     """Who holds its EVSEs, and who waits: None where nobody does, and it is only known what the
     sessions leave."""
+    _soonest: list[list[tuple[EvseKind, float]]] = attrs.field(
+        factory=list, init=False, eq=False, repr=False
+    )
+
+    @property
+    def soonest(self) -> list[tuple[EvseKind, float]]:
+        """
+        When an EVSE of which kind is free, seconds since the epoch: -inf where one is; where others
+        wait for one, no later than its turn. Not those of which none ever is. Worked out once, as
+        most states are asked for it often.
+        """
+        if not self._soonest:
+            self._soonest.append(list(self._free_at()))
+        return self._soonest[0]
+
+    def _free_at(self) -> Iterator[tuple[EvseKind, float]]:
+        for each in self.kinds:
+            at = -inf if each.free else each.next_free_timestamp
+            if self.queue_length and at != -inf:
+                # When it is a car's turn depends on who waits before it, and on the car.
+                evses = self.station.by_kind[each.kind]
+                at = 0.0 if any(evse.in_service for evse in evses) else None
+            if at is not None:
+                yield each.kind, at
 
     @property
     def is_occupied(self) -> bool:

@@ -75,20 +75,6 @@ class Equipment:
 equipment_of = lru_cache(maxsize=20_000)(Equipment)
 
 
-def soonest(state: StationState) -> Soonest:
-    """When which EVSE of a station is free; where others wait for one, no later than its turn."""
-    found = []
-    for each in state.kinds:
-        at = -inf if each.free else each.next_free_timestamp
-        if state.queue_length and at != -inf:
-            # When it is a car's turn depends on who waits before it, and on the car.
-            evses = state.station.by_kind[each.kind]
-            at = 0.0 if any(evse.in_service for evse in evses) else None
-        if at is not None:
-            found.append((each.kind, at))
-    return found
-
-
 Member = tuple[float, float, bool, Soonest, Priced, Equipment, StationState]
 """
 A station: its latitude and longitude, whether an EVSE is free, when which is, its tariffs, its
@@ -101,7 +87,7 @@ To look at each of these where the station has it would take longer than all els
 def _member(state: StationState) -> Member:
     station = state.station
     # Without their ids, so that there are few kinds, however many tariffs.
-    at = [(without_ids(kind), when) for kind, when in soonest(state)]
+    at = [(without_ids(kind), when) for kind, when in state.soonest]
     kinds = tuple(without_ids(each.kind) for each in state.kinds)
     equipment = equipment_of(kinds, tuple(kind for kind, _ in at))
     is_free = state.available_slots > 0

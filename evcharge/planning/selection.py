@@ -21,7 +21,7 @@ from evcharge.models.evse import Evse, EvseKind, plugs_of, quickest, to_the_ms
 from evcharge.models.slots import StationState
 from evcharge.models.tariffs import Tariff
 from evcharge.models.terms import Terms
-from evcharge.planning.nearest import Nearest, Soonest, soonest
+from evcharge.planning.nearest import Nearest, Soonest
 from evcharge.rules.waiting import open_to, turn
 
 
@@ -133,7 +133,7 @@ class _Trip:
         """When the first EVSE that fits is free, or, where others wait, it is the car's turn."""
         slots = state.slots if state.queue_length else None
         if slots is None:
-            return self.first(soonest(state))[0]
+            return self.first(state.soonest)[0]
         station, model = state.station, self.car.model
         fitting = [evse for evse in station.in_order if plugs_of(model, evse.kind)]
         open_evses = [evse for evse in open_to(station, slots, "") if evse in fitting]
@@ -196,9 +196,11 @@ class _Trip:
         price, is_known = self.price(state, begin, plan)
         line = self.lines.get(state.station.station_id)
         if line is not None:
-            fitting = [len(line) if free_at == -inf else 0]
+            fitting = len(line) if free_at == -inf else 0
+        elif free_at == -inf:
+            fitting = sum(each.free for each in state.kinds if self.least_s(each.kind) != inf)
         else:
-            fitting = [each.free for each in state.kinds if self.least_s(each.kind) != inf]
+            fitting = 0
         return Candidate(
             state=state,
             distance_km=distance_km,
@@ -206,7 +208,7 @@ class _Trip:
             wait_s=wait_s,
             plan=plan,
             price=price,
-            fitting_slots=sum(fitting),
+            fitting_slots=fitting,
             assumed=plan.plug.assumed if is_known else (*plan.plug.assumed, PRICE),
         )
 
@@ -304,7 +306,7 @@ def rank_stations(
             if excluded.nearest is None or _nearer(far, excluded.nearest):
                 excluded.nearest = far
             continue
-        free_at, least_s = trip.first(soonest(state))
+        free_at, least_s = trip.first(state.soonest)
         if free_at == inf:
             excluded.count(trip, [each.kind for each in state.kinds])
             continue

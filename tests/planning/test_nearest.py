@@ -15,6 +15,7 @@ from evcharge.models.session import ChargingSession
 from evcharge.models.slots import SlotTable, StationState
 from evcharge.models.station import Station
 from evcharge.models.stations import Stations
+from evcharge.models.terms import DEFAULT_TERMS, Terms
 from evcharge.planning import nearest as module
 from evcharge.planning.nearest import Nearest, nearest
 from evcharge.planning.selection import CRITERIA, Selection, rank_around, rank_stations
@@ -79,7 +80,7 @@ class NearestTests(SynchronousTestCase):
     ) -> None:
         """It ranks and counts stations as one by one, by each criterion, as slots change."""
         stations, car = Stations(before), ElectricCar.charged_to(model, percent)
-        tree, how = Nearest(stations), (criterion, TARIFFS, NOON, 2.0, most)
+        tree, how = Nearest(stations), (criterion, TARIFFS, NOON, Terms(time_scale=2.0), most)
         if before and data.draw(st.booleans()):
             there = data.draw(st.sampled_from(before)).station
             place = there.latitude, there.longitude
@@ -144,7 +145,7 @@ class EffortTests(SynchronousTestCase):
 
         CRITERIA[criterion] = attrs.evolve(rank, at_best=counted)
         try:
-            how = (criterion, {}, NOON, 1.0, 5)
+            how = (criterion, {}, NOON, DEFAULT_TERMS, 5)
             found = rank_around(CAR, 80, nearest(stations), (-12.0, -50.0), *how)
         finally:
             CRITERIA[criterion] = rank
