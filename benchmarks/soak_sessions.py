@@ -535,7 +535,7 @@ def audit_sessions(book: Book, network: Network, found: Found | None) -> str:
     :param found: what the storage holds; None: that is not known.
     :return: what to print; what is wrong is in the book's findings.
     """
-    _audit_holds(book)
+    _audit_holds(book, network)
     _audit_order(book, network)
     if found is not None:
         _audit_money(book, found)
@@ -546,7 +546,7 @@ def audit_sessions(book: Book, network: Network, found: Found | None) -> str:
     )
 
 
-def _audit_holds(book: Book) -> None:
+def _audit_holds(book: Book, network: Network) -> None:
     """No EVSE was held by two at once."""
     by_evse: dict[str, list[Hold]] = defaultdict(list)
     for hold in book.holds:
@@ -555,7 +555,8 @@ def _audit_holds(book: Book) -> None:
         held = Hold(
             charge.told["id_evse"],
             charge.told["receipt_id"],
-            charge.answered,
+            # Not from its answer on: who asks again after a crash learns late of it.
+            network.began(charge),
             charge.held_until - CLOCK_S,
             charge.account.name,
         )

@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from evcharge.models.electric_car import CarModel, ElectricCar
-from evcharge.models.session import ChargingSession
+from evcharge.models.session import ChargingSession, Place
 from evcharge.models.slots import SlotTable, StationState
 from evcharge.models.station import Station
 from evcharge.models.stations import Stations
 from evcharge.models.terms import DEFAULT_TERMS, Terms
+from evcharge.models.user import User
 from evcharge.planning import nearest as module
 from evcharge.planning.nearest import Nearest, nearest
 from evcharge.planning.selection import CRITERIA, Selection, rank_around, rank_stations
@@ -120,6 +121,29 @@ class NearestTests(SynchronousTestCase):
             self.assertEqual(tree.count(*place, km).total(), nearer)
             _, first, _ = next(tree.search(*place, lambda *_: (), from_km=km))
             self.assertEqual(first, km)
+
+    def test_turn(self) -> None:
+        """A car whose turn comes before the deadline of whoever stands there is sent there."""
+
+        def state(number: int, **of_session: Any) -> StationState:
+            there, paid = Station(number, "", "", -12.0, -50.0, 1), (Decimal(1), 1.0, NOON)
+            session = ChargingSession("u", number, NOON + 300, "r", *paid, f"{number}-1")
+            session = attrs.evolve(session, **of_session)
+            return StationState.of(there, SlotTable(number, 1, {"u": session}))
+
+        ends_soon = state(1)
+        is_charged = state(2, state="FINISHED", expires_timestamp=NOON + 3000)
+        charged = User("w", "Ana", CAR, NOON)
+        assert is_charged.slots is not None
+        line = is_charged.slots.with_place(Place(charged, 2, 1, NOON, 0.0, 90.0, 80.0))
+        with_line = StationState.of(is_charged.station, line)
+        for last, first in ((is_charged, "1"), (with_line, "2")):
+            stations = Stations([ends_soon, last])
+            place, how = (-12.0, -50.0), ("time", {}, NOON, DEFAULT_TERMS, 1)
+            (found,) = rank_around(CAR, 80, Nearest(stations), place, *how).candidates
+            (alone,) = rank_stations(CAR, 80, measured(stations, *place), *how).candidates
+            self.assertEqual(found.state.station.key, first)
+            self.assertEqual(found, alone)
 
 
 class EffortTests(SynchronousTestCase):

@@ -99,7 +99,8 @@ class ChargeTests(SynchronousTestCase):
         """Who asks again after a crash learns late of a charge that has ended long since."""
         self.charge()
         (one,) = self.book.charges
-        told = {**one.told, "charge_minutes": 0.0, "estimated_timestamp": NOON - 10}
+        told = {**one.told, "receipt_id": "another"}
+        told.update(charge_minutes=0.0, estimated_timestamp=NOON - 10)
         ended = attrs.evolve(one, asked=NOON - 10, answered=NOON + 30, told=told)
         self.book.charges.append(ended)
         self.assertNotIn("held twice", "\n".join(self.findings()))

@@ -134,8 +134,11 @@ class ImportTests(SynchronousTestCase):
                 f"net.protocol need not know {name}"
                 for name in (
                     "net.connections",
+                    "net.listening",
                     "net.receiver",
+                    "net.replies",
                     "net.sending",
+                    "net.states",
                     "wire.last_resort",
                     "Twisted",
                 )

@@ -85,8 +85,9 @@ class ExecuteTests(SynchronousTestCase):
         self.assertEqual(results[2], FULL)
         self.assertEqual([results[3], unseated(results[4])], [a_user("u2"), a_session()])
         self.storage.fails = lambda event: False
-        self.assertEqual(self.execute(take(a_session("u2")), leave("u1"), FindUser("u1")),
-                         [NO_FREE_SLOT, None, UNKNOWN_USER])  # fmt: skip
+        results = self.execute(take(a_session("u2")), leave("u1"), FindUser("u1"))
+        self.assertEqual(unseated(results[0]), NO_FREE_SLOT)
+        self.assertEqual(results[1:], [None, UNKNOWN_USER])
 
     def test_sweep_goes_on(self) -> None:
         """A sweep of which a part fails is told so, ends the rest, and comes back to that part."""
