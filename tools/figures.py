@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
 
+from state_figure import states_svg
+
 from evcharge.models.charging import Rate, Supply, rate_of
 from evcharge.models.electric_car import CarModel
 
@@ -90,6 +92,7 @@ def main() -> None:
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "charging-curve.svg").write_text(curve_svg(), encoding="utf-8")
+    (folder / "states.svg").write_text(states_svg(), encoding="utf-8")
 
 
 if __name__ == "__main__":

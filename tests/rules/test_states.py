@@ -12,19 +12,6 @@ from evcharge.rules.states import ACTIONS, CAUSES, REPEATS, TABLE
 PAGE = Path(evcharge.__file__).resolve().parent.parent / "docs" / "sessions.md"
 
 
-def picture() -> str:
-    """The states and what leads from one to another, as Mermaid draws them."""
-    causes: dict[tuple[str, str], dict[str, None]] = {}
-    for row in TABLE:
-        if row.before != row.after:
-            causes.setdefault((row.before, row.after), {})[row.cause] = None
-    lines = [
-        f"    {before} --> {after}: {'<br>'.join(names)}"
-        for (before, after), names in causes.items()
-    ]
-    return "\n".join(["stateDiagram-v2", *lines])
-
-
 def rows() -> list[str]:
     """The rows of the page's table."""
     return [
@@ -37,13 +24,8 @@ def rows() -> list[str]:
 class PageTests(SynchronousTestCase):
     """The page and the code say the same."""
 
-    def test_picture(self) -> None:
-        """The picture is made from the table."""
-        (shown,) = re.findall(r"```mermaid\n(.*?)\n```", PAGE.read_text(), re.S)
-        self.assertEqual(shown, picture())
-
     def test_table(self) -> None:
-        """So are the rows."""
+        """The rows are those of the table."""
         shown = re.findall(r"^\| [A-Z]+ \| .*$", PAGE.read_text(), re.M)
         self.assertEqual(shown, rows())
 
