@@ -117,13 +117,14 @@ class MemoryServer:
         self.refused: list[str] = []
         """Why clients were refused, each a key of :data:`evcharge.net.guards.REASONS`."""
         self.guards = Guards(settings.limits, self.clock, self.refused.append)
+        self.metrics = Metrics(terms=settings.terms)
         self.engine = Engine(
             settings,
             self.storage,
             self.clock,
             SteadyClock(self.clock.seconds, lead_s=0.0),
             Here(in_thread),
-            Metrics(),
+            self.metrics,
             self.guards.around,
             keeps_time=False,
             new_id=lambda: f"00000000-0000-4000-8000-{next(numbers):012d}",

@@ -14,6 +14,7 @@ from evcharge.models.evse import Connector
 from evcharge.models.session import (
     CANCELLED,
     CHARGING,
+    COMPLETED,
     FINISHED,
     NO_SHOW,
     OFFERED,
@@ -36,6 +37,19 @@ TARGET, STOPPED, IDLE_LIMIT, EXPIRED, BY_DRIVER, BY_OPERATOR, JOURNEY_ENDED = EN
     "journey_ended",
 )
 """Why a session may end."""
+
+ENDS = (
+    (COMPLETED, TARGET),
+    (COMPLETED, STOPPED),
+    (COMPLETED, IDLE_LIMIT),
+    (COMPLETED, BY_OPERATOR),
+    (COMPLETED, JOURNEY_ENDED),
+    (CANCELLED, BY_DRIVER),
+    (CANCELLED, BY_OPERATOR),
+    (CANCELLED, JOURNEY_ENDED),
+    (NO_SHOW, EXPIRED),
+)
+"""In which state a session may end, and why."""
 
 NOTHING = Decimal("0.00")
 

@@ -177,6 +177,9 @@ class Engine(InOrder):
             metrics.spared,
         )
         self.figures.on_point = self.hub.new_point
+        # What costs each request something is done only where it can be asked for.
+        is_watched = settings.http_port is not None
+        self._counts = metrics.sessions if is_watched else None
         context = Context(perform, storage.catalogue, now, self.hub, terms)
         if new_id is not None:
             context = attrs.evolve(context, new_id=new_id)
@@ -188,8 +191,7 @@ class Engine(InOrder):
             settings.language,
             settings.verbose,
             guards,
-            # What costs each request something is done only where it can be asked for.
-            None if settings.http_port is None else metrics.answered,
+            metrics.answered if is_watched else None,
             timers.seconds,
         )
         self.monitor = StationMonitor(
@@ -211,6 +213,8 @@ class Engine(InOrder):
     def _happened(self, events: Sequence[Event], at: float) -> None:
         self.figures.happened(events)
         self.hub.happened(events, at)
+        if self._counts is not None:
+            self._counts.happened(events)
 
     @property
     def summary(self) -> Summary:

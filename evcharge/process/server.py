@@ -137,7 +137,7 @@ class Server(InOrder):
         keeps_time: bool = True,
     ) -> None:
         super().__init__()
-        metrics = self._metrics = Metrics(REASONS)
+        metrics = self._metrics = Metrics(REASONS, settings.terms)
         self._settings = settings
         self._terminal = terminal
         guards = Guards(settings.limits, reactor, metrics.refused)

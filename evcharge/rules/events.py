@@ -20,11 +20,18 @@ from evcharge.models.slots import Book
 from evcharge.models.user import User
 from evcharge.rules.clocks import Clocks
 
-ACCEPTED, DECLINED, RAN_OUT, WITHDRAWN = ("accepted", "declined", "expired", "withdrawn")
+OFFER_ENDS = ACCEPTED, DECLINED, RAN_OUT, WITHDRAWN = (
+    "accepted",
+    "declined",
+    "expired",
+    "withdrawn",
+)
 """What may become of an offer."""
 
 MADE_AN_OFFER, CLAIMED, LEFT = ("offered", "claimed", "left")
-"""What may become of a place in line, which may be withdrawn too."""
+
+PLACE_ENDS = (MADE_AN_OFFER, CLAIMED, LEFT, WITHDRAWN)
+"""What may become of a place in line."""
 
 
 @attrs.frozen
@@ -77,6 +84,11 @@ class SessionChanged:
     session: ChargingSession
     at: float = attrs.field(default=0.0, eq=False)
     book: Book | None = attrs.field(default=None, eq=False, repr=False)
+
+    @property
+    def outcome(self) -> str | None:
+        """What became of the offer, if it was one: it was accepted, where it stands no more."""
+        return ACCEPTED if self.before.state == OFFERED != self.session.state else None
 
 
 @attrs.frozen
@@ -208,8 +220,8 @@ def told(events: Sequence[Event]) -> Iterator[PublicEvent]:
             if before.evse_uid != session.evse_uid:
                 yield _slot("slot.freed", event.at, before, event.book)
                 yield _slot("slot.taken", event.at, session, event.book)
-            if before.state == OFFERED != session.state:
-                yield _offer_ended(event.at, before, ACCEPTED)
+            if event.outcome is not None:
+                yield _offer_ended(event.at, before, event.outcome)
         elif isinstance(event, (PlaceTaken, PlaceLeft)):
             length = {"queue_length": event.queue_length}
             station = str(event.place.station_id)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from decimal import Decimal
 
 from prometheus_client import (
     CollectorRegistry,
@@ -21,9 +23,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
 from evcharge import __version__
+from evcharge.models.session import LIVE
 from evcharge.models.slots import StationState
 from evcharge.push import FORMS
-from evcharge.watch.metrics import Metrics, Present
+from evcharge.watch.metrics import Metrics, Present, SessionCounts
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -68,7 +71,7 @@ def families(metrics: Metrics, present: Present) -> Iterator[Metric]:
         ("evcharge_sent_bytes", "Bytes of replies.", present.sent_bytes),
         ("evcharge_storage_retries", "Batches that were tried once more.", metrics.retries),
         ("evcharge_sweeps_failed", "Sweeps that failed.", metrics.sweeps_failed),
-        ("evcharge_slots_freed", "Slots freed as their charging had ended.", metrics.freed),
+        ("evcharge_slots_freed", "Slots freed as their time was up.", metrics.freed),
         ("evcharge_users_removed", "Users removed who never paid.", metrics.removed),
     ):
         yield CounterMetricFamily(name, text, count)
@@ -83,7 +86,13 @@ def families(metrics: Metrics, present: Present) -> Iterator[Metric]:
     yield from _push(metrics, present)
     if metrics.operator_requests:
         yield operator_requests(metrics.operator_requests)
+    yield from session_families(metrics.sessions)
     yield from _network(present.stations)
+    yield GaugeMetricFamily(
+        "evcharge_queue_limit",
+        "Drivers who may wait in one line.",
+        metrics.sessions.terms.most_waiting,
+    )
     build = GaugeMetricFamily("evcharge_build_info", "The version.", labels=["version"])
     build.add_metric([__version__], 1)
     yield build
@@ -125,20 +134,91 @@ def operator_requests(counts: Mapping[int, int]) -> Metric:
     return family
 
 
+def session_families(counts: SessionCounts) -> Iterator[Metric]:
+    """What was made of sessions, lines, offers, receipts and money."""
+    yield _by(
+        "state",
+        counts.changes,
+        "evcharge_session_changes",
+        "How often a session has come into a state.",
+    )
+    waits = HistogramMetricFamily(
+        "evcharge_queue_wait_seconds",
+        "How long places in line have stood, simulated seconds.",
+        labels=["outcome"],
+    )
+    for outcome, histogram in counts.waits.items():
+        waits.add_metric([outcome], histogram.buckets(), histogram.total)
+    yield waits
+    yield _by("outcome", counts.offers, "evcharge_offers", "Offers that are over.")
+    receipts = CounterMetricFamily(
+        "evcharge_receipts", "Receipts issued.", labels=["state", "end_reason"]
+    )
+    billed = CounterMetricFamily(
+        "evcharge_receipts_brl", "What they come to, with VAT.", labels=["state", "end_reason"]
+    )
+    for end, count in counts.receipts.items():
+        receipts.add_metric(end, count)
+        billed.add_metric(end, float(counts.billed[end]))
+    yield receipts
+    yield billed
+    yield CounterMetricFamily(
+        "evcharge_receipts_energy_kwh", "What was charged by them.", counts.energy_kwh
+    )
+    yield _by(
+        "dimension",
+        counts.lines,
+        "evcharge_receipt_lines_brl",
+        "What their lines come to, with VAT; of MAX_PRICE, what it takes off.",
+    )
+    yield _by("kind", counts.payments, "evcharge_payments", "Payments listed.")
+    yield _by("kind", counts.paid, "evcharge_payments_brl", "What they come to.")
+
+
+def _by(label: str, counts: Mapping[str, int | Decimal], name: str, text: str) -> Metric:
+    """A counter with one label."""
+    family = CounterMetricFamily(name, text, labels=[label])
+    for value, count in counts.items():
+        family.add_metric([value], float(count))
+    return family
+
+
 def _network(stations: Sequence[StationState]) -> Iterator[Metric]:
     if not stations:
         return
-    full = sum(1 for state in stations if state.available_slots == 0)
-    free = sum(state.available_slots for state in stations)
-    slots = sum(state.station.max_slots for state in stations)
-    by_state = GaugeMetricFamily("evcharge_stations", "Stations in service.", labels=["state"])
-    by_state.add_metric(["available"], len(stations) - full)
-    by_state.add_metric(["full"], full)
-    yield by_state
-    by_use = GaugeMetricFamily("evcharge_slots", "Their slots.", labels=["state"])
-    by_use.add_metric(["free"], free)
-    by_use.add_metric(["taken"], slots - free)
-    yield by_use
+    out = sum(1 for state in stations if state.max_slots == 0)
+    full = sum(1 for state in stations if state.available_slots == 0) - out
+    held = Counter(each for state in stations for each, _ in state.held.values())
+    lengths = [state.queue_length for state in stations]
+    yield _gauge(
+        "evcharge_stations",
+        "Stations in service.",
+        {"available": len(stations) - full - out, "full": full, "out_of_service": out},
+    )
+    yield _gauge(
+        "evcharge_slots",
+        "Their slots.",
+        {
+            "free": sum(state.available_slots for state in stations),
+            "taken": held.total(),
+            "out_of_service": sum(k.out_of_service for state in stations for k in state.kinds),
+        },
+    )
+    yield _gauge(
+        "evcharge_sessions",
+        "Sessions that hold one of them.",
+        {state: held[state] for state in LIVE},
+    )
+    yield GaugeMetricFamily("evcharge_queue_length", "Drivers who wait in line.", sum(lengths))
+    yield GaugeMetricFamily("evcharge_queue_longest", "Those of the longest line.", max(lengths))
+
+
+def _gauge(name: str, text: str, by_state: Mapping[str, int]) -> Metric:
+    """A gauge by state."""
+    family = GaugeMetricFamily(name, text, labels=["state"])
+    for state, count in by_state.items():
+        family.add_metric([state], count)
+    return family
 
 
 class _Once:
@@ -184,11 +264,12 @@ def together(expositions: Mapping[int, str | None], own: Iterable[Metric] = ()) 
                 labels = {**sample.labels, "worker": str(number)}
                 known.samples.append(Sample(sample.name, labels, sample.value))
     for metric in own:
-        metric.samples = [
-            sample._replace(labels={**sample.labels, "worker": "parent"})
-            for sample in metric.samples
-        ]
-        families[metric.name] = metric
+        known = families.setdefault(
+            metric.name, Metric(metric.name, metric.documentation, metric.type)
+        )
+        for sample in metric.samples:
+            labels = {**sample.labels, "worker": "parent"}
+            known.samples.append(sample._replace(labels=labels))
     registry = CollectorRegistry()
     registry.register(_Once([up, *families.values()]))
     return generate_latest(registry)

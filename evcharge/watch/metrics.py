@@ -9,14 +9,34 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
 
 import attrs
 
+from evcharge.models.receipts import ENDS, Payment, Receipt
+from evcharge.models.session import LIVE
 from evcharge.models.slots import StationState
+from evcharge.models.tariffs import LINE_DIMENSIONS
+from evcharge.models.terms import DEFAULT_TERMS, Terms
+from evcharge.rules.events import (
+    OFFER_ENDS,
+    PLACE_ENDS,
+    Event,
+    PaymentListed,
+    PlaceLeft,
+    ReceiptIssued,
+    SessionChanged,
+    SlotFreed,
+    SlotTaken,
+)
 from evcharge.rules.sweep import SweepResult
 
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 SIZES = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0)
+WAITS_S = tuple(minutes * 60.0 for minutes in (1, 2, 5, 10, 15, 20, 30, 45, 60, 90, 120, 180, 240))
+
+PAID, REFUNDED = PAYMENT_KINDS = ("paid", "refunded")
+"""Which way the money of a payment goes."""
 
 
 class Histogram:
@@ -62,15 +82,86 @@ class Present:
     """How many listen, by form."""
 
 
+class SessionCounts:
+    """
+    What this process has made of sessions, lines, offers, receipts and money since it started.
+
+    All that may be is counted from 0 on, as what is not there before its first increase seems not
+    to increase.
+
+    :param terms: what sessions go by.
+    """
+
+    def __init__(self, terms: Terms = DEFAULT_TERMS) -> None:
+        self.terms = terms
+        self.changes: Counter[str] = Counter(dict.fromkeys(LIVE, 0))
+        """How often a session has come into a state that holds an EVSE."""
+        self.waits = {end: Histogram(WAITS_S) for end in PLACE_ENDS}
+        """How long places in line have stood, simulated seconds, by what became of them."""
+        self.offers: Counter[str] = Counter(dict.fromkeys(OFFER_ENDS, 0))
+        """Offers that are over, by what became of them."""
+        self.receipts: Counter[tuple[str, str]] = Counter(dict.fromkeys(ENDS, 0))
+        """Receipts, by the state in which the session ended, and why."""
+        self.billed = dict.fromkeys(ENDS, Decimal(0))
+        """What they come to, BRL, likewise."""
+        self.energy_kwh = 0.0
+        """What was charged by them, as far as it is known."""
+        self.lines = dict.fromkeys(LINE_DIMENSIONS, Decimal(0))
+        """What their lines come to, BRL with VAT; of the highest price, what it takes off."""
+        self.payments: Counter[str] = Counter(dict.fromkeys(PAYMENT_KINDS, 0))
+        """How often something was paid, or given back."""
+        self.paid = dict.fromkeys(PAYMENT_KINDS, Decimal(0))
+        """How much, BRL."""
+
+    def happened(self, events: Sequence[Event]) -> None:
+        """Count what has happened."""
+        for event in events:
+            if isinstance(event, SlotTaken):
+                self.changes[event.session.state] += 1
+            elif isinstance(event, SessionChanged):
+                if event.before.state != event.session.state:
+                    self.changes[event.session.state] += 1
+                self._offer_ended(event.outcome)
+            elif isinstance(event, SlotFreed):
+                self._offer_ended(event.outcome)
+            elif isinstance(event, PlaceLeft):
+                waited_s = self.terms.simulated_s(event.place.joined_timestamp, event.at)
+                self.waits[event.why].observe(waited_s)
+            elif isinstance(event, ReceiptIssued):
+                self._issued(event.receipt)
+            elif isinstance(event, PaymentListed):
+                self._listed(event.payment)
+
+    def _offer_ended(self, outcome: str | None) -> None:
+        if outcome is not None:
+            self.offers[outcome] += 1
+
+    def _issued(self, receipt: Receipt) -> None:
+        body = receipt.body
+        end = body["state"], body["end_reason"]
+        self.receipts[end] += 1
+        self.billed[end] += receipt.total
+        self.energy_kwh += body["energy_kwh"] or 0.0
+        for line in body["lines"]:
+            self.lines[line["dimension"]] += abs(Decimal(str(line["incl_vat"])))
+
+    def _listed(self, payment: Payment) -> None:
+        kind = REFUNDED if payment.amount < 0 else PAID
+        self.payments[kind] += 1
+        self.paid[kind] += abs(payment.amount)
+
+
 class Metrics:
     """
     Everything that is counted since the process started.
 
     :param reasons: why clients may be refused: :data:`evcharge.net.guards.REASONS`. Each is counted
         from 0 on, as one that is not there before its first increase seems not to increase.
+    :param terms: what sessions go by.
     """
 
-    def __init__(self, reasons: Iterable[str] = ()) -> None:
+    def __init__(self, reasons: Iterable[str] = (), terms: Terms = DEFAULT_TERMS) -> None:
+        self.sessions = SessionCounts(terms)
         self.requests: Counter[tuple[str, int]] = Counter()
         self.latencies: dict[str, Histogram] = {}
         self.refusals: Counter[str] = Counter(dict.fromkeys(reasons, 0))

@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from evcharge.models.electric_car import CarModel, ElectricCar
 from evcharge.models.evse import CABLE, Connector, Evse, kind_of
-from evcharge.models.receipts import Payment, Receipt
+from evcharge.models.receipts import ENDS, Payment, Receipt
 from evcharge.models.session import (
     CHARGING,
     FINISHED,
@@ -31,6 +31,7 @@ from evcharge.models.user import User
 from evcharge.outcomes import Refusal
 from evcharge.rules.claims import INTENTS, RESERVE, Claim, Wishes
 from evcharge.rules.events import (
+    MADE_AN_OFFER,
     Event,
     PaymentListed,
     PlaceLeft,
@@ -50,6 +51,7 @@ from evcharge.rules.sweep import Sweep
 from evcharge.rules.waiting import InLine
 from evcharge.storage import Storage, carry_out
 from evcharge.testing import NOON
+from evcharge.watch.metrics import PAID, REFUNDED, SessionCounts
 
 CCS = Connector("1", "CCS2", "IEC_62196_T2_COMBO", CABLE, "DC", 50.0)
 TYPE_2 = Connector("1", "Type 2", "IEC_62196_T2", None, "AC_3_PHASE", 22.0)
@@ -179,6 +181,8 @@ class DriversMachine(RuleBasedStateMachine):
         """Sessions that were reserved or charged, by receipt, as they were last."""
         self.joined: dict[str, int] = {}
         """Who waits, and how often a place of theirs has ended."""
+        self.counts = SessionCounts(TERMS)
+        """What the metrics make of it."""
 
     def teardown(self) -> None:
         self.storage.close()
@@ -316,6 +320,7 @@ class DriversMachine(RuleBasedStateMachine):
         fresh, self.seen.fresh = self.seen.fresh, []
         for event in fresh:
             self.take_in(event)
+        self.counts.happened(fresh)
         for event in told(fresh):
             self.replay(event.type, event.id_station, dict(event.data))
         for state in self.do(ListStations()):
@@ -385,6 +390,18 @@ class DriversMachine(RuleBasedStateMachine):
         assert body["end_percent"] <= max(body["start_percent"], session.target_percent) + 1e-6
         if body["end_reason"] in ("target", "idle_limit"):
             assert abs(energy - profile.energy_kwh) < 1e-4 or session.stopped_timestamp, body
+
+    @invariant()
+    def metrics_add_up(self) -> None:
+        """What is counted is what is there, and each offer and each receipt is counted once."""
+        counts = self.counts
+        assert counts.receipts.total() == len(self.issued), counts.receipts
+        assert set(counts.receipts) == set(ENDS), counts.receipts
+        assert sum(counts.billed.values()) == sum(r.total for r in self.issued.values())
+        assert counts.paid[PAID] - counts.paid[REFUNDED] == sum(self.payments.values())
+        offered = sum(session.state == OFFERED for session in self.sessions())
+        assert counts.changes[OFFERED] == counts.offers.total() + offered, counts.offers
+        assert counts.changes[OFFERED] == sum(counts.waits[MADE_AN_OFFER].counts), counts.waits
 
     @precondition(lambda self: self.issued)
     @invariant()

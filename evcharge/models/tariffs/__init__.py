@@ -11,6 +11,7 @@ release-2.2.1-bugfixes); where the specification leaves a choice, the functions 
 
 from evcharge.models.tariffs.objects import (
     ENERGY,
+    LINE_DIMENSIONS,
     Bill,
     Line,
     Outcome,
@@ -27,6 +28,7 @@ from evcharge.models.tariffs.pricing import energy_total, price, price_of_energy
 
 __all__ = [
     "ENERGY",
+    "LINE_DIMENSIONS",
     "Bill",
     "Line",
     "Outcome",

@@ -24,6 +24,7 @@ from evcharge.process.timekeeper import Timekeeper
 from evcharge.process.workers.messages import SOCKET, STDERR, STDIN, STDOUT, Beginning
 from evcharge.process.workers.sockets import WorkersPort
 from evcharge.process.workers.worker import Worker
+from evcharge.rules.events import Event
 from evcharge.storage.location import STORAGE_VARIABLE
 from evcharge.storage.threads import StorageThread
 
@@ -82,13 +83,17 @@ class Workers(InOrder):
         if settings.http_port is not None:
             from evcharge.process.workers.watch import WorkersWatch
 
-            self.watch = WorkersWatch(self.workers, lambda: bool(self.running), reactor)
+            self.watch = WorkersWatch(
+                self.workers, lambda: bool(self.running), reactor, settings.terms
+            )
         self._settings = settings
         self._reactor = reactor
         self._clock = clock
         self._terminal = terminal
         storage = settings.storage.storage(shared=True)
-        self._storage = StorageService(storage, reactor, clock, StorageThread(reactor))
+        self._storage = StorageService(
+            storage, reactor, clock, StorageThread(reactor), self._happened
+        )
         self._context = Context(
             self._storage.perform, storage.catalogue, clock.seconds, terms=settings.terms
         )
@@ -100,6 +105,10 @@ class Workers(InOrder):
             "PYTHONPATH": os.pathsep.join(os.path.abspath(path) for path in sys.path),
         }
         self._environment.pop(STORAGE_VARIABLE, None)
+
+    def _happened(self, events: Sequence[Event], at: float) -> None:
+        if self.watch is not None:
+            self.watch.sessions.happened(events)
 
     def operator(self) -> Operator | None:
         """Who answers operators, where they may ask: the parent by itself."""

@@ -9,8 +9,10 @@ from typing import Any
 from twisted.internet.defer import Deferred, DeferredList, succeed
 from twisted.internet.interfaces import IReactorTime
 
+from evcharge.models.terms import DEFAULT_TERMS, Terms
 from evcharge.process.workers.worker import Worker
-from evcharge.watch.exposition import operator_requests, together
+from evcharge.watch.exposition import operator_requests, session_families, together
+from evcharge.watch.metrics import SessionCounts
 from evcharge.web.health import Shared
 
 
@@ -19,13 +21,20 @@ class WorkersWatch:
     Watches all workers.
 
     :param is_running: whether the server is not about to end.
+    :param terms: what sessions go by.
     """
 
     def __init__(
-        self, workers: Sequence[Worker], is_running: Callable[[], bool], clock: IReactorTime
+        self,
+        workers: Sequence[Worker],
+        is_running: Callable[[], bool],
+        clock: IReactorTime,
+        terms: Terms = DEFAULT_TERMS,
     ) -> None:
         self.operator_requests: Counter[int] = Counter()
         """Those that the parent has answered, by the code."""
+        self.sessions = SessionCounts(terms)
+        """What came of them."""
         self._workers = workers
         self._is_running = is_running
         self._asked = Shared(self._ask_for_one, clock)
@@ -64,8 +73,9 @@ class WorkersWatch:
             number: None if answer is None else answer["metrics"]
             for number, (_, answer) in enumerate(answers, 1)
         }
-        counts = self.operator_requests
-        return together(expositions, [operator_requests(counts)] if counts else [])
+        requests = self.operator_requests
+        own = [operator_requests(requests), *session_families(self.sessions)] if requests else []
+        return together(expositions, own)
 
 
 class _NotReady(Exception):
