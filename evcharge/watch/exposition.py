@@ -192,7 +192,7 @@ def _network(stations: Sequence[StationState]) -> Iterator[Metric]:
     lengths = [state.queue_length for state in stations]
     yield _gauge(
         "evcharge_stations",
-        "Stations in service.",
+        "Stations of the network.",
         {"available": len(stations) - full - out, "full": full, "out_of_service": out},
     )
     yield _gauge(
