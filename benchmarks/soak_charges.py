@@ -112,9 +112,8 @@ class Network:
         area = sum((one + other) / 2 * width for one, other in pairwise(by_power))
         return area / 100 * float(capacity) * 60
 
-    def began(self, charge: Charge) -> float:
+    def began(self, told: dict[str, Any]) -> float:
         """When a charge began by what its driver was told, seconds since the epoch."""
-        told = charge.told
         return float(told["estimated_timestamp"] - told["charge_minutes"] * 60 / self.time_scale)
 
     def wrong(self, charge: Charge) -> Iterator[str]:
@@ -140,7 +139,7 @@ class Network:
         minutes = min(self.minutes(charge.account.car, evse, one, start, target) for one in fitting)
         if abs(told["charge_minutes"] - minutes) > MOST_OFF * minutes + 1e-6:
             yield f"it takes {minutes:.4f} minutes"
-        began = self.began(charge)
+        began = self.began(told)
         if not charge.asked - SLACK_S <= began <= charge.answered + SLACK_S:
             yield f"it ends {began - charge.asked:.1f} s late"
         if station in self.prices:

@@ -375,10 +375,12 @@ class Visit:
         if kind == "PAYMENT":
             # It says the session in its own words.
             self._book.events["paid ahead"] += 1
-            known = old.get("receipt_id") if before in (OFFERED, RESERVED) else None
-            another = is_new and known != told["receipt_id"] and not self._fragile
-            self._find(f"it has another receipt: {told}", another)
-            self._keep(told["receipt_id"], told["id_evse"], answered, asked)
+            if before in (OFFERED, RESERVED) and answered < old["expires_timestamp"] - ROUNDING_S:
+                # Else it may have come without one, as anybody may.
+                another = is_new and old["receipt_id"] != told["receipt_id"] and not self._fragile
+                self._find(f"it has another receipt: {told}", another)
+            # Not since it was answered: who asks again after a crash learns late of it.
+            self._keep(told["receipt_id"], told["id_evse"], self._network.began(told), asked)
             self._wait = None
             self._told, self._life = told, self._means.life()
             self._own(told["receipt_id"])
@@ -556,7 +558,7 @@ def _audit_holds(book: Book, network: Network) -> None:
             charge.told["id_evse"],
             charge.told["receipt_id"],
             # Not from its answer on: who asks again after a crash learns late of it.
-            network.began(charge),
+            network.began(charge.told),
             charge.held_until - CLOCK_S,
             charge.account.name,
         )

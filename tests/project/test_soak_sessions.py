@@ -34,6 +34,9 @@ def passing(seconds: float) -> Generator[float, None, None]:
 class Town:
     """A server in memory, and drivers who make visits; time passes from one to the next."""
 
+    late_s = 0.0
+    """How long the answer to a PAYMENT takes."""
+
     def __init__(self, change: Change | None = None, fragile: str = "", seed: int = 1) -> None:
         self.server = MemoryServer(time_scale=TIME_SCALE, user_ttl=TTL_S, sweep_interval=1.0)
         self.network = Network(TIME_SCALE)
@@ -51,18 +54,17 @@ class Town:
         reply = self.server.request(kind, **data)
         if self._change is not None:
             self._change(kind, reply["data"])
+        if kind == "PAYMENT" and self.late_s:
+            await passing(self.late_s)
         return reply, 1
+
+    def means(self) -> Means:
+        """By what its drivers live."""
+        return Means(self.insist, passing, self.now, self.chance, lambda: 1, lambda: self.stopping)
 
     async def drive(self, stations: list[str], cars: list[str]) -> None:
         """One driver, who comes again and again."""
-        means = Means(
-            self.insist,
-            passing,
-            self.now,
-            self.chance,
-            lambda: 1,
-            lambda: self.stopping,
-        )
+        means = self.means()
         while not self.stopping:
             await passing(self.chance.uniform(0.0, 3.0))
             car, percent = self.chance.choice(cars), float(self.chance.randint(1, 79))
@@ -146,6 +148,34 @@ class VisitTests(SynchronousTestCase):
         town.audit()
         self.assertEqual(town.book.findings, [])
         self.assertTrue(any(wait.returned for wait in town.book.waits))
+
+    def visit(self, town: Town) -> Visit:
+        """A driver's at a station where nobody is."""
+        login = {"user_name": "Ana", "selected_car": "Tesla Model 3", "battery_car": 40}
+        user_id = town.server.request("LOGIN", **login)["data"]["user_id"]
+        account = Account("Ana", town.now(), town.now(), car="Tesla Model 3", start_percent=40.0)
+        return Visit(town.means(), town.book, town.network, user_id, account, "2")
+
+    def test_told_late(self) -> None:
+        """Who learns late that charging has begun had the EVSE since then, not since that."""
+        town = Town()
+        began, town.late_s = town.now(), 60.0
+        town.spend(town.late_s, [self.visit(town)._claim("PAYMENT", confirmation=True)])
+        (hold,) = town.book.holds
+        self.assertAlmostEqual(hold.since, began, 3)
+        self.assertEqual(town.book.findings, [])
+
+    def test_paid_late(self) -> None:
+        """Who pays when the reservation has run out charges as anybody may."""
+        town = Town()
+        visit = self.visit(town)
+        town.spend(0.0, [visit._claim("RESERVE")])
+        reserved = visit._told
+        town.server.advance(60.0)
+        town.spend(0.0, [visit._claim("PAYMENT", confirmation=True)])
+        self.assertEqual(visit._state, "CHARGING")
+        self.assertNotEqual(visit._told["receipt_id"], reserved["receipt_id"])
+        self.assertEqual(town.book.findings, [])
 
     def test_wrong(self) -> None:
         """What a driver may not be told, each by itself."""
