@@ -11,7 +11,7 @@ from typing import Any
 
 from evcharge.handlers.handler import Answer, Handler, after, then
 from evcharge.models.receipts import Course, Receipt, cost_so_far
-from evcharge.models.session import FREE, OFFERED, RESERVED, ChargingSession
+from evcharge.models.session import CHARGING, FREE, OFFERED, RESERVED, ChargingSession
 from evcharge.models.station import Station
 from evcharge.models.stations import Stations
 from evcharge.models.terms import MOST_ARRIVAL_MINUTES, Terms
@@ -62,6 +62,8 @@ def session_fields(
     course = Course.of(session, now, terms)
     battery = None if state in (OFFERED, RESERVED) else course.percent(session)
     since = session.since_timestamp
+    if since is None and state == CHARGING:
+        since = session.started(terms)
     return {
         "state": state,
         "since": None if since is None else iso_utc(since),
