@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from evcharge.handlers.handler import Answer, Handler, then
-from evcharge.models.receipts import Receipt, receipt_of
+from evcharge.models.receipts import Receipt, receipt_at
 from evcharge.models.session import ChargingSession
 from evcharge.models.slots import Book
 from evcharge.outcomes import Reply
@@ -35,12 +35,14 @@ class FindReceipt(Handler):
     def on_failure(self, data: Data) -> dict[str, Any]:
         return {"receipt_id": RECEIPT_ID.repeated(data)}
 
-    def _reply(self, found: Receipt | tuple[ChargingSession, Book]) -> Reply:
+    def _reply(self, found: Receipt | tuple[ChargingSession, Book]) -> Answer:
+        receipt: Receipt | None
         if isinstance(found, Receipt):
-            return Reply(dict(found.body))
-        session, book = found
-        so_far = receipt_of(session, self.context.now(), book.station, self.context.terms)
-        return Reply(dict(so_far.body))
+            receipt = found
+        else:
+            session, book = found
+            receipt = receipt_at(session, self.context.now(), book.station, self.context.terms)
+        return rules.NO_RECEIPT if receipt is None else Reply(dict(receipt.body))
 
 
 class History(Handler):

@@ -11,7 +11,14 @@ from typing import Any
 
 from evcharge.handlers.handler import Answer, Handler, after, then
 from evcharge.models.receipts import Course, Receipt, cost_so_far
-from evcharge.models.session import CHARGING, FREE, OFFERED, RESERVED, ChargingSession
+from evcharge.models.session import (
+    CHARGING,
+    FINISHED,
+    FREE,
+    OFFERED,
+    RESERVED,
+    ChargingSession,
+)
 from evcharge.models.station import Station
 from evcharge.models.stations import Stations
 from evcharge.models.terms import MOST_ARRIVAL_MINUTES, Terms
@@ -126,12 +133,24 @@ def in_line(line: InLine, language: str) -> str:
 
 
 def charging(session: ChargingSession, language: str) -> str:
-    """What a driver is told whose car is at an EVSE."""
+    """What a driver is told whose car charges."""
     evse, station = session.evse_uid, session.station_id
     left = minutes(session.charge_minutes, language)
     if language == "pt":
         return f"Recarga na vaga {evse} do posto {station}, {left} ao todo"
     return f"Charging at slot {evse} of station {station}, {left} in all"
+
+
+def finished(session: ChargingSession, cost: float, language: str) -> str:
+    """
+    What a driver is told whose car is charged, and still there.
+
+    :param cost: so far, BRL.
+    """
+    evse, station, price = session.evse_uid, session.station_id, reais(cost, language)
+    if language == "pt":
+        return f"Recarga terminada na vaga {evse} do posto {station}: {price}"
+    return f"Charged at slot {evse} of station {station}: {price}"
 
 
 def ended(receipt: Receipt, language: str) -> str:
@@ -159,8 +178,11 @@ class SessionHandler(Handler):
             fields = waiting_fields(found, station)
             return Reply({"user_id": user_id, **fields}, say=partial(in_line, found))
         fields = session_fields(found, station, context.now(), context.terms)
-        say = reserved if found.state == RESERVED else charging
-        return Reply({"user_id": user_id, **fields}, say=partial(say, found))
+        if found.state == FINISHED:
+            say = partial(finished, found, fields["cost"])
+        else:
+            say = partial(reserved if found.state == RESERVED else charging, found)
+        return Reply({"user_id": user_id, **fields}, say=say)
 
 
 class Reserve(SessionHandler):

@@ -222,6 +222,7 @@ class SelectionStation(Handler):
                 self.context.now(),
                 self.context.terms,
                 1 + MOST_ALTERNATIVES,
+                user.user_id,
             )
             if position is None:
                 distances = listed.of(stations)

@@ -18,6 +18,7 @@ from evcharge.models.session import (
     FINISHED,
     NO_SHOW,
     OFFERED,
+    RESERVED,
     ChargingSession,
 )
 from evcharge.models.station import Station
@@ -50,6 +51,14 @@ ENDS = (
     (NO_SHOW, EXPIRED),
 )
 """In which state a session may end, and why."""
+
+AT_DEADLINE: Mapping[str, tuple[str, str]] = {
+    RESERVED: (NO_SHOW, EXPIRED),
+    CHARGING: (COMPLETED, TARGET),
+    FINISHED: (COMPLETED, IDLE_LIMIT),
+}
+"""In which state a session ends whose deadline has passed, and why; one that charges only where its
+car goes then."""
 
 NOTHING = Decimal("0.00")
 
@@ -307,6 +316,22 @@ def receipt_of(
         session.paid,
         body,
     )
+
+
+def receipt_at(
+    session: ChargingSession, now: float, station: Station | None, terms: Terms
+) -> Receipt | None:
+    """
+    The receipt of a session at an instant: so far, or the final one where its deadline has passed
+    by then, though no sweep has come; None: it was but an offer, and is over.
+    """
+    session = session.charged(now, terms)
+    due = session.due_timestamp
+    if due > now:
+        return receipt_of(session, now, station, terms)
+    if session.state == OFFERED:
+        return None
+    return receipt_of(session, due, station, terms, *AT_DEADLINE[session.state])
 
 
 def _iso(instant: float | None) -> str | None:

@@ -117,6 +117,13 @@ class ChargingSession:
             expires_timestamp=at + terms.real_s(terms.idle_s),
         )
 
+    def charged(self, now: float, terms: Terms) -> ChargingSession:
+        """The same at an instant: finished, where it is charged by then and its vehicle stays."""
+        end = self.estimated_timestamp
+        if self.state != CHARGING or self.leaves_when_done or end > now:
+            return self
+        return self.finished(end, terms)
+
     def moved(self, by_s: float, clock: int) -> ChargingSession:
         """The same session, `by_s` later, by another `clock`."""
 

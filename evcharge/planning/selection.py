@@ -84,6 +84,8 @@ class _Trip:
     tariffs: Mapping[str, Tariff]
     now: float
     terms: Terms
+    user_id: str
+    """Whose trip it is, who may be in line somewhere."""
     by_time: bool
     """Whether stations are compared by how long the charge takes."""
     _least: dict[int, float] = attrs.field(factory=dict, init=False)
@@ -136,11 +138,12 @@ class _Trip:
             return self.first(state.soonest)[0]
         station, model = state.station, self.car.model
         fitting = [evse for evse in station.in_order if plugs_of(model, evse.kind)]
-        open_evses = [evse for evse in open_to(station, slots, "") if evse in fitting]
+        open_evses = [evse for evse in open_to(station, slots, self.user_id) if evse in fitting]
         self.lines[station.station_id] = open_evses or fitting
         if open_evses:
             return -inf
-        expected = turn(station, slots, self.now, self.terms, model)
+        place = slots.place(self.user_id)
+        expected = turn(station, slots, self.now, self.terms, model, place)
         return inf if expected is None else self.now + self.terms.real_s(expected.minutes * 60)
 
     def until_charging_s(self, free_at: float, distance_km: float) -> float:
@@ -285,6 +288,7 @@ def rank_stations(
     now: float,
     terms: Terms,
     most: int,
+    user_id: str = "",
 ) -> Selection:
     """
     The best stations that `car` can reach and be charged at, best first.
@@ -295,8 +299,9 @@ def rank_stations(
     :param tariffs: those of the network, by id.
     :param now: seconds since the epoch.
     :param most: how many stations at the most.
+    :param user_id: whose car it is, who waits for nobody behind in a line.
     """
-    trip = _Trip(car, target_percent, tariffs, now, terms, criterion == "time")
+    trip = _Trip(car, target_percent, tariffs, now, terms, user_id, criterion == "time")
     at_best, range_km, excluded = CRITERIA[criterion].at_best, car.range_km(), Excluded()
     ahead: list[tuple[Any, float, int, StationState]] = []
     for state, distance in distances:
@@ -335,13 +340,14 @@ def rank_around(
     now: float,
     terms: Terms,
     most: int,
+    user_id: str = "",
 ) -> Selection:
     """
     As :func:`rank_stations` of all stations of `tree`, with their distances from a place.
 
     :param place: its latitude and longitude, degrees.
     """
-    trip = _Trip(car, target_percent, tariffs, now, terms, criterion == "time")
+    trip = _Trip(car, target_percent, tariffs, now, terms, user_id, criterion == "time")
     at_best, range_km, excluded = CRITERIA[criterion].at_best, car.range_km(), Excluded()
 
     def rank(soonest: Soonest, priced: Priced, distance_km: float) -> Any:

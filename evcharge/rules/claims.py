@@ -217,7 +217,7 @@ class Claim(Operation[ChargingSession | InLine | Refusal]):
         if station is None:
             return UNKNOWN_STATION
         evse: Evse | None = station.evse(session.evse_uid)
-        uid = self.wishes.evse_uid
+        uid = None if self.wait else self.wishes.evse_uid
         if uid is not None and uid != session.evse_uid:
             evse = station.evse(uid)
             if evse is None:

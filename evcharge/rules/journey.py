@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import attrs
 
 from evcharge.models.session import (
-    FINISHED,
     FREE,
     OFFERED,
     RESERVED,
@@ -73,17 +72,14 @@ class Standing:
         The same at an instant, seconds since the epoch, with what is due ended, though no sweep has
         come; None: the user is gone then.
         """
-        session = self.session
-        if session is None or session.due_timestamp > now:
+        if self.session is None or self.session.due_timestamp > now:
             return self
+        session = self.session.charged(now, terms)
+        if session.due_timestamp > now:
+            return Standing(self.user, session, None, self.book)
         if session.state in (OFFERED, RESERVED):
             return Standing(self.user, None, None, None)
-        if session.state == FINISHED or session.leaves_when_done:
-            return None
-        finished = session.finished(session.estimated_timestamp, terms)
-        if finished.due_timestamp <= now:
-            return None
-        return Standing(self.user, finished, None, self.book)
+        return None
 
 
 def held_at(station_id: int) -> Refusal:

@@ -68,8 +68,9 @@ class Leave(Operation[Receipt | ChargingSession | Refusal | None]):
         session, place = view.session(self.user_id), view.place(self.user_id)
         over = None if held is None else view.issued.get(held.receipt_id)
         if view.user(self.user_id) is None:
-            # It was over, though nobody had looked: what is asked for is done.
-            return over
+            # It was over, though nobody had looked: what is asked for is done, but there is nothing
+            # left to give up.
+            return UNKNOWN_USER if self.how == CANCEL_IT else over
         if ends:
             step.end_journey(self.user_id)
             return over

@@ -18,13 +18,11 @@ import attrs
 from evcharge.models.estimates import ChargePlan, choose_evse
 from evcharge.models.evse import Evse
 from evcharge.models.receipts import (
+    AT_DEADLINE,
     BY_DRIVER,
     BY_OPERATOR,
-    EXPIRED,
-    IDLE_LIMIT,
     JOURNEY_ENDED,
     STOPPED,
-    TARGET,
     Payment,
     Receipt,
     expected,
@@ -36,7 +34,6 @@ from evcharge.models.session import (
     COMPLETED,
     FINISHED,
     FREE,
-    NO_SHOW,
     OFFERED,
     RESERVED,
     WAITING,
@@ -117,18 +114,14 @@ class Step:
 
     def _pass_deadline(self, session: ChargingSession) -> bool:
         """What a deadline does to a session; whether its EVSE is given back."""
-        at = session.due_timestamp
-        if session.state == OFFERED:
+        at, state = session.due_timestamp, session.state
+        if state == OFFERED:
             self.view.give_back(session, at, FREE, outcome=RAN_OUT)
-        elif session.state == RESERVED:
-            self.end(session, at, NO_SHOW, EXPIRED)
-        elif session.state == FINISHED:
-            self.end(session, at, COMPLETED, IDLE_LIMIT)
-        elif session.leaves_when_done:
-            self.end(session, at, COMPLETED, TARGET)
-        else:
+        elif state == CHARGING and not session.leaves_when_done:
             self.finish(session, at, session.clock)
             return False
+        else:
+            self.end(session, at, *AT_DEADLINE[state])
         return True
 
     def offer(self, station_id: int) -> None:

@@ -21,7 +21,7 @@ from evcharge.storage.location import parse
 from evcharge.storage.sql.databases import Postgres, Sqlite
 from evcharge.storage.sql.store import SqlStorage
 from evcharge.testing import NOON
-from tests.handlers import test_charging, test_journey
+from tests.handlers import test_charging, test_journey, test_sessions
 from tests.support import journey, postgres
 from tests.support.journey import station
 
@@ -81,6 +81,7 @@ class Files:
             return storage
 
         self.patch(journey, "make_storage", opened)
+        super().setUp()
 
 
 class SqliteFile(Files):
@@ -127,6 +128,11 @@ for _place, _tests in itertools.product(
         test_charging.WhyTests,
         test_charging.PriceTests,
         test_charging.EvseListTests,
+        test_sessions.PairTests,
+        test_sessions.FieldTests,
+        test_sessions.DeadlineTests,
+        test_sessions.IdempotenceTests,
+        test_sessions.LineTests,
     ),
 ):
     _class = over(_place, _tests)

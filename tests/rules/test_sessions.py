@@ -267,6 +267,18 @@ class DeadlineTests(SynchronousTestCase):
         self.assertEqual(receipt.body["end_reason"], "target")
         self.assertEqual(place.leave("driver", leaving.STOP_AND_LEAVE), UNKNOWN_USER)
 
+    def test_nothing_to_give_up(self) -> None:
+        """Who gives up what has ended, though nobody has looked, is gone; a no-show is free."""
+        for intent, more in ((claims.ARRIVE, {"leaves_when_done": True}), (claims.RESERVE, {})):
+            place = Place()
+            session = place.claim("driver", intent, **more)
+            place.now = session.due_timestamp
+            left = place.leave("driver", leaving.CANCEL_IT)
+            if intent == claims.ARRIVE:
+                self.assertEqual(left, UNKNOWN_USER)
+            else:
+                self.assertEqual((left.body["state"], place.state()), (NO_SHOW, FREE))
+
 
 class OperatorTests(SynchronousTestCase):
     """EVSEs that break."""
