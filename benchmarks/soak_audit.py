@@ -148,7 +148,20 @@ class Wait:
     offered: float | None = None
     """When an EVSE was offered for it, seconds since the epoch, and"""
     evse: str = ""
-    """which one."""
+    """which one, and"""
+    told: float = math.inf
+    """when its driver was told of it, likewise."""
+
+    def went_first(self, other: Wait) -> bool:
+        """
+        Whether an EVSE was offered for it while `other`, who came before, was in line for certain.
+
+        Not by its instant alone: that is of the request by which it was made, of which others may
+        be told later.
+        """
+        assert self.offered is not None
+        offered_later = other.offered is not None and other.offered > self.offered
+        return other.until > (self.offered if offered_later else self.told)
 
 
 @attrs.define

@@ -390,7 +390,7 @@ class Visit:
             self._hold = None
             self._check_place(told, asked, before)
         else:
-            self._wait_ended(after, told)
+            self._wait_ended(after, told, answered)
             since = instant(told["since"])
             if self._hold is not None and self._told.get("receipt_id") == told["receipt_id"]:
                 moved = self._hold.evse != told["id_evse"]
@@ -420,11 +420,12 @@ class Visit:
         self._hold.until = max(self._hold.until, asked)
         self._book.events["sessions seen"] += 1
 
-    def _wait_ended(self, after: str, told: dict[str, Any]) -> None:
+    def _wait_ended(self, after: str, told: dict[str, Any], answered: float) -> None:
         wait, self._wait = self._wait, None
         if wait is not None and after == OFFERED:
             wait.offered = instant(told["since"])
             wait.evse = told["id_evse"]
+            wait.told = answered
 
     def _check_place(self, told: dict[str, Any], asked: float, before: str) -> None:
         since = instant(told["since"])
@@ -582,7 +583,7 @@ def _audit_order(book: Book, network: Network) -> None:
             for other in waits:
                 if (
                     other.since < wait.since - ROUNDING_S
-                    and other.until > wait.offered + ROUNDING_S
+                    and wait.went_first(other)
                     and wait.evse in network.fitting(other.car, station)
                 ):
                     book.find(f"{wait} was offered an EVSE before {other}")

@@ -265,16 +265,21 @@ class AuditTests(SynchronousTestCase):
     def test_order(self) -> None:
         """Who came first into line is the first, unless the EVSE does not fit."""
         first = Wait("Ana", "Tesla Model 3", "1", 100.0, 120.0, False)
-        second = Wait("Bia", "Tesla Model 3", "1", 101.0, 110.0, False, 111.0, "1-1")
+        second = Wait("Bia", "Tesla Model 3", "1", 101.0, 110.0, False, 111.0, "1-1", 119.0)
         (finding,) = self.findings(waits=(first, second))
         self.assertIn("was offered an EVSE before", finding)
         for change in (
-            {"until": 110.0},
+            # The offer is not seen at once, nor is its own, whenever it was last seen to wait.
+            {"until": 118.0},
+            {"until": 118.0, "offered": 110.5},
             {"since": 102.0},
             {"car": "BYD King"},
             {"station": "2"},
         ):
             self.assertEqual(self.findings(waits=(attrs.evolve(first, **change), second)), [])
+        offered = attrs.evolve(first, until=118.0, offered=112.0)
+        (finding,) = self.findings(waits=(offered, second))
+        self.assertIn("was offered an EVSE before", finding)
         second.returned = True
         self.assertEqual(self.findings(waits=(first, second)), [])
 
