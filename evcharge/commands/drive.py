@@ -9,11 +9,27 @@ from typing import Any, NoReturn
 
 from evcharge.client import NoReply
 from evcharge.commands import FAILED, INTERRUPTED, NO_REPLY, SUCCESS
+from evcharge.commands.actions import decide
 from evcharge.commands.connecting import add_server_options, connect, same_server, silent
-from evcharge.commands.journey import Journey, Refused, Step, look_around, moment
+from evcharge.commands.journey import (
+    CHARGING,
+    FINISHED,
+    FREE,
+    OFFERED,
+    RESERVED,
+    WAITING,
+    Journey,
+    Refused,
+    Step,
+    moment,
+)
 from evcharge.commands.questions import Person
+from evcharge.commands.search import look_around
 from evcharge.commands.tables import clean
 from evcharge.outcomes import Phrase
+
+CHANGING = ("RESERVE", "ARRIVE", "STOP", "CANCEL")
+"""Requests that may have changed something, though no reply came."""
 
 SHOWN = 2500
 """How much of a line --show-wire shows, characters: START's reply would fill many screens."""
@@ -33,15 +49,44 @@ MAY_HAVE_ENDED = Phrase(
     "O encerramento ficou sem resposta: pode ter sido feito, ou não. Peça de novo:",
     "The end had no reply: it may have come about, or not. Ask again:",
 )
+MAY_BE_DONE = Phrase(
+    "{kind} ficou sem resposta: pode ter sido feito, ou não. Para ver:",
+    "{kind} had no reply: it may have been done, or not. To see:",
+)
 OR_END = Phrase("Ou encerre a jornada:", "Or end the journey:")
+WAITS = Phrase(
+    "Você está na fila. Para ver quando é a sua vez:",
+    "You are in line. To see when it is your turn:",
+)
+IS_OFFERED = Phrase(
+    "Uma vaga é sua se você aceitar; a oferta vale até {end}. Para aceitar:",
+    "A slot is yours if you accept; the offer ends {end}. To accept:",
+)
+IS_KEPT = Phrase(
+    "Uma vaga está reservada para você; a reserva vence {end}. Para recarregar:",
+    "A slot is kept for you; that ends {end}. To charge:",
+)
 HOLDS = Phrase(
     "A recarga termina {end}; até lá a vaga é sua. Para devolvê-la antes:",
     "Charging ends {end}; until then the slot is yours. To give it back earlier:",
+)
+STANDS = Phrase(
+    "O carro está carregado; a vaga é sua, a permanência termina {end}. Para devolvê-la antes:",
+    "The car is charged; the slot is yours, that ends {end}. To give it back earlier:",
 )
 HOLDS_NOTHING = Phrase(
     "Você está sem vaga. O servidor esquece você em um dia; para que seja agora:",
     "You hold no slot. The server forgets you in a day; to have it do so now:",
 )
+HELD: Mapping[str, tuple[Phrase, str]] = {
+    FREE: (HOLDS_NOTHING, ""),
+    WAITING: (WAITS, "STATUS"),
+    OFFERED: (IS_OFFERED, "RESERVE"),
+    RESERVED: (IS_KEPT, "ARRIVE"),
+    CHARGING: (HOLDS, ""),
+    FINISHED: (STANDS, ""),
+}
+"""What is said to who leaves in each state, and the request to go on with, if not to end."""
 
 
 def add_to(commands: Any) -> None:
@@ -51,9 +96,11 @@ def add_to(commands: Any) -> None:
         help="a driver's whole journey by questions: evcharge drive --language en",
         description=(
             "Takes you on a driver's whole journey by questions: which car, how far, which "
-            "station, and the payment. Answers may be piped in, a line each. Exit status: 0 at the "
-            "end of the journey or of the answers, 1 when the server refuses, 2 for wrong usage, 3 "
-            "when no reply comes, 130 after Ctrl-C."
+            "station; and there to pay and charge, to reserve, to wait in line, to charge and pay "
+            "at the end, to follow the charging as a bar, to stop or to cancel, and to see the "
+            "receipts. Answers may be piped in, a line each; instead of the bar there are then "
+            "lines. Exit status: 0 at the end of the journey or of the answers, 1 when the server "
+            "refuses, 2 for wrong usage, 3 when no reply comes, 130 after Ctrl-C."
         ),
     )
     parser.add_argument(
@@ -76,8 +123,8 @@ def run(options: argparse.Namespace) -> NoReturn:
     status = SUCCESS
     try:
         step: Step | None = look_around
-        while step is not None:
-            step = step(journey)
+        while not journey.is_over:
+            step = (step or decide)(journey)
     except Refused as error:
         status = FAILED
         person.say(REFUSED, error=error)
@@ -115,21 +162,29 @@ def say_what_is_held(journey: Journey, server: str) -> None:
             person.say(MAY_BE_KNOWN)
         return
 
-    def show_payment(confirmation: str) -> None:
-        print(
-            f"    evcharge ask{server} PAYMENT confirmation={confirmation} \\\n"
-            f"        id_station={journey.offer.get('id_station', 0)} user_id={journey.user_id}"
-        )
+    def show_request(kind: str, fields: str = "") -> None:
+        print(f"    evcharge ask{server} {kind}{fields} \\")
+        station_id = journey.status.get("id_station", journey.offer.get("id_station", 0))
+        # Not all need to know where.
+        where = "" if kind == "STATUS" else f"id_station={station_id} "
+        print(f"        {where}user_id={journey.user_id}")
 
+    kind = asked.get("type", "STATUS")
     if asked.get("confirmation") is True:
         person.say(MAY_HAVE_PAID)
-        show_payment("true")
+        show_request("PAYMENT", " confirmation=true")
         person.say(OR_END)
     elif asked.get("confirmation") is False:
         person.say(MAY_HAVE_ENDED)
-    elif journey.slot is not None:
-        end = moment(journey.slot["estimated_timestamp"], person.language)
-        person.say(HOLDS, end=end)
+    elif kind in CHANGING:
+        person.say(MAY_BE_DONE, kind=kind)
+        show_request("STATUS")
+        person.say(OR_END)
     else:
-        person.say(HOLDS_NOTHING)
-    show_payment("false")
+        said, go_on = HELD[journey.status["state"]]
+        ends = journey.status.get("expires_timestamp") or journey.status.get("estimated_timestamp")
+        person.say(said, end=None if ends is None else moment(ends, person.language))
+        if go_on:
+            show_request(go_on)
+            person.say(OR_END)
+    show_request("PAYMENT", " confirmation=false")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import select
 import sys
+import time
 from collections.abc import Callable, Sequence
 from textwrap import wrap
 from typing import TypeVar
@@ -72,6 +74,26 @@ class Person:
 
         return self.ask(question, shown, read, YES_OR_NO, **values)
 
+    @property
+    def is_there(self) -> bool:
+        """Whether there is a person at a terminal; else answers are piped in."""
+        return sys.stdin is not None and sys.stdin.isatty()
+
+    def pause(self, seconds: float) -> bool:
+        """
+        Wait; whether the person would not, and pressed Enter. What is piped in is for questions.
+
+        :raise EOFError: the person has left.
+        """
+        if not self.is_there:
+            time.sleep(seconds)
+            return False
+        if not select.select([sys.stdin], [], [], seconds)[0]:
+            return False
+        if not sys.stdin.readline():
+            raise EOFError
+        return True
+
 
 def _yes(answer: str) -> bool:
     if answer.lower() in YES:
@@ -130,7 +152,10 @@ def place(answer: str) -> tuple[float, float]:
 
 
 def one_of(names: Sequence[str]) -> Callable[[str], int]:
-    """Reads which of `names`, from 0: by its number, from 1, or by what only its name has in it."""
+    """
+    Reads which of `names`, from 0: by its number, from 1, by what only its name begins with, or by
+    what only its name has in it.
+    """
     known = [name.casefold() for name in names]
 
     def read(answer: str) -> int:
@@ -141,9 +166,17 @@ def one_of(names: Sequence[str]) -> Callable[[str], int]:
             # A number that is too large is no part of a name.
             found = [i for i in range(len(names)) if answer == str(i + 1)]
         else:
-            found = [i for i, name in enumerate(known) if wanted in name]
+            found = [i for i, name in enumerate(known) if name.startswith(wanted)]
+            if len(found) != 1:
+                found = [i for i, name in enumerate(known) if wanted in name]
         if len(found) != 1:
             raise ValueError(answer)
         return found[0]
 
     return read
+
+
+def one_or_none(names: Sequence[str]) -> Callable[[str], int]:
+    """Reads which of `names`, from 1, as :func:`one_of`; 0: none of them."""
+    read = one_of(names)
+    return lambda answer: 0 if answer == "0" else read(answer) + 1

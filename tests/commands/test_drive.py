@@ -1,138 +1,24 @@
 """`evcharge drive`: whole journeys by questions, in a terminal and piped in."""
 
-import codecs
-import contextlib
-import fcntl
 import json
-import os
-import pty
 import re
-import select
 import shlex
-import signal
-import struct
 import subprocess
-import termios
 import time
-from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from evcharge.commands import questions
-from evcharge.commands.journey import CRITERIA, moment
+from evcharge.commands.journey import moment
+from evcharge.commands.search import CRITERIA
 from evcharge.commands.tables import numbered
 from evcharge.testing import MemoryServer
+from tests.support.driving import DriveTestCase
 from tests.support.ports import free_port
 from tests.support.scripted import COMMAND, command, environment, passes_on, reply, scripted
-from tests.support.servers import ServerTestCase
+from tests.support.waiting import until
 
 PORTUGUESE = "áãçéêíóõúÁÃÇÉÊÍÓÕÚ"
-
-
-class Terminal:
-    """`evcharge drive` in a terminal of 80 columns."""
-
-    def __init__(self, *words: str) -> None:
-        self.end, other = pty.openpty()
-        fcntl.ioctl(other, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
-        more = environment()
-        del more["COLUMNS"]
-        self.process = subprocess.Popen(
-            [*COMMAND, "drive", *words],
-            stdin=other,
-            stdout=other,
-            stderr=other,
-            env=more,
-            start_new_session=True,
-            preexec_fn=self.take,
-        )
-        os.close(other)
-        self.seen = ""
-        self.at = 0
-        self.decode = codecs.getincrementaldecoder("utf-8")().decode
-
-    def take(self) -> None:
-        """In the new process: have Ctrl-C go to it, and heeded, though the tests may ignore it."""
-        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-    def until(self, text: str) -> None:
-        """Read until this comes, behind what was waited for last."""
-        while (found := self.seen.find(text, self.at)) < 0:
-            part = self.read()
-            assert part, f"{text!r} did not come: {self.seen}"
-            self.seen += part
-        self.at = found + len(text)
-
-    def read(self, seconds: float = 30) -> str:
-        assert select.select([self.end], [], [], seconds)[0], f"nothing more came: {self.seen}"
-        text = ""
-        with contextlib.suppress(OSError):
-            # A part of a letter is no text yet.
-            while not text:
-                text = self.decode(os.read(self.end, 65536))
-        return text
-
-    def interrupt(self) -> None:
-        """
-        Press Ctrl-C until it is heeded.
-
-        In the instant before it waits for a line Python takes no notice of it, until there is one.
-        """
-        start = len(self.seen)
-        while True:
-            self.type("\x03")
-            with contextlib.suppress(AssertionError):
-                while "\n" not in self.seen[start:]:
-                    self.seen += self.read(5) or "\n"
-                return
-
-    def type(self, text: str) -> None:
-        os.write(self.end, text.encode())
-
-    def leave(self) -> int:
-        """Read to the end; the exit status."""
-        while part := self.read():
-            self.seen += part
-        os.close(self.end)
-        return self.process.wait(20)
-
-
-class DriveTestCase(ServerTestCase):
-    """A real server, and drivers who are new to it."""
-
-    def setUp(self) -> None:
-        self.data = Path(self.mktemp())
-        self.server = self.start(self.data).wait()
-
-    def drive(self, *answers: str, port: int | None = None, **more: str) -> tuple[int, str]:
-        """The exit status for these answers, and what is said; nothing goes wrong."""
-        options = shlex.split(more.get("options", ""))
-        done = command(
-            "drive", "--port", str(port or self.server.port), *options,
-            answers="".join(f"{answer}\n" for answer in answers),
-        )  # fmt: skip
-        self.assertNotIn("Traceback", done.stderr)
-        return done.returncode, done.stdout + done.stderr
-
-    def terminal(self, *words: str, port: int | None = None) -> Terminal:
-        terminal = Terminal("--port", str(port or self.server.port), *words)
-        self.addCleanup(terminal.process.wait)
-        self.addCleanup(terminal.process.kill)
-        return terminal
-
-    def held(self) -> dict[str, list[str]]:
-        """Who stands where, by the files: station -> users."""
-        files = [json.loads(path.read_text()) for path in self.data.glob("stations/*.json")]
-        return {str(file["id"]): list(file["vehicles"]) for file in files if file["vehicles"]}
-
-    def users(self) -> list[dict]:
-        return [json.loads(path.read_text()) for path in self.data.glob("users/*.json")]
-
-    def told(self, said: str) -> list[list[str]]:
-        """The commands that were told, as words for `evcharge`."""
-        found = re.findall(r"    (evcharge .*\\\n.*)", said)
-        return [shlex.split(text.replace("\\\n", ""))[1:] for text in found]
 
 
 class JourneyTests(DriveTestCase):
@@ -148,7 +34,8 @@ class JourneyTests(DriveTestCase):
             "A carga não basta: a autonomia é de 130,7 km. Vamos procurar um posto.",
             "1  Av. Maria Quitéria …  CCS2        0,18 km  < 1 min   0 min   24 min  R$ 41,06",
             "Você chega com 39,9 % e recarrega até 80 %: 20 kWh, com até 50 kW.",
-            "Pagar R$ 41,06 e ficar com uma vaga? [S/n]: ",
+            "   1  Pagar R$ 41,06 e recarregar\n",
+            "O que você quer fazer? 0: sair [1]: ",
             "Pago: R$ 41,06. A vaga 23-1 é sua.",
             "Até logo!",
         ):
@@ -163,14 +50,24 @@ class JourneyTests(DriveTestCase):
     def test_answers(self) -> None:
         """Every question can be answered otherwise, in one's own words, and each answer counts."""
         status, said = self.drive(
-            "Zoé", "bmw ix3", "55,5 %", "180,5km", "", "-12,2598; -38,9722", "preço", "2", "s", "y",
+            "Zoé", "bmw ix3", "55,5 %", "180,5km", "", "-12,2598; -38,9722", "preço", "2",
+            "pagar", "parar",
             options="--show-wire",
         )  # fmt: skip
         self.assertEqual(status, 0)
         sent = [json.loads(line[2:]) for line in said.splitlines() if line.startswith("> ")]
         self.assertEqual(
             [request["type"] for request in sent],
-            ["START", "LOGIN", "NAVIGATION", "SELECTION_STATION", "PAYMENT", "PAYMENT"],
+            [
+                "START",
+                "LOGIN",
+                "NAVIGATION",
+                "SELECTION_STATION",
+                "STATUS",
+                "PAYMENT",
+                "STATUS",
+                "STOP",
+            ],
         )
         login = {"user_name": "Zoé", "selected_car": "BMW iX3", "battery_car": 55.5}
         self.assertEqual(sent[1]["data"], login)
@@ -180,13 +77,14 @@ class JourneyTests(DriveTestCase):
         self.assertEqual(sent[3]["data"]["criterion"], "price")
         came = [line[2:] for line in said.splitlines() if line.startswith("< ")]
         second = json.loads(came[3])["data"]["alternatives"][0]["id_station"]
-        self.assertEqual(sent[4]["data"]["id_station"], second)
-        self.assertIs(sent[5]["data"]["confirmation"], False)
+        self.assertEqual(sent[5]["data"]["id_station"], second)
+        paid = json.loads(came[5])["data"]
+        self.assertEqual(sent[7]["data"]["receipt_id"], paid["receipt_id"])
         # START's reply fills no screens.
         self.assertTrue(came[0].endswith("…" + came[0].split("…")[-1]))
         self.assertLess(max(map(len, came)), 3000)
         self.assertEqual((self.held(), self.users()), ({}, []))
-        self.assertIn("Jornada encerrada.", said)
+        self.assertIn(f"Recibo {paid['receipt_id']}\n", said)
         self.assertEqual(self.told(said), [])
 
     def test_wrong_answers(self) -> None:
@@ -199,7 +97,7 @@ class JourneyTests(DriveTestCase):
             "here", "91, 0", "0, 181", "1", "-12.25 -38.95",
             "4", "beauty", "tempo",
             "6", "-1", "x", "1",
-            "perhaps", "n", "what", "",
+            "perhaps", "5", "0", "what", "",
         )  # fmt: skip
         self.assertEqual(status, 0)
         for allowed, times in (
@@ -209,8 +107,9 @@ class JourneyTests(DriveTestCase):
             ("um número de 0,1 a 100000", 4),
             ("um par de números, como -12.27, -38.97", 4),
             ("Pode ser 1, 2 ou 3.", 2),
-            ("um número de 0 a 5", 3),
-            ("Pode ser s ou n.", 2),
+            ("um número de 0 a 5.", 3),
+            ("um número de 0 a 4, ou uma parte que só uma das escolhas", 2),
+            ("Pode ser s ou n.", 1),
         ):
             self.assertEqual(said.count(allowed), times, (allowed, said))
         self.assertEqual((self.held(), self.users()), ({}, []))
@@ -220,7 +119,7 @@ class JourneyTests(DriveTestCase):
         for answers in (
             ["", "", "100", "50", "n", ""],
             ["", "", "", "", "", "", "0", ""],
-            ["", "", "", "", "", "", "", "n", "s"],
+            ["", "", "", "", "", "", "", "0", "s"],
             ["", "", "1", "", "0 0", "", "n", ""],
         ):
             status, said = self.drive(*answers)
@@ -259,50 +158,58 @@ class JourneyTests(DriveTestCase):
         # The next station has one slot.
         terminal.until("da rede) [")
         terminal.type("-12.2571, -38.9668\n\n\n")
-        terminal.until("Pagar R$ 25,00")
+        terminal.until("Pagar R$ 25,00 e recarregar")
         rival = self.client(self.server)
         login = {"user_name": "B", "selected_car": "Tesla Model 3", "battery_car": 40}
         user = rival.request("LOGIN", **login)["data"]["user_id"]
         pay = {"user_id": user, "id_station": 8, "confirmation": True}
         self.assertTrue(rival.request("PAYMENT", **pay)["data"]["confirmation"])
-        terminal.type("s\n")
+        terminal.until("sair [1]: ")
+        terminal.type("1\n")
         terminal.until("Alguém foi mais rápido")
         terminal.until("em nenhum [1]: ")
-        terminal.type("\n\n\n")
+        terminal.type("\n\n")
+        terminal.until("Pago: ")
+        terminal.until("sair [1]: ")
+        terminal.type("0\n")
         self.assertEqual(terminal.leave(), 0)
         held = self.held()
         self.assertEqual(held.pop("8"), [user])
         self.assertEqual(len(held), 1)
 
     def test_over(self) -> None:
-        """Who ends a journey whose charging has ended meanwhile is told so."""
+        """Who stops what has ended meanwhile is shown the receipt all the same."""
         self.server.end()
-        fast = ("--time-scale", "100000", "--sweep-interval", "0.05")
+        fast = ("--time-scale", "1000", "--sweep-interval", "0.05")
         self.server = self.start(self.data, *fast).wait()
         terminal = self.terminal()
         terminal.until("[Ana]: ")
         terminal.type("\n" * 8)
-        terminal.until("devolver a vaga? [s/N]: ")
-        limit = time.monotonic() + 20
-        while self.users():
-            self.assertLess(time.monotonic(), limit)
-            time.sleep(0.01)
-        terminal.type("s\n")
+        terminal.until("Parar e ir embora")
+        until(lambda: not self.users(), "the end of the charge")
+        terminal.type("parar\n")
+        terminal.until("recarga completa")
+        terminal.until("Total: R$ 41,06; pago antes: R$ 41,06\r\n")
+        terminal.until("sair [0]: ")
+        terminal.type("\n")
         self.assertEqual(terminal.leave(), 0)
-        self.assertIn("A jornada já tinha terminado.", terminal.seen)
+        self.assertTrue(terminal.seen.endswith("Até logo!\r\n"), terminal.seen)
+        self.assertEqual(self.told(terminal.seen), [])
 
     def test_terminal(self) -> None:
         """In a terminal of 80 columns no line is longer, in either language."""
-        for language, prompt in (("pt", "[s/N]: "), ("en", "[y/N]: ")):
+        for language in ("pt", "en"):
             terminal = self.terminal("--language", language)
-            for _ in range(8):
+            for answer in (*[""] * 7, "2", "", "1", "3", "", "2", "2", "1", "0"):
                 terminal.until("]: ")
-                terminal.type("\n")
-            terminal.until(prompt)
-            terminal.type("\n")
+                terminal.type(f"{answer}\n")
+                if terminal.seen.count("]: ") == 12:
+                    # It is followed, until Enter.
+                    terminal.until("R$ ")
+                    terminal.type("\n")
             self.assertEqual(terminal.leave(), 0)
-            for line in terminal.seen.split("\r\n"):
-                self.assertLessEqual(len(line), 80, line)
+            for line in re.split("[\r\n]+", terminal.seen):
+                self.assertLessEqual(len(line.replace("\x1b[K", "")), 80, line)
 
 
 class LeavingTests(DriveTestCase):
@@ -322,7 +229,7 @@ class LeavingTests(DriveTestCase):
         self.assertEqual(self.users(), [])
         status, said = self.drive(*[""] * 8)
         self.assertEqual(status, 0)
-        self.assertIn("até lá a vaga é sua. Para devolvê-la antes:", said)
+        self.assertIn("até lá a vaga é sua. Para devolvê-la antes:", self.shown(said))
         self.assertEqual(len(self.held()), 1)
         (leave,) = self.told(said)
         self.assertEqual(command(*leave).returncode, 0)
@@ -400,7 +307,7 @@ class LeavingTests(DriveTestCase):
         status, said = self.drive(*[""] * 8, port=self.losing("NAVIGATION"))
         self.assertEqual((status, len(self.told(said))), (3, 1))
         self.assertIn("Você está sem vaga.", said)
-        status, said = self.drive(*[""] * 8, "s", port=self.losing("PAYMENT", False))
+        status, said = self.drive(*[""] * 7, "0", "s", port=self.losing("PAYMENT", False))
         self.assertEqual((status, len(self.told(said))), (3, 1))
         self.assertIn("O encerramento ficou sem resposta", said)
         self.assertEqual(self.held(), {})
@@ -482,6 +389,8 @@ class WordsTests(SynchronousTestCase):
         read = questions.one_of(["Leaf", "Leaf e+", "Zoe", "500e"])
         for answer, found in (("1", 0), ("leaf", 0), ("E+", 1), ("ZO", 2), ("4", 3), ("500E", 3)):
             self.assertEqual(read(answer), found)
+        # What it begins with counts more.
+        self.assertEqual(questions.one_of(["Charge, and pay", "Pay, and charge"])("pay"), 1)
         for answer in ("0", "5", "500", "lea", "e", "x", "²", "01"):
             self.assertRaises(ValueError, read, answer)
 
