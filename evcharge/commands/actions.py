@@ -179,12 +179,13 @@ OFFER = Phrase(
 HOLD = Phrase(
     "A vaga {slot} de {name} está reservada para você; a reserva vence {end}. "
     "A recarga deve custar {price}.",
-    "Slot {slot} at {name} is kept for you; that ends {end}. Charging is expected to cost {price}.",
+    "Slot {slot} at {name} is kept for you; the hold ends {end}. "
+    "Charging is expected to cost {price}.",
 )
 CHARGED = Phrase(
     "{name}: recarga terminada com {percent} %, {price} até agora. A vaga é sua; "
     "a permanência termina {end}.",
-    "{name}: charged to {percent} %, {price} so far. The slot is yours; that ends {end}.",
+    "{name}: charged to {percent} %, {price} so far. The slot is yours; the stay ends {end}.",
 )
 
 

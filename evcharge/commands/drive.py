@@ -64,7 +64,7 @@ IS_OFFERED = Phrase(
 )
 IS_KEPT = Phrase(
     "Uma vaga está reservada para você; a reserva vence {end}. Para recarregar:",
-    "A slot is kept for you; that ends {end}. To charge:",
+    "A slot is kept for you; the hold ends {end}. To charge:",
 )
 HOLDS = Phrase(
     "A recarga termina {end}; até lá a vaga é sua. Para devolvê-la antes:",
@@ -72,7 +72,7 @@ HOLDS = Phrase(
 )
 STANDS = Phrase(
     "O carro está carregado; a vaga é sua, a permanência termina {end}. Para devolvê-la antes:",
-    "The car is charged; the slot is yours, that ends {end}. To give it back earlier:",
+    "The car is charged; the slot is yours, the stay ends {end}. To give it back earlier:",
 )
 HOLDS_NOTHING = Phrase(
     "Você está sem vaga. O servidor esquece você em um dia; para que seja agora:",

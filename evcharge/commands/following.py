@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from evcharge.client import NoReply
-from evcharge.commands.journey import CHARGING, Journey, Refused, instant, short_minutes, tenths
+from evcharge.commands.journey import CHARGING, Journey, Refused, instant, short_minutes
 from evcharge.commands.tables import width
 from evcharge.outcomes import Phrase
 from evcharge.utils.figures import decimal, reais
@@ -69,7 +69,7 @@ def _charging(journey: Journey) -> str:
         percent, target = 100 * _time_share(status), 100.0
     full, most = round(BAR * percent / 100), round(BAR * target / 100)
     said = [f"[{'#' * full}{'.' * (most - full)}{' ' * (BAR - max(full, most))}]"]
-    said.append(f"{tenths(percent, language)} %")
+    said.append(f"{decimal(percent, language, 1)} %")
     energy, planned = status["energy_kwh"], status["planned_energy_kwh"]
     if energy is not None and planned is not None:
         of = {"energy": decimal(energy, language, 1), "planned": decimal(planned, language, 1)}
