@@ -305,6 +305,7 @@ class Cancel(SessionHandler):
 
     TYPE = "CANCEL"
     FIELDS = (USER_ID,)
+    GUARD = "cancel"
 
     def handle(self, user_id: str) -> Eventual[Answer]:
         context = self.context

@@ -350,6 +350,24 @@ class PendingLoginTests(GuardTestCase):
         self.pay(elsewhere, third, confirmation=False)
         self.assertEqual((self.login(connection)[0], self.login(connection)[0]), (200, 429))
 
+    def test_line(self) -> None:
+        """Who holds an EVSE, or waits for one, is not pending; who gives that up is again."""
+        server = self.serve("--max-pending-logins", "1")
+        connection = server.connect(THERE)
+        for _ in range(2):
+            user = self.login(connection)[1]
+            self.assertEqual(self.login(connection)[0], 429)
+            line = self.line("RESERVE", user_id=user, id_station=8, wait=True)
+            self.assertEqual(self.ask(connection, line), [200])
+        other = self.login(connection)[1]
+        self.assertEqual(self.ask(connection, self.line("CANCEL", user_id=user)), [200])
+        self.pay(connection, other, confirmation=False)
+        self.assertEqual(self.login(connection)[0], 429)
+        # Once, however often it is said.
+        self.assertEqual(self.ask(connection, self.line("CANCEL", user_id=user)), [200])
+        self.pay(connection, user, confirmation=False)
+        self.assertEqual((self.login(connection)[0], self.login(connection)[0]), (200, 429))
+
     def test_failed(self) -> None:
         """A login that fails does not count, now or later."""
         broken = [ValueError()]

@@ -24,7 +24,7 @@ FORGOTTEN_PER_TURN = 500
 
 class PendingLogins:
     """
-    Stands around the handlers of LOGIN, and of what a user is none of the pending by.
+    Stands around the handlers of LOGIN, and of what a user is none of the pending by, or is again.
 
     It counts what this process has seen: a user who pays at another one counts here until
     `user_ttl_s` has passed.
@@ -91,6 +91,18 @@ class PendingLogins:
     def _answered(self, reply: Reply, data: Data) -> Reply:
         if "state" in reply.data or data.get("confirmation") is False:
             self._forget(reply.data["user_id"])
+        return reply
+
+    def cancel(self, handle: Handle, data: Data, client: CountedClient) -> Eventual[Answer]:
+        """CANCEL: one who has given up what there was is pending again."""
+        return then(handle(data), self._given_up, client.address)
+
+    def _given_up(self, reply: Reply, address: Address) -> Reply:
+        user_id = reply.data["user_id"]
+        limited = address.limit(self._most, MOST_PENDING_LOGINS) is not None
+        if limited and user_id not in self._pending:
+            address.pending_logins += 1
+            self._pending[user_id] = (address, self._seconds())
         return reply
 
     def tidy(self) -> bool:

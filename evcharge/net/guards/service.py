@@ -73,6 +73,7 @@ class Guards(Service):
         guards = {
             "login": self._logins.login,
             "payment": self._logins.payment,
+            "cancel": self._logins.cancel,
             "subscribe": self.subscribers.subscribe,
         }
         self.around: Mapping[str, Guard] = {
