@@ -66,6 +66,9 @@ LONGEST_TTL_S, SHORTEST_TTL_S, EARLY_TTL_S = 60.0, 10.0, 86400.0
 """After which a user who never paid is removed: in a run of ten minutes or more, at least, and
 where drivers leave early: what is kept for that time is seen to pile up."""
 
+DISORDER_S = 2.0
+"""How long a worker may be behind another one, seconds: as long as a request is tried."""
+
 LAST_REPLIES_S, START_S, END_S = 40.0, 30.0, 15.0
 """How long the drivers may take to end, and the server to start, and to end; it gives itself five
 seconds for that."""
@@ -482,6 +485,7 @@ def soak(options: argparse.Namespace, folder: Path) -> int:
     prepare(url, folder / "data")
     ttl_s = min(LONGEST_TTL_S, max(SHORTEST_TTL_S, options.seconds / 10))
     book = Book(EARLY_TTL_S if options.early else ttl_s, fragile=FRAGILE)
+    book.disorder_s = DISORDER_S if options.workers > 1 else 0.0
     run, limit_s = Soak(options, folder, url, book), options.seconds + HARD_LIMIT_S
     try:
         checked = asyncio.run(asyncio.wait_for(run.run(), limit_s))

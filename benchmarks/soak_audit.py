@@ -152,16 +152,17 @@ class Wait:
     told: float = math.inf
     """when its driver was told of it, likewise."""
 
-    def went_first(self, other: Wait) -> bool:
+    def went_first(self, other: Wait, by_s: float) -> bool:
         """
-        Whether an EVSE was offered for it while `other`, who came before, was in line for certain.
+        Whether an EVSE was offered for it while `other`, who came before, was in line for certain,
+        and by more than `by_s` seconds.
 
         Not by its instant alone: that is of the request by which it was made, of which others may
         be told later.
         """
         assert self.offered is not None
         offered_later = other.offered is not None and other.offered > self.offered
-        return other.until > (self.offered if offered_later else self.told)
+        return other.until > by_s + (self.offered if offered_later else self.told)
 
 
 @attrs.define
@@ -183,6 +184,8 @@ class Book:
     """The stations whose EVSEs are put out of service now and then."""
     killed: float = 0.0
     """When the server was ended last, seconds since the epoch."""
+    disorder_s: float = 0.0
+    """How long after one that came later a request may be carried out, as by another process."""
     holds: list[Hold] = attrs.field(factory=list)
     waits: list[Wait] = attrs.field(factory=list)
     totals: dict[str, tuple[float, str]] = attrs.field(factory=dict)

@@ -75,6 +75,11 @@ class Network:
             uid for uid, evse in evses if any(self._fits(car, one) for one in evse["connectors"])
         }
 
+    def alike(self, station: str) -> bool:
+        """Whether all EVSEs of a station are the same, but for their names."""
+        kinds = [{**evse, "uid": None} for evse in self.evses[station].values()]
+        return all(kind == kinds[0] for kind in kinds)
+
     def shortest(self, car: str, station: str, uid: str, start: float, target: float) -> float:
         """How long a car takes by the best connector of an EVSE that fits it, minutes."""
         evse = self.evses[station][uid]

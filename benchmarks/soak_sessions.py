@@ -19,7 +19,7 @@ from typing import Any
 
 import attrs
 
-from benchmarks.soak_audit import SLACK_S, Account, Book, Found, Hold, Wait
+from benchmarks.soak_audit import LATE_S, SLACK_S, Account, Book, Found, Hold, Wait
 from benchmarks.soak_charges import MOST_OFF, Network
 from benchmarks.soak_charges import SLACK_S as CLOCK_S
 
@@ -65,6 +65,9 @@ AFTER = {
     "STOP": {state: {GONE, FINISHED} for state in (CHARGING, FINISHED)},
 }
 """What a message makes of a state; what is not here is a `wrong_state`."""
+
+TAKING = ("ARRIVE", "PAYMENT")
+"""What has a car be charged."""
 
 ACTIONS = {
     FREE: ["RESERVE", "ARRIVE", "PAYMENT"],
@@ -267,8 +270,14 @@ class Visit:
             self._find(f"an offer has a receipt: {reply}", reply["status"]["code"] == 200)
         if self._account.driver_id and self._ours:
             asked = {"driver_id": self._account.driver_id}
-            reply, _ = await means.insist("HISTORY", asked)
-            told = [one["receipt_id"] for one in reply["data"].get("receipts", ())]
+            until = means.now() + LATE_S
+            while True:
+                reply, _ = await means.insist("HISTORY", asked)
+                told = [one["receipt_id"] for one in reply["data"].get("receipts", ())]
+                if set(self._ours) <= set(told) or means.now() > until:
+                    break
+                # What is over by its time is listed when the sweep has come.
+                await means.sleep(0.2)
             wrong = told != sorted(told, reverse=True) or not set(self._ours) <= set(told)
             self._find(f"HISTORY has {told}; there are {self._ours}", wrong)
         if self._state == FREE:
@@ -343,6 +352,9 @@ class Visit:
     ) -> bool:
         """Whether a state may be what has become of one before."""
         if after == GONE and before in (FREE, WAITING, OFFERED, RESERVED):
+            if times > 1 and kind in TAKING:
+                # It may have charged by an earlier one that was not answered, and be over.
+                return True
             # A place or a hold may have ended unseen, and the sweep come then.
             return self._account.asked + self._book.ttl_s - SLACK_S < answered
         if self._fragile or times > 1:
@@ -446,7 +458,9 @@ class Visit:
         if None in eta:
             self._find(f"its turn is expected {eta}", not self._fragile or eta != [None] * 3)
         else:
-            wrong = not 0 <= eta[0] <= eta[1] + 1e-6 or eta[1] > eta[2] + 1e-6
+            wrong = not 0 <= eta[0] <= eta[1] + 1e-6
+            # Else those before may go to other EVSEs when all is late, and mine be free sooner.
+            wrong = wrong or (eta[1] > eta[2] + 1e-6 and self._network.alike(self._station))
             self._find(f"its turn is expected {eta}", wrong)
 
     def _check_session(self, state: str, told: dict[str, Any], since: float, is_new: bool) -> None:
@@ -567,7 +581,10 @@ def _audit_holds(book: Book, network: Network) -> None:
     for holds in by_evse.values():
         holds.sort(key=lambda hold: hold.since)
         for one, other in pairwise(holds):
-            twice = other.since < one.until - ROUNDING_S and one.receipt != other.receipt
+            twice = (
+                other.since < one.until - ROUNDING_S - book.disorder_s
+                and one.receipt != other.receipt
+            )
             book.find(f"an EVSE was held twice: {one}, {other}", twice)
 
 
@@ -582,8 +599,8 @@ def _audit_order(book: Book, network: Network) -> None:
                 continue
             for other in waits:
                 if (
-                    other.since < wait.since - ROUNDING_S
-                    and wait.went_first(other)
+                    other.since < wait.since - ROUNDING_S - book.disorder_s
+                    and wait.went_first(other, ROUNDING_S + book.disorder_s)
                     and wait.evse in network.fitting(other.car, station)
                 ):
                     book.find(f"{wait} was offered an EVSE before {other}")

@@ -16,6 +16,7 @@ from benchmarks.soak_charges import Network
 from benchmarks.soak_sessions import Means, Visit, audit_sessions
 from evcharge.models.terms import Terms
 from evcharge.rules.operator import SetEvseStatus
+from evcharge.rules.sweep import Sweep
 from evcharge.storage import carry_out
 from evcharge.testing import MemoryServer
 
@@ -36,6 +37,8 @@ class Town:
 
     late_s = 0.0
     """How long the answer to a PAYMENT takes."""
+    times = 1
+    """How often a driver has to ask."""
 
     def __init__(self, change: Change | None = None, fragile: str = "", seed: int = 1) -> None:
         self.server = MemoryServer(time_scale=TIME_SCALE, user_ttl=TTL_S, sweep_interval=1.0)
@@ -56,7 +59,7 @@ class Town:
             self._change(kind, reply["data"])
         if kind == "PAYMENT" and self.late_s:
             await passing(self.late_s)
-        return reply, 1
+        return reply, self.times
 
     def means(self) -> Means:
         """By what its drivers live."""
@@ -177,6 +180,35 @@ class VisitTests(SynchronousTestCase):
         self.assertNotEqual(visit._told["receipt_id"], reserved["receipt_id"])
         self.assertEqual(town.book.findings, [])
 
+    def test_over_unseen(self) -> None:
+        """Who asks again may have charged meanwhile, and be gone."""
+        town = Town()
+        visit = self.visit(town)
+        town.spend(0.0, [visit._claim("RESERVE")])
+        town.times = 2
+        arrive = {"id_station": "2", "leaves_when_done": True, "target_percent": 41.0}
+        town.server.request("ARRIVE", user_id=visit._user_id, **arrive)
+        town.server.advance(10.0)
+        town.spend(0.0, [visit._claim("ARRIVE")])
+        self.assertEqual((visit._state, town.book.findings), ("GONE", []))
+
+    def test_listed_late(self) -> None:
+        """Who has left by a deadline is in the list of receipts once a sweep has come."""
+        town = Town()
+        visit = self.visit(town)
+        town.server.monitor.stopService()
+        town.spend(0.0, [visit._claim("PAYMENT", confirmation=True)])
+        town.server.advance(100.0)
+        sweep = Sweep(town.now(), 0.0, Terms(TIME_SCALE))
+
+        async def sweeps() -> None:
+            await passing(1.0)
+            carry_out(town.server.storage, sweep)
+
+        visit._account.driver_id = visit._user_id
+        town.spend(2.0, [visit._do("STATUS"), visit._settle(), sweeps()])
+        self.assertEqual((visit._state, town.book.findings), ("GONE", []))
+
     def test_wrong(self) -> None:
         """What a driver may not be told, each by itself."""
         for kind, state, field, change, finding in (
@@ -247,8 +279,10 @@ class VisitTests(SynchronousTestCase):
 class AuditTests(SynchronousTestCase):
     """What is wrong between what two drivers were told."""
 
+    disorder_s = 0.0
+
     def findings(self, *holds: Hold, waits: tuple[Wait, ...] = ()) -> list[str]:
-        book = Book(TTL_S)
+        book = Book(TTL_S, disorder_s=self.disorder_s)
         book.holds += holds
         book.waits += waits
         audit_sessions(book, Network(TIME_SCALE), None)
@@ -261,6 +295,16 @@ class AuditTests(SynchronousTestCase):
         self.assertEqual(self.findings(one, Hold("2-2", "b", 105.0, 120.0, "Bia")), [])
         (finding,) = self.findings(one, Hold("2-1", "b", 109.0, 120.0, "Bia"))
         self.assertIn("an EVSE was held twice", finding)
+
+    def test_disorder(self) -> None:
+        """Of several workers one may be behind another one by a little, and no more."""
+        first = Wait("Ana", "Tesla Model 3", "1", 100.0, 120.0, False)
+        second = Wait("Bia", "Tesla Model 3", "1", 101.5, 110.0, False, 111.0, "1-1")
+        holds = Hold("2-1", "a", 100.0, 110.0, "Ana"), Hold("2-1", "b", 108.5, 120.0, "Bia")
+        for disorder_s, count in ((0.0, 2), (1.0, 2), (2.0, 0)):
+            self.disorder_s = disorder_s
+            findings = self.findings(*holds, waits=(first, second))
+            self.assertEqual(len(findings), count)
 
     def test_order(self) -> None:
         """Who came first into line is the first, unless the EVSE does not fit."""
