@@ -51,8 +51,12 @@ from evcharge.rules.view import View
 from evcharge.rules.waiting import first_place, next_offer
 from evcharge.utils.ids import derived_id
 
+MOST_LATE_S = 5.0
+"""How long a request may have waited while a later one was carried out, seconds: no more than it
+is waited for. What is further ahead is by another clock."""
 
-@attrs.frozen
+
+@attrs.define
 class Step:
     """At what instant, on whose terms, and by which clock a step is taken."""
 
@@ -77,6 +81,15 @@ class Step:
         book = None if station_id is None else self.view.books.get(station_id)
         if book is None or station_id is None:
             return 0
+        # Of several processes that share a database one may be behind: time does not go back.
+        most = self.now + MOST_LATE_S
+        for session in book.slots.sessions.values():
+            since = session.since_timestamp
+            if since is not None and self.now < since <= most:
+                self.now = since
+        for place in book.slots.waiting:
+            if self.now < place.joined_timestamp <= most:
+                self.now = place.joined_timestamp
         freed = 0
         if any(session.due_timestamp <= self.now for session in book.slots.sessions.values()):
             freed = self._end_due(station_id)

@@ -280,6 +280,39 @@ class DeadlineTests(SynchronousTestCase):
                 self.assertEqual((left.body["state"], place.state()), (NO_SHOW, FREE))
 
 
+class LateTests(SynchronousTestCase):
+    """A request that is carried out after one that came later, as processes may share a storage."""
+
+    def test_ended(self) -> None:
+        """No session ends before it has begun."""
+        for late_s in (-2.0, 0.0, 2.0):
+            place = Place()
+            place.bring(CHARGING, False)
+            place.now += late_s
+            receipt = place.leave("driver", leaving.STOP_AND_LEAVE)
+            self.assertEqual(receipt.ended_timestamp, NOON + max(0.0, late_s))
+            self.assertEqual(receipt.body["charged_until"], receipt.body["ended"])
+
+    def test_line(self) -> None:
+        """Who comes to stand behind somebody has not joined before, whoever asked first."""
+        place = Place()
+        place.fill()
+        place.claim("driver", claims.RESERVE, wait=True)
+        place.do(AddUser(User("late", "Ana", ElectricCar.charged_to(CARS["both"], 9.0), NOON)))
+        place.now -= 1.0
+        line = place.claim("late", claims.RESERVE, wait=True)
+        self.assertEqual((line.position, line.place.joined_timestamp), (2, NOON))
+
+    def test_another_clock(self) -> None:
+        """What is far ahead is by a clock that was wrong, and nobody goes by it."""
+        place = Place()
+        place.now += HOUR_S
+        place.bring(CHARGING, False)
+        place.now = NOON
+        session = place.claim("other", claims.ARRIVE)
+        self.assertEqual(session.since_timestamp, NOON)
+
+
 class OperatorTests(SynchronousTestCase):
     """EVSEs that break."""
 
