@@ -133,6 +133,8 @@ for _place, _tests in itertools.product(
         test_sessions.DeadlineTests,
         test_sessions.IdempotenceTests,
         test_sessions.LineTests,
+        test_sessions.ChoiceTests,
+        test_sessions.ReservationTests,
     ),
 ):
     _class = over(_place, _tests)

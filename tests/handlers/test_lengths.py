@@ -28,6 +28,21 @@ TARIFF = {
     "currency": "BRL",
     "elements": [{"price_components": [{"type": "ENERGY", "price": 1234.56, "step_size": 1}]}],
 }
+PARTS = [
+    {"type": kind, "price": 1.2345678, "vat": 12.34, "step_size": 59}
+    for kind in ("FLAT", "TIME", "ENERGY", "PARKING_TIME")
+]
+RICH = {
+    "id": "t",
+    "currency": "BRL",
+    "min_price": {"excl_vat": 1234.56, "incl_vat": 2345.67},
+    "elements": [
+        {"price_components": PARTS[:2], "restrictions": {"reservation": "RESERVATION"}},
+        {"price_components": PARTS},
+    ],
+}
+"""A tariff of which there are bills of many lines."""
+DRIVER = "6f1f2b9c-3c1e-4c53-9a55-0f8a7c5de001"
 
 
 def figure(pattern: str) -> int:
@@ -183,6 +198,50 @@ class LengthTests(SynchronousTestCase):
             replies.append(transport.take())
         for each in replies:
             self.assertLessEqual(len(each), bound, each)
+
+    def test_receipts_at_most(self) -> None:
+        """Nor is a receipt, wherever it stands, and nor is what is said of a session."""
+        name, more = "Posto " + WIDE * 94, {"id": "\x00" * 128}
+        plug = Connector("1", LONG_NAME, None, max_power_kw=49.12345678901234)
+        evse = Evse(WIDE * 36, EvseKind((plug,), 49.12345678901234))
+        tariff = parse_tariff(RICH)
+        at = Station(2**31 - 1, name, "", -12.3, -38.9, 1, own_evses=(evse,), tariff_id="t")
+        to = MemoryServer(MemoryStorage(CARS, [at], {"t": tariff}), time_scale=7.3)
+        texts = len(name.encode()) + len(LONG_NAME.encode())
+        other = figure(r"\| every other one \| ([\d,]+)")
+        user, waits = (login(to, 9.87654321012345, driver_id=DRIVER) for _ in range(2))
+        mine = {"user_id": user, "id_station": at.key}
+        for kind, data in (
+            ("RESERVE", {**mine, "arrival_minutes": 11.23456789012345}),
+            ("RESERVE", {"user_id": waits, "id_station": at.key, "wait": True}),
+            ("STATUS", mine),
+            ("STATUS", {"user_id": waits}),
+            ("STOP", mine),
+            ("ARRIVE", {"user_id": WIDE * 200, "id_station": at.key, "id_evse": WIDE * 200}),
+            ("ARRIVE", {**mine, "arrival_percent": 1.2345678901234}),
+            ("STATUS", mine),
+            ("STOP", {**mine, "leave": False}),
+            ("STATUS", mine),
+        ):
+            told = reply(to, kind, more, **data)
+            self.assertLessEqual(len(told) - texts, other, told)
+            to.advance(1.2345678901234)
+        receipt_id = json.loads(told)["data"]["receipt_id"]
+        receipt, line = (
+            figure(rf"\| RECEIPT, STOP, CANCEL, and HISTORY .*?{words} ([\d,]+)")
+            for words in (r"\|", "bill")
+        )
+        whole = receipt + texts + len(json.dumps(RICH))
+        for kind, data in (
+            ("RECEIPT", {"receipt_id": receipt_id}),
+            ("STOP", {**mine, "receipt_id": receipt_id}),
+            ("HISTORY", {"driver_id": DRIVER}),
+        ):
+            told = reply(to, kind, more, **data)
+            found = json.loads(told)["data"]
+            found = found["receipts"][0] if kind == "HISTORY" else found
+            self.assertEqual(len(found["lines"]), 7)
+            self.assertLessEqual(len(told), whole + 7 * line, told)
 
 
 class LimitTests(SynchronousTestCase):

@@ -2,11 +2,15 @@
 
 from typing import Any
 
+import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
+from evcharge.models.evse import Connector, Evse, EvseKind
+from evcharge.models.tariffs import parse_tariff
 from evcharge.models.terms import Terms
 from evcharge.rules.operator import SetEvseStatus
-from evcharge.testing import NOON
+from evcharge.testing import NOON, MemoryServer
+from tests.support import journey
 from tests.support.journey import login, outcome, server, station
 
 SCALE = 60.0
@@ -42,6 +46,34 @@ ACTIONS = {
     "FINISHED": ["STOP"],
 }
 """What an app draws its buttons from."""
+
+NAMES = (("CCS2", "IEC_62196_T2_COMBO"), ("CHAdeMO", "CHADEMO"))
+FITTING = {"Small": {**journey.CARS["Small"], "dc_connectors": ["CCS2"], "ac_connectors": []}}
+"""A car that one of them fits."""
+
+TARIFF = {
+    "id": "t",
+    "currency": "BRL",
+    "elements": [
+        {
+            "price_components": [
+                {"type": "FLAT", "price": 5, "step_size": 1},
+                {"type": "TIME", "price": 6, "step_size": 60},
+            ],
+            "restrictions": {"reservation": "RESERVATION"},
+        },
+        {
+            "price_components": [{"type": "FLAT", "price": 9, "step_size": 1}],
+            "restrictions": {"reservation": "RESERVATION_EXPIRES"},
+        },
+        {
+            "price_components": [
+                {"type": "ENERGY", "price": 2, "step_size": 1},
+                {"type": "FLAT", "price": 1, "step_size": 1},
+            ]
+        },
+    ],
+}
 
 MESSAGES: dict[str, tuple[str, dict[str, Any]]] = {
     "RESERVE": ("RESERVE", {}),
@@ -687,3 +719,177 @@ class SecretTests(SessionTestCase):
             for reply in replies:
                 for secret in secrets:
                     self.assertNotIn(secret, reply, kind)
+
+
+class ChoiceTests(SessionTestCase):
+    """What a driver may say of an EVSE, of the charge, and of the way."""
+
+    def start(self, *options: str) -> None:
+        """A server anew, of one station with two kinds of connectors and one with one of them."""
+        plugs = [Connector("1", name, standard) for name, standard in NAMES]
+        evses = (
+            Evse("1-1", EvseKind((plugs[0],), 50.0)),
+            Evse("1-2", EvseKind((plugs[0],), 50.0)),
+            Evse("1-3", EvseKind((plugs[1],), 50.0)),
+        )
+        self.server = MemoryServer(
+            journey.make_storage(
+                FITTING,
+                [
+                    attrs.evolve(station(1, 3), own_evses=evses),
+                    attrs.evolve(station(2, 1), own_evses=(attrs.evolve(evses[2], uid="2-1"),)),
+                ],
+            ),
+            time_scale=SCALE,
+        )
+        self.users = []
+
+    def reason(self, kind: str, user: str, **more: Any) -> tuple:
+        return outcome(self.server.request(kind, user_id=user, **more))
+
+    def test_reasons(self) -> None:
+        """An EVSE may be asked for that is there, free, and fits; else it is told why not."""
+        users = {kind: self.login() for kind in ("RESERVE", "ARRIVE")}
+        for kind, user in users.items():
+            for number, uid, why in (
+                (2, None, (409, "no_compatible_connector")),
+                (2, "2-1", (409, "no_compatible_connector")),
+                (1, "1-3", (409, "no_compatible_connector")),
+                (1, "1-4", (404, "evse_not_found")),
+                (1, "2-1", (404, "evse_not_found")),
+                (1, "", (400, "invalid_field")),
+                (1, "x" * 201, (400, "invalid_field")),
+                (1, 11, (400, "invalid_field")),
+            ):
+                more = {} if uid is None else {"id_evse": uid}
+                self.assertEqual(self.reason(kind, user, id_station=number, **more), why)
+            self.assertEqual(self.status(user)["state"], "FREE")
+        told = self.ask("RESERVE", users["RESERVE"], id_station=1, id_evse="1-2")
+        self.assertEqual(told["id_evse"], "1-2")
+        again = {"id_station": 1, "id_evse": "1-2"}
+        self.assertEqual(self.reason("ARRIVE", users["ARRIVE"], **again), (200, "no_slot"))
+        self.assertEqual(self.ask("ARRIVE", users["RESERVE"], id_station=1)["id_evse"], "1-2")
+
+    def test_another(self) -> None:
+        """Who has reserved may arrive at another EVSE that is free; the receipt stays the same."""
+        user, waits = self.login(), [self.login() for _ in range(2)]
+        told = self.ask("RESERVE", user, id_station=1)
+        arrived = self.ask("ARRIVE", user, id_station=1, id_evse="1-2")
+        self.assertEqual((told["id_evse"], arrived["id_evse"]), ("1-1", "1-2"))
+        self.assertEqual(arrived["receipt_id"], told["receipt_id"])
+        for each, state in zip(waits, ("RESERVED", "WAITING"), strict=True):
+            self.assertEqual(self.ask("RESERVE", each, id_station=1, wait=True)["state"], state)
+        self.assertEqual(
+            self.reason("ARRIVE", waits[0], id_station=1, id_evse="1-2"), (200, "no_slot")
+        )
+        self.assertEqual(self.status(waits[0])["state"], "RESERVED")
+
+    def test_ranges(self) -> None:
+        """What is out of its range is refused by its name, and takes nothing."""
+        user = self.login()
+        for kind, field, good, bad in (
+            ("RESERVE", "arrival_minutes", (0, "7", 120), (-1, 120.5, "x", True, None, 1e308)),
+            ("RESERVE", "arrival_percent", (0, "50", 100), (-0.1, 100.1, False, None, [])),
+            ("RESERVE", "target_percent", (0.1, "50", 100), (0, 100.1, True, None, {})),
+            ("RESERVE", "wait", (True, False), (1, "true", None, [])),
+            ("ARRIVE", "arrival_percent", (0, "50", 100), (-0.1, 100.1, False, None, [])),
+            ("ARRIVE", "target_percent", (0.1, "50", 100), (0, 100.1, True, None, {})),
+            ("ARRIVE", "leaves_when_done", (True, False), (1, "true", None, [])),
+            ("STOP", "leave", (True, False), (1, "true", None, [])),
+        ):
+            for value in bad:
+                reply = self.server.request(kind, user_id=user, id_station=1, **{field: value})
+                self.assertEqual(outcome(reply), (400, "invalid_field"), (field, value))
+                self.assertIn(field, reply["data"]["message"])
+                self.assertEqual(reply["data"]["user_id"], user)
+                self.assertEqual(self.status(user)["state"], "FREE")
+            for value in good:
+                who = self.login()
+                if kind == "STOP":
+                    self.ask("ARRIVE", who, id_station=1)
+                reply = self.server.request(kind, user_id=who, id_station=1, **{field: value})
+                self.assertEqual(outcome(reply), (200, None), (field, value))
+                self.ask("PAYMENT", who, id_station=1, confirmation=False)
+
+    def test_driver(self) -> None:
+        """A driver's id is a UUID that LOGIN repeats; without it, it is the first user's."""
+        known = "6f1f2b9c-3c1e-4c53-9a55-0f8a7c5de001"
+        data = {"user_name": "Ana", "selected_car": "Small", "battery_car": 40}
+        told = self.server.request("LOGIN", **data)["data"]
+        self.assertEqual(told["driver_id"], told["user_id"])
+        for driver, code in (
+            (known, 200), (known.replace("-4c", "-7c"), 200), (known.replace("-4c", "-1c"), 400),
+            (known.replace("-9a", "-0a"), 400), (known[1:], 400), ("", 400), (None, 400), (7, 400),
+        ):  # fmt: skip
+            reply = self.server.request("LOGIN", driver_id=driver, **data)
+            self.assertEqual(reply["status"]["code"], code, driver)
+            if code == 200:
+                self.assertEqual(reply["data"]["driver_id"], driver)
+        for field, values in (("driver_id", ("", None, 5, "x" * 201)), ("limit", (0, 51, 1.5))):
+            for value in values:
+                reply = self.server.request("HISTORY", **{"driver_id": known, field: value})
+                self.assertEqual(outcome(reply), (400, "invalid_field"), (field, value))
+        self.assertEqual(self.history(known, limit=50), {"receipts": [], "more": False})
+
+
+class ReservationTests(SessionTestCase):
+    """What a reservation costs, where the tariff has a price for it."""
+
+    def start(self, *options: str) -> None:
+        """A server anew, of stations by one tariff."""
+        stations = [
+            attrs.evolve(station(number, power_kw=50.0), tariff_id="t") for number in (1, 2)
+        ]
+        storage = journey.make_storage(journey.CARS, stations, {"t": parse_tariff(TARIFF)})
+        self.server = MemoryServer(storage, time_scale=SCALE)
+        self.users = []
+
+    def test_given_up(self) -> None:
+        """Who gives it up owes what it has come to, with the receipt in the reply; once."""
+        user = self.driver("RESERVED")
+        self.assertEqual((self.status(user)["cost"], self.status(user)["amount"]), (5.0, 47.0))
+        self.minutes(4.5)
+        self.assertEqual(self.status(user)["cost"], 5.5)
+        told = self.ask("CANCEL", user)
+        self.assertEqual(set(told), {"user_id", "state", "receipt", "message"})
+        self.assertEqual(told["receipt"], self.receipt(told["receipt"]["receipt_id"]))
+        self.assertEqual((told["receipt"]["total"], told["receipt"]["state"]), (5.5, "CANCELLED"))
+        self.assertEqual([line["dimension"] for line in told["receipt"]["lines"]],
+                         ["FLAT", "RESERVATION_TIME"])  # fmt: skip
+        self.assertNotIn("receipt", self.ask("CANCEL", user))
+
+    def test_stayed_away(self) -> None:
+        """Who does not come pays what the tariff has for that."""
+        user = self.driver("RESERVED")
+        self.minutes(25)
+        (receipt,) = self.history(user)["receipts"]
+        self.assertEqual((receipt["total"], receipt["end_reason"]), (11.5, "expired"))
+
+    def test_paid_ahead(self) -> None:
+        """Who pays at the EVSE pays for the reservation until then, too."""
+        user = self.driver("RESERVED")
+        self.minutes(5)
+        told = self.ask("PAYMENT", user, id_station=1, confirmation=True)
+        self.assertEqual(told["amount"], 5 + 0.5 + 1 + 40)
+        self.minutes(24)
+        receipt = self.receipt(told["receipt_id"])
+        self.assertEqual((receipt["total"], receipt["paid"]), (46.5, 46.5))
+        self.assertEqual((receipt["reservation_minutes"], receipt["charge_minutes"]), (5.0, 24.0))
+
+    def test_as_announced(self) -> None:
+        """Who arrives when it was announced pays what was."""
+        user = self.driver("RESERVED")
+        self.minutes(10)
+        told = self.ask("ARRIVE", user, id_station=1)
+        self.minutes(24)
+        self.assertEqual((told["amount"], self.ask("STOP", user)["total"]), (47.0, 47.0))
+
+    def test_offer(self) -> None:
+        """An offer costs nothing; from when it is accepted on it is a reservation."""
+        user = self.driver("OFFERED")
+        self.assertEqual((self.status(user)["cost"], self.status(user)["amount"]), (0.0, 46.0))
+        self.minutes(3)
+        self.assertEqual(self.status(user)["cost"], 0.0)
+        told = self.ask("PAYMENT", user, id_station=1, confirmation=True)
+        self.assertEqual(told["amount"], 41.0)
+        self.assertIsNone(self.receipt(told["receipt_id"])["reserved_from"])
