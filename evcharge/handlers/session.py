@@ -159,6 +159,12 @@ def ended(receipt: Receipt, language: str) -> str:
     return f"Recarga encerrada: {total}" if language == "pt" else f"Charging ended: {total}"
 
 
+def given_up(receipt: Receipt, language: str) -> str:
+    """What a driver is told who has given up what costs something."""
+    total = reais(float(receipt.total), language)
+    return f"Reserva encerrada: {total}" if language == "pt" else f"Reservation ended: {total}"
+
+
 class SessionHandler(Handler):
     """What messages about a session have in common."""
 
@@ -314,9 +320,10 @@ class Cancel(SessionHandler):
 
     def _reply(self, receipt: Receipt | None, user_id: str) -> Reply:
         data: dict[str, Any] = {"user_id": user_id, "state": FREE}
-        if receipt is not None and receipt.total:
-            data["receipt"] = receipt.body
-        return Reply(data, say=GIVEN_UP.say)
+        if receipt is None or not receipt.total:
+            return Reply(data, say=GIVEN_UP.say)
+        data["receipt"] = receipt.body
+        return Reply(data, say=partial(given_up, receipt))
 
 
 class Status(SessionHandler):

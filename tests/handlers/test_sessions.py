@@ -854,6 +854,7 @@ class ReservationTests(SessionTestCase):
         self.assertEqual(set(told), {"user_id", "state", "receipt", "message"})
         self.assertEqual(told["receipt"], self.receipt(told["receipt"]["receipt_id"]))
         self.assertEqual((told["receipt"]["total"], told["receipt"]["state"]), (5.5, "CANCELLED"))
+        self.assertEqual(told["message"], "Reserva encerrada: R$ 5,50")
         self.assertEqual([line["dimension"] for line in told["receipt"]["lines"]],
                          ["FLAT", "RESERVATION_TIME"])  # fmt: skip
         self.assertNotIn("receipt", self.ask("CANCEL", user))
