@@ -173,7 +173,7 @@ WAITS = Phrase(
     "{name}: you are number {position} in line, {turn}.",
 )
 OFFER = Phrase(
-    "É a sua vez! A vaga {slot} de {name} é sua se você aceitar: a oferta vale até {end}.",
+    "É a sua vez! A vaga {slot} de {name} é sua se você aceitar: a oferta vence {end}.",
     "It is your turn! Slot {slot} at {name} is yours if you accept: the offer ends {end}.",
 )
 HOLD = Phrase(

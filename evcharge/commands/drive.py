@@ -59,7 +59,7 @@ WAITS = Phrase(
     "You are in line. To see when it is your turn:",
 )
 IS_OFFERED = Phrase(
-    "Uma vaga é sua se você aceitar; a oferta vale até {end}. Para aceitar:",
+    "Uma vaga é sua se você aceitar; a oferta vence {end}. Para aceitar:",
     "A slot is yours if you accept; the offer ends {end}. To accept:",
 )
 IS_KEPT = Phrase(

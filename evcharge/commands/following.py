@@ -28,7 +28,8 @@ AGAIN = Phrase("Sem resposta – tentando de novo", "No reply – trying again")
 OF_ENERGY = Phrase("{energy} de {planned} kWh", "{energy} of {planned} kWh")
 LEFT = Phrase("faltam {minutes}", "{minutes} left")
 IN_LINE = Phrase("{position}º na fila", "number {position} in line")
-TURN = Phrase("vez em {eta} ({least} a {most})", "turn in {eta} ({least} to {most})")
+TURN = Phrase("vez em {eta}", "turn in {eta}")
+BETWEEN = Phrase("{turn} ({least} a {most})", "{turn} ({least} to {most})")
 TURN_UNKNOWN = Phrase("vez ainda sem previsão", "it is not known when the turn comes")
 
 
@@ -91,7 +92,10 @@ def turn(status: Mapping[str, Any], language: str) -> str:
     if status["eta_minutes"] is None:
         return TURN_UNKNOWN.say(language)
     eta, least, most = (short_minutes(status[name], language) for name in names)
-    return TURN.say(language, {"eta": eta, "least": least, "most": most})
+    told = TURN.say(language, {"eta": eta})
+    if least == most:
+        return told
+    return BETWEEN.say(language, {"turn": told, "least": least, "most": most})
 
 
 def _time_share(status: Mapping[str, Any]) -> float:

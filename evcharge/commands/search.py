@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from evcharge.commands import questions
@@ -11,6 +11,7 @@ from evcharge.commands.journey import FREE, Journey, Refused, Step, leave, short
 from evcharge.commands.tables import Column, clean, numbered, table, width
 from evcharge.outcomes import Phrase
 from evcharge.utils.figures import kilometres, reais
+from evcharge.utils.geo_utils import distance_km
 
 NAME, BATTERY, TRIP = "Ana", "40", "180"
 """What is answered by an empty line: most cars need to charge on that trip."""
@@ -171,7 +172,10 @@ TEXTS = 1, 2
 ASK_STATION = Phrase(
     "Em qual você quer recarregar? 0: em nenhum", "Where do you want to charge? 0: nowhere"
 )
-STATIONS_ALLOWED = Phrase("um número de 0 a {count}", "a number from 0 to {count}")
+STATIONS_ALLOWED = Phrase(
+    "um número de 0 a {count}, ou uma parte do nome que só um posto da rede tenha",
+    "a number from 0 to {count}, or a part of the name that only one station of the network has",
+)
 
 
 def choose(journey: Journey) -> Step | None:
@@ -189,15 +193,51 @@ def choose(journey: Journey) -> Step | None:
     print()
     for line in _offers(journey, offers):
         print(line)
-    names = [str(number) for number in range(1, len(offers) + 1)]
     chosen = person.ask(
-        ASK_STATION, "1", questions.one_or_none(names), STATIONS_ALLOWED, count=len(offers)
+        ASK_STATION, "1", _one_of(journey, offers), STATIONS_ALLOWED, count=len(offers)
     )
-    if not chosen:
+    if chosen is None:
         return leave
-    journey.offer = offers[chosen - 1]
-    journey.charge_minutes = journey.offer["charge_minutes"]
+    offer = next((each for each in offers if each["id_station"] == chosen), None)
+    if offer is None:
+        offer = _offer_of(journey, chosen)
+    if offer["id_station"] is None:
+        person.say(NOT_THERE, name=journey.name(chosen))
+        return choose
+    journey.offer, journey.charge_minutes = offer, offer["charge_minutes"]
     return None
+
+
+NOT_THERE = Phrase(
+    "{name} está fora de alcance, ou não tem conector que sirva no seu carro.",
+    "{name} is out of reach, or has no connector that fits your car.",
+)
+
+
+def _one_of(journey: Journey, offers: Sequence[Mapping[str, Any]]) -> Callable[[str], str | None]:
+    """Reads the id of a station: of the one with that number of `offers`, or with that name."""
+    number = questions.one_or_none([str(number) for number in range(1, len(offers) + 1)])
+    ids = list(journey.stations)
+    name = questions.one_of(list(map(journey.name, ids)))
+
+    def read(answer: str) -> str | None:
+        if not answer.isdecimal():
+            return ids[name(answer)]
+        chosen = number(answer)
+        return str(offers[chosen - 1]["id_station"]) if chosen else None
+
+    return read
+
+
+def _offer_of(journey: Journey, station_id: str) -> Mapping[str, Any]:
+    """SELECTION_STATION for one station, which is none of the best."""
+    here, station = journey.search["position"], journey.stations[station_id]
+    km = distance_km(here["latitude"], here["longitude"], station["latitude"], station["longitude"])
+    listed = {station_id: {"distance_origin_position": km}}
+    offer: Mapping[str, Any] = journey.request(
+        "SELECTION_STATION", user_id=journey.user_id, list_stations=listed
+    )
+    return offer
 
 
 def _offers(journey: Journey, offers: Sequence[Mapping[str, Any]]) -> Sequence[str]:

@@ -96,7 +96,7 @@ class JourneyTests(DriveTestCase):
             "0", "far", "200%", "100001", "400",
             "here", "91, 0", "0, 181", "1", "-12.25 -38.95",
             "4", "beauty", "tempo",
-            "6", "-1", "x", "1",
+            "6", "-1", "zz", "1",
             "perhaps", "5", "0", "what", "",
         )  # fmt: skip
         self.assertEqual(status, 0)
@@ -107,7 +107,7 @@ class JourneyTests(DriveTestCase):
             ("um número de 0,1 a 100000", 4),
             ("um par de números, como -12.27, -38.97", 4),
             ("Pode ser 1, 2 ou 3.", 2),
-            ("um número de 0 a 5.", 3),
+            ("um número de 0 a 5, ou uma parte do nome que só um", 3),
             ("um número de 0 a 4, ou uma parte que só uma das escolhas", 2),
             ("Pode ser s ou n.", 1),
         ):
