@@ -390,7 +390,7 @@ class Payment:
         owed = receipt.total - receipt.paid
         if not owed:
             return None
-        ahead = receipt.paid_timestamp is not None
+        ahead = receipt.paid_timestamp is not None or receipt.paid > 0
         return cls(
             derived_id(receipt.receipt_id, "settled") if ahead else receipt.receipt_id,
             receipt.ended_timestamp,

@@ -93,7 +93,9 @@ class ChargingSession:
     @property
     def paid(self) -> Decimal:
         """What was paid ahead, BRL."""
-        return Decimal("0.00") if self.paid_timestamp is None else self.amount
+        # An earlier installation let nobody charge who had not paid, and did not always note when.
+        earlier = self.state in (CHARGING, FINISHED) and self.started_timestamp is None
+        return self.amount if earlier or self.paid_timestamp is not None else Decimal("0.00")
 
     def started(self, terms: Terms) -> float:
         """When charging began, also of a vehicle of an earlier record."""
