@@ -5,17 +5,18 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Iterator, Sequence
-from itertools import groupby
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby, islice
 from operator import attrgetter
 from pathlib import Path
 
 from evcharge.datasets import listed
 from evcharge.datasets.files import CARS, EVSES, OUT_OF_SERVICE, STATIONS, TARIFFS
 from evcharge.models.catalogue import Catalogue
-from evcharge.models.receipts import Payment
+from evcharge.models.receipts import Payment, Receipt
+from evcharge.models.session import COMPLETED, ChargingSession, Place
 from evcharge.models.slots import SlotTable
-from evcharge.models.tariffs import tariff_key
+from evcharge.models.station import Station
 from evcharge.models.terms import DEFAULT_TERMS
 from evcharge.models.user import User
 from evcharge.storage import StorageError
@@ -31,10 +32,13 @@ from evcharge.storage.files.directory import (
     USED,
     DataDirectory,
     names,
+    statuses_json,
 )
 from evcharge.storage.files.network import NetworkFiles, copied
 from evcharge.storage.files.payments import read_payments
+from evcharge.storage.files.receipts import lines_of, read_receipt, receipt_line
 from evcharge.storage.files.records import (
+    one_place_each,
     one_station_each,
     paid_ahead,
     payment_line,
@@ -52,6 +56,9 @@ from evcharge.utils.ids import ending
 from evcharge.utils.texts import is_unicode
 
 HALF_COPY = ".copying"
+
+CHUNK = 1000
+"""Receipts that are written at a time."""
 
 
 @contextlib.contextmanager
@@ -97,11 +104,30 @@ def _contents(directory: DataDirectory, now: float) -> Contents:
     cars, rows, resting = there.cars, there.rows, there.resting
     models = Catalogue(cars.models).models
     beside = Beside(now, look_up, there.tariffs.tariffs, directory.used.get, DEFAULT_TERMS)
-    read, broken, _ = directory.read_tables(there.stations, beside)
+    problems: list[str] = []
+    try:
+        directory.read_statuses()
+    except StorageError as error:
+        problems.append(str(error))
+    known = {i: station.with_statuses(directory.statuses) for i, station in there.stations.items()}
+    read, broken, _ = directory.read_tables(known, beside)
+    problems += [problem for _, problem in sorted(broken.items())]
     # A database refuses two vehicles at one EVSE, and be it one that nobody knows.
     tables = {station_id: table.seated(unnamed(table)) for station_id, table in read.items()}
     unlisted = paid_ahead(tables.values())
     remarks = [remark for _, remark in one_station_each(tables)]
+    remarks += [remark for _, remark in one_place_each(tables)]
+    standing = {
+        session.receipt_id: session
+        for table in tables.values()
+        for session in table.sessions.values()
+    }
+    # A session whose receipt is there is over, and with it, mostly, the journey.
+    over = directory.receipts.find(standing)
+    gone = {standing[i].user_id for i, each in over.items() if each.body["state"] == COMPLETED}
+    unlisted.update(
+        (payment.receipt_id, payment) for payment in directory.receipts.unlisted(payments)
+    )
     remarks += [f"{path}: is not copied" for path in _foreign(directory)]
     if there.problems:
         remarks += [*there.problems, "what is wrong is copied as it is"]
@@ -118,9 +144,16 @@ def _contents(directory: DataDirectory, now: float) -> Contents:
         clocks.named(session)
         for _, table in sorted(tables.items())
         for session in table.sessions.values()
+        if session.receipt_id not in over
     ]
-    users = [name for name in names(directory.users.path) if name.endswith(".json")]
-    problems = [problem for _, problem in sorted(broken.items())]
+    waiting = [
+        clocks.named(place) for _, table in sorted(tables.items()) for place in table.waiting
+    ]
+    users = [
+        name
+        for name in names(directory.users.path)
+        if name.endswith(".json") and name.removesuffix(".json") not in gone
+    ]
 
     def all_payments() -> Iterator[Payment]:
         yield from read_payments(payments, unlisted, problems, clocks)
@@ -133,7 +166,10 @@ def _contents(directory: DataDirectory, now: float) -> Contents:
         users=_read_users(directory, users, problems),
         sessions=sessions,
         payments=all_payments(),
-        count=len(users) + len(sessions) + _lines(payments),
+        receipts=directory.receipts.everything(problems),
+        waiting=waiting,
+        statuses=directory.statuses,
+        count=len(users) + len(sessions) + directory.receipts.count() + lines_of(payments),
         clocks=clocks.copied(),
         remarks=remarks,
         tariffs=there.tariffs.everything,
@@ -176,14 +212,6 @@ def _read_users(
             problems.append(f"{path}: {getattr(error, 'strerror', None) or error}")
         else:
             yield user
-
-
-def _lines(path: Path) -> int:
-    """How many lines a file has, which may be missing."""
-    if not path.exists():
-        return 0
-    with path.open("rb") as file:
-        return sum(1 for _ in file)
 
 
 def write_directory(directory: DataDirectory, contents: Contents) -> None:
@@ -238,23 +266,14 @@ def _write(directory: DataDirectory, contents: Contents) -> None:
         with _refused(f"user …{ending(user.user_id)}"):
             user_of(user.user_id, record, user.created_timestamp, {})
         directory.user_path(user.user_id).write_bytes(to_json(record))
-    stations = {record.station.station_id: record.station for record in contents.stations}
-    for station_id, sessions in groupby(contents.sessions, attrgetter("station_id")):
-        standing = {session.user_id: session for session in sessions}
-        station = stations.pop(station_id)
-        table = SlotTable(station_id, station.max_slots, standing).at(station)
-        with _refused(f"station {station_id}"):
-            tariffs = {tariff_key(s.tariff): s.tariff for s in standing.values() if s.tariff}
-            beside = Beside(0, lambda _: None, {}, tariffs.__getitem__, DEFAULT_TERMS)
-            directory.used.keep(tariffs.values())
-            read_table(table_record(table), station_id, None, beside)
-        directory.station_path(station_id).write_bytes(to_json(table_record(table)))
-    for station_id, station in stations.items():
-        if station.max_slots < 0:
-            # Its row will say when it has been put right.
-            continue
-        table = SlotTable(station_id, station.max_slots).at(station)
-        directory.station_path(station_id).write_bytes(to_json(table_record(table)))
+    _write_stations(directory, contents)
+    for receipts in _chunks(contents.receipts):
+        for receipt in receipts:
+            with _refused(f"receipt {receipt.receipt_id}"):
+                directory.used.keep_body(receipt.body.get("tariff"))
+                read_receipt(receipt_line(receipt), directory.used)
+        for error in directory.receipts.append(receipts).values():
+            raise error
     with open(directory.path / PAYMENTS, "wb", opener=private) as file:
         for payment in contents.payments:
             with _refused(f"payment {payment.receipt_id}"):
@@ -267,6 +286,45 @@ def _write(directory: DataDirectory, contents: Contents) -> None:
         for name in names(path):
             flush_file(path / name)
         flush_folder(path)
+
+
+def _write_stations(directory: DataDirectory, contents: Contents) -> None:
+    """Write who stands and waits where, and what is said of EVSEs."""
+    if contents.statuses:
+        (directory.path / STATUSES).write_bytes(statuses_json(contents.statuses))
+    stations = {
+        record.station.station_id: record.station.with_statuses(contents.statuses)
+        for record in contents.stations
+    }
+    lines: dict[int, list[Place]] = {}
+    for place in contents.waiting:
+        lines.setdefault(place.station_id, []).append(place)
+
+    def write(station: Station, sessions: Iterable[ChargingSession]) -> None:
+        at = station.station_id
+        standing = {session.user_id: session for session in sessions}
+        waiting = sorted(lines.get(at, ()), key=attrgetter("number"))
+        table = SlotTable(at, station.max_slots, standing, waiting=tuple(waiting)).at(station)
+        users = {place.user_id: place.user for place in waiting}
+        with _refused(f"station {at}"):
+            directory.used.keep([s.tariff for s in standing.values() if s.tariff])
+            beside = Beside(0, users.get, {}, directory.used.get, DEFAULT_TERMS)
+            read_table(table_record(table), at, None, beside)
+        directory.station_path(at).write_bytes(to_json(table_record(table)))
+
+    for station_id, sessions in groupby(contents.sessions, attrgetter("station_id")):
+        write(stations.pop(station_id), sessions)
+    for station in stations.values():
+        # A row that is wrong will say how many slots there are when it has been put right.
+        if station.max_slots >= 0:
+            write(station, ())
+
+
+def _chunks(receipts: Iterable[Receipt]) -> Iterator[list[Receipt]]:
+    """Receipts, as many at a time as are on the disk together."""
+    left = iter(receipts)
+    while chunk := list(islice(left, CHUNK)):
+        yield chunk
 
 
 @contextlib.contextmanager

@@ -78,7 +78,7 @@ class Reading:
             self.log.warn("{path}: not a station's file, left alone", path=str(path))
         # Before any session ends whose payment only its station's file may have.
         self._payments.compare(paid_ahead(tables.values()))
-        for payment in self._saving.unlisted():
+        for payment in directory.receipts.unlisted(self._payments.path):
             self._payments.compare({payment.receipt_id: payment})
         self._saving.list_payments()
         if rows is None:

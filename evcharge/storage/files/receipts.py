@@ -11,21 +11,22 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 from datetime import datetime, timezone
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 from uuid import UUID
 
-from evcharge.models.receipts import Receipt
-from evcharge.models.tariffs import Tariff, tariff_key
+from evcharge.models.receipts import Payment, Receipt
+from evcharge.models.tariffs import body_key
 from evcharge.rules.operation import History
 from evcharge.storage.durable import Folder, make_folder, write_all
 from evcharge.storage.files.used import UsedTariffs
 from evcharge.utils.numbers import finite_number, whole_number
 
 END = ".jsonl"
+
+DAY_S = 86400.0
 
 
 class ReceiptFiles:
@@ -161,6 +162,24 @@ class ReceiptFiles:
             if since is None or path.stat().st_mtime >= since:
                 yield from self._lines(day, None, problems)
 
+    def count(self) -> int:
+        """How many receipts there are, or a few more. OSError."""
+        return sum(lines_of(self.folder.path / (day + END)) for day in self.days())
+
+    def unlisted(self, payments: Path) -> Iterator[Payment]:
+        """
+        What was paid by receipts of late, which the list of payments may not have. OSError.
+
+        :param payments: the list, which may be missing.
+        """
+        since = None
+        with contextlib.suppress(FileNotFoundError):
+            since = payments.stat().st_mtime - DAY_S
+        for receipt in self.everything([], since):
+            payment = Payment.settling(receipt)
+            if payment is not None:
+                yield payment
+
     def _in(self, day: str, texts: Collection[str]) -> list[Receipt]:
         """The receipts of a day whose lines have one of some texts."""
         problems: list[str] = []
@@ -207,6 +226,14 @@ def _mended(descriptor: int) -> int:
     return size + 1
 
 
+def lines_of(path: Path) -> int:
+    """How many lines a file has, which may be missing. OSError."""
+    if not path.exists():
+        return 0
+    with path.open("rb") as file:
+        return sum(1 for _ in file)
+
+
 def instant_day(receipt_id: str) -> str | None:
     """The day (UTC) of the instant in an id; None where it is no UUID of version 7."""
     with contextlib.suppress(ValueError):
@@ -237,18 +264,13 @@ def receipt_line(receipt: Receipt) -> bytes:
     body = receipt.body.get("tariff")
     line = {
         **receipt.body,
-        "tariff": None if body is None else key_of(body),
+        "tariff": None if body is None else body_key(body),
         "driver_id": receipt.driver_id,
         "user": receipt.user_end,
         "paid_timestamp": receipt.paid_timestamp,
         "ended_timestamp": receipt.ended_timestamp,
     }
     return json.dumps(line, ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n"
-
-
-def key_of(body: Mapping[str, Any]) -> str | None:
-    """The key of a tariff, of its object."""
-    return tariff_key(Tariff("", "", (), body=body))
 
 
 def read_receipt(line: bytes, used: UsedTariffs) -> Receipt:

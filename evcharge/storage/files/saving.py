@@ -13,8 +13,7 @@ What has happened is written in phases, each of which is on the disk before the 
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from twisted.logger import Logger
 
@@ -41,7 +40,7 @@ from evcharge.rules.view import record_moved
 from evcharge.storage import StorageError, StorageUnavailable
 from evcharge.storage.durable import Unsettled
 from evcharge.storage.files import changing
-from evcharge.storage.files.directory import PAYMENTS, STATUSES, DataDirectory, unavailable
+from evcharge.storage.files.directory import STATUSES, DataDirectory, unavailable
 from evcharge.storage.files.moved import MovedFiles
 from evcharge.storage.files.payments import PaymentList
 from evcharge.storage.files.phases import SLOTS, Change, Phase, rounds, station_of, user_of
@@ -363,16 +362,6 @@ class Saving:
             owners = self._records.receipts
             self._over = {owners[name]: (name, receipt) for name, receipt in found.items()}
 
-    def unlisted(self) -> Iterator[Payment]:
-        """Payments by receipts of late, which may not be in the list. OSError."""
-        since = None
-        with contextlib.suppress(FileNotFoundError):
-            since = (self._directory.path / PAYMENTS).stat().st_mtime - DAY_S
-        for receipt in self._directory.receipts.everything([], since):
-            payment = Payment.settling(receipt)
-            if payment is not None:
-                yield payment
-
     def over(self) -> list[Event]:
         """What is left to do of sessions that are over."""
         events: list[Event] = []
@@ -407,6 +396,3 @@ class Saving:
         """Why something may be left of a user whose login failed."""
         known = self._records.users
         return next((why for user_id, why in self._users.items() if user_id not in known), None)
-
-
-DAY_S = 86400.0

@@ -12,7 +12,7 @@ import attrs
 
 from evcharge.datasets.problems import DatasetError
 from evcharge.datasets.reading_json import read_json
-from evcharge.models.tariffs import Tariff, TariffError, parse_tariff, tariff_key
+from evcharge.models.tariffs import Tariff, TariffError, body_key, parse_tariff, tariff_key
 from evcharge.storage.durable import Folder, make_folder
 
 
@@ -55,16 +55,24 @@ class UsedTariffs:
     def keep(self, tariffs: Iterable[Tariff]) -> None:
         """Have tariffs on the disk, for good. OSError."""
         new = {key: t for t in tariffs if (key := tariff_key(t)) and key not in self._known}
-        if not new:
+        if new:
+            self._write({key: tariff.body for key, tariff in new.items()})
+            self._known.update(new)
+
+    def keep_body(self, body: Mapping[str, Any] | None) -> None:
+        """The same of one tariff, given by its object. OSError."""
+        if body is None or (key := body_key(body)) in self._known:
             return
+        self._write({key: body})
+
+    def _write(self, bodies: Mapping[str, Mapping[str, Any]]) -> None:
         if not self._is_open:
             make_folder(self.folder.path)
             self.folder.open()
             self._is_open = True
-        files = {f"{key}.json": tariff_json(tariff.body) for key, tariff in new.items()}
+        files = {f"{key}.json": tariff_json(body) for key, body in bodies.items()}
         for error in self.folder.change(files).values():
             raise error
-        self._known.update(new)
 
 
 def tariff_json(body: Mapping[str, Any]) -> bytes:
