@@ -158,8 +158,13 @@ class Step:
         """What one in line is offered, of EVSEs that fit."""
         chosen = choose_evse(place.user.car.model, free, place.start_percent, place.target_percent)
         assert chosen is not None, place
-        receipt_id = derived_id(place.user_id, f"offer {self.now!r}", self.now)
-        tariffs = self.view.catalogue().tariffs
+        view, what = self.view, f"offer {self.now!r}"
+        if place.joined_timestamp >= self.now:
+            # The driver may have had an offer at this very instant, and a receipt for what came of
+            # it: two sessions must not have the same.
+            what += f" {view.number} {len(view.events)}"
+        receipt_id = derived_id(place.user_id, what, self.now)
+        tariffs = view.catalogue().tariffs
         session = plan_session(
             place.user, station, *chosen, tariffs, receipt_id, self.now, self.terms
         )

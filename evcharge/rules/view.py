@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from itertools import count
 from typing import Any, TypeVar
 
 from evcharge.models.catalogue import Catalogue
@@ -31,6 +32,8 @@ from evcharge.rules.events import (
 )
 
 T = TypeVar("T")
+
+_numbers = count(1)
 
 
 class NotLoaded(Exception):
@@ -72,6 +75,8 @@ class View:
         has: Callable[[str], bool] = lambda user_id: True,
         drivers: Callable[[str], User | None] = lambda user_id: None,
     ) -> None:
+        self.number = next(_numbers)
+        """Tells this batch from the others of this process."""
         self._drivers = drivers
         self.places = {} if places is None else places
         self.may_change = has

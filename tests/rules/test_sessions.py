@@ -342,6 +342,20 @@ class OperatorTests(SynchronousTestCase):
         place.status(session.evse_uid, "IN_SERVICE")
         self.assertEqual((place.state(), place.state("third")), (OFFERED, WAITING))
 
+    def test_same_instant(self) -> None:
+        """Whoever is offered an EVSE twice at an instant has two sessions, each with a receipt."""
+        place = Place()
+        place.bring(OFFERED, leaves=False)
+        place.claim("driver", claims.RESERVE)
+        first = place.session()
+        place.status("8-2", "OUTOFORDER")
+        place.status(first.evse_uid, "OUTOFORDER")
+        self.assertEqual(place.state(), WAITING)
+        place.status(first.evse_uid, "IN_SERVICE")
+        second = place.session()
+        self.assertEqual((second.state, second.since_timestamp), (OFFERED, first.since_timestamp))
+        self.assertNotEqual(second.receipt_id, first.receipt_id)
+
     def test_unknown(self) -> None:
         """An EVSE that nobody has is not found; what is said of one again changes nothing."""
         place = Place()
