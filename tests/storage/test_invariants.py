@@ -92,7 +92,7 @@ class InvariantTests(SynchronousTestCase):
     def test_sqlite(self) -> None:
         """In an SQLite file that one process has."""
         make = self.sqlite()
-        self.run_machine(lambda: opened(make()), 30)
+        self.run_machine(lambda: opened(make()), 15)
 
     def test_shared_sqlite(self) -> None:
         """In one that several processes share."""
@@ -102,7 +102,7 @@ class InvariantTests(SynchronousTestCase):
             url = make()
             return Several([opened(url, shared=True) for _ in range(2)])
 
-        self.run_machine(several, 30)
+        self.run_machine(several, 15)
 
     def test_postgres(self) -> None:
         """In PostgreSQL, by one process and by several."""
@@ -124,8 +124,8 @@ class InvariantTests(SynchronousTestCase):
                     connection.execute(delete(table))
             return url
 
-        self.run_machine(lambda: opened(emptied()), 20)
-        self.run_machine(lambda: Several([opened(emptied()) for _ in range(2)]), 20)
+        self.run_machine(lambda: opened(emptied()), 10)
+        self.run_machine(lambda: Several([opened(emptied()) for _ in range(2)]), 10)
 
     def sqlite(self) -> Callable[[], str]:
         """Makes a new database with the network, and says its URL."""

@@ -18,10 +18,12 @@ from evcharge.models.receipts import ENDS, Payment, Receipt
 from evcharge.models.session import (
     CHARGING,
     FINISHED,
+    FREE,
     LIVE,
     OFFERED,
     RESERVED,
     ChargingSession,
+    Place,
 )
 from evcharge.models.slots import StationState
 from evcharge.models.station import Station
@@ -43,7 +45,7 @@ from evcharge.rules.events import (
     told,
 )
 from evcharge.rules.journey import AddUser, FindStanding, ListStations, Standing
-from evcharge.rules.leaving import HOWS, Leave
+from evcharge.rules.leaving import CANCEL_IT, END_JOURNEY, HOWS, Leave
 from evcharge.rules.operation import Operation
 from evcharge.rules.operator import SetEvseStatus
 from evcharge.rules.receipts import ListReceipts
@@ -179,8 +181,10 @@ class DriversMachine(RuleBasedStateMachine):
         self.issued: dict[str, Receipt] = {}
         self.begun: dict[str, ChargingSession] = {}
         """Sessions that were reserved or charged, by receipt, as they were last."""
-        self.joined: dict[str, int] = {}
-        """Who waits, and how often a place of theirs has ended."""
+        self.line: dict[str, Place] = {}
+        """Who waits, by what has happened."""
+        self.left: Place | None = None
+        """The place that was left last."""
         self.counts = SessionCounts(TERMS)
         """What the metrics make of it."""
 
@@ -251,6 +255,25 @@ class DriversMachine(RuleBasedStateMachine):
         elif isinstance(found, InLine):
             assert intent == RESERVE, found
 
+    @rule(station=st.sampled_from(["7", "8"]), minutes=st.sampled_from([0.0, 5.0, 40.0]))
+    def crowd(self, station: str, minutes: float) -> None:
+        """All who have nothing yet want the same station, and wait in its line."""
+        for user_id in USERS:
+            if self.state(user_id) == FREE:
+                self.claim(user_id, station, RESERVE, True, minutes, None, None, False)
+
+    @precondition(lambda self: self.in_state(OFFERED))
+    @rule(number=st.integers(0, 7), how=st.sampled_from([*INTENTS, CANCEL_IT, END_JOURNEY]))
+    def answer(self, number: int, how: str) -> None:
+        """One who is offered an EVSE says something."""
+        offered = self.in_state(OFFERED)
+        session = offered[number % len(offered)]
+        if how in INTENTS:
+            at = str(session.station_id)
+            self.claim(session.user_id, at, how, False, 5.0, None, None, False)
+        else:
+            self.leave(session.user_id, how)
+
     @rule(user_id=st.sampled_from(USERS), how=st.sampled_from(HOWS))
     def leave(self, user_id: str, how: str) -> None:
         """A driver leaves, in one of the ways."""
@@ -289,6 +312,9 @@ class DriversMachine(RuleBasedStateMachine):
     def standings(self) -> list[Standing]:
         found = [self.do(FindStanding(user_id)) for user_id in USERS]
         return [standing for standing in found if isinstance(standing, Standing)]
+
+    def in_state(self, state: str) -> list[ChargingSession]:
+        return [session for session in self.sessions() if session.state == state]
 
     def sessions(self) -> list[ChargingSession]:
         return [s.session for s in self.standings() if s.session is not None]
@@ -339,10 +365,10 @@ class DriversMachine(RuleBasedStateMachine):
             if isinstance(event, SlotTaken) and session.state == OFFERED:
                 self.check_turn(session)
         elif isinstance(event, PlaceTaken):
-            assert event.place.user_id not in self.joined, event
-            self.joined[event.place.user_id] = 1
+            assert event.place.user_id not in self.line, event
+            self.line[event.place.user_id] = event.place
         elif isinstance(event, PlaceLeft):
-            del self.joined[event.place.user_id]
+            self.left = self.line.pop(event.place.user_id)
         elif isinstance(event, SlotFreed):
             assert (event.outcome is None) == (event.session.state != OFFERED), event
         elif isinstance(event, PaymentListed):
@@ -352,20 +378,13 @@ class DriversMachine(RuleBasedStateMachine):
 
     def check_turn(self, session: ChargingSession) -> None:
         """4: who is offered an EVSE was the first in line whom it fits."""
-        for event in reversed(self.seen.events):
-            if isinstance(event, PlaceLeft) and event.place.user_id == session.user_id:
-                mine = event.place
-                break
-        else:
-            raise AssertionError(session)
+        mine = self.left
+        assert mine is not None and mine.user_id == session.user_id, (mine, session)
         state = self.do(ListStations()).get(str(session.station_id))
         evse = state.station.evse(session.evse_uid)
-        for standing in self.standings():
-            place = standing.place
-            if place is not None and place.station_id == mine.station_id:
-                joined_before = place.number < mine.number
-                later = place.joined_timestamp > session.since_timestamp
-                assert not joined_before or later or not place.fits(evse.kind), (place, mine)
+        for place in self.line.values():
+            if place.station_id == mine.station_id and place.number < mine.number:
+                assert not place.fits(evse.kind), (place, mine)
 
     def check_payment(self, payment: Payment) -> None:
         assert payment.receipt_id not in self.entries, payment
