@@ -44,15 +44,16 @@ class SetEvseStatus(Operation[StationState | Refusal]):
         step.advance(station_id)
         evse = book.station.evse(self.evse_uid)
         assert evse is not None, self.evse_uid
+        status = EvseStatus(self.status, iso_utc(step.now), self.reason)
         if (evse.status, evse.reason) != (self.status, self.reason):
-            status = EvseStatus(self.status, iso_utc(step.now), self.reason)
             view.set_status(station_id, self.evse_uid, status, step.now)
-            book = view.books[station_id]
-            assert book is not None
-            for session in list(book.slots.sessions.values()):
-                if session.evse_uid == self.evse_uid and not status.in_service:
-                    step.put_out(session)
-            step.offer(station_id)
+        # Again too: where it is written in several steps, one may have failed.
+        book = view.books[station_id]
+        assert book is not None
+        for session in list(book.slots.sessions.values()):
+            if session.evse_uid == self.evse_uid and not status.in_service:
+                step.put_out(session)
+        step.offer(station_id)
         book = view.books[station_id]
         assert book is not None and book.station is not None
         return StationState.of(book.station, book.slots)

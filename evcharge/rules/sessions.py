@@ -9,7 +9,7 @@ looked.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import inf
 from typing import Any
 
@@ -285,7 +285,8 @@ class Step:
         else:
             self.end(session, self.now, CANCELLED, BY_OPERATOR)
         if user:
-            view.join(self._before_all(session, user), self.clock, self.now)
+            place = place_before_all(session, user, book.slots.waiting, self.now, self.terms)
+            view.join(place, self.clock, self.now)
 
     def _moved(self, session: ChargingSession, book: Book, user: User) -> ChargingSession | None:
         """The session at another EVSE that is free; None: there is none that fits."""
@@ -295,25 +296,6 @@ class Step:
             return None
         return at_another(session, book.station, *chosen, self.terms)
 
-    def _before_all(self, session: ChargingSession, user: User) -> Place:
-        """The place of one whose EVSE is out of service."""
-        book = self.view.books[session.station_id]
-        assert book is not None
-        start, target = percents(session, user)
-        left_s = self.terms.simulated_s(self.now, session.estimated_timestamp)
-        arrival_s = max(0.0, left_s - session.charge_minutes * 60)
-        if session.state == OFFERED:
-            arrival_s = session.arrival_s(self.terms)
-        return Place(
-            user,
-            session.station_id,
-            first_place(book.slots.waiting),
-            self.now,
-            arrival_s / 60,
-            start,
-            target,
-        )
-
 
 def percents(session: ChargingSession, user: User) -> tuple[float, float]:
     """From which state of charge to which a session is to charge."""
@@ -322,6 +304,23 @@ def percents(session: ChargingSession, user: User) -> tuple[float, float]:
         user.car.percent if start is None else start,
         user.target_percent if target is None else target,
     )
+
+
+def place_before_all(
+    session: ChargingSession, user: User, waiting: Sequence[Place], now: float, terms: Terms
+) -> Place:
+    """
+    The place of one whose EVSE went out of service at an instant, seconds since the epoch.
+
+    :param waiting: the line.
+    """
+    start, target = percents(session, user)
+    left_s = terms.simulated_s(now, session.estimated_timestamp)
+    arrival_s = max(0.0, left_s - session.charge_minutes * 60)
+    if session.state == OFFERED:
+        arrival_s = session.arrival_s(terms)
+    number = first_place(waiting)
+    return Place(user, session.station_id, number, now, arrival_s / 60, start, target)
 
 
 def at_another(

@@ -15,11 +15,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+import attrs
 from twisted.logger import Logger
 
-from evcharge.models.receipts import Payment, Receipt
-from evcharge.models.session import COMPLETED, Place
+from evcharge.models.receipts import BY_OPERATOR, Payment, Receipt
+from evcharge.models.session import CANCELLED, COMPLETED, Place
 from evcharge.models.slots import SlotTable
+from evcharge.models.station import Station
+from evcharge.models.terms import Terms
 from evcharge.models.user import User
 from evcharge.rules.events import (
     ClocksSet,
@@ -36,6 +39,7 @@ from evcharge.rules.events import (
     UserAdded,
     UserRemoved,
 )
+from evcharge.rules.sessions import place_before_all
 from evcharge.rules.view import record_moved
 from evcharge.storage import StorageError, StorageUnavailable
 from evcharge.storage.durable import Unsettled
@@ -61,12 +65,18 @@ class Saving:
     log = Logger()
 
     def __init__(
-        self, directory: DataDirectory, records: Records, payments: PaymentList, moved: MovedFiles
+        self,
+        directory: DataDirectory,
+        records: Records,
+        payments: PaymentList,
+        moved: MovedFiles,
+        terms: Terms,
     ) -> None:
         self._directory = directory
         self._records = records
         self._payments = payments
         self._moved = moved
+        self._terms = terms
         self._users: Failed = {}
         """Those whose file may be there or not, whatever memory says: a step ended half-way. Before
         it is acted upon, the file is made to say what memory does."""
@@ -114,14 +124,17 @@ class Saving:
                 tables[at] = table.with_slots(station.max_slots).at(station)
         owners = self._owners(events)
         failed.update(self._prepare(events, owners))
+        begun: dict[str, int] = {}
         for phases in rounds(events, owners):
+            # Of whom a place elsewhere may be left in its file, no more is to be written before.
+            failed.update({u: why for u in begun if (why := self.doubt(u)) is not None})
             failed.update(self._owing(phases[2]))
             for number, phase in enumerate(phases):
                 changes = [change for _, change in phase if user_of(change, owners) not in failed]
                 if changes and number == 0:
                     failed.update(self._save_receipts(changes, owners))
                 elif changes and number == 2:
-                    failed.update(self._save_slots(changes, tables, owners))
+                    failed.update(self._save_slots(changes, tables, owners, begun))
                 elif changes:
                     failed.update(self._save_users(changes))
                 if failed:
@@ -212,11 +225,14 @@ class Saving:
         changes: Sequence[Change],
         tables: dict[int, SlotTable],
         owners: Mapping[str, str],
+        begun: dict[str, int],
     ) -> Failed:
         """
         Write what changes in stations' files, and list what was paid there.
 
         :param tables: those that are not as memory has them, or that follows.
+        :param begun: at which station users have begun something, or wait, by now; it is added to.
+            A place that they had elsewhere is left with that, whatever becomes of its file.
         """
         failed: Failed = {}
         changed: dict[int, SlotTable] = {}
@@ -228,10 +244,7 @@ class Saving:
             at = station_of(change)
             table = changed.get(at) or tables.get(at) or standing[at]
             if isinstance(change, EvseStatusSet):
-                state = self._records.states.get(str(at))
-                assert state is not None, at
-                station = state.station.with_statuses(self._directory.statuses)
-                changed[at] = table.at(station)
+                changed[at] = table.at(self._station(at))
             elif isinstance(change, PlaceLeft):
                 left[change.place.user_id] = change.place
                 changed[at] = table.without_place(change.place.user_id)
@@ -259,15 +272,31 @@ class Saving:
                 if user_id not in failed:
                     paid[change.payment.receipt_id] = change.payment
                 continue
-            problem = problems.get(station_of(change))
-            if problem is not None:
+            at = station_of(change)
+            problem = problems.get(at)
+            before = tables.get(at) or standing[at]
+            is_status = isinstance(change, EvseStatusSet)
+            if problem is not None and (is_status or begun.get(user_id, at) != at):
+                # It is so since another file says so: this one is to follow.
+                self._slots[user_id] = (at, problem)
+                left_off = before.without_place(user_id)
+                tables[at] = before.at(self._station(at)) if is_status else left_off
+            elif problem is not None:
                 failed[user_id] = problem
-            elif isinstance(change, SlotFreed) and user_id not in failed:
+            elif user_id not in failed and isinstance(change, SlotFreed):
                 self._over.pop(user_id, None)
+            elif user_id not in failed and isinstance(change, (SlotTaken, PlaceTaken)):
+                begun[user_id] = at
         if paid:
             self._payments.owe(paid)
             self.list_payments()
         return failed
+
+    def _station(self, station_id: int) -> Station:
+        """A station in service, by what its EVSEs' own file says."""
+        state = self._records.states.get(str(station_id))
+        assert state is not None, station_id
+        return state.station.with_statuses(self._directory.statuses)
 
     def list_payments(self) -> None:
         """Have the list of payments complete, as soon as it can be."""
@@ -373,6 +402,12 @@ class Saving:
                 at = receipt.ended_timestamp
                 state, reason = receipt.body["state"], receipt.body["end_reason"]
                 events.append(SlotFreed(session, at, state, reason))
+                user = self._records.users.get(user_id)
+                if (state, reason) == (CANCELLED, BY_OPERATOR) and user is not None:
+                    waiting = self._records.slots[session.station_id].waiting
+                    place = place_before_all(session, user, waiting, at, self._terms)
+                    place = attrs.evolve(place, clock=session.clock)
+                    events.append(PlaceTaken(place, at, len(waiting) + 1))
             payment = Payment.settling(receipt)
             if payment is not None:
                 # It may be in the list already.

@@ -21,12 +21,14 @@ from twisted.logger import Logger
 from evcharge.datasets import DatasetError, StationRows
 from evcharge.models.catalogue import Catalogue
 from evcharge.models.network import Network
+from evcharge.models.session import FINISHED
 from evcharge.models.terms import DEFAULT_TERMS, Terms
 from evcharge.models.user import User
 from evcharge.rules.clocks import Newest
 from evcharge.rules.events import ClocksSet, Event, SlotFreed, UserRemoved
 from evcharge.rules.journey import FindUser
 from evcharge.rules.operation import Due, Needs, Operation
+from evcharge.rules.operator import SetEvseStatus
 from evcharge.rules.sweep import Sweep, SweepResult
 from evcharge.rules.view import View
 from evcharge.storage import Listener, StorageUnavailable, Summary
@@ -74,7 +76,7 @@ class FileStorage:
         self._directory = DataDirectory(directory)
         self._payments = PaymentList(self._directory.root, PAYMENTS)
         self._moved = MovedFiles(self._directory, self._payments)
-        self._saving = Saving(self._directory, self.records, self._payments, self._moved)
+        self._saving = Saving(self._directory, self.records, self._payments, self._moved, terms)
         self._reading = Reading(
             self._directory, self.records, self._payments, self._moved, self._saving, terms
         )
@@ -170,6 +172,25 @@ class FileStorage:
             )
         except StorageUnavailable as error:
             self._troubled(error)
+        self._put_out(sweep)
+
+    def _put_out(self, sweep: Sweep) -> None:
+        """Have nobody charge, or come, at an EVSE out of service: that may be done by halves."""
+        statuses = self.records.statuses
+        standing = [
+            session.evse_uid
+            for table in self.records.slots.values()
+            if table.out_of_service
+            for session in table.sessions.values()
+            if session.evse_uid in table.out_of_service and session.state != FINISHED
+        ]
+        for uid in standing:
+            if uid in statuses:
+                status = statuses[uid]
+                again = SetEvseStatus(uid, status.status, status.reason, sweep.now, sweep.terms)
+                again.clock = sweep.clock
+                (result,) = execute(self, [again])
+                self._troubled(result if isinstance(result, StorageUnavailable) else None)
 
     def _troubled(self, problem: StorageUnavailable | None) -> None:
         self._trouble = self._trouble or problem
@@ -210,6 +231,8 @@ class FileStorage:
             self._saving.list_payments()
             events = [event for place, event in enumerate(events) if place not in failed]
             self.apply(events)
+            for listener in self.listeners if events else ():
+                listener(events)
             self._troubled(next(iter(failed.values()), None))
         return sum(isinstance(event, SlotFreed) for event in events)
 
