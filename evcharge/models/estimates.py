@@ -127,12 +127,12 @@ def plan_charge(
 
 def _leaves_more(one: EvseKind, other: EvseKind) -> bool:
     """Whether the next driver is left more where one of this kind is taken than of the other."""
+    return _best_of(one) < _best_of(other)
 
-    def best(kind: EvseKind) -> tuple[float, int]:
-        power = kind.power_kw if kind.max_power_kw is None else kind.max_power_kw
-        return math.inf if power is None else power, len(kind.connectors)
 
-    return best(one) < best(other)
+def _best_of(kind: EvseKind) -> tuple[float, int]:
+    power = kind.power_kw if kind.max_power_kw is None else kind.max_power_kw
+    return math.inf if power is None else power, len(kind.connectors)
 
 
 def choose_evse(

@@ -22,7 +22,7 @@ from evcharge.models.session import (
     ChargingSession,
 )
 from evcharge.models.station import Station
-from evcharge.models.tariffs import Bill, Line, Outcome, Segment, energy_total, price
+from evcharge.models.tariffs import Bill, Line, Outcome, Segment, energy_bill, energy_total, price
 from evcharge.models.terms import Terms
 from evcharge.utils.ids import derived_id, ending
 from evcharge.utils.numbers import millionths
@@ -181,6 +181,11 @@ def bill_of(
     tariff = session.tariff
     if tariff is None or course.profile is None:
         return None
+    if session.state in (CHARGING, FINISHED) and course.energy_kwh is not None:
+        # Of most tariffs it is known without a look at how it was charged.
+        bill = energy_bill(tariff, course.energy_kwh, course.idle_s)
+        if bill is not None:
+            return bill
     zone = terms.zone if station is None else station.zone(terms.zone)
     return price(tariff, segments_of(session, course, station, terms, outcome), zone)
 
@@ -218,7 +223,8 @@ def expected(
     profile = session.profile
     if profile is None:
         return session.amount
-    course = Course(reserved_s, profile, session.charge_minutes * 60, is_whole=True)
+    charge_s, energy = session.charge_minutes * 60, session.energy_kwh
+    course = Course(reserved_s, profile, charge_s, energy_kwh=energy, is_whole=True)
     bill = bill_of(attrs.evolve(session, state=CHARGING), course, station, terms)
     return session.amount if bill is None else bill.incl_vat
 
@@ -350,8 +356,8 @@ def _line(line: Line) -> dict[str, Any]:
         "price": float(line.price),
         "vat": None if line.vat is None else float(line.vat),
         "step_size": line.step_size,
-        "excl_vat": round(float(line.excl_vat), 4),
-        "incl_vat": round(float(line.incl_vat), 4),
+        "excl_vat": round(float(line.excl_vat) * 1e4) / 1e4,
+        "incl_vat": round(float(line.incl_vat) * 1e4) / 1e4,
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
 from itertools import count
 from math import inf
 from operator import is_
@@ -55,8 +56,7 @@ class SlotTable:
 
     def with_session(self, session: ChargingSession) -> SlotTable:
         """The table once `session` has taken a slot of it."""
-        sessions = {**self.sessions, session.user_id: session}
-        return attrs.evolve(self, sessions=sessions)
+        return self._with({**self.sessions, session.user_id: session}, self.waiting)
 
     def place(self, user_id: str) -> Place | None:
         """The place in line of a user; None where the user does not wait here."""
@@ -65,12 +65,12 @@ class SlotTable:
     def with_place(self, place: Place) -> SlotTable:
         """The table once somebody has a place in line."""
         waiting = sorted((*self.waiting, place), key=lambda place: place.number)
-        return attrs.evolve(self, waiting=tuple(waiting))
+        return self._with(self.sessions, tuple(waiting))
 
     def without_place(self, user_id: str) -> SlotTable:
         """The table once `user_id` waits no more."""
         waiting = tuple(place for place in self.waiting if place.user_id != user_id)
-        return attrs.evolve(self, waiting=waiting)
+        return self._with(self.sessions, waiting)
 
     def with_slots(self, max_slots: int) -> SlotTable:
         """The table of a station that has so many slots from now on."""
@@ -84,12 +84,17 @@ class SlotTable:
             map(is_, waiting, self.waiting)
         ):
             return self
-        return attrs.evolve(self, sessions=changed, waiting=waiting)
+        return self._with(changed, waiting)
 
     def without(self, user_id: str) -> SlotTable:
         """The table once `user_id` has left."""
         left = {key: value for key, value in self.sessions.items() if key != user_id}
-        return attrs.evolve(self, sessions=left)
+        return self._with(left, self.waiting)
+
+    def _with(
+        self, sessions: Mapping[str, ChargingSession], waiting: tuple[Place, ...]
+    ) -> SlotTable:
+        return SlotTable(self.station_id, self.max_slots, sessions, self.out_of_service, waiting)
 
     def at(self, station: Station) -> SlotTable:
         """The table of `station`: with its EVSEs, if they are named, and each session at one."""
@@ -114,7 +119,7 @@ class SlotTable:
             user_id: attrs.evolve(session, evse_uid=seats[user_id]) if user_id in seats else session
             for user_id, session in self.sessions.items()
         }
-        return attrs.evolve(self, sessions=sessions)
+        return self._with(sessions, self.waiting)
 
 
 def _names(station: Station, taken: set[str]) -> Iterator[str]:
@@ -172,22 +177,14 @@ class StationState:
     slots: SlotTable | None = attrs.field(default=None, eq=False)
     """Who holds its EVSEs, and who waits: None where nobody does, and it is only known what the
     sessions leave."""
-    _soonest: list[list[tuple[EvseKind, float]]] = attrs.field(
-        factory=list, init=False, eq=False, repr=False
-    )
 
-    @property
-    def soonest(self) -> list[tuple[EvseKind, float]]:
+    @cached_property
+    def soonest(self) -> Sequence[tuple[EvseKind, float]]:
         """
         When an EVSE of which kind is free, seconds since the epoch: -inf where one is; where others
-        wait for one, no later than its turn. Not those of which none ever is. Worked out once, as
-        most states are asked for it often.
+        wait for one, no later than its turn. Not those of which none ever is.
         """
-        if not self._soonest:
-            self._soonest.append(list(self._free_at()))
-        return self._soonest[0]
-
-    def _free_at(self) -> Iterator[tuple[EvseKind, float]]:
+        found = []
         for each in self.kinds:
             at = -inf if each.free else each.next_free_timestamp
             if self.queue_length and at != -inf:
@@ -195,7 +192,16 @@ class StationState:
                 evses = self.station.by_kind[each.kind]
                 at = 0.0 if any(evse.in_service for evse in evses) else None
             if at is not None:
-                yield each.kind, at
+                found.append((each.kind, at))
+        return found
+
+    @cached_property
+    def free_kinds(self) -> Sequence[EvseKind]:
+        """The kinds of which an EVSE is free, in the order in which the first of each comes."""
+        kinds = [each.kind for each in self.kinds if each.free]
+        if len(kinds) > 1:
+            kinds = list(dict.fromkeys(evse.kind for evse in self.station.free(self.held)))
+        return kinds
 
     @property
     def is_occupied(self) -> bool:

@@ -168,15 +168,13 @@ class _Trip:
 
     def plan(self, state: StationState, free_at: float, distance_km: float) -> ChargePlan:
         """The charge, at the EVSE that the car is given."""
+        kinds: Sequence[EvseKind]
         line = self.lines.get(state.station.station_id)
         if line is not None:
             kinds = [evse.kind for evse in line]
         elif free_at == -inf:
-            kinds = [each.kind for each in state.kinds if each.free]
-            if len(kinds) > 1:
-                # Of several that are as good it is the one whose EVSE comes first.
-                free = state.station.free(state.held)
-                kinds = list(dict.fromkeys(evse.kind for evse in free))
+            # Of several that are as good it is the one whose EVSE comes first.
+            kinds = state.free_kinds
         else:
             kinds = [e.kind for e in state.kinds if e.next_free_timestamp == free_at]
         start = self.start_percent(distance_km)

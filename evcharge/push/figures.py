@@ -16,7 +16,7 @@ from evcharge.models.receipts import Course
 from evcharge.models.session import CHARGING, FINISHED, OFFERED, RESERVED, ChargingSession
 from evcharge.models.stations import Stations
 from evcharge.models.terms import Terms
-from evcharge.rules.events import Event, SessionChanged, SlotFreed, SlotTaken
+from evcharge.rules.events import Event, ReceiptIssued, SessionChanged, SlotTaken
 from evcharge.rules.journey import ListSessions, ListStations
 from evcharge.storage import Perform
 from evcharge.storage.group_commit import Unavailable
@@ -90,8 +90,10 @@ class Figures(Service):
                 if began or session.receipt_id in self._charging:
                     self._charging[session.receipt_id] = session
                 self._sessions += began
-            elif isinstance(event, SlotFreed):
-                self._end(event.session.receipt_id, event.at)
+            elif isinstance(event, ReceiptIssued):
+                receipt = event.receipt
+                if self._charging.pop(receipt.receipt_id, None) is not None:
+                    self._delivered_kwh += receipt.body["energy_kwh"] or 0.0
 
     def _end(self, receipt_id: str, at: float) -> None:
         session = self._charging.pop(receipt_id, None)

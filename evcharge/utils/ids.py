@@ -42,7 +42,7 @@ def derived_id(secret: str, what: str, now: float | None = None) -> str:
     digits = hashlib.sha256(f"{what} {secret}".encode("utf-8", "surrogatepass")).hexdigest()
     if now is None:
         begin = secret[:8] + secret[9:13]
-        is_id = len(secret) == 36 and all(c in "0123456789abcdef" for c in begin)
+        is_id = len(secret) == 36 and not begin.strip("0123456789abcdef")
         milliseconds = begin if is_id else digits[20:32]
     else:
         milliseconds = f"{int(now * 1000) & 0xFFFF_FFFF_FFFF:012x}"

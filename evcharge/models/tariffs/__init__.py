@@ -24,7 +24,7 @@ from evcharge.models.tariffs.objects import (
     tariff_key,
 )
 from evcharge.models.tariffs.parsing import TariffError, parse_tariff
-from evcharge.models.tariffs.pricing import energy_total, price, price_of_energy
+from evcharge.models.tariffs.pricing import energy_bill, energy_total, price, price_of_energy
 
 __all__ = [
     "ENERGY",
@@ -39,6 +39,7 @@ __all__ = [
     "TariffElement",
     "TariffError",
     "body_key",
+    "energy_bill",
     "energy_total",
     "parse_tariff",
     "price",

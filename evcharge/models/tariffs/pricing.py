@@ -56,8 +56,9 @@ def price(tariff: Tariff, segments: Sequence[Segment], zone: tzinfo) -> Bill:
     :param zone: whose local time the tariff's hours and days are.
     :return: in the tariff's currency.
     """
+    has_charged = any(segment.kind == "charging" for segment in segments)
     if tariff.plain:
-        return _bill(tariff, _totals(tariff, segments), segments)
+        return _bill(tariff, _totals(tariff, segments), has_charged)
     borders = Borders.of(tariff)
     ordinary = [e for e in tariff.elements if e.restrictions.reservation is None]
     used: dict[tuple[str, PriceComponent], Fraction] = {}
@@ -81,7 +82,22 @@ def price(tariff: Tariff, segments: Sequence[Segment], zone: tzinfo) -> Bill:
                 key = (dimension, component)
                 used[key] = used.get(key, ZERO) + quantity
     _round_up_to_steps(used, last)
-    return _bill(tariff, used, segments)
+    return _bill(tariff, used, has_charged)
+
+
+def energy_bill(tariff: Tariff, energy_kwh: float, idle_s: float) -> Bill | None:
+    """
+    The bill of a session without a reservation by its totals, in less time than :func:`price`
+    takes; None where the tariff looks at more than the energy and the idle time.
+
+    :param idle_s: for how long the car stood there charged, seconds.
+    """
+    if tariff.energy_price is None:
+        return None
+    segments = [Segment("charging", 0.0, 0.0, energy_kwh)]
+    if idle_s:
+        segments.append(Segment("idle", 0.0, idle_s))
+    return _bill(tariff, _totals(tariff, segments), has_charged=True)
 
 
 def energy_total(
@@ -181,7 +197,7 @@ def _totals(
 def _bill(
     tariff: Tariff,
     used: Mapping[tuple[str, PriceComponent], Fraction],
-    segments: Sequence[Segment],
+    has_charged: bool,
 ) -> Bill:
     """The bill of quantities, in Wh, seconds and pieces."""
     lines = [_line(dimension, component, q) for (dimension, component), q in used.items() if q]
@@ -190,7 +206,7 @@ def _bill(
     for more, more_incl in others:
         excl, incl = excl + more, incl + more_incl
     limits: list[tuple[str, Limit | None]] = [(MAX_PRICE, tariff.max_price)]
-    if any(segment.kind == "charging" for segment in segments):
+    if has_charged:
         limits.insert(0, (MIN_PRICE, tariff.min_price))
     for name, limit in limits:
         if limit is None:
