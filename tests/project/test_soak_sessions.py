@@ -299,7 +299,7 @@ class AuditTests(SynchronousTestCase):
     def test_disorder(self) -> None:
         """Of several workers one may be behind another one by a little, and no more."""
         first = Wait("Ana", "Tesla Model 3", "1", 100.0, 120.0, False)
-        second = Wait("Bia", "Tesla Model 3", "1", 101.5, 110.0, False, 111.0, "1-1")
+        second = Wait("Bia", "Tesla Model 3", "1", 101.5, 110.0, False, 111.0, "1-1", 111.5)
         holds = Hold("2-1", "a", 100.0, 110.0, "Ana"), Hold("2-1", "b", 108.5, 120.0, "Bia")
         for disorder_s, count in ((0.0, 2), (1.0, 2), (2.0, 0)):
             self.disorder_s = disorder_s
