@@ -26,8 +26,14 @@ from evcharge.models.slots import StationState
 from evcharge.models.user import User
 from evcharge.outcomes import Refusal
 from evcharge.rules.claims import ARRIVE, RESERVE, Claim, Wishes
-from evcharge.rules.journey import AddUser, FindStanding, ListSessions, ListStations, Standing
-from evcharge.rules.leaving import CANCEL_IT, STOP_AND_LEAVE, STOP_IT, Leave
+from evcharge.rules.journey import (
+    AddUser,
+    FindStanding,
+    ListSessions,
+    ListStations,
+    Standing,
+)
+from evcharge.rules.leaving import CANCEL_IT, END_JOURNEY, STOP_AND_LEAVE, STOP_IT, Leave
 from evcharge.rules.operator import FindEvse, SetEvseStatus
 from evcharge.rules.receipts import FindReceipt, ListReceipts
 from evcharge.rules.sessions import LATE_S
@@ -338,6 +344,50 @@ class PostgresTests(SessionsContract, SynchronousTestCase):
         busy.__exit__(None, None, None)
         carry_out(one, Sweep(NOON + MINUTE_S, 0.0, TERMS))
         self.assertEqual(self.states(one, "w", "v"), [OFFERED, WAITING])
+
+    def found(self, user_id: str, leaves: str, number: int) -> tuple[str | None, bool]:
+        """
+        What state a user is found to be in, None: gone, while somebody leaves; and whether that was
+        so: there may be less statements.
+
+        :param number: of the statement before which it is.
+        """
+        one, other = self.make(), self.make()
+        self.log_in(one, "a", "b", "c", "w")
+        for operation in (
+            claim("a", "7", ARRIVE),
+            claim("b", "8", ARRIVE),
+            claim("c", "8", ARRIVE),
+            claim("w", "8", RESERVE, wait=True),
+        ):
+            carry_out(one, operation)
+        steps = count()
+
+        def step(*_: Any) -> None:
+            if next(steps) == number:
+                carry_out(other, Leave(leaves, STOP_AND_LEAVE, NOON, TERMS))
+
+        event.listen(one._database._engine, "before_cursor_execute", step)
+        standing = carry_out(one, FindStanding(user_id))
+        has_left = next(steps) > number
+        for each in ("a", "b", "c", "w"):
+            carry_out(one, Leave(each, END_JOURNEY, NOON, TERMS))
+        one.close()
+        other.close()
+        return standing.state if isinstance(standing, Standing) else None, has_left
+
+    def test_gone_while_looked_for(self) -> None:
+        """Who leaves while somebody looks is there with all, or gone, and nothing in between."""
+        for user_id, leaves, before, after in (
+            ("a", "a", CHARGING, None),
+            ("w", "b", WAITING, OFFERED),
+        ):
+            for number in count():
+                state, has_left = self.found(user_id, leaves, number)
+                self.assertIn(state, (before, after), number)
+                if not has_left:
+                    break
+            self.assertGreater(number, 2)
 
     def test_busy_station(self) -> None:
         """A sweep passes over a station that a request has locked, and waits for nothing."""

@@ -82,10 +82,6 @@ def read(database: Database) -> Iterator[Contents]:
         database.acquire()
         try:
             with database.begin(write=False) as connection:
-                if connection.dialect.name == "postgresql":
-                    connection.exec_driver_sql(
-                        "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
-                    )
                 yield _contents(database, connection)
         finally:
             database.release()

@@ -327,11 +327,11 @@ class Postgres:
             pool_size=1,
             max_overflow=1,
             # Slots are counted when their station is locked, so by what others have committed
-            # since the transaction began: a stricter level would count as of its beginning.
+            # by then; who only reads, by several statements, has all of it as of one moment.
             isolation_level="READ COMMITTED",
-            # They are users' ids, which no log may have.
-            hide_parameters=True,
+            hide_parameters=True,  # They are users' ids, which no log may have.
         )
+        self._reader = self._engine.execution_options(isolation_level="REPEATABLE READ")
         self.dialect = self._engine.dialect
 
     def _connect(self) -> Any:
@@ -356,7 +356,7 @@ class Postgres:
     @contextlib.contextmanager
     def begin(self, write: bool) -> Iterator[Connection]:
         self._unconfirmed = False
-        with self._engine.begin() as connection:
+        with (self._engine if write else self._reader).begin() as connection:
             yield connection
         if self._unconfirmed:
             # A success, says PostgreSQL; what is there may be lost with this machine.
