@@ -3,11 +3,16 @@
 import io
 import json
 import os
+import re
 import sys
+import time
+from collections import Counter
 from contextlib import redirect_stderr, redirect_stdout
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
+import attrs
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.utils import getProcessOutputAndValue
@@ -19,15 +24,40 @@ from evcharge.bootstrap import make_users
 from evcharge.cli import main
 from evcharge.commands.bootstrap import fetch_limited
 from evcharge.commands.storages import SourceError
-from evcharge.models.session import ChargingSession
+from evcharge.models.session import (
+    CHARGING,
+    FINISHED,
+    FREE,
+    OFFERED,
+    RESERVED,
+    WAITING,
+    ChargingSession,
+)
+from evcharge.models.slots import SlotTable, StationState
+from evcharge.models.terms import DEFAULT_TERMS
+from evcharge.models.user import User
+from evcharge.rules.journey import FindStanding, Standing
+from evcharge.storage import Storage, carry_out
 from evcharge.storage.files.store import FileStorage
 from evcharge.storage.location import parse
-from evcharge.testing import NOON, shipped_network
+from evcharge.testing import NOON, MemoryServer, shipped_network
 from tests.support import postgres
-from tests.support.operations import NO_FREE_SLOT, end_journey, pay, stations, unseated
+from tests.support.operations import end_journey, stations
 
 ROOT = Path(__file__).resolve().parent.parent
 HEADER = "id;nomeDoPosto;endereço;latitude;longitude;quantidadeDeVeiculosSimultaneos"
+
+
+def sessions_of(state: StationState) -> list[ChargingSession]:
+    """The sessions at a station."""
+    return [] if state.slots is None else list(state.slots.sessions.values())
+
+
+def line_of(storage: Storage) -> SlotTable:
+    """The slots of the one station where some wait."""
+    (line,) = (state.slots for state in stations(storage) if state.queue_length)
+    assert line is not None
+    return line
 
 
 class UsersTests(SynchronousTestCase):
@@ -45,10 +75,85 @@ class UsersTests(SynchronousTestCase):
         shares = {u: x.car.battery_level_kwh / x.car.model.battery_capacity_kwh
                   for u, x in users.items()}  # fmt: skip
         self.assertTrue(all(0.1 <= share <= 1 for share in shares.values()))
-        self.assertEqual(
-            set(storage.records.held), {u for u, share in shares.items() if share < 0.8}
-        )
-        self.assertEqual(made.charging, len(storage.records.held))
+        there = {*storage.records.held, *(place.user_id for place in line_of(storage).waiting)}
+        self.assertEqual(there, {u for u, share in shares.items() if share < 0.8})
+        self.assertEqual(made.users - made.states[FREE], len(there))
+
+    def test_states(self) -> None:
+        """Whatever the seed, users charge, stand there charged, are on the way, and are in line."""
+        for seed in range(1, 9):
+            storage = shipped_network()
+            made = make_users(storage, 150, seed, NOON)
+            slots = [state.slots for state in stations(storage) if state.slots is not None]
+            sessions = [session for table in slots for session in table.sessions.values()]
+            found = Counter(session.state for session in sessions)
+            line = line_of(storage)
+            found[WAITING] = len(line.waiting)
+            found[FREE] = 150 - found.total()
+            self.assertEqual(made.states, found)
+            assert made.line_at is not None
+            self.assertEqual(made.line_at.station_id, line.station_id)
+            self.assertGreater(found[CHARGING], 50)
+            self.assertGreater(found[FINISHED], 2)
+            self.assertGreater(found[RESERVED], 4)
+            self.assertEqual(found[WAITING], 5)
+
+    def test_instants(self) -> None:
+        """All began before now, and none of it is over; who is in line came once it was full."""
+        for seed in range(1, 9):
+            storage = shipped_network()
+            make_users(storage, 150, seed, NOON)
+            users = {user.user_id: user for user in storage.users()}
+            began: dict[int, list[float]] = {}
+            for session in (s for state in stations(storage) for s in sessions_of(state)):
+                since, started = session.since_timestamp, session.started_timestamp
+                assert since is not None
+                self.assertLess(users[session.user_id].created_timestamp, started or since)
+                self.assertLess(since, NOON)
+                self.assertGreater(session.due_timestamp, NOON)
+                if session.state == RESERVED:
+                    # The arrival is ahead.
+                    self.assertGreater(session.estimated_timestamp, NOON)
+                    self.assertGreater(session.due_timestamp - DEFAULT_TERMS.hold_s, NOON)
+                if session.state == FINISHED:
+                    self.assertEqual(session.stopped_timestamp, session.estimated_timestamp)
+                began.setdefault(session.station_id, []).append(started or since)
+            (line,) = (state for state in stations(storage) if state.queue_length)
+            assert line.slots is not None
+            joined = [place.joined_timestamp for place in line.slots.waiting]
+            instants = [max(began[line.station.station_id]), *joined, NOON]
+            self.assertEqual(instants, sorted(set(instants)))
+            for place in line.slots.waiting:
+                # Who could take an EVSE does not wait.
+                self.assertFalse(any(each.free and place.fits(each.kind) for each in line.kinds))
+
+    def test_goes_on(self) -> None:
+        """Time passes: sessions end, and those in line are offered what comes free, in order."""
+        server = MemoryServer()
+        make_users(server.storage, 150, 1, NOON)
+        (line,) = (state for state in stations(server.storage) if state.queue_length)
+        first = line.slots.waiting[0].user_id  # type: ignore[union-attr]
+        due = min(session.due_timestamp for session in sessions_of(line))
+        server.advance(due - NOON - 1)
+        self.assertEqual(server.request("STATUS", user_id=first)["data"]["state"], WAITING)
+        server.advance(3)
+        self.assertEqual(server.request("STATUS", user_id=first)["data"]["state"], OFFERED)
+        for _ in range(24 * 60):
+            server.advance(60.0)
+        self.assertEqual(sum(s.available_slots for s in stations(server.storage)),
+                         sum(s.max_slots for s in stations(server.storage)))  # fmt: skip
+
+    def test_line_stands(self) -> None:
+        """Where some wait already, others join them, and nobody overtakes them."""
+        storage = shipped_network()
+        make_users(storage, 150, 1, NOON)
+        (line,) = (state for state in stations(storage) if state.queue_length)
+        made = make_users(storage, 400, 2, NOON + 60)
+        (after,) = (state for state in stations(storage) if state.queue_length)
+        self.assertEqual(after.station, line.station)
+        self.assertEqual(after.held.keys(), line.held.keys())
+        self.assertEqual(made.states.get(WAITING, 0), after.queue_length - line.queue_length)
+        self.assertEqual(after.queue_length, 5)
 
     def test_tops_up(self) -> None:
         """Run again it makes those that are missing, and never more."""
@@ -62,60 +167,67 @@ class UsersTests(SynchronousTestCase):
     def test_seed(self) -> None:
         """The same seed gives the same cars, batteries and stations."""
 
-        def network(seed: int) -> list:
-            storage = shipped_network()
-            make_users(storage, 50, seed, NOON)
-            return [
-                (u.user_name, u.car, storage.records.held.get(u.user_id)) for u in storage.users()
-            ]
-
-        self.assertEqual(network(1), network(1))
-        self.assertNotEqual(network(1), network(2))
+        one = self.network(shipped_network(), 150)
+        self.assertEqual(one, self.network(shipped_network(), 150))
+        self.assertNotEqual(one, self.network(shipped_network(), 150, seed=2))
 
     def test_every_storage(self) -> None:
         """A seed gives the same network in every storage, and when it is made in several runs."""
-
-        def network(storage: Any, *counts: int) -> list[Any]:
-            storage.open(NOON)
-            self.addCleanup(storage.close)
-            for count in counts:
-                make_users(storage, count, 1, NOON)
-            users = list(storage.users())
-            # Takes nothing: the plan fails.
-            taken = storage.execute([pay(u.user_id, "1", lambda *_: 1 / 0) for u in users])
-            found = zip(users, taken, strict=True)
-            facts = ((u.user_name, u.car, standing(result)) for u, result in found)
-            return sorted(facts, key=lambda each: each[0])
-
-        def standing(found: Any) -> int | None:
-            if isinstance(found, ChargingSession):
-                return found.station_id
-            if isinstance(found, ZeroDivisionError) or unseated(found) == NO_FREE_SLOT:
-                return None
-            return int(str(found.figures["station"]))
-
-        memory = network(shipped_network(), 1200)
-        self.assertGreater(len({place for _, _, place in memory}), 20)
-        # What seed 1 gave before users were made in batches.
+        memory = self.network(shipped_network(), 3, 1200)
+        self.assertGreater(len({station for _, _, _, station, *_ in memory}), 20)
+        self.assertEqual(memory, self.network(shipped_network(), 1200))
+        # What seed 1 gives goes on being what it gives.
         self.assertEqual(
-            [(car.model.model, place) for _, car, place in memory[:3]],
-            [("Kangoo E-Tech", 6), ("ID.4", 1), ("Kangoo E-Tech", 14)],
+            [(car.model.model, state, place) for _, car, state, place, *_ in memory[:3]],
+            [
+                ("Kangoo E-Tech", RESERVED, 6),
+                ("ID.4", CHARGING, 23),
+                ("Kangoo E-Tech", CHARGING, 14),
+            ],
         )
-        self.assertEqual(sum(n * (place or 0) for n, (*_, place) in enumerate(memory)), 1517106)
         urls = (
             f"files:{self.mktemp()}",
             f"sqlite:///{self.mktemp()}",
             postgres.shared().url(postgres.shared().create_database()),
         )
         for url in urls:
-            self.assertEqual(network(parse(url, "").storage(), 3, 1200), memory, url)
+            self.assertEqual(self.network(parse(url, "").storage(), 3, 1200), memory, url)
+
+    def network(self, storage: Any, *counts: int, seed: int = 1) -> list[Any]:
+        """All that becomes of the users, but for their ids and receipts, by their names."""
+        storage.open(NOON)
+        self.addCleanup(storage.close)
+        for count in counts:
+            make_users(storage, count, seed, NOON)
+        return sorted((self.facts(storage, user) for user in storage.users()), key=itemgetter(0))
+
+    def facts(self, storage: Any, user: User) -> tuple[Any, ...]:
+        """What becomes of a user."""
+        found = carry_out(storage, FindStanding(user.user_id))
+        assert isinstance(found, Standing)
+        at = found.session or found.place
+        place = None if at is None else at.station_id
+        what = None if at is None else attrs.asdict(at, filter=self.is_fact)
+        return user.user_name, user.car, found.state, place, user.created_timestamp, what
+
+    @staticmethod
+    def is_fact(field: Any, value: Any) -> bool:
+        return field.name not in (
+            "user_id",
+            "receipt_id",
+            "driver_id",
+            "user",
+            "tariff",
+            "_charges",
+        )
 
     def test_full(self) -> None:
         """With more cars than slots, the rest is put nowhere."""
         storage = shipped_network()
         made = make_users(storage, 400, 1, NOON)
         self.assertEqual(sum(state.available_slots for state in stations(storage)), 0)
-        self.assertEqual(made.charging, sum(s.station.max_slots for s in stations(storage)))
+        held = sum(made.states[state] for state in (CHARGING, FINISHED, RESERVED))
+        self.assertEqual(held, sum(s.station.max_slots for s in stations(storage)))
 
 
 class CommandTests(SynchronousTestCase):
@@ -141,6 +253,27 @@ class CommandTests(SynchronousTestCase):
         self.assertIn("36 stations", out)
         self.assertEqual(len(list((self.data / "users").iterdir())), 5)
         self.assertIn("0 users made", self.bootstrap("--users", "5")[1])
+
+    def test_says(self) -> None:
+        """It says how many users there are in each state, and where the line is."""
+        out = self.bootstrap("--seed", "1")[1]
+        found = re.search(
+            r"36 stations with (\d+) free slots; 150 users made: (\d+) charging, (\d+) charged and "
+            r"still there, (\d+) on the way to a reserved slot, 5 in line at station (\d+) (.+), "
+            r"(\d+) at no station\n$",
+            out,
+        )
+        assert found is not None, out
+        free, *held, line_at, name, nowhere = found.groups()
+        storage = FileStorage(self.data)
+        storage.open(time.time())
+        self.addCleanup(storage.close)
+        (line,) = (state for state in stations(storage) if state.queue_length)
+        self.assertEqual((line.station.key, line.station.name), (line_at, name))
+        self.assertEqual(free, str(sum(state.available_slots for state in stations(storage))))
+        states = Counter(s.state for state in stations(storage) for s in sessions_of(state))
+        self.assertEqual([*map(int, held)], [states[s] for s in (CHARGING, FINISHED, RESERVED)])
+        self.assertEqual(int(nowhere), 145 - sum(states.values()))
 
     def test_storage(self) -> None:
         """It takes any storage, from the option or the environment, and never says a password."""

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 from tqdm import tqdm
 from twisted.internet.defer import Deferred, inlineCallbacks
 
-from evcharge.bootstrap import make_users
+from evcharge.bootstrap import Made, make_users
 from evcharge.commands.network import left_as_it_is
 from evcharge.commands.storages import (
     DIRECTORY,
@@ -34,6 +34,7 @@ from evcharge.datasets import (
 from evcharge.datasets.evses import EvseRows
 from evcharge.datasets.together import lacking_tariffs
 from evcharge.models.network import Network
+from evcharge.models.session import CHARGING, FINISHED, FREE, RESERVED, WAITING
 from evcharge.rules.journey import ListStations
 from evcharge.storage import carry_out
 from evcharge.storage.contents import Copyable
@@ -43,6 +44,15 @@ from evcharge.utils.warnings import warnings_shown
 FETCH_TIMEOUT_S = 30.0
 FETCH_LIMIT_BYTES = 64 * 1024 * 1024
 MOST_USERS = 1_000_000
+
+_STATES = {
+    CHARGING: "charging",
+    FINISHED: "charged and still there",
+    RESERVED: "on the way to a reserved slot",
+    WAITING: "in line at station {line_at}",
+    FREE: "at no station",
+}
+"""What a person is told of users in each state."""
 
 
 def _whole(least: int, most: int) -> Callable[[str], int]:
@@ -66,9 +76,11 @@ def add_to(commands: Any) -> None:
         "bootstrap",
         help="make what is missing of a network: stations, cars, simulated users",
         description=(
-            "Makes what is missing: the storage, its stations and cars, and simulated users, some "
-            "of whom are charging. What is there stays as it is; run again, it tops up. No server "
-            "may be running on a data directory or an SQLite file; on PostgreSQL they may."
+            "Makes what is missing: the storage, its stations and cars, and simulated users, who "
+            "are charging, are charged and still there, are on the way to a slot that is kept, or "
+            "wait in line at a full station. What is there stays as it is; run again, it tops up. "
+            "No server may be running on a data directory or an SQLite file; on PostgreSQL they "
+            "may."
         ),
     )
     add_storage(bootstrap)
@@ -88,7 +100,7 @@ def add_to(commands: Any) -> None:
     bootstrap.add_argument(
         "--seed",
         type=_whole(0, 2**63 - 1),
-        help="makes the same cars, batteries and stations again",
+        help="makes the same cars, batteries, stations and states again",
     )
     bootstrap.set_defaults(run=told(_bootstrap))
 
@@ -119,8 +131,20 @@ def _bootstrap(options: argparse.Namespace) -> None:
     print(
         f"{place.name}: {len(states)} stations with "
         f"{sum(state.available_slots for state in states)} free slots; "
-        f"{made.users} users made, {made.charging} of them charging"
+        f"{_told(made)}"
     )
+
+
+def _told(made: Made) -> str:
+    """Which users were made, as a person is told."""
+    at = made.line_at
+    line_at = "" if at is None else f"{at.station_id} {at.name}"
+    parts = [
+        f"{made.states[state]} {words.format(line_at=line_at)}"
+        for state, words in _STATES.items()
+        if made.states.get(state)
+    ]
+    return f"{made.users} users made" + (f": {', '.join(parts)}" if parts else "")
 
 
 def _tell_what_differs(

@@ -31,9 +31,14 @@ from benchmarks.soak_audit import (
 )
 from benchmarks.soak_drivers import Driver, envelope
 from evcharge.bootstrap import make_users
+from evcharge.models.electric_car import ElectricCar
+from evcharge.models.session import ChargingSession
+from evcharge.models.user import User
+from evcharge.rules.claims import Claim
 from evcharge.rules.journey import AddUser
-from evcharge.storage import carry_out
+from evcharge.storage import Storage, carry_out
 from evcharge.storage.location import parse
+from evcharge.utils.ids import uuid7
 from tests.support.servers import ROOT
 from tests.support.waiting import until
 
@@ -382,7 +387,7 @@ class AuditTests:
         self.now = time.time()
         storage = parse(self.url, str(self.data)).storage()
         storage.open(self.now)
-        make_users(storage, 30, 7, self.now)
+        self.drivers(storage)
         storage.close()
         self.book = Book(TTL_S)
         found = read(self.url, self.data)
@@ -401,6 +406,22 @@ class AuditTests:
             user_id for user_id, account in self.book.users.items() if account.stage == "waiting"
         )
         self.waiting = self.book.users[self.waiting_id]
+
+    def drivers(self, storage: Storage) -> None:
+        """Thirty drivers log in, of whom twenty charge, paid ahead."""
+        models = sorted(storage.catalogue().models.items())
+        for number in range(30):
+            name, model = models[number]
+            car = ElectricCar.charged_to(model, 20.0 + number)
+            user = User(uuid7(self.now), f"Cliente_{number + 1}", car, self.now, car_key=name)
+            carry_out(storage, AddUser(user))
+            if number % 3:
+                tried = (
+                    carry_out(storage, Claim(user.user_id, str(id), uuid7(self.now), self.now))
+                    for id in range(1 + number, 37)
+                )
+                # The first whose connectors fit.
+                self.assertTrue(any(isinstance(found, ChargingSession) for found in tried))
 
     def findings(self, now: float | None = None) -> str:
         """What is found now; it is forgotten again."""
