@@ -234,7 +234,7 @@ CHARGES = Phrase(
 )
 STAYS = Phrase(
     "A recarga na vaga {slot} termina {end}. Você paga no fim; a previsão é de {price}.",
-    "Charging at slot {slot} ends {end}. You pay at the end; {price} are expected.",
+    "Charging at slot {slot} ends {end}. You pay at the end; {price} is expected.",
 )
 
 
@@ -249,6 +249,14 @@ def _asked(journey: Journey) -> dict[str, Any]:
     return asked
 
 
+def _took(journey: Journey, status: Mapping[str, Any]) -> None:
+    """This is how things stand now."""
+    journey.status = status
+    if journey.receipt_id is None:
+        # Else it is another one only where what there was had ended, which is to be told.
+        journey.receipt_id = status.get("receipt_id")
+
+
 def pay(journey: Journey) -> Step | None:
     """PAYMENT: a slot, paid for, and charging."""
     person, language = journey.person, journey.person.language
@@ -256,8 +264,8 @@ def pay(journey: Journey) -> Step | None:
     if not data["confirmation"]:
         person.say(FULL)
         return choose
-    journey.status = {**data, "state": CHARGING}
-    journey.receipt_id, journey.charge_minutes = data["receipt_id"], data["charge_minutes"]
+    _took(journey, {**data, "state": CHARGING})
+    journey.charge_minutes = data["charge_minutes"]
     slot = f" {clean(data['id_evse'])}" if data.get("id_evse") else ""
     person.say(PAID, amount=reais(data["amount"], language), slot=slot, receipt=data["receipt_id"])
     end = moment(data["estimated_timestamp"], language)
@@ -272,7 +280,7 @@ def arrive(journey: Journey) -> Step | None:
     if data.get("reason") == "no_slot":
         person.say(FULL)
         return choose
-    journey.status, journey.receipt_id = data, data["receipt_id"]
+    _took(journey, data)
     person.say(
         STAYS,
         slot=clean(data["id_evse"] or "-"),
@@ -316,11 +324,12 @@ def reserve(journey: Journey) -> None:
         if not person.confirm(ASK_WAIT, True):
             return
         data = journey.request("RESERVE", **asked, wait=True)
-    journey.status, journey.receipt_id = data, data.get("receipt_id")
+    _took(journey, data)
 
 
 GIVEN_UP = Phrase(
-    "Pronto: você não espera mais, nem tem vaga.", "Done: you neither wait nor hold a slot."
+    "Pronto: você não tem mais vaga nem lugar na fila.",
+    "Done: you have neither a slot nor a place in line any more.",
 )
 
 

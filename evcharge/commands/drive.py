@@ -118,7 +118,8 @@ def run(options: argparse.Namespace) -> NoReturn:
         with connect(options, show if options.show_wire else None) as server:
             return server.request(kind, **data)
 
-    person = Person(options.language)
+    # What goes over the wire has lines of its own between.
+    person = Person(options.language, sys.stdout.isatty() and not options.show_wire)
     journey = Journey(person, send)
     status = SUCCESS
     try:

@@ -23,6 +23,9 @@ TURN_S = 1.0
 PAUSES_S = 0.5, 1.0, 2.0, 4.0, 8.0
 """A server that does not answer is asked again after these; then it is given up."""
 
+TOO_MANY = 429
+"""The code of who asks too often."""
+
 HOW_TO = Phrase("Enter volta às escolhas.", "Enter goes back to the choices.")
 AGAIN = Phrase("Sem resposta – tentando de novo", "No reply – trying again")
 OF_ENERGY = Phrase("{energy} de {planned} kWh", "{energy} of {planned} kWh")
@@ -36,21 +39,20 @@ TURN_UNKNOWN = Phrase("vez ainda sem previsão", "it is not known when the turn 
 def follow(journey: Journey) -> None:
     """Show how it goes on, until the state is another one, or the person presses Enter."""
     person = journey.person
-    redraws = sys.stdout.isatty()
     state, shown = journey.status["state"], None
     if person.is_there:
         person.say(HOW_TO)
     while journey.status["state"] == state:
         now = _stage(journey)
-        if redraws:
+        if person.redraws:
             _redraw(progress(journey))
         elif now != shown:
             print(progress(journey), flush=True)
         shown = now
         if person.pause(_pause_s(journey.status)):
             return
-        _look(journey, redraws)
-    if redraws:
+        _look(journey)
+    if person.redraws:
         _redraw("")
 
 
@@ -120,7 +122,7 @@ def _pause_s(status: Mapping[str, Any]) -> float:
     return float(min(LONGEST_S, max(SHORTEST_S, left_s / 50)))
 
 
-def _look(journey: Journey, redraws: bool) -> None:
+def _look(journey: Journey) -> None:
     """See how things stand, and be patient: asking changes nothing, so it can be asked again."""
     person = journey.person
     for number, pause_s in enumerate(PAUSES_S):
@@ -128,11 +130,11 @@ def _look(journey: Journey, redraws: bool) -> None:
             journey.look()
             return
         except Refused as error:
-            if not error.is_failure:
+            if not error.is_failure and error.code != TOO_MANY:
                 raise
         except NoReply:
             pass
-        if redraws:
+        if person.redraws:
             _redraw(AGAIN.say(person.language))
         elif not number:
             print(AGAIN.say(person.language), flush=True)

@@ -29,10 +29,12 @@ class Person:
     Who is asked.
 
     :param language: that they are spoken to in, "pt" or "en".
+    :param redraws: whether a line may be written over: what they see is a terminal.
     """
 
-    def __init__(self, language: str) -> None:
+    def __init__(self, language: str, redraws: bool = False) -> None:
         self.language = language
+        self.redraws = redraws
 
     def say(self, phrase: Phrase, **values: object) -> None:
         """Say something, on lines of its own that the terminal need not break."""

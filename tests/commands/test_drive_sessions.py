@@ -90,7 +90,7 @@ class ReservationTests(SessionTestCase):
         """Who gives a slot up may do all else again."""
         status, said = self.drive(*TO_A_STATION, "2", "", "desistir", "0", "")
         self.assertEqual(status, 0)
-        self.assertIn("Pronto: você não espera mais, nem tem vaga.", said)
+        self.assertIn("Pronto: você não tem mais vaga nem lugar na fila.", said)
         self.assertEqual(said.count("   1  Pagar R$ 41,06 e recarregar"), 1 + 1)
         self.assertEqual((self.held(), self.users()), ({}, []))
 
@@ -102,16 +102,15 @@ class ReservationTests(SessionTestCase):
         terminal.until("está reservada")
         terminal.until("[1]: ")
         until(lambda: self.state() == "FREE", "the end of the hold")
-        terminal.type("1\n")
         # The slot is free all the same.
+        terminal.type("1\n")
         terminal.until("Você paga no fim")
+        terminal.until("a reserva venceu")
+        terminal.until("Total: R$ 0,00")
+        terminal.until("Acompanhar a recarga")
         terminal.until("sair [1]: ")
         terminal.type("parar\n")
         terminal.until("Total: ")
-        self.answer(terminal, "recibos")
-        terminal.until("2  às ")
-        self.answer(terminal, "2")
-        terminal.until("a reserva venceu")
         self.answer(terminal, "0")
         self.assertEqual(terminal.leave(), 0)
 
@@ -172,7 +171,7 @@ class LineTests(SessionTestCase):
         terminal.until("É a sua vez!")
         terminal.until("sair [1]: ")
         terminal.type("recusar\n")
-        terminal.until("nem tem vaga.")
+        terminal.until("nem lugar na fila.")
         self.assertEqual(self.state(), "FREE")
         terminal.until("sair [2]: ")
         terminal.type("0\n")
@@ -180,20 +179,28 @@ class LineTests(SessionTestCase):
         self.assertEqual(terminal.leave(), 0)
 
     def test_missed(self) -> None:
-        """Who does not take the turn in time is told that the place is gone."""
+        """Who does not take the turn in time is told that it is somebody else's."""
         self.serve("--time-scale", "200", "--sweep-interval", "0.05")
-        rival = self.rival()
+        rival, next_one = self.rival(), self.ask("LOGIN", **LOGIN)["user_id"]
         terminal = self.at_a_station(answers=TO_A_SLOT_OF_ONE)
         terminal.type("2\n\n\n")
         terminal.until("na fila, vez em ")
         terminal.until("sair [1]: ")
         terminal.type("1\n")
         terminal.until("\r1º na fila")
+        self.ask("RESERVE", user_id=next_one, id_station=8, wait=True)
         self.go(rival)
         terminal.until("É a sua vez!")
-        until(lambda: self.state() == "FREE", "the end of the offer")
         terminal.until("sair [1]: ")
-        terminal.type("recusar\n")
+        until(
+            lambda: self.ask("STATUS", user_id=next_one)["state"] == "OFFERED",
+            "the turn of the next one",
+        )
+        self.ask("ARRIVE", user_id=next_one, id_station=8)
+        terminal.type("2\n")
+        terminal.until("Alguém foi mais rápido")
+        self.answer(terminal, "cuca")
+        terminal.until("Ninguém aceitou a vaga a tempo")
         terminal.until("sair [2]: ")
         terminal.type("0\n")
         self.answer(terminal, "")
@@ -207,7 +214,7 @@ class LineTests(SessionTestCase):
         )
         self.assertEqual(status, 0)
         self.assertEqual(said.count("Entrar na fila?"), 2)
-        self.assertIn("Pronto: você não espera mais", said)
+        self.assertIn("Pronto: você não tem mais vaga", said)
         self.assertEqual(len(self.users()), 1)
 
     def test_leaving_in_line(self) -> None:
@@ -251,6 +258,8 @@ class ChargingTests(SessionTestCase):
         terminal.until("Total: R$ 41.06; paid ahead: R$ 41.06")
         self.answer(terminal, "0")
         self.assertEqual(terminal.leave(), 0)
+        # What is done has no bar any more.
+        self.assertIn("\x1b[K\r\x1b[K\r\nReceipt ", terminal.seen)
         bars = re.findall(r"\r(\[#+\.*\ *\]  .*?)\x1b\[K", terminal.seen)
         self.assertGreater(len(bars), 5)
         percents = []
@@ -269,7 +278,7 @@ class ChargingTests(SessionTestCase):
 
     def test_lines(self) -> None:
         """Piped, there is a line for each tenth of the charge, and what is piped in waits."""
-        self.serve("--time-scale", "600")
+        self.serve("--time-scale", "300")
         status, said = self.drive(
             *TO_A_STATION, "3", "acompanhar", "até agora", "ir", "ver", "", "0"
         )
@@ -307,7 +316,7 @@ class ChargingTests(SessionTestCase):
             *TO_A_STATION, "3", "parar", "outra", *TO_A_STATION, "3", "parar", "recibos", "2", "0"
         )
         self.assertEqual(status, 0)
-        self.assertRegex(said, r"\n1  .*\n2  .*\n")
+        self.assertRegex(said, r"\n1  às .*\n2  às .*\n")
         self.assertEqual(len(set(re.findall(r"Recibo ([-\w]+)\n", said))), 2)
 
     def test_meanwhile(self) -> None:
@@ -382,7 +391,7 @@ class TroubleTests(SessionTestCase):
     def test_patience(self) -> None:
         """While charging is followed, a server that does not answer is asked again."""
         self.serve("--time-scale", "600")
-        for code in (None, 503):
+        for code in (None, 503, 429):
             port = self.troubled("STATUS", times=2, code=code, after=4)
             status, said = self.drive(*TO_A_STATION, "3", "1", "0", port=port)
             self.assertEqual(status, 0)
