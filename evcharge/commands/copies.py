@@ -41,10 +41,11 @@ def add_to(commands: Any) -> None:
         "migrate",
         help="copy everything from one storage into another",
         description=(
-            "Copies everything - cars, stations, users, charging sessions, payments - into a "
-            "storage that is empty or not there yet: all of it or nothing. The source stays as it "
-            "is. No server may be running on either, but for a PostgreSQL source: of that, what is "
-            "there at one moment is copied. Once it is done, start the servers on the target."
+            "Copies everything - cars, stations, users, sessions, places in line, receipts, "
+            "payments - into a storage that is empty or not there yet: all of it or nothing. The "
+            "source stays as it is. No server may be running on either, but for a PostgreSQL "
+            "source: of that, what is there at one moment is copied. Once it is done, start the "
+            "servers on the target."
         ),
     )
     migrate.add_argument(
@@ -129,7 +130,7 @@ def _copy(source: Location, target: Location) -> None:
         if lost and target.kind != "files":
             warn([f"{lost} of the tariffs have no id of their own: a database cannot keep "
                    "them, and they are not copied"])  # fmt: skip
-        counts = Counter(users=0, sessions=0, payments=0)
+        counts = Counter(users=0, sessions=0, receipts=0, payments=0)
         with tqdm(total=contents.count, unit="record", disable=None) as bar:
 
             def tick(kind: str) -> None:

@@ -61,7 +61,7 @@ class Contents:
     payments: Iterable[Payment]
     """Those of the sessions too."""
     count: int
-    """How many users, sessions, receipts and payments there are, or a few more."""
+    """How many users, sessions, receipts and payments there are, or nearly so many."""
     receipts: Iterable[Receipt] = ()
     """Those of sessions that are over."""
     waiting: Sequence[Place] = ()

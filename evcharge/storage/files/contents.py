@@ -36,7 +36,7 @@ from evcharge.storage.files.directory import (
 )
 from evcharge.storage.files.network import NetworkFiles, copied
 from evcharge.storage.files.payments import read_payments
-from evcharge.storage.files.receipts import lines_of, read_receipt, receipt_line
+from evcharge.storage.files.receipts import END, lines_of, read_receipt, receipt_line
 from evcharge.storage.files.records import (
     one_place_each,
     one_station_each,
@@ -123,7 +123,10 @@ def _contents(directory: DataDirectory, now: float) -> Contents:
         for session in table.sessions.values()
     }
     # A session whose receipt is there is over, and with it, mostly, the journey.
-    over = directory.receipts.find(standing)
+    over: dict[str, Receipt] = {}
+    # What is damaged is named when all receipts are read.
+    with contextlib.suppress(ValueError):
+        over = directory.receipts.find(standing)
     gone = {standing[i].user_id for i, each in over.items() if each.body["state"] == COMPLETED}
     unlisted.update(
         (payment.receipt_id, payment) for payment in directory.receipts.unlisted(payments)
@@ -191,9 +194,14 @@ def _foreign(directory: DataDirectory) -> list[Path]:
             if directory.station_id(name) is None
         ),
         *(
-            directory.users.path / name
-            for name in names(directory.users.path)
-            if not name.endswith(".json")
+            folder.path / name
+            for folder, end in (
+                (directory.users, ".json"),
+                (directory.receipts.folder, END),
+                (directory.used.folder, ".json"),
+            )
+            for name in names(folder.path)
+            if not name.endswith(end)
         ),
     ]
     return [path for path in paths if path.suffix != TEMPORARY]
