@@ -199,20 +199,31 @@ class SessionsContract:
             self.assertEqual(carry_out(there, Sweep(NOON + DAY_S + 1, 0.0, TERMS)).freed, 0)
 
     def test_copied(self) -> None:
-        """A copy has all of it."""
+        """A copy has all of it, and a copy of that, of either kind, has too, and goes on."""
         storage = self.make()
         self.fill(storage)
         storage.close()
-        copy = f"sqlite:///{Path(self.mktemp()).absolute()}"
-        with parse(self.url, "").storage().read_contents(NOON) as contents:
-            ticks: list[str] = []
-            parse(copy, "").storage().write_contents(contents.counted(ticks.append))
-            self.assertEqual(len(ticks), contents.count)
-        self.assertEqual(everything(copy), everything(self.url))
-        there = opened(copy)
-        self.assertEqual(self.states(there, "r", "f", "w", "c"),
+        source, there = self.url, everything(self.url)
+        for copy in (
+            f"sqlite:///{Path(self.mktemp()).absolute()}",
+            postgres.shared().url(postgres.shared().create_database()),
+            f"sqlite:///{Path(self.mktemp()).absolute()}",
+        ):
+            with parse(source, "").storage().read_contents(NOON) as contents:
+                ticks: list[str] = []
+                parse(copy, "").storage().write_contents(contents.counted(ticks.append))
+                self.assertEqual(len(ticks), contents.count)
+            self.assertEqual(everything(copy), there)
+            source = copy
+        storage = opened(copy)
+        self.addCleanup(storage.close)
+        self.assertEqual(self.states(storage, "r", "f", "w", "c"),
                          [RESERVED, FINISHED, WAITING, CHARGING])  # fmt: skip
-        there.close()
+        (receipt,) = carry_out(storage, ListReceipts("d-gone", 20))
+        self.assertEqual(receipt.body["tariff"]["currency"], "BRL")
+        # Whose turn it was it still is.
+        carry_out(storage, Leave("r", CANCEL_IT, NOON + MINUTE_S, TERMS))
+        self.assertEqual(self.states(storage, "r", "w", "v"), [FREE, OFFERED, WAITING])
 
     def test_failing(self) -> None:
         """A step of which any statement fails, or the commit, is not taken, and can be again."""
