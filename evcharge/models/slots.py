@@ -60,7 +60,15 @@ class SlotTable:
 
     def place(self, user_id: str) -> Place | None:
         """The place in line of a user; None where the user does not wait here."""
-        return next((place for place in self.waiting if place.user_id == user_id), None)
+        for place in self.waiting:
+            if place.user_id == user_id:
+                return place
+        return None
+
+    @cached_property
+    def turns(self) -> dict[str, Any]:
+        """What was worked out of the turns of those in line, by user id: as long as this stands."""
+        return {}
 
     def with_place(self, place: Place) -> SlotTable:
         """The table once somebody has a place in line."""

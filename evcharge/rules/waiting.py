@@ -8,6 +8,7 @@ forward, whenever somebody asks.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import inf
 
 import attrs
 
@@ -49,8 +50,66 @@ class InLine:
         """
         if station is None:
             return cls(place, 1 + slots.waiting.index(place), None, len(slots.waiting))
-        expected = turn(station, slots, now, terms, place.user.car.model, place)
-        return cls(place, position(station, slots, place), expected, len(slots.waiting))
+        known = slots.turns.get(place.user_id)
+        if known is None or not known.holds(station, now, terms):
+            known = slots.turns[place.user_id] = KnownTurn.of(place, station, slots, now, terms)
+        return cls(place, known.position, known.at(now), len(slots.waiting))
+
+
+@attrs.frozen
+class KnownTurn:
+    """
+    A place's turn that was worked out, which need not be worked out again for every look at it.
+
+    Where vehicles charge at all EVSEs that matter, it is at the same instants whenever one asks.
+    """
+
+    station: Station
+    terms: Terms
+    since: float
+    """When it was worked out, seconds since the epoch."""
+    until: float
+    """Until when it holds; -inf where it held then alone."""
+    position: int
+    turn: Turn | None
+    """As it was then."""
+
+    @classmethod
+    def of(
+        cls, place: Place, station: Station, slots: SlotTable, now: float, terms: Terms
+    ) -> KnownTurn:
+        """Work it out, for `now`."""
+        found = turn(station, slots, now, terms, place.user.car.model, place)
+        until = _steady_until(station, slots, place)
+        where = position(station, slots, place)
+        return cls(station, terms, now, until, where, found)
+
+    def holds(self, station: Station, now: float, terms: Terms) -> bool:
+        """Whether it is the same now."""
+        is_same = station is self.station and terms is self.terms
+        return is_same and (now == self.since or self.since <= now <= self.until)
+
+    def at(self, now: float) -> Turn | None:
+        """It, as it is now, where it holds."""
+        found = self.turn
+        if found is None or now == self.since:
+            return found
+        gone = self.terms.simulated_s(self.since, now) / 60
+        return Turn(found.minutes - gone, found.earliest - gone, found.latest - gone)
+
+
+def _steady_until(station: Station, slots: SlotTable, place: Place) -> float:
+    """Until when a turn is at the same instants; -inf where it is not."""
+    held = {session.evse_uid: session for session in slots.sessions.values()}
+    ahead = (*before_of(slots.waiting, place.user_id), place)
+    numbers = {number for each in ahead for number, _ in each.charges_s(station)}
+    until = inf
+    for number in numbers:
+        session = held.get(station.in_order[number].uid)
+        if session is None or session.state != CHARGING:
+            return -inf
+        until = min(until, session.due_timestamp)
+    return until
 
 
 def open_to(station: Station, slots: SlotTable, user_id: str) -> list[Evse]:
@@ -75,9 +134,15 @@ def before_of(waiting: Sequence[Place], user_id: str) -> Sequence[Place]:
 
 def position(station: Station, slots: SlotTable, place: Place) -> int:
     """1, and those before in line who could be given an EVSE that fits, too."""
-    kinds = [kind for kind in station.kinds if place.fits(kind)]
+    kinds, model = [kind for kind in station.kinds if place.fits(kind)], place.user.car.model
+    if not kinds:
+        return 1
     before = before_of(slots.waiting, place.user_id)
-    return 1 + sum(any(other.fits(kind) for kind in kinds) for other in before)
+    return 1 + sum(
+        # Of two cars of one model there is nothing to compare.
+        other.user.car.model is model or any(other.fits(kind) for kind in kinds)
+        for other in before
+    )
 
 
 def next_place(waiting: Sequence[Place]) -> int:

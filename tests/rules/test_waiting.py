@@ -128,6 +128,52 @@ class TurnTests(SynchronousTestCase):
         self.assertIsNone(turn(only, table([]), NOON, TERMS, CARS["fast"]))
 
 
+class KnownTurnTests(SynchronousTestCase):
+    """A turn that was worked out before is what working it out again would say."""
+
+    @given(
+        st.lists(
+            st.tuples(
+                st.sampled_from(["CHARGING", RESERVED, OFFERED, FINISHED]),
+                st.floats(0.5, 40.0),
+                st.booleans(),
+            ),
+            max_size=2,
+        ),
+        st.lists(st.tuples(st.floats(1.0, 50.0), st.floats(0.0, 30.0)), min_size=1, max_size=4),
+        st.lists(st.floats(0.0, 60.0), min_size=2, max_size=4),
+    )
+    @settings(max_examples=examples(100), deadline=None)
+    def test_as_anew(
+        self,
+        held: list[tuple[str, float, bool]],
+        line: list[tuple[float, float]],
+        after: list[float],
+    ) -> None:
+        """Whoever stands at the EVSEs, and whenever one asks."""
+        sessions = [
+            charges(
+                f"7-{number}",
+                ends,
+                state=state,
+                leaves_when_done=leaves,
+                since_timestamp=NOON,
+                expires_timestamp=None if state == "CHARGING" else NOON + ends * MIN,
+            )
+            for number, (state, ends, leaves) in enumerate(held, 1)
+        ]
+        waiting = [waits(f"u{n}", n, *each) for n, each in enumerate(line, 1)]
+        slots, mine = table(sessions, *waiting), waiting[-1]
+        for minutes in sorted(after):
+            now = NOON + minutes * MIN
+            found = InLine.of(mine, PLACE, slots, now, TERMS)
+            anew = turn(PLACE, slots, now, TERMS, CAR, mine)
+            assert found.turn is not None and anew is not None
+            for shown, right in zip(attrs.astuple(found.turn), attrs.astuple(anew), strict=True):
+                self.assertAlmostEqual(shown, right, 6)
+            self.assertEqual(found.position, position(PLACE, slots, mine))
+
+
 class LineTests(SynchronousTestCase):
     """Who may take what."""
 
