@@ -183,7 +183,7 @@ def _apply(options: argparse.Namespace) -> None:
             storage.open(time.time())
         try:
             # In it the network is looked at again: it may be another one by now.
-            there = _named(carry_out(storage, ChangeNetwork(change)).before)
+            there = _named(carry_out(storage, ChangeNetwork(change, time.time())).before)
         finally:
             storage.close()
     stations = wanted.records(there, options.remove)

@@ -152,6 +152,7 @@ class NetworkChanged:
 
     before: Network
     after: Network
+    at: float = attrs.field(default=0.0, eq=False)
 
     @property
     def put(self) -> dict[int, StationRecord]:
@@ -233,7 +234,7 @@ def told(events: Sequence[Event]) -> Iterator[PublicEvent]:
             energy = {"energy_kwh": event.receipt.body["energy_kwh"]}
             yield PublicEvent(event.at, "receipt.issued", str(event.receipt.station_id), energy)
         elif isinstance(event, NetworkChanged):
-            yield PublicEvent(0.0, "network.changed", None, {})
+            yield PublicEvent(event.at, "network.changed", None, {})
 
 
 def _of(at: float, kind: str, session: ChargingSession, **data: Any) -> PublicEvent:

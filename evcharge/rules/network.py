@@ -62,7 +62,7 @@ class ChangeNetwork(Operation[NetworkChange]):
                 del stations[station_id]
         after = Network(wanted.car_models, dict(sorted(stations.items())), wanted.tariffs)
         if after != before:
-            view.change_network(after)
+            view.change_network(after, self.now)
             for station_id in before.stations:
                 there = after.stations.get(station_id)
                 if there is None or not there.in_service:

@@ -347,7 +347,7 @@ class View:
             del self.events[-1]
         self.events.append(ClocksSet(before, after))
 
-    def change_network(self, after: Network) -> None:
+    def change_network(self, after: Network, at: float) -> None:
         """The network is another one."""
         before = self.network()
         self._put(self._network, None, after)
@@ -366,7 +366,7 @@ class View:
             # Two changes in a batch are one.
             before = last.before
             del self.events[-1]
-        self.events.append(NetworkChanged(before, after))
+        self.events.append(NetworkChanged(before, after, at))
 
     def _put(self, records: dict[Any, Any], key: Any, value: Any) -> None:
         self._undo.append((records, key, records.get(key)))

@@ -17,8 +17,9 @@ from evcharge.models.evse import Evse, EvseKind, connector_of
 from evcharge.models.network import Network, StationRecord
 from evcharge.models.session import plan_session
 from evcharge.models.station import Station
-from evcharge.rules.events import NetworkChanged
-from evcharge.rules.journey import UNKNOWN_STATION, ListStations, held_at
+from evcharge.rules.claims import RESERVE, Claim
+from evcharge.rules.events import NetworkChanged, PublicEvent, told
+from evcharge.rules.journey import UNKNOWN_STATION, FindStanding, ListStations, held_at
 from evcharge.rules.network import ChangeNetwork, NetworkChange
 from evcharge.storage import Storage, StorageUnavailable, carry_out
 from evcharge.storage.files.store import FileStorage
@@ -250,6 +251,53 @@ class NetworkContract:
         change(storage, with_stations(with_slots(seven, seven.max_slots + 5)))
         for _ in range(2):
             self.assertEqual(available(storage), seven.max_slots + 4)
+            storage = self.again(storage)
+
+    def waiting(self, storage: Storage) -> list[str]:
+        """The states of two who wait at station 8, which another has the only EVSE of."""
+        return [
+            getattr(carry_out(storage, FindStanding(user_id)), "state", "gone")
+            for user_id in ("w1", "w2")
+        ]
+
+    def wait(self, storage: Storage) -> None:
+        """Have them wait."""
+        for user_id in ("u1", "w1", "w2"):
+            add_user(storage, a_user(user_id))
+        take_slot(storage, a_session(station=8))
+        for user_id in ("w1", "w2"):
+            carry_out(storage, Claim(user_id, "8", user_id, NOON, intent=RESERVE, wait=True))
+        self.assertEqual(self.waiting(storage), ["WAITING", "WAITING"])
+
+    def test_no_line(self) -> None:
+        """Who waits at a station that goes out of service waits no longer, and stays a user."""
+        storage = self.make()
+        self.wait(storage)
+        heard: list[PublicEvent] = []
+        storage.listeners.append(lambda events: heard.extend(told(events)))
+        carry_out(storage, ChangeNetwork(with_stations(gone=(8,)), NOON))
+        for user_id in ("w1", "w2"):
+            self.assertEqual(self.waiting(storage), ["FREE", "FREE"])
+            self.assertEqual(take_slot(storage, a_session(user_id)), a_session(user_id))
+            end_journey(storage, user_id)
+            add_user(storage, a_user(user_id))
+            storage = self.again(storage)
+        lengths = [e.data["queue_length"] for e in heard if e.type == "queue.changed"]
+        self.assertEqual((len(lengths), lengths[-1]), (2, 0))
+        self.assertEqual({(e.type, e.at) for e in heard[:3]},
+                         {("network.changed", NOON), ("queue.changed", NOON)})  # fmt: skip
+
+    def test_longer(self) -> None:
+        """An EVSE that a station gets is offered to who waits there, and nobody overtakes."""
+        storage = self.make()
+        self.wait(storage)
+        eight = with_slots(network(storage).stations[8].station, 2)
+        change(storage, with_stations(eight))
+        add_user(storage, a_user("late"))
+        self.assertEqual(take_slot(storage, a_session("late", station=8)), NO_FREE_SLOT)
+        sweep(storage, NOON, 0)
+        for _ in range(2):
+            self.assertEqual(self.waiting(storage), ["OFFERED", "WAITING"])
             storage = self.again(storage)
 
     def test_other_evses(self) -> None:
