@@ -7,8 +7,8 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from io import TextIOWrapper
-from typing import NoReturn
+from io import BufferedWriter, BytesIO, FileIO, TextIOWrapper, UnsupportedOperation
+from typing import Any, NoReturn
 
 from evcharge import __version__
 from evcharge.commands import FAILED, INTERRUPTED, SUCCESS, USAGE, Exit
@@ -52,13 +52,66 @@ def _parser(command: str) -> argparse.ArgumentParser:
     return parser
 
 
+class _Output(FileIO):
+    """The standard output. Once it cannot be written, what is left to write goes nowhere."""
+
+    def write(self, data: Any, /) -> int:
+        """
+        Write bytes; how many it were.
+
+        :raise BrokenPipeError: whoever read has read enough.
+        :raise Exit: why else they cannot be written.
+        """
+        try:
+            return super().write(data)
+        except OSError as error:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.fileno())
+            if isinstance(error, BrokenPipeError):
+                raise
+            raise Exit(f"the output cannot be written: {error.strerror}") from None
+
+
+def _prepare_streams() -> None:
+    """Have a character that a stream cannot have be no reason to say nothing, and errors told."""
+    if isinstance(sys.stdin, TextIOWrapper):
+        sys.stdin.reconfigure(errors="replace")
+    if sys.stdout is None:
+        # It was closed: nobody wants to know.
+        sys.stdout = TextIOWrapper(BytesIO())
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
+        try:
+            raw = _Output(sys.stdout.fileno(), "w", closefd=False)
+        except UnsupportedOperation:
+            return
+        sys.stdout = TextIOWrapper(
+            BufferedWriter(raw),
+            sys.stdout.encoding,
+            "replace",
+            line_buffering=sys.stdout.line_buffering,
+        )
+
+
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command that `arguments` (by default the process's own) name, and exit."""
     words = sys.argv[1:] if arguments is None else arguments
-    for stream in (sys.stdin, sys.stdout):
-        if isinstance(stream, TextIOWrapper):
-            # A character that it cannot have is no reason to say nothing at all.
-            stream.reconfigure(errors="replace")
+    _prepare_streams()
+    try:
+        try:
+            _run(words)
+        finally:
+            sys.stdout.flush()
+    except Exit as error:
+        print(f"evcharge: {error}", file=sys.stderr)
+        sys.exit(error.status)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        sys.exit(FAILED)
+    sys.exit(SUCCESS)
+
+
+def _run(words: Sequence[str]) -> None:
     parser = _parser(words[0] if words else "")
     if not words:
         parser.print_help(sys.stderr)
@@ -70,18 +123,4 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         rest = [word for word in rest if word.startswith("-")]
     if rest:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
-    try:
-        try:
-            options.run(options)
-        finally:
-            sys.stdout.flush()
-    except Exit as error:
-        print(f"evcharge: {error}", file=sys.stderr)
-        sys.exit(error.status)
-    except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
-    except BrokenPipeError:
-        # Whoever read has read enough; what is left to write goes nowhere.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(FAILED)
-    sys.exit(SUCCESS)
+    options.run(options)
