@@ -9,6 +9,7 @@ from evcharge.models.evse import Connector, Evse, EvseKind
 from evcharge.models.tariffs import parse_tariff
 from evcharge.models.terms import Terms
 from evcharge.rules.operator import SetEvseStatus
+from evcharge.rules.sweep import Sweep
 from evcharge.testing import NOON, MemoryServer
 from tests.support import journey
 from tests.support.journey import login, outcome, server, station
@@ -413,6 +414,21 @@ class DeadlineTests(SessionTestCase):
                 # It is the one that is issued, once somebody looks.
                 self.ask("ARRIVE", user, id_station=3)
                 self.assertEqual(self.receipt(told["receipt_id"]), found)
+
+    def test_never_paid(self) -> None:
+        """A user's day counts from LOGIN, and spares who holds or waits."""
+        holds, waits, free = (self.login() for _ in range(3))
+        self.ask("RESERVE", holds, id_station=1, arrival_minutes=120)
+        self.ask("RESERVE", waits, id_station=3, wait=True)
+        self.server.monitor.stopService()
+        for late, states in ((-1, ("RESERVED", "WAITING", "FREE")), (1, ("RESERVED", "WAITING"))):
+            sweep = Sweep(self.server.clock.seconds(), NOON + late, Terms(time_scale=SCALE))
+            self.server.engine.perform(sweep)
+            found = [self.status(user).get("state") for user in (holds, waits, free)]
+            self.assertEqual(tuple(filter(None, found)), states)
+        self.ask("CANCEL", waits)
+        self.server.engine.perform(sweep)
+        self.assertEqual(self.status(waits)["reason"], "user_not_found")
 
     def test_options(self) -> None:
         """How long each of them holds is the operator's choice."""
