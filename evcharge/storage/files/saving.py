@@ -193,6 +193,8 @@ class Saving:
             raise self.interrupted from error
         known = event.after.stations
         self._directory.unlisted = {i for i, record in known.items() if record.is_gone}
+        # Their files are gone, and are not made anew by who waits there no more.
+        self._directory.unlisted.update(event.gone)
 
     def _owing(self, phase: Phase) -> Failed:
         """Those whose session may not end: its payment is not in the list for good."""

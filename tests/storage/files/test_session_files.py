@@ -7,10 +7,12 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from evcharge.models.receipts import Receipt
-from evcharge.models.session import CHARGING, OFFERED, RESERVED, ChargingSession
+from evcharge.models.session import CHARGING, FREE, OFFERED, RESERVED, WAITING, ChargingSession
 from evcharge.rules.claims import PAY, RESERVE, Claim
-from evcharge.rules.journey import AddUser
+from evcharge.rules.events import WITHDRAWN, Event, PlaceLeft
+from evcharge.rules.journey import AddUser, FindStanding
 from evcharge.rules.leaving import CANCEL_IT, STOP_AND_LEAVE, Leave
+from evcharge.rules.network import ChangeNetwork
 from evcharge.rules.operation import Operation
 from evcharge.rules.operator import SetEvseStatus
 from evcharge.rules.receipts import FindReceipt, ListReceipts
@@ -20,6 +22,7 @@ from evcharge.storage.files.directory import PAYMENTS
 from evcharge.storage.files.store import FileStorage
 from evcharge.testing import NOON
 from evcharge.utils.ids import uuid7
+from tests.storage.test_network_change import with_stations
 from tests.support.operations import a_user, available
 
 
@@ -133,6 +136,39 @@ class SessionFileTests(SynchronousTestCase):
         self.assertEqual(self.file(), record)
         said = json.loads((self.data / "evse_status.json").read_bytes())
         self.assertEqual(said[uid]["reason"], "cabo cortado")
+
+    def test_station_gone(self) -> None:
+        """Who waits at a station that leaves the network waits no more, and others hear of it."""
+        heard: list[Event] = []
+        self.storage.listeners.append(lambda events: heard.extend(events))
+        self.do(ChangeNetwork(with_stations(gone=(7,)), NOON + 60))
+        for _ in range(2):
+            self.assertNotIn("waiting", self.file())
+            self.assertEqual({*self.file()["vehicles"]}, {"driver-1", "driver-2"})
+            self.assertEqual(self.do(FindStanding("driver-w")).state, FREE)
+            self.again()
+        (left,) = [event for event in heard if isinstance(event, PlaceLeft)]
+        self.assertEqual((left.place.user_id, left.why), ("driver-w", WITHDRAWN))
+        receipt = self.do(Leave("driver-1", STOP_AND_LEAVE, NOON + 120))
+        self.do(Leave("driver-2", CANCEL_IT, NOON + 120))
+        self.again()
+        self.assertFalse((self.data / "stations/station_7.json").exists())
+        self.assertEqual(self.do(FindReceipt(receipt.receipt_id)), receipt)
+
+    def test_empty_station_gone(self) -> None:
+        """Of a station that leaves the network and has nothing but a line there is no file."""
+        there = self.storage.records.states.get("8")
+        assert there is not None
+        (uid,) = [evse.uid for evse in there.station.evses]
+        self.do(AddUser(a_user("driver-x")))
+        self.do(SetEvseStatus(uid, "OUTOFORDER", None, NOON))
+        self.do(Claim("driver-x", "8", uuid7(NOON), NOON, intent=RESERVE, wait=True))
+        self.assertEqual(self.do(FindStanding("driver-x")).state, WAITING)
+        self.do(ChangeNetwork(with_stations(gone=(8,)), NOON + 60))
+        for _ in range(2):
+            self.assertFalse((self.data / "stations/station_8.json").exists())
+            self.assertEqual(self.do(FindStanding("driver-x")).state, FREE)
+            self.again()
 
     def test_damaged(self) -> None:
         """A damaged place takes its station out of service, and no other."""
