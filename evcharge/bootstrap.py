@@ -155,7 +155,7 @@ class _Stations:
     line_at: Station | None
     """Where there is a line, or is to be one; None where there is no station."""
     free_in_line: list[Evse]
-    """The EVSEs there that anybody may take, which are none where somebody waits."""
+    """The EVSEs there that anybody may take; none where others waited before."""
     waiting: int
     """How many wait there."""
     latest: float
@@ -231,8 +231,6 @@ class _Stations:
         if self.waiting >= IN_LINE:
             return None
         self.waiting += 1
-        # Nobody overtakes them.
-        self.free_in_line.clear()
         self.latest += chance.uniform(0.1, 0.4) * (self.now - self.latest)
         minutes = chance.randint(1, 15)
         return _Visit(station_id, RESERVE, self.latest, arrival_minutes=minutes, waits=True)
