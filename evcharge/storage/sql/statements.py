@@ -137,6 +137,14 @@ class Changes:
         self._insert_receipts = ManyRows(database.insert_new(schema.receipts), dialect)
         self._insert_tariffs = ManyRows(database.insert_new(schema.tariffs_used), dialect)
 
+    @classmethod
+    def of(cls, database: Database) -> Changes:
+        """Those of a kind of database, which are made once: that takes longer than most of them."""
+        name = database.dialect.name
+        if name not in _CHANGES:
+            _CHANGES[name] = cls(database)
+        return _CHANGES[name]
+
     def add_users(self, connection: Connection, users: Iterable[User]) -> int:
         """Add those of the users who are not there yet; how many they were."""
         return self._insert_users.execute(connection, map(user_row, users))
@@ -174,3 +182,7 @@ class Changes:
         # In one order: another process may be keeping some of the same.
         rows = [used_row(key, body) for key, body in sorted(bodies.items())]
         self._insert_tariffs.execute(connection, rows)
+
+
+_CHANGES: dict[str, Changes] = {}
+"""By the name of the dialect."""

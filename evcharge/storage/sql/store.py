@@ -81,7 +81,7 @@ class SqlStorage:
         self.listeners: list[Listener] = []
         self._lock = threading.Lock()
         self._rewriting = sql_clocks.Rewriting(monotonic)
-        self._changes = Changes(database)
+        self._changes = Changes.of(database)
         self._known = Known(self.records)
         self._alone = database.states_age_s is None
 
