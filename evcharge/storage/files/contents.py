@@ -123,13 +123,11 @@ def _contents(directory: DataDirectory, now: float) -> Contents:
         for session in table.sessions.values()
     }
     # A session whose receipt is there is over, and with it, mostly, the journey.
-    over: dict[str, Receipt] = {}
     # What is damaged is named when all receipts are read.
-    with contextlib.suppress(ValueError):
-        over = directory.receipts.find(standing)
+    over = directory.receipts.find(standing, damaged={})
     gone = {standing[i].user_id for i, each in over.items() if each.body["state"] == COMPLETED}
     unlisted.update(
-        (payment.receipt_id, payment) for payment in directory.receipts.unlisted(payments)
+        (payment.receipt_id, payment) for payment in directory.receipts.unlisted(payments, [])
     )
     remarks += [f"{path}: is not copied" for path in _foreign(directory)]
     if there.problems:

@@ -9,6 +9,7 @@ from twisted.logger import Logger
 from evcharge.models.slots import SlotTable
 from evcharge.models.station import Station
 from evcharge.models.terms import Terms
+from evcharge.models.user import User
 from evcharge.rules.events import SlotFreed
 from evcharge.rules.sessions import put_off
 from evcharge.storage import StorageUnavailable
@@ -76,10 +77,17 @@ class Reading:
         tables, broken, changed = directory.read_tables(known, self._beside(now))
         for path in directory.strange_stations():
             self.log.warn("{path}: not a station's file, left alone", path=str(path))
+        for station_id, problem in self._saving.find_over(tables.values()).items():
+            broken[station_id] = self._unsure(station_id, problem)
+            del tables[station_id]
+        changed &= tables.keys()
         # Before any session ends whose payment only its station's file may have.
         self._payments.compare(paid_ahead(tables.values()))
-        for payment in directory.receipts.unlisted(self._payments.path):
+        damaged: list[str] = []
+        for payment in directory.receipts.unlisted(self._payments.path, damaged):
             self._payments.compare({payment.receipt_id: payment})
+        for problem in damaged:
+            self.log.error("{problem}; this receipt is left out", problem=problem)
         self._saving.list_payments()
         if rows is None:
             # What a session costs is worked out, and kept, when the stations are known again.
@@ -111,16 +119,26 @@ class Reading:
             if rows is not None and station_id not in rows:
                 tell_of_no_row(self.log, directory.station_path(station_id), station_id)
         records.put_stations((stations.get(at), table) for at, table in sorted(tables.items()))
-        self._saving.find_over()
         if broken:
             self._waiting.earlier = frozenset(records.users) | self._users
         for station_id, problem in broken.items():
             self._wait(station_id, stations.get(station_id), problem)
 
+    def _unsure(self, station_id: int, problem: str) -> str:
+        path = self._directory.station_path(station_id)
+        return f"{path}: cannot be used: whether a session is over is not known: {problem}"
+
+    def _look_up(self, user_id: str) -> User | None:
+        """A user. ValueError: that there is one is all that is known now."""
+        if user_id in self._users:
+            path = shown(self._directory.user_path(user_id))
+            raise ValueError(f"the file of its user cannot be read: {path}")
+        return self._records.users.get(user_id)
+
     def _beside(self, now: float) -> Beside:
         records = self._records
         used, tariffs = self._directory.used.get, records.catalogue.tariffs
-        return Beside(now, records.users.get, tariffs, used, self._terms)
+        return Beside(now, self._look_up, tariffs, used, self._terms)
 
     def _wait(self, station_id: int, station: Station | None, problem: str) -> None:
         """Have who may stand at a station wait until it can be read."""
@@ -220,11 +238,18 @@ class Reading:
             table, is_right = self._directory.read_table(
                 station_id, unread.station, self._beside(now)
             )
+            with needed(self._directory.receipts.folder.path):
+                for problem in self._saving.find_over([table]).values():
+                    raise ValueError(self._unsure(station_id, problem))
         except ValueError as error:
             if str(error) != unread.problem:
                 self._wait(station_id, unread.station, str(error))
             return
-        self._mend(unread.station, table, is_right)
+        late = table.each(lambda record: put_off(record, now))
+        for place in table.waiting:
+            if place.user_id in {**self._records.held, **self._records.lines, **table.sessions}:
+                late = late.without_place(place.user_id)
+        self._mend(unread.station, late, is_right and late is table)
 
     def _mend(self, station: Station | None, table: SlotTable, is_right: bool) -> None:
         """Take in a station that can be read again, as its file has it. StorageUnavailable."""

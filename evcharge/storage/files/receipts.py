@@ -15,6 +15,7 @@ from collections.abc import Collection, Iterable, Iterator
 from datetime import datetime, timezone
 from decimal import Decimal
 from pathlib import Path
+from typing import TypeAlias
 from uuid import UUID
 
 from evcharge.models.receipts import Payment, Receipt
@@ -25,6 +26,8 @@ from evcharge.storage.files.used import UsedTariffs
 from evcharge.utils.numbers import finite_number, whole_number
 
 END = ".jsonl"
+Problem: TypeAlias = tuple[bytes | None, str]
+"""What is wrong with a line, which comes with it, or with the file: names file and line."""
 
 DAY_S = 86400.0
 
@@ -113,12 +116,16 @@ class ReceiptFiles:
             return sorted(found, reverse=True)
         return []
 
-    def find(self, receipt_ids: Collection[str]) -> dict[str, Receipt]:
+    def find(
+        self, receipt_ids: Collection[str], damaged: dict[str, str] | None = None
+    ) -> dict[str, Receipt]:
         """
         Those that are there of the receipts asked for.
 
-        :raise ValueError: one is damaged; names file and line.
-        :raise OSError: they cannot be read.
+        :param damaged: takes those that are there, or may be, and cannot be had, with what is
+            wrong: it names file and line.
+        :raise ValueError: there is such a one, and `damaged` is None.
+        :raise OSError: the folder cannot be read.
         """
         days: dict[str | None, set[str]] = {}
         for receipt_id in receipt_ids:
@@ -127,24 +134,34 @@ class ReceiptFiles:
         sought = days.pop(None, set())
         for day, ids in days.items():
             assert day is not None
-            found.update((receipt.receipt_id, receipt) for receipt in self._in(day, ids))
+            found.update(self._in(day, ids, damaged))
         for day in self.days() if sought else ():
-            found.update((receipt.receipt_id, receipt) for receipt in self._in(day, sought))
+            found.update(self._in(day, sought, damaged))
             sought -= found.keys()
             if not sought:
                 break
         return found
 
-    def history(self, asked: History) -> list[Receipt]:
-        """Receipts of a driver, the newest first. ValueError, OSError: as for :meth:`find`."""
+    def history(self, asked: History, problems: list[str]) -> list[Receipt]:
+        """
+        Receipts of a driver, the newest first.
+
+        :param problems: what is wrong with one that is left out is added to it.
+        :raise ValueError, OSError: they cannot be read.
+        """
         found: list[Receipt] = []
         for day in self.days():
+            wrong: list[Problem] = []
             some = [
                 receipt
-                for receipt in self._in(day, {asked.driver_id})
+                for receipt in self._lines(day, {asked.driver_id}, wrong)
                 if receipt.driver_id == asked.driver_id
                 and (asked.before is None or receipt.receipt_id < asked.before)
             ]
+            for line, problem in wrong:
+                if line is None:
+                    raise ValueError(problem)
+                problems.append(problem)
             found += sorted(some, key=lambda receipt: receipt.receipt_id, reverse=True)
             if len(found) >= asked.most:
                 break
@@ -160,48 +177,68 @@ class ReceiptFiles:
         for day in reversed(self.days()):
             path = self.folder.path / (day + END)
             if since is None or path.stat().st_mtime >= since:
-                yield from self._lines(day, None, problems)
+                wrong: list[Problem] = []
+                yield from self._lines(day, None, wrong)
+                problems += [problem for _, problem in wrong]
 
     def count(self) -> int:
         """How many receipts there are, or a few more. OSError."""
         return sum(lines_of(self.folder.path / (day + END)) for day in self.days())
 
-    def unlisted(self, payments: Path) -> Iterator[Payment]:
+    def unlisted(self, payments: Path, problems: list[str]) -> Iterator[Payment]:
         """
         What was paid by receipts of late, which the list of payments may not have. OSError.
 
         :param payments: the list, which may be missing.
+        :param problems: what is wrong with a receipt is added to it.
         """
         since = None
         with contextlib.suppress(FileNotFoundError):
             since = payments.stat().st_mtime - DAY_S
-        for receipt in self.everything([], since):
+        for receipt in self.everything(problems, since):
             payment = Payment.settling(receipt)
             if payment is not None:
                 yield payment
 
-    def _in(self, day: str, texts: Collection[str]) -> list[Receipt]:
-        """The receipts of a day whose lines have one of some texts."""
-        problems: list[str] = []
-        found = list(self._lines(day, [text.encode() for text in texts], problems))
-        if problems:
-            raise ValueError(problems[0])
+    def _in(
+        self, day: str, ids: Collection[str], damaged: dict[str, str] | None
+    ) -> dict[str, Receipt]:
+        """Those of a day that are asked for: see :meth:`find`."""
+        wrong: list[Problem] = []
+        found = {receipt.receipt_id: receipt for receipt in self._lines(day, ids, wrong)}
+        for line, problem in wrong:
+            if damaged is None:
+                raise ValueError(problem)
+            texts = None if line is None else line.split(b'"')
+            some = [name for name in ids if texts is None or name.encode() in texts]
+            damaged.update(dict.fromkeys(some, problem))
         return found
 
-    def _lines(self, day: str, texts: list[bytes] | None, problems: list[str]) -> Iterator[Receipt]:
+    def _lines(
+        self, day: str, texts: Collection[str] | None, problems: list[Problem]
+    ) -> Iterator[Receipt]:
+        """
+        The receipts of a day.
+
+        :param texts: one of which a line is to have, as a text of its own; None: all lines.
+        """
         path = self.folder.path / (day + END)
-        with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
-            for number, line in enumerate(file, 1):
-                if texts is not None and not any(text in line for text in texts):
-                    continue
-                if not line.strip():
-                    continue
-                try:
-                    yield read_receipt(line, self._used)
-                except ValueError as error:
-                    # What was being written when the process ended is none yet.
-                    if line.endswith(b"\n"):
-                        problems.append(f"{path}: line {number}: {error}")
+        wanted = None if texts is None else {text.encode() for text in texts}
+        try:
+            with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
+                for number, line in enumerate(file, 1):
+                    if wanted is not None and wanted.isdisjoint(line.split(b'"')):
+                        continue
+                    if not line.strip():
+                        continue
+                    try:
+                        yield read_receipt(line, self._used)
+                    except ValueError as error:
+                        # What was being written when the process ended is none yet.
+                        if line.endswith(b"\n"):
+                            problems.append((line, f"{path}: line {number}: {error}"))
+        except OSError as error:
+            problems.append((None, f"{path}: cannot be read: {error.strerror or error}"))
 
 
 def _mended(descriptor: int) -> int:

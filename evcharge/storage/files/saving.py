@@ -41,7 +41,7 @@ from evcharge.rules.events import (
 )
 from evcharge.rules.sessions import place_before_all
 from evcharge.rules.view import record_moved
-from evcharge.storage import StorageError, StorageUnavailable
+from evcharge.storage import StorageUnavailable
 from evcharge.storage.durable import Unsettled
 from evcharge.storage.files import changing
 from evcharge.storage.files.directory import STATUSES, DataDirectory, unavailable
@@ -378,38 +378,39 @@ class Saving:
 
     # Sessions that are over, and stand yet
 
-    def find_over(self) -> None:
+    def find_over(self, tables: Iterable[SlotTable]) -> dict[int, str]:
         """
-        Find the sessions whose receipt is there, at the opening.
+        Find the sessions whose receipt is there.
 
-        :raise StorageError: a receipt is damaged.
-        :raise OSError: it cannot be read.
+        :return: the stations where nobody can tell whether a session is over, and why.
+        :raise OSError: receipts cannot be read.
         """
-        if self._directory.receipts.days():
-            try:
-                found = self._directory.receipts.find(self._records.receipts)
-            except ValueError as error:
-                raise StorageError(str(error)) from None
-            owners = self._records.receipts
-            self._over = {owners[name]: (name, receipt) for name, receipt in found.items()}
+        standing = {s.receipt_id: s for table in tables for s in table.sessions.values()}
+        damaged: dict[str, str] = {}
+        for name, receipt in self._directory.receipts.find(standing, damaged).items():
+            self._over[standing[name].user_id] = (name, receipt)
+        return {standing[name].station_id: problem for name, problem in damaged.items()}
 
     def over(self) -> list[Event]:
         """What is left to do of sessions that are over."""
         events: list[Event] = []
-        for user_id, (_, receipt) in self._over.items():
+        for user_id, (receipt_id, receipt) in [*self._over.items()]:
             session = self._records.session(user_id)
+            if session is None or session.receipt_id != receipt_id:
+                # It was found at two stations.
+                del self._over[user_id]
+                continue
             if receipt.body["state"] == COMPLETED:
                 events.append(UserRemoved(user_id))
-            if session is not None:
-                at = receipt.ended_timestamp
-                state, reason = receipt.body["state"], receipt.body["end_reason"]
-                events.append(SlotFreed(session, at, state, reason))
-                user = self._records.users.get(user_id)
-                if (state, reason) == (CANCELLED, BY_OPERATOR) and user is not None:
-                    waiting = self._records.slots[session.station_id].waiting
-                    place = place_before_all(session, user, waiting, at, self._terms)
-                    place = attrs.evolve(place, clock=session.clock)
-                    events.append(PlaceTaken(place, at, len(waiting) + 1))
+            at = receipt.ended_timestamp
+            state, reason = receipt.body["state"], receipt.body["end_reason"]
+            events.append(SlotFreed(session, at, state, reason))
+            user = self._records.users.get(user_id)
+            if (state, reason) == (CANCELLED, BY_OPERATOR) and user is not None:
+                waiting = self._records.slots[session.station_id].waiting
+                place = place_before_all(session, user, waiting, at, self._terms)
+                place = attrs.evolve(place, clock=session.clock)
+                events.append(PlaceTaken(place, at, len(waiting) + 1))
             payment = Payment.settling(receipt)
             if payment is not None:
                 # It may be in the list already.

@@ -247,7 +247,10 @@ class FileStorage:
                     view.receipts[receipt_id] = StorageUnavailable(str(error))
         for asked in needs.histories:
             try:
-                view.histories[asked] = receipts.history(asked)
+                problems: list[str] = []
+                view.histories[asked] = receipts.history(asked, problems)
+                for problem in problems:
+                    self.log.error("{problem}; this receipt is left out", problem=problem)
             except (OSError, ValueError) as error:
                 view.histories[asked] = StorageUnavailable(str(error))
 

@@ -77,13 +77,17 @@ class Waiting:
 
 def ids_in(content: bytes, known: Collection[str]) -> frozenset[str] | None:
     """
-    Whose ids are still found in the file of a station that cannot be used.
+    Whose ids, of vehicles and in line, are still found in the file of a station that cannot be
+    used.
 
     :param known: the ids of users.
     :return: None where none is found, so that it may be anybody.
     """
     try:
-        return frozenset(json.loads(content)["vehicles"].keys())
+        record = json.loads(content)
+        places = record.get("waiting") or []
+        waiting = [place["user_id"] for place in places if isinstance(place, dict)]
+        return frozenset({*record["vehicles"].keys(), *waiting})
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         pass
     # Of text in two bytes a character the ids are found as well.

@@ -31,7 +31,7 @@ class Beside:
     now: float
     """From when on a session lasts that says no end, seconds since the epoch."""
     look_up: Callable[[str], User | None]
-    """Finds a user by id."""
+    """Finds a user by id. ValueError: there is one, of whom no more is known now."""
     tariffs: Mapping[str, Tariff]
     """Those of the network, by id."""
     used: Callable[[str], Tariff]
@@ -259,7 +259,10 @@ def read_place(station_id: int, facts: Any, beside: Beside) -> Place | None:
     number = whole_number(facts.get("place"))
     if number is None:
         raise ValueError(f"{name}: place must be a whole number")
-    user = beside.look_up(user_id)
+    try:
+        user = beside.look_up(user_id)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
     if user is None:
         return None
     return Place(

@@ -1,9 +1,11 @@
 """Sessions, places in line and receipts in a data directory, as people find them there."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from twisted.logger import formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from evcharge.models.receipts import Receipt
@@ -17,12 +19,13 @@ from evcharge.rules.operation import Operation
 from evcharge.rules.operator import SetEvseStatus
 from evcharge.rules.receipts import FindReceipt, ListReceipts
 from evcharge.rules.sweep import Sweep
-from evcharge.storage import carry_out
+from evcharge.storage import StorageUnavailable, carry_out
 from evcharge.storage.files.directory import PAYMENTS
 from evcharge.storage.files.store import FileStorage
 from evcharge.testing import NOON
 from evcharge.utils.ids import uuid7
 from tests.storage.test_network_change import with_stations
+from tests.support.logged import logged
 from tests.support.operations import a_user, available
 
 
@@ -170,13 +173,116 @@ class SessionFileTests(SynchronousTestCase):
             self.assertEqual(self.do(FindStanding("driver-x")).state, FREE)
             self.again()
 
-    def test_damaged(self) -> None:
-        """A damaged place takes its station out of service, and no other."""
+    def changed(self, change: Callable[[dict[str, Any]], None]) -> None:
+        """Close, and open again when the station's file has been changed by hand."""
         self.storage.close()
         path = self.data / "stations/station_7.json"
         record = json.loads(path.read_bytes())
-        record["waiting"][0]["place"] = "first"
+        change(record)
         path.write_text(json.dumps(record))
+        self.events = logged(self)
         self.storage = self.open(NOON)
-        self.assertNotIn("7", self.storage.records.states)
-        self.assertEqual(len(list(self.storage.records.states)), 35)
+
+    def out_of_service(self, *said: str) -> None:
+        """Only station 7 is, for which the log has a reason; who is there waits."""
+        states = self.storage.records.states
+        self.assertEqual((states.get("7"), len(list(states))), (None, 35))
+        log = [formatEvent(event) for event in self.events]
+        self.assertTrue(any(all(each in line for each in said) for line in log), log)
+        for user_id in ("driver-1", "driver-2", "driver-w"):
+            asked = Claim(user_id, "8", uuid7(NOON), NOON, intent=RESERVE)
+            self.assertRaises(StorageUnavailable, self.do, asked)
+
+    def test_damaged(self) -> None:
+        """A damaged vehicle or place takes its station out of service, and no other."""
+        right = self.file()
+
+        def put_right(record: dict[str, Any]) -> None:
+            record.update(right)
+
+        for name, wrong, change in (
+            ("waiting …-w", "place", lambda r: r["waiting"][0].update(place="first")),
+            ("waiting …-w", "joined", lambda r: r["waiting"][0].update(joined_timestamp="x")),
+            ("vehicle …-2", "state", lambda r: r["vehicles"]["driver-2"].update(state="?")),
+            ("vehicle …-1", "profile", lambda r: r["vehicles"]["driver-1"].update(profile=3)),
+        ):
+            self.changed(change)
+            self.out_of_service("station_7.json", name, wrong)
+            self.changed(put_right)
+            self.assertEqual(self.file(), right)
+            self.assertEqual(len(list(self.storage.records.states)), 36)
+
+    def test_user_not_read(self) -> None:
+        """Who waits in line, but whose file cannot be read now, keeps the place until it can be."""
+        right, read = self.file(), Path.read_bytes
+
+        def refuse(path: Path) -> bytes:
+            if path.name == "driver-w.json":
+                raise PermissionError(13, "Permission denied", str(path))
+            return read(path)
+
+        self.patch(Path, "read_bytes", refuse)
+        self.changed(lambda record: None)
+        self.out_of_service("station_7.json", "waiting …-w", "its user cannot be read")
+        self.patch(Path, "read_bytes", read)
+        self.assertEqual(self.file(), right)
+        self.do(Sweep(NOON, 0))
+        self.assertEqual(self.storage.records.lines, {"driver-w": 7})
+        self.assertEqual(self.file(), right)
+
+    def test_late_when_read(self) -> None:
+        """A hold that ran out while its station could not be read lasts two minutes more."""
+        right = self.file()
+        self.changed(lambda record: record.update(vehicles=3))
+        path = self.data / "stations/station_7.json"
+        path.write_text(json.dumps(right))
+        self.do(Sweep(NOON + 86400, 0))
+        self.assertEqual(self.session("driver-2").expires_timestamp, NOON + 86400 + 120)
+
+    def test_damaged_receipt(self) -> None:
+        """A damaged receipt costs the station whose session it may end, or nothing but itself."""
+        session = self.session("driver-1")
+        day = self.data / "receipts/2025-04-07.jsonl"
+        day.parent.mkdir()
+        line = json.dumps({"receipt_id": session.receipt_id, "total": "much"}) + "\n"
+        day.write_text(line)
+        self.changed(lambda record: None)
+        self.out_of_service("station_7.json", f"{day}: line 1: driver_id must be text")
+        self.assertRaises(StorageUnavailable, self.do, FindReceipt(session.receipt_id))
+        day.write_text(line.replace(session.receipt_id, "another"))
+        self.do(Sweep(NOON, 0))
+        self.assertEqual(self.session("driver-1"), session)
+        receipt: Receipt = self.do(Leave("driver-1", STOP_AND_LEAVE, NOON + 120))
+        self.changed(lambda record: None)
+        log = [formatEvent(event) for event in self.events]
+        self.assertEqual(
+            [e for e in log if "left out" in e],
+            [f"{day}: line 1: driver_id must be text; this receipt is left out"],
+        )
+        day.write_text(day.read_text() + '{"driver_id": "driver-1"}\n')
+        self.assertEqual(list(self.do(ListReceipts("driver-1", 20))), [receipt])
+
+    def test_receipts_not_read(self) -> None:
+        """Where the receipts of a day cannot be read now, who may have one waits until then."""
+        day = self.data / "receipts/2025-04-07.jsonl"
+        day.mkdir(parents=True)
+        self.changed(lambda record: None)
+        self.out_of_service("station_7.json", f"{day}: cannot be read")
+        day.rmdir()
+        self.do(Sweep(NOON, 0))
+        self.assertEqual(len(list(self.storage.records.states)), 36)
+
+    def test_found_over_later(self) -> None:
+        """A session that is over is so too when its station can be read only later."""
+        right = self.file()
+        receipt = self.do(Leave("driver-1", STOP_AND_LEAVE, NOON + 120))
+        self.changed(lambda record: record.update(vehicles=3))
+        path = self.data / "stations/station_7.json"
+        path.write_text(json.dumps(right))
+        self.do(Sweep(NOON + 120, 0))
+        self.do(Sweep(NOON + 120, 0))
+        self.assertNotIn("driver-1", self.file()["vehicles"])
+        self.assertEqual(self.do(FindReceipt(receipt.receipt_id)), receipt)
+        self.assertEqual(
+            len((self.data / "receipts/2025-04-07.jsonl").read_bytes().splitlines()), 1
+        )
