@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import inf
+
 import attrs
 
 from evcharge.models.terms import DEFAULT_TERMS, Terms
@@ -69,3 +71,21 @@ class Sweep(Operation[SweepResult]):
         dues += [e.session.due_timestamp for e in view.events if isinstance(e, BEGINNINGS)]
         later = min((due for due in dues if due > now), default=None)
         return None if later is None else later - by_s
+
+
+@attrs.define
+class HandOn(Operation[None]):
+    """Offer what is free to those whose turn it is; nothing ends, whatever is due."""
+
+    now: float
+    """When the offers begin, seconds since the epoch."""
+    terms: Terms = DEFAULT_TERMS
+
+    def add_needs(self, needs: Needs) -> None:
+        needs.write = needs.catalogue = True
+        needs.due.append(Due(-inf, -inf, MOST_SWEPT, self.clock))
+
+    def decide(self, view: View) -> None:
+        step = Step(view, self.now + view.moved(self.clock), self.terms, self.clock)
+        for station_id in view.due:
+            step.offer(station_id)

@@ -29,7 +29,7 @@ from evcharge.rules.events import ClocksSet, Event, SlotFreed, UserRemoved
 from evcharge.rules.journey import FindUser
 from evcharge.rules.operation import Due, Needs, Operation
 from evcharge.rules.operator import SetEvseStatus
-from evcharge.rules.sweep import Sweep, SweepResult
+from evcharge.rules.sweep import HandOn, Sweep, SweepResult
 from evcharge.rules.view import View
 from evcharge.storage import Listener, StorageUnavailable, Summary
 from evcharge.storage.contents import Contents
@@ -72,6 +72,7 @@ class FileStorage:
     ) -> None:
         self._more_cars = more_cars
         self._more_stations = more_stations
+        self._terms = terms
         self.records = Records()
         self._directory = DataDirectory(directory)
         self._payments = PaymentList(self._directory.root, PAYMENTS)
@@ -97,6 +98,8 @@ class FileStorage:
                 # Of rows that were taken in just now, whoever took them in has been told.
                 self._reading.read(now, self._more_stations is None)
                 self._end_over()
+                # A step may have been interrupted between an end and the offer that follows.
+                execute(self, [HandOn(now, self._terms)])
                 # Ids are the names of users' files, and stand in stations' files.
                 warn_of_readers(self.log, self._directory.users.path, self._directory.stations.path)
         except BaseException:
