@@ -9,6 +9,7 @@ import stat
 import threading
 import time
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,18 @@ def receipts(url: str) -> set[str]:
     storage.close()
     with storage.read_contents(time.time()) as contents:
         return {payment.receipt_id for payment in contents.payments}
+
+
+def owed(url: str) -> dict[str, Decimal]:
+    """By what the payments of a storage miss the total of each receipt in it, where they do."""
+    with parse(url, "").storage().read_contents(time.time()) as contents:
+        missing = {receipt.receipt_id: receipt.total for receipt in contents.receipts}
+        assert missing
+        for payment in contents.payments:
+            receipt_id = payment.refund_of or payment.receipt_id
+            if receipt_id in missing:
+                missing[receipt_id] -= payment.amount
+    return {receipt_id: amount for receipt_id, amount in missing.items() if amount}
 
 
 def tree(folder: Path) -> dict[str, bytes]:
@@ -82,6 +95,7 @@ class RunningServerTests(ServerTestCase):
                 self.assertEqual(status, 0)
                 self.assertIn(f"{target}: a copy of ", out)
                 self.assertEqual(before - receipts(f"{copy}{target}"), set())
+                self.assertEqual(owed(f"{copy}{target}"), {})
                 count = len(self.answered)
                 until(lambda count=count: len(self.answered) > count + 10, "more payments")
         finally:
@@ -91,6 +105,7 @@ class RunningServerTests(ServerTestCase):
         self.assertEqual(server.end(), -15)
         # The server lost nothing by it, either.
         self.assertEqual(set(self.answered) - receipts(storage), set())
+        self.assertEqual(owed(storage), {})
 
     def test_sqlite(self) -> None:
         """Of an SQLite file."""
