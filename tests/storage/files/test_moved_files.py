@@ -8,13 +8,17 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from evcharge.datasets.files import CARS, STATIONS, shipped
+from evcharge.rules.claims import RESERVE, Claim
 from evcharge.rules.clocks import PROBATION_S, Clocks
+from evcharge.rules.leaving import CANCEL_IT, Leave
+from evcharge.rules.receipts import FindReceipt
 from evcharge.rules.sweep import Sweep
 from evcharge.rules.timekeeping import SetClock
 from evcharge.storage import Storage, StorageError, StorageUnavailable, carry_out
 from evcharge.storage.files.moved import FORGOTTEN_S, MOST_WRITTEN
 from evcharge.storage.files.store import FileStorage
 from evcharge.testing import NOON
+from evcharge.utils.ids import uuid7
 from evcharge.utils.time_utils import iso_utc
 from tests.support.calls import Calls, Killed
 from tests.support.clocks import DAY_S, HOUR_S, move_all, put_right, reading, session_of, suspect
@@ -140,6 +144,38 @@ class FilesTests(FilesCase):
     def open_again(self) -> FileStorage:
         self.storage.close()
         return self.open()
+
+    def test_holds_and_places(self) -> None:
+        """Deadlines of holds, and who joined the line when, move too; receipts are history."""
+        for number in range(5):
+            add_user(self.storage, a_user(f"u{number}", NOON))
+        for number in range(4):
+            asked = Claim(f"u{number}", "7", uuid7(NOON), NOON, intent=RESERVE, wait=True)
+            carry_out(self.storage, asked)
+        receipt = carry_out(self.storage, Leave("u0", CANCEL_IT, NOON + 60))
+        carry_out(self.storage, Claim("u4", "7", uuid7(NOON), NOON + 90, intent=RESERVE, wait=True))
+
+        def instants(storage: FileStorage) -> dict[str, float | None]:
+            table = storage.records.slots[7]
+            held = {u: session.expires_timestamp for u, session in table.sessions.items()}
+            since = {f"{u} since": s.since_timestamp for u, s in table.sessions.items()}
+            waiting = {place.user_id: place.joined_timestamp for place in table.waiting}
+            self.assertEqual((held.keys(), waiting.keys()), ({"u1", "u2", "u3"}, {"u4"}))
+            return {**held, **since, **waiting}
+
+        before = instants(self.storage)
+        moved = {name: instant + DAY_S for name, instant in before.items() if instant}
+        move_all(self.storage, DAY_S, NOON + DAY_S)
+        self.assertEqual(instants(self.storage), moved)
+        self.assertEqual(self.station()["waiting"][0]["joined_timestamp"], before["u4"])
+        # Before the file is written anew, and after.
+        self.assertEqual(instants(self.open_again()), moved)
+        sweep(self.storage, NOON + DAY_S + 100, 0)
+        sweep(self.storage, NOON + DAY_S + FORGOTTEN_S, 0)
+        self.assertEqual(self.station()["waiting"][0]["joined_timestamp"], moved["u4"])
+        self.assertEqual(self.clock().moved_s, {})
+        self.assertEqual(instants(self.open_again()), moved)
+        self.assertEqual(carry_out(self.storage, FindReceipt(receipt.receipt_id)), receipt)
 
     def test_many(self) -> None:
         """Of many files a sweep writes some, and the next one need not wait."""
