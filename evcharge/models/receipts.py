@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import attrs
@@ -349,16 +350,25 @@ def _rounded(figure: float | None) -> float | None:
 
 
 def _line(line: Line) -> dict[str, Any]:
+    excl_vat = incl_vat = round(_float(line.excl_vat) * 1e4) / 1e4
+    if line.incl_vat is not line.excl_vat:
+        incl_vat = round(_float(line.incl_vat) * 1e4) / 1e4
     return {
         "dimension": line.dimension,
-        "quantity": millionths(float(line.quantity)),
+        "quantity": millionths(_float(line.quantity)),
         "unit": line.unit or None,
-        "price": float(line.price),
-        "vat": None if line.vat is None else float(line.vat),
+        "price": _float(line.price),
+        "vat": None if line.vat is None else _float(line.vat),
         "step_size": line.step_size,
-        "excl_vat": round(float(line.excl_vat) * 1e4) / 1e4,
-        "incl_vat": round(float(line.incl_vat) * 1e4) / 1e4,
+        "excl_vat": excl_vat,
+        "incl_vat": incl_vat,
     }
+
+
+def _float(fraction: Fraction) -> float:
+    """The same as `float` makes of it, in less time."""
+    numerator, denominator = fraction.as_integer_ratio()
+    return numerator / denominator
 
 
 @attrs.frozen

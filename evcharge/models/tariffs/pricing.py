@@ -94,10 +94,11 @@ def energy_bill(tariff: Tariff, energy_kwh: float, idle_s: float) -> Bill | None
     """
     if tariff.energy_price is None:
         return None
-    segments = [Segment("charging", 0.0, 0.0, energy_kwh)]
-    if idle_s:
-        segments.append(Segment("idle", 0.0, idle_s))
-    return _bill(tariff, _totals(tariff, segments), has_charged=True)
+    components = {c.dimension: c for element in tariff.elements for c in element.components}
+    used = {(ENERGY, components[ENERGY]): Fraction(round(energy_kwh * 10**6), 1000)}
+    if idle_s and PARKING_TIME in components:
+        used[PARKING_TIME, components[PARKING_TIME]] = Fraction(round(idle_s * 1000), 1000)
+    return _bill(tariff, used, has_charged=True)
 
 
 def energy_total(
