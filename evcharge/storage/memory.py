@@ -18,6 +18,7 @@ from evcharge.rules.events import Event, NetworkChanged, PaymentListed, ReceiptI
 from evcharge.rules.operation import Due, History, Needs, Operation
 from evcharge.rules.view import View
 from evcharge.storage import Listener, Summary
+from evcharge.storage.due import claim
 from evcharge.storage.execute import execute
 from evcharge.storage.records import Records
 
@@ -107,7 +108,7 @@ class MemoryStorage:
         return found[: asked.most]
 
     def claim(self, view: View, due: Due) -> None:
-        self.records.claim(view, due)
+        claim(self.records, view, due)
 
     def save(self, events: Sequence[Event]) -> Mapping[int, Exception]:
         return {}

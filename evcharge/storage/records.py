@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Collection, Iterable, Iterator
-from typing import Any, TypeVar, cast
+from typing import TypeVar, cast
 
 from evcharge.datasets import check_car_models
 from evcharge.datasets.tariffs import check_tariffs
@@ -32,9 +32,8 @@ from evcharge.rules.events import (
 )
 from evcharge.rules.journey import FindStanding, FindUser, ListSessions, ListStations, Standing
 from evcharge.rules.network import FindCatalogue
-from evcharge.rules.operation import Due, Needs, Operation
+from evcharge.rules.operation import Needs, Operation
 from evcharge.rules.view import View, record_moved
-from evcharge.rules.waiting import next_offer
 
 R = TypeVar("R")
 
@@ -256,69 +255,6 @@ class Records:
                     found[evse.uid] = state.station.station_id
         return found
 
-    def claim(
-        self, view: View, due: Due, may_end: Callable[[str], bool] = lambda user_id: True
-    ) -> None:
-        """
-        Add to `view` what is due.
-
-        It stays in the heaps, and is dropped from there when it is found to have ended: so nothing
-        is to be put back where it cannot be.
-
-        :param may_end: whether what a user has may end now.
-        """
-        by_s = self.clocks.moved(due.clock)
-        self.claim_ends(view, due.now + by_s, due.most, may_end)
-        self._claim_logins(view, due.logged_in_before + by_s, due.most, may_end)
-
-    def claim_ends(
-        self,
-        view: View,
-        now: float,
-        most: int,
-        may_end: Callable[[str], bool] = lambda user_id: True,
-    ) -> None:
-        """Add to `view` stations where a deadline has passed by `now`, or an offer can be made."""
-
-        def stands(entry: tuple[float, str, int]) -> bool:
-            session = self.slots[entry[2]].sessions.get(entry[1])
-            return session is not None and session.due_timestamp == entry[0]
-
-        due, later = _claimed(view, self.ends, lambda entry: entry[0] <= now, stands, most, may_end)
-        found = dict.fromkeys(station_id for _, _, station_id in due)
-        for station_id in self.waiting() if self.lines else ():
-            book = self.book(station_id)
-            if book is None or book.station is None:
-                continue
-            if next_offer(book.station, book.slots, may_end) is not None:
-                found[station_id] = None
-        for station_id in found:
-            if station_id not in view.books:
-                view.books[station_id] = self.book(station_id)
-        view.due += found
-        view.next_due = None if later is None else later[0]
-
-    def _claim_logins(
-        self, view: View, before: float, most: int, may_end: Callable[[str], bool]
-    ) -> None:
-        def is_unpaid(entry: tuple[float, str]) -> bool:
-            user = self.users.get(entry[1])
-            # With the end of a session its user goes as well.
-            return (
-                user is not None
-                and user.created_timestamp == entry[0]
-                and entry[1] not in self.held
-                and entry[1] not in self.lines
-            )
-
-        unpaid, _ = _claimed(
-            view, self.logins, lambda entry: entry[0] < before, is_unpaid, most, may_end
-        )
-        for _, user_id in unpaid:
-            view.unpaid.append(user_id)
-            view.users[user_id] = self.users[user_id]
-            view.sessions[user_id] = None
-
     def newest(self, *others: tuple[int, float | None]) -> Newest:
         """
         The latest of what was the present once.
@@ -457,31 +393,3 @@ class Records:
         self.order_ends()
         self.order_logins()
         return list(users), ids
-
-
-Entry = TypeVar("Entry", bound=tuple[Any, ...])
-
-
-def _claimed(
-    view: View,
-    heap: list[Entry],
-    is_due: Callable[[Entry], bool],
-    stands: Callable[[Entry], bool],
-    most: int,
-    may_end: Callable[[str], bool],
-) -> tuple[list[Entry], Entry | None]:
-    """
-    The first entries of `heap` that are due, and the first that is not; those of what has ended
-    already are dropped.
-    """
-    claimed: list[Entry] = []
-    waiting: list[Entry] = []
-    while heap and is_due(heap[0]) and len(claimed) < most:
-        entry = heapq.heappop(heap)
-        if stands(entry):
-            (claimed if may_end(entry[1]) else waiting).append(entry)
-    later = heap[0] if heap else None
-    for entry in (*claimed, *waiting):
-        heapq.heappush(heap, entry)
-    view.more_due |= len(claimed) == most
-    return claimed, later

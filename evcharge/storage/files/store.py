@@ -33,6 +33,7 @@ from evcharge.rules.sweep import HandOn, Sweep, SweepResult
 from evcharge.rules.view import View
 from evcharge.storage import Listener, StorageUnavailable, Summary
 from evcharge.storage.contents import Contents
+from evcharge.storage.due import claim
 from evcharge.storage.execute import execute
 from evcharge.storage.files import changing
 from evcharge.storage.files.contents import read_directory, write_directory
@@ -279,7 +280,7 @@ class FileStorage:
             return self.records.newest()
 
     def claim(self, view: View, due: Due) -> None:
-        self.records.claim(view, due, self._may_end)
+        claim(self.records, view, due, self._may_end)
 
     def _may_end(self, user_id: str) -> bool:
         """Whether what a user has may end now; else the next sweep tries again."""

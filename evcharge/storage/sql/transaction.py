@@ -27,6 +27,7 @@ from evcharge.rules.events import ClocksSet, Event, NetworkChanged, stations_of
 from evcharge.rules.operation import Due, Needs
 from evcharge.rules.view import View
 from evcharge.storage.contents import listed
+from evcharge.storage.due import claim_ends
 from evcharge.storage.group_commit import TryAgain
 from evcharge.storage.sql import clocks as sql_clocks
 from evcharge.storage.sql import network, schema
@@ -314,7 +315,7 @@ class Transaction:
         now = due.now + by_s
         view.more_to_write |= self._rewriting.go_on(self._connection, self._clocks, now)
         if self._alone:
-            self._known.records.claim_ends(view, now, due.most)
+            claim_ends(self._known.records, view, now, due.most)
         else:
             self._claim_ends(view, now, due.most)
         self._claim_unpaid(view, due.logged_in_before + by_s, due.most)
