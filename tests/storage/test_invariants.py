@@ -16,6 +16,7 @@ from evcharge.rules.events import Event
 from evcharge.rules.operation import Operation
 from evcharge.storage import Storage
 from evcharge.storage.contents import Contents
+from evcharge.storage.files.store import FileStorage
 from evcharge.storage.location import parse
 from evcharge.storage.memory import MemoryStorage
 from evcharge.storage.sql import schema
@@ -24,6 +25,7 @@ from evcharge.testing import NOON
 from tests.support import postgres
 from tests.support.drivers_machine import CAR_FACTS, STATIONS, TARIFF, DriversMachine
 from tests.support.examples import examples
+from tests.support.folders import new_folder
 
 NETWORK = Contents(
     CAR_FACTS,
@@ -87,12 +89,26 @@ class InvariantTests(SynchronousTestCase):
             storage.open(0.0)
             return storage
 
-        self.run_machine(make, 100)
+        self.run_machine(make, 60)
+
+    def test_files(self) -> None:
+        """In a data directory."""
+        first = Path(self.mktemp()).absolute()
+        parse(f"files:{first}", "").storage().write_contents(NETWORK)
+
+        def make() -> Storage:
+            folder = new_folder(self) / "data"
+            shutil.copytree(first, folder)
+            storage = FileStorage(folder)
+            storage.open(NOON)
+            return storage
+
+        self.run_machine(make, 10)
 
     def test_sqlite(self) -> None:
         """In an SQLite file that one process has."""
         make = self.sqlite()
-        self.run_machine(lambda: opened(make()), 15)
+        self.run_machine(lambda: opened(make()), 8)
 
     def test_shared_sqlite(self) -> None:
         """In one that several processes share."""
@@ -102,7 +118,7 @@ class InvariantTests(SynchronousTestCase):
             url = make()
             return Several([opened(url, shared=True) for _ in range(2)])
 
-        self.run_machine(several, 15)
+        self.run_machine(several, 5)
 
     def test_postgres(self) -> None:
         """In PostgreSQL, by one process and by several."""
@@ -124,8 +140,8 @@ class InvariantTests(SynchronousTestCase):
                     connection.execute(delete(table))
             return url
 
-        self.run_machine(lambda: opened(emptied()), 10)
-        self.run_machine(lambda: Several([opened(emptied()) for _ in range(2)]), 10)
+        self.run_machine(lambda: opened(emptied()), 2)
+        self.run_machine(lambda: Several([opened(emptied()) for _ in range(2)]), 3)
 
     def sqlite(self) -> Callable[[], str]:
         """Makes a new database with the network, and says its URL."""
