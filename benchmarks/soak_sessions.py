@@ -211,10 +211,12 @@ class Visit:
         expires, receipt = self._told["expires_timestamp"], self._told["receipt_id"]
         await self._means.sleep(max(0.0, expires - self._means.now()) + ROUNDING_S)
         self._book.events["late"] += 1
-        # A server that was away gives holds more time, of which nothing is told until it is asked.
-        same = self._life is not None and self._life == self._means.life()
+        # A server that was away gives holds more time, of which nothing is told until it is asked;
+        # it may be away while it is asked, too.
+        life = self._life
+        same = life is not None and life == self._means.life()
         await self._claim("ARRIVE")
-        if self._state == CHARGING and same and self._life == self._means.life():
+        if self._state == CHARGING and same and life == self._means.life():
             told = f"a hold was honoured after its deadline, {expires}: {self._told}"
             self._find(told, self._told["receipt_id"] == receipt)
 

@@ -39,6 +39,8 @@ class Town:
     """How long the answer to a PAYMENT takes."""
     times = 1
     """How often a driver has to ask."""
+    life = 1
+    """Of the server."""
 
     def __init__(self, change: Change | None = None, fragile: str = "", seed: int = 1) -> None:
         self.server = MemoryServer(time_scale=TIME_SCALE, user_ttl=TTL_S, sweep_interval=1.0)
@@ -63,7 +65,8 @@ class Town:
 
     def means(self) -> Means:
         """By what its drivers live."""
-        return Means(self.insist, passing, self.now, self.chance, lambda: 1, lambda: self.stopping)
+        life, stopping = lambda: self.life, lambda: self.stopping
+        return Means(self.insist, passing, self.now, self.chance, life, stopping)
 
     async def drive(self, stations: list[str], cars: list[str]) -> None:
         """One driver, who comes again and again."""
@@ -179,6 +182,26 @@ class VisitTests(SynchronousTestCase):
         self.assertEqual(visit._state, "CHARGING")
         self.assertNotEqual(visit._told["receipt_id"], reserved["receipt_id"])
         self.assertEqual(town.book.findings, [])
+
+    def test_late_at_another_server(self) -> None:
+        """A hold may be honoured late by a server that was not there meanwhile, and by no other."""
+        self.assertEqual([self.honoured_late(life) for life in (1, 2)], [1, 0])
+
+    def honoured_late(self, life: int) -> int:
+        """How often that is found where the server has such a life by then."""
+        town = Town()
+        visit = self.visit(town)
+        town.spend(0.0, [visit._claim("RESERVE")])
+        receipt = visit._told["receipt_id"]
+
+        def honoured(kind: str, told: dict[str, Any]) -> None:
+            if kind == "ARRIVE":
+                told["receipt_id"], town.life = receipt, life
+
+        town._change = honoured
+        town.spend(60.0, [visit._be_late()])
+        self.assertEqual(visit._state, "CHARGING")
+        return sum("after its deadline" in finding for finding in town.book.findings)
 
     def test_over_unseen(self) -> None:
         """Who asks again may have charged meanwhile, and be gone."""
