@@ -33,6 +33,10 @@ class Terms:
     time_zone: str = DEFAULT_TIME_ZONE
     """Whose local time tariffs go by, of stations that have none of their own: an IANA name."""
 
+    def __attrs_post_init__(self) -> None:
+        # Read now: later there may be no file descriptor left for it.
+        zone_of(self.time_zone)
+
     @property
     def zone(self) -> tzinfo:
         """That time zone."""

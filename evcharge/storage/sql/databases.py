@@ -105,7 +105,7 @@ class Sqlite:
         self.name = str(path)
         self.states_age_s = 0.0 if shared else None
         self._shared = shared
-        # Whatever links lead to it, a file has one lock, and SQLite's own files beside it.
+        # Whatever links lead to it, it has one lock, and SQLite's own files are beside it.
         self._path = Path(os.path.realpath(path))
         self._owned = Lock(self._path.with_name(self._path.name + "-lock"), self.name)
         self._file, self._wal, self._folder = str(path), f"{self._path}-wal", str(path.parent)
@@ -182,6 +182,8 @@ class Sqlite:
                 # Of what there was no room for, or no turn, the end is not there.
                 fails_early = any(word in str(error.orig) for word in ("full", *_OCCUPIED))
                 self._doubtful |= not fails_early
+                if not fails_early:
+                    self._look(connection)  # SQLite has no words for a file that was removed.
                 raise
             if write:
                 try:
@@ -206,7 +208,7 @@ class Sqlite:
         info = connection.info
         folder = _stat(self._folder)
         seen = folder and (folder.st_dev, folder.st_ino, folder.st_mtime_ns)
-        # Whatever is removed or replaced changes its folder. This is looked at twice in a batch.
+        # Whatever is removed or replaced changes its folder: this is looked at twice in a batch.
         if seen is not None and seen == info.get("folder"):
             return
         self._owned.check()
