@@ -1,5 +1,6 @@
 """The tree of the stations: it finds what a look at all of them would, and looks at few."""
 
+import functools
 import itertools
 import random
 from decimal import Decimal
@@ -151,16 +152,7 @@ class EffortTests(SynchronousTestCase):
 
     def effort(self, count: int, full: int = 0, criterion: str = "distance") -> int:
         """How many ranks are worked out for five of `count` stations; the nearest are `full`."""
-        chance = random.Random(1)
-        places = [(chance.uniform(-30, 0), chance.uniform(-60, -40)) for _ in range(count)]
-        places.sort(key=lambda place: distance_km(*place, -12.0, -50.0))
-        stations = Stations(
-            StationState.of(station, SlotTable(number, 1, busy(number, chance, number <= full)))
-            for number, place in enumerate(places, 1)
-            for power in [chance.choice([7.0, 50.0, 150.0])]
-            for price in [Decimal(chance.randrange(100, 300)) / 100]
-            for station in [Station(number, "", "", *place, 1, power, price)]
-        )
+        stations = spread(count, full)
         rank, looks = CRITERIA[criterion], itertools.count()
 
         def counted(*args: Any) -> Any:
@@ -187,6 +179,21 @@ class EffortTests(SynchronousTestCase):
         """A whole region without a free slot costs as little as a station that is."""
         self.assertLess(self.effort(5000, full=4000), 1000)
         self.assertLess(self.effort(5000, full=5000), 300)
+
+
+@functools.cache
+def spread(count: int, full: int) -> Stations:
+    """Stations all over a country, by distance from its middle; the nearest are `full`."""
+    chance = random.Random(1)
+    places = [(chance.uniform(-30, 0), chance.uniform(-60, -40)) for _ in range(count)]
+    places.sort(key=lambda place: distance_km(*place, -12.0, -50.0))
+    return Stations(
+        StationState.of(station, SlotTable(number, 1, busy(number, chance, number <= full)))
+        for number, place in enumerate(places, 1)
+        for power in [chance.choice([7.0, 50.0, 150.0])]
+        for price in [Decimal(chance.randrange(100, 300)) / 100]
+        for station in [Station(number, "", "", *place, 1, power, price)]
+    )
 
 
 def busy(number: int, chance: random.Random, is_full: bool) -> dict[str, ChargingSession]:
