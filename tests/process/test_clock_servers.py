@@ -1,10 +1,14 @@
 """Real servers, whose clock is wrong, and set while they run."""
 
+import atexit
 import contextlib
+import functools
 import json
 import os
 import re
+import shutil
 import signal
+import tempfile
 import time
 from collections.abc import Iterator
 from datetime import datetime
@@ -12,7 +16,7 @@ from pathlib import Path
 
 import psycopg
 
-from tests.support import postgres
+from tests.support import postgres, watcher
 from tests.support.servers import Client, HealthTestCase, Server
 from tests.support.tools import need
 from tests.support.waiting import until
@@ -29,13 +33,16 @@ path = pathlib.Path(__file__).with_name("set_by")
 time.time = lambda: true() + float(path.read_text())
 """
 
-LAUNCH = """
-import sys
-sys.path.insert(0, sys.argv.pop(1))
-import lie
-from twisted.scripts.twistd import run
-run()
-"""
+
+@functools.cache
+def lying() -> Path:
+    """A folder with what Python imports first, which then tells the time that a test says."""
+    folder = Path(tempfile.mkdtemp(prefix="lie-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    watcher.remove(folder)
+    (folder / "lie.py").write_text(LIE)
+    (folder / "sitecustomize.py").write_text("import lie")
+    return folder
 
 
 class Driver:
@@ -70,15 +77,13 @@ class LyingTestCase(HealthTestCase):
 
     def setUp(self) -> None:
         # What asks for the system's time asks Python, which tells it what a set clock would. The
-        # workers look for modules where their parent does.
-        self.folder = Path(self.mktemp()).absolute()
-        self.folder.mkdir()
-        (self.folder / "lie.py").write_text(LIE)
-        (self.folder / "sitecustomize.py").write_text("import lie")
+        # workers look for modules where their parent does. One folder serves all tests, so that
+        # servers can be forks of one process that has been lied to since it began.
+        self.folder = lying()
         self.lie(0)
 
     def serve(self, *options: str, **more: object) -> Server:
-        return super().serve(*options, launch=("-c", LAUNCH, str(self.folder)), **more)
+        return super().serve(*options, modules=str(self.folder), **more)
 
     def lie(self, by_s: float) -> None:
         """Have the clock be wrong by so much, from now on."""

@@ -28,9 +28,14 @@ class Forked:
     A process of `twistd`, which is used as :class:`subprocess.Popen` is.
 
     Its command line, and its limits but that of open files, are of the process that it came from.
+
+    :param modules: a folder where Python looks for modules first, as for `sitecustomize`, before
+        anything is imported.
     """
 
-    def __init__(self, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, arguments: Sequence[str], environment: Mapping[str, str], modules: str = ""
+    ) -> None:
         out, theirs_out = os.pipe()
         err, theirs_err = os.pipe()
         self._status, theirs_status = os.pipe()
@@ -38,7 +43,7 @@ class Forked:
         os.umask(mask := os.umask(0))
         limits = resource.getrlimit(resource.RLIMIT_NOFILE)
         wanted = [list(arguments), dict(environment), os.getcwd(), mask, limits]
-        socket.send_fds(_origin(), [json.dumps(wanted).encode()], theirs)
+        socket.send_fds(_origin(modules), [json.dumps(wanted).encode()], theirs)
         for descriptor in theirs:
             os.close(descriptor)
         self.stdout, self.stderr = os.fdopen(out), os.fdopen(err)
@@ -84,15 +89,18 @@ class Forked:
 
 
 @functools.cache
-def _origin() -> socket.socket:
-    """Where the process can be asked that forks itself."""
+def _origin(modules: str) -> socket.socket:
+    """Where the process can be asked that forks itself; it looks for modules there first."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
         process = subprocess.Popen(
             [sys.executable, "-m", "tests.support.forked"],
             stdin=theirs,
             stdout=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+            env={
+                **os.environ,
+                "PYTHONPATH": os.pathsep.join([*filter(None, [modules]), *sys.path]),
+            },
             cwd="/",
         )
     # It ends when we do: nobody is to say that it was not waited for.

@@ -40,6 +40,7 @@ class Server:
     :param before: the program that is to start Python, with its arguments.
     :param launch: what Python is to run. Where there is neither it forks from a process that has
         imported all that it needs (:mod:`tests.support.forked`).
+    :param modules: a folder where it, and what it starts, looks for modules first.
     """
 
     def __init__(
@@ -49,10 +50,12 @@ class Server:
         port: str = "tcp:0:interface=127.0.0.1",
         before: Sequence[str] = (),
         launch: Sequence[str] = (),
+        modules: str = "",
     ) -> None:
         arguments = ["--nodaemon", "--pidfile=", "evcharge", "--port", port, "--data", str(data)]
         arguments += options
-        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        places = filter(None, [modules, str(ROOT)])
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(places)}
         self.process: Forked | subprocess.Popen
         if before or launch:
             self.process = subprocess.Popen(
@@ -63,7 +66,7 @@ class Server:
                 env=environment,
             )
         else:
-            self.process = Forked(arguments, environment)
+            self.process = Forked(arguments, environment, modules)
         self.log: list[str] = []
 
     def wait(self) -> "Server":
