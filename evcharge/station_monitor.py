@@ -35,8 +35,9 @@ class StationMonitor(Service):
     :param perform: carries out the storage's operations.
     :param clock: whose timers have it sweep.
     :param now: the present, seconds since the epoch.
-    :param interval: seconds between two sweeps.
-    :param user_ttl: seconds after which a user who never paid is removed.
+    :param interval: seconds between two sweeps at the most.
+    :param user_ttl: seconds after the login after which a user is removed who neither holds an
+        EVSE nor waits.
     :param swept: called when a sweep has ended, with the seconds it took and its result; None: it
         failed.
     :param terms: what sessions go by.
@@ -143,7 +144,7 @@ class StationMonitor(Service):
         self._told(self._clock.seconds() - self._began, result)
         if result.freed or result.removed:
             self.log.info(
-                "Sweep: {freed} slots freed, {removed} users who never paid removed",
+                "Sweep: {freed} slots freed, {removed} users removed who held nothing",
                 freed=result.freed,
                 removed=result.removed,
             )

@@ -85,14 +85,16 @@ class Options(UsageOptions):
             "sweep-interval",
             None,
             5.0,
-            "Seconds between two sweeps of the station monitor.",
+            "Seconds between two sweeps of the station monitor at the most; it also comes when "
+            "something is due.",
             number("sweep-interval", 0.01, 86400),
         ],
         [
             "user-ttl",
             None,
             86400.0,
-            "Seconds after which a user who never paid is removed.",
+            "Seconds after LOGIN after which a user is removed who neither holds an EVSE nor "
+            "waits for one.",
             number("user-ttl", 1, 10**9),
         ],
         [
@@ -203,8 +205,9 @@ class Options(UsageOptions):
             "max-pending-logins",
             None,
             None,
-            f"Users that one address may have logged in who have not paid. 0: any number. Without "
-            f"it {MOST_PENDING_LOGINS}, but any number from this machine itself.",
+            f"Users that one address may have logged in who neither hold an EVSE nor wait for one. "
+            f"0: any number. Without it {MOST_PENDING_LOGINS}, but any number from this machine "
+            f"itself.",
             whole("max-pending-logins", 0, 10**9),
         ],
         [

@@ -26,7 +26,7 @@ class SweepResult:
     freed: int
     """Slots that were given back because their time was up."""
     removed: int
-    """Users who logged in and never paid."""
+    """Users who logged in and neither hold an EVSE nor wait."""
     more: bool = False
     """Whether there may be more to end: the next sweep need not wait."""
     next_due: float | None = None

@@ -72,7 +72,11 @@ def families(metrics: Metrics, present: Present) -> Iterator[Metric]:
         ("evcharge_storage_retries", "Batches that were tried once more.", metrics.retries),
         ("evcharge_sweeps_failed", "Sweeps that failed.", metrics.sweeps_failed),
         ("evcharge_slots_freed", "Slots freed as their time was up.", metrics.freed),
-        ("evcharge_users_removed", "Users removed who never paid.", metrics.removed),
+        (
+            "evcharge_users_removed",
+            "Users removed who held nothing.",
+            metrics.removed,
+        ),
     ):
         yield CounterMetricFamily(name, text, count)
     for name, text, histogram in (

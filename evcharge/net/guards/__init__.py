@@ -7,7 +7,7 @@ What stands between the network and the drivers' protocol: how many clients, how
                      so many in all,     lines, replies     so many       PendingLogins
                      so many from        ^                  requests      so many users
                      an address          | ends what        a second      of an address
-                                         | takes too long                 who have not paid
+                                         | takes too long                 who hold nothing
                                          Timeouts               SubscriberLimit
                                                                 so many who listen
 
@@ -41,7 +41,7 @@ REASONS = {
     CONNECTIONS: "too many connections (--max-connections)",
     ADDRESS_CONNECTIONS: "too many connections from there (--max-connections-per-address)",
     RATE: "too many requests (--rate-per-connection, --rate-per-address)",
-    PENDING_LOGINS: "too many users who have not paid (--max-pending-logins)",
+    PENDING_LOGINS: "too many users who neither hold an EVSE nor wait (--max-pending-logins)",
     SUBSCRIBERS: "too many subscribers (--max-subscribers)",
     PROXY_HEADER: "no PROXY header came (--proxy-protocol)",
     TLS_HANDSHAKE: "a TLS handshake that took too long",

@@ -8,7 +8,8 @@ MOST_PER_ADDRESS = 1000
 """Connections from one address, where nothing else was asked for and it is not this machine."""
 
 MOST_PENDING_LOGINS = 10_000
-"""Users of one address who have not paid, where nothing else was asked for, likewise."""
+"""Users of one address who neither hold an EVSE nor wait, where nothing else was asked for,
+likewise."""
 
 
 @attrs.frozen(kw_only=True)
@@ -20,11 +21,12 @@ class Limits:
     connections_per_address: int | None = None
     """None: :data:`MOST_PER_ADDRESS`, but any number from this machine; 0: any number."""
     pending_logins: int | None = None
-    """Users of an address who have not paid. None: :data:`MOST_PENDING_LOGINS`, likewise."""
+    """Users of an address who neither hold an EVSE nor wait. None:
+    :data:`MOST_PENDING_LOGINS`, likewise."""
     subscribers: int = 5000
     """Who listen to what changes, in all."""
     user_ttl_s: float
-    """After which a user who never paid is removed."""
+    """After which a user is removed who neither holds an EVSE nor waits, seconds from the login."""
     rate_per_connection: float | None = None
     """Requests a second."""
     rate_per_address: float | None = None

@@ -286,7 +286,7 @@ class FileStorage:
         """Whether what a user has may end now; else the next sweep tries again."""
         problem = self._reading.waits(user_id)
         if problem is not None and user_id not in self.records.held:
-            # One who waits is not one who never paid.
+            # One for whom a station's file is waited for may hold an EVSE there.
             return False
         session = self.records.session(user_id)
         if session is not None and self._payments.owes(session.receipt_id):
