@@ -31,7 +31,7 @@ from evcharge.rules.states import ACTIONS
 from evcharge.rules.waiting import InLine
 from evcharge.storage import Eventual
 from evcharge.utils.figures import minutes, reais
-from evcharge.utils.numbers import millionths
+from evcharge.utils.numbers import millionths, rounded
 from evcharge.utils.time_utils import iso_utc
 from evcharge.wire.fields import (
     ARRIVAL_PERCENT,
@@ -49,11 +49,6 @@ ID_STATION = Field("id_station", StationId())
 ID_EVSE = Field("id_evse", Text(1), optional=True)
 
 GIVEN_UP = Phrase("Vaga ou lugar na fila liberado", "Slot or place in line given up")
-
-
-def rounded(figure: float | None) -> float | None:
-    """A figure as replies have it."""
-    return None if figure is None else millionths(figure)
 
 
 def session_fields(
@@ -204,7 +199,7 @@ class Reserve(SessionHandler):
         TARGET_PERCENT,
         ID_EVSE,
     )
-    GUARD = "payment"
+    GUARD = "claim"
 
     def handle(
         self,
@@ -243,7 +238,7 @@ class Arrive(SessionHandler):
         TARGET_PERCENT,
         Field("leaves_when_done", Boolean(), optional=True),
     )
-    GUARD = "payment"
+    GUARD = "claim"
 
     def handle(
         self,

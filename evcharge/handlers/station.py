@@ -22,7 +22,7 @@ from evcharge.rules.journey import FindUser, ListStations
 from evcharge.rules.leaving import END_JOURNEY, Leave
 from evcharge.storage import Eventual
 from evcharge.utils.figures import kilometres, minutes, reais
-from evcharge.utils.numbers import finite_number, millionths
+from evcharge.utils.numbers import finite_number, millionths, rounded
 from evcharge.utils.texts import beginning
 from evcharge.wire.fields import (
     ARRIVAL_PERCENT,
@@ -269,17 +269,13 @@ def _figures(candidate: Candidate) -> dict[str, Any]:
         "arrival_percent": millionths(plan.start_percent),
         "target_percent": plan.target_percent,
         "energy_kwh": millionths(plan.energy_kwh),
-        "power_kw": _rounded(plan.peak_kw),
-        "average_power_kw": _rounded(plan.average_kw),
+        "power_kw": rounded(plan.peak_kw),
+        "average_power_kw": rounded(plan.average_kw),
         "connector": None if plan.plug.connector is None else plan.plug.connector.name,
         "fitting_slots": candidate.fitting_slots,
         "queue_length": candidate.state.queue_length,
         "assumed": list(candidate.assumed),
     }
-
-
-def _rounded(figure: float | None) -> float | None:
-    return None if figure is None else millionths(figure)
 
 
 def _far(distance_km: float, state: StationState, user: User) -> dict[str, Any]:
@@ -304,7 +300,7 @@ class Payment(Handler):
         ARRIVAL_PERCENT,
         TARGET_PERCENT,
     )
-    GUARD = "payment"
+    GUARD = "claim"
 
     def handle(
         self,
@@ -351,9 +347,9 @@ class Payment(Handler):
                 "charge_minutes": millionths(session.charge_minutes),
                 "id_evse": session.evse_uid or None,
                 "connector": session.connector,
-                "power_kw": _rounded(session.peak_kw),
-                "energy_kwh": _rounded(session.energy_kwh),
-                "start_percent": _rounded(session.start_percent),
+                "power_kw": rounded(session.peak_kw),
+                "energy_kwh": rounded(session.energy_kwh),
+                "start_percent": rounded(session.start_percent),
                 "target_percent": session.target_percent,
                 "state": session.state,
                 "assumed": list(session.assumed),

@@ -26,7 +26,7 @@ from evcharge.models.station import Station
 from evcharge.models.tariffs import Bill, Line, Outcome, Segment, energy_bill, energy_total, price
 from evcharge.models.terms import Terms
 from evcharge.utils.ids import derived_id, ending
-from evcharge.utils.numbers import millionths
+from evcharge.utils.numbers import millionths, rounded
 from evcharge.utils.time_utils import iso_utc
 
 TARGET, STOPPED, IDLE_LIMIT, EXPIRED, BY_DRIVER, BY_OPERATOR, JOURNEY_ENDED = END_REASONS = (
@@ -298,10 +298,10 @@ def receipt_of(
         "started": _iso(session.started(terms) if has_begun else None),
         "charged_until": _iso(charged_until),
         "ended": _iso(None if state is None else at),
-        "energy_kwh": _rounded(energy),
-        "start_percent": _rounded(session.start_percent),
-        "end_percent": _rounded(course.percent(session)),
-        "average_power_kw": _rounded(energy / seconds * 3600 if energy and seconds else None),
+        "energy_kwh": rounded(energy),
+        "start_percent": rounded(session.start_percent),
+        "end_percent": rounded(course.percent(session)),
+        "average_power_kw": rounded(energy / seconds * 3600 if energy and seconds else None),
         "reservation_minutes": millionths((course.reserved_s or 0.0) / 60),
         "charge_minutes": millionths(seconds / 60),
         "idle_minutes": millionths(course.idle_s / 60),
@@ -343,10 +343,6 @@ def receipt_at(
 
 def _iso(instant: float | None) -> str | None:
     return None if instant is None else iso_utc(instant)
-
-
-def _rounded(figure: float | None) -> float | None:
-    return None if figure is None else millionths(figure)
 
 
 def _line(line: Line) -> dict[str, Any]:

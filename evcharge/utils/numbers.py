@@ -50,3 +50,8 @@ def millionths(value: float) -> float:
     """`value`, a finite one, rounded to six decimals, in less time than `round` takes."""
     # From 2 ** 53 millionths on, a float has no more decimals than six.
     return round(value * 1e6) / 1e6 if abs(value) < 9e9 else value
+
+
+def rounded(figure: float | None) -> float | None:
+    """A figure as replies have it, in :func:`millionths`; None, where it is not known."""
+    return None if figure is None else millionths(figure)

@@ -1,4 +1,4 @@
-"""How many users of one address may be logged in without having paid."""
+"""How many users of one address may be logged in who neither hold an EVSE nor wait for one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from evcharge.wire.fields import Data
 Handle = Callable[[Data], Eventual[Answer]]
 
 FORGOTTEN_PER_TURN = 500
-"""Users that are forgotten in one turn of the reactor because they never paid."""
+"""Users that are forgotten in one turn of the reactor because they have been removed."""
 
 
 class PendingLogins:
@@ -31,7 +31,7 @@ class PendingLogins:
 
     :param most: users from one address; None: :data:`MOST_PENDING_LOGINS`, but any number from this
         machine; 0: any number.
-    :param user_ttl_s: after which a user who never paid is removed, seconds.
+    :param user_ttl_s: after which one of the pending is removed, seconds from the login.
     :param seconds: the present.
     """
 
@@ -52,7 +52,7 @@ class PendingLogins:
         """User id -> where the login came from, and when; the oldest first."""
 
     def login(self, handle: Handle, data: Data, client: CountedClient) -> Eventual[Answer]:
-        """LOGIN; refused where too many have logged in from there and not paid."""
+        """LOGIN; refused where too many from there are pending."""
         address = client.address
         most = address.limit(self._most, MOST_PENDING_LOGINS)
         if most is None:
@@ -84,7 +84,7 @@ class PendingLogins:
         self._release(address)
         return failure
 
-    def payment(self, handle: Handle, data: Data, client: CountedClient) -> Eventual[Answer]:
+    def claim(self, handle: Handle, data: Data, client: CountedClient) -> Eventual[Answer]:
         """PAYMENT, RESERVE, ARRIVE: one who holds an EVSE, waits, or has left, is not pending."""
         return then(handle(data), self._answered, data)
 

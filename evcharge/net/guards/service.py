@@ -72,7 +72,7 @@ class Guards(Service):
         self.subscribers = SubscriberLimit(limits.subscribers, self.on_refused)
         guards = {
             "login": self._logins.login,
-            "payment": self._logins.payment,
+            "claim": self._logins.claim,
             "cancel": self._logins.cancel,
             "subscribe": self.subscribers.subscribe,
         }
