@@ -87,8 +87,8 @@ ACTIONS_ALLOWED = Phrase(
 )
 SEE_HISTORY = Phrase("Ver os recibos", "See the receipts")
 ENDED_UNUSED = Phrase(
-    "Ninguém aceitou a vaga a tempo: o lugar na fila se foi.",
-    "Nobody took the slot in time: the place in line is gone.",
+    "A oferta venceu sem resposta: você perdeu o lugar na fila.",
+    "Nobody took the slot in time: your place in line is gone.",
 )
 
 

@@ -21,10 +21,10 @@ CHARGED = Phrase("{energy} kWh em {minutes}, {from_to}", "{energy} kWh in {minut
 FROM_TO = Phrase("de {start} % a {end} %", "from {start} % to {end} %")
 REASONS = {
     "target": Phrase("recarga completa", "charged to the target"),
-    "stopped": Phrase("parada a pedido", "stopped by the driver"),
+    "stopped": Phrase("interrompida pelo motorista", "stopped by the driver"),
     "idle_limit": Phrase("fim do tempo de permanência", "end of the time for a charged car"),
     "expired": Phrase("a reserva venceu", "the reservation ran out"),
-    "cancelled": Phrase("reserva desfeita", "reservation given up"),
+    "cancelled": Phrase("reserva cancelada", "reservation given up"),
     "operator": Phrase("encerrada pelo operador", "ended by the operator"),
     "journey_ended": Phrase("jornada encerrada", "journey ended"),
 }
@@ -40,7 +40,7 @@ ITEMS = {
 }
 HEADS = Phrase("Item,Quantidade,Preço,Imposto,Valor", "Item,Quantity,Price,VAT,Sum")
 TOTAL = Phrase("Total: {total}", "Total: {total}")
-PAID_AHEAD = Phrase("pago antes: {paid}", "paid ahead: {paid}")
+PAID_AHEAD = Phrase("pago adiantado: {paid}", "paid ahead: {paid}")
 GIVEN_BACK = Phrase("devolvido: {difference}", "given back: {difference}")
 CHARGED_LATER = Phrase("cobrado no fim: {difference}", "charged at the end: {difference}")
 

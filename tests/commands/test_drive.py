@@ -189,7 +189,7 @@ class JourneyTests(DriveTestCase):
         until(lambda: not self.users(), "the end of the charge")
         terminal.type("parar\n")
         terminal.until("recarga completa")
-        terminal.until("Total: R$ 41,06; pago antes: R$ 41,06\r\n")
+        terminal.until("Total: R$ 41,06; pago adiantado: R$ 41,06\r\n")
         terminal.until("sair [0]: ")
         terminal.type("\n")
         self.assertEqual(terminal.leave(), 0)

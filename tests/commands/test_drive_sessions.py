@@ -79,7 +79,7 @@ class ReservationTests(SessionTestCase):
         )
         self.assertIn("Você paga no fim; a previsão é de R$ 41,06.", shown)
         self.assertRegex(said, r"Recibo até agora [-\w]+\n.*: em andamento\n")
-        self.assertRegex(said, r"\nRecibo [-\w]+\n.*vaga 23-1 \(CCS2\): parada a pedido\n")
+        self.assertRegex(said, r"\nRecibo [-\w]+\n.*vaga 23-1 \(CCS2\): interrompida pelo motorista\n")
         self.assertRegex(
             said, r"\nItem +Quantidade +Preço +Valor\nEnergia +0,\d\d kWh  R\$ 2,05/kWh"
         )
@@ -200,7 +200,7 @@ class LineTests(SessionTestCase):
         terminal.type("2\n")
         terminal.until("Alguém foi mais rápido")
         self.answer(terminal, "cuca")
-        terminal.until("Ninguém aceitou a vaga a tempo")
+        terminal.until("A oferta venceu sem resposta")
         terminal.until("sair [2]: ")
         terminal.type("0\n")
         self.answer(terminal, "")
@@ -332,7 +332,7 @@ class ChargingTests(SessionTestCase):
         terminal.until("Parar e ir embora")
         terminal.until("sair [1]: ")
         terminal.type("parar\n")
-        terminal.until("parada a pedido")
+        terminal.until("interrompida pelo motorista")
         self.answer(terminal, "0")
         self.assertEqual(terminal.leave(), 0)
 
