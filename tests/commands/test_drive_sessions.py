@@ -79,7 +79,7 @@ class ReservationTests(SessionTestCase):
         )
         self.assertIn("Você paga no fim; a previsão é de R$ 41,06.", shown)
         self.assertRegex(said, r"Recibo até agora [-\w]+\n.*: em andamento\n")
-        self.assertRegex(said, r"\nRecibo [-\w]+\n.*vaga 23-1 \(CCS2\): interrompida pelo motorista\n")
+        self.assertRegex(said, r"\nRecibo [-\w]+\n.*vaga 23-1 \(CCS2\): interrompida pelo")
         self.assertRegex(
             said, r"\nItem +Quantidade +Preço +Valor\nEnergia +0,\d\d kWh  R\$ 2,05/kWh"
         )
