@@ -20,19 +20,26 @@ LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generat
 
 # What takes minutes: kills, processes by the dozen, floods. All other tests are the fast half. The
 # longest come first, so that no process is left with one when the others have ended.
-SLOW = tests.process.test_clock_servers tests.storage.test_steps tests.net.test_hostile \
-    tests.process.test_workers tests.storage.sql.test_postgres_server tests.process.test_server \
+SLOW = tests.process.test_clock_servers tests.storage.test_steps tests.storage.test_invariants \
+    tests.storage.test_sessions tests.storage.sql.test_kills tests.net.test_hostile \
+    tests.process.test_workers tests.storage.files.test_session_steps \
+    tests.handlers.test_journey_storages tests.storage.test_storage \
+    tests.storage.sql.test_postgres_server tests.process.test_server \
     tests.process.test_faults tests.net.test_tls tests.project.test_release \
-    tests.commands.test_ask tests.commands.test_drive tests.commands.test_migrate \
-    tests.storage.test_network_change tests.commands.test_apply tests.commands.test_backup \
-    tests.process.test_secrets tests.project.test_operation_unit tests.project.test_soak \
+    tests.commands.test_ask tests.commands.test_drive tests.commands.test_drive_sessions \
+    tests.commands.test_migrate tests.commands.test_migrate_sessions \
+    tests.storage.test_network_change tests.storage.sql.test_sql tests.storage.sql.test_upgrade \
+    tests.storage.test_storage_clocks tests.planning.test_nearest tests.handlers.test_sessions \
+    tests.commands.test_apply tests.commands.test_backup tests.process.test_secrets \
+    tests.project.test_operation_unit tests.project.test_soak tests.project.test_soak_sessions \
     tests.process.test_logs tests.project.test_watcher tests.project.test_operation_examples
 FAST = $(filter-out $(SLOW),$(subst /,.,$(basename $(sort $(wildcard \
     tests/test_*.py tests/*/test_*.py tests/*/*/test_*.py)))))
 TRIAL = -Wall tools/tests.py --jobs $(JOBS)
 # What `make mutants` changes, and the tests that are to notice.
 RULES = $(addprefix evcharge/, models rules planning wire utils outcomes.py storage)
-KILLERS = $(filter-out tests.project.%,$(FAST)) tests.storage.test_steps tests.commands.test_migrate
+KILLERS = $(filter-out tests.project.%,$(FAST)) $(filter tests.storage.% tests.handlers.% \
+    tests.planning.%,$(SLOW)) tests.commands.test_migrate
 # The lowest Python that setup.cfg names, where this machine has it.
 OLDEST = $(or $(firstword $(shell $(PYTHON) tools/pythons.py)),$(PYTHON))
 
