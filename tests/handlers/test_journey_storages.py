@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import attrs
 
@@ -85,11 +85,20 @@ class Files:
 
 
 class SqliteFile(Files):
-    """Each storage in an SQLite file of its own."""
+    """Each storage in an SQLite file of its own: a copy, where one of its network was made."""
+
+    made: ClassVar[dict[tuple[str, bytes], bytes]] = {}
 
     def make(self, cars: Mapping[str, Any], stations: Sequence[Station]) -> Storage:
-        path = Path(self.mktemp()).absolute()
-        return SqlStorage(Sqlite(path), cars, parse_stations(csv(stations), STATIONS))
+        path, rows = Path(self.mktemp()).absolute(), csv(stations)
+        network = json.dumps(cars), rows
+        if network not in self.made:
+            storage = SqlStorage(Sqlite(path), cars, parse_stations(rows, STATIONS))
+            storage.open(NOON)
+            storage.close()
+            self.made[network] = path.read_bytes()
+        path.write_bytes(self.made[network])
+        return SqlStorage(Sqlite(path))
 
 
 class PostgresDatabase(Files):
