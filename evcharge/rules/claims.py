@@ -9,24 +9,13 @@ import attrs
 from evcharge.models.estimates import ChargePlan, choose_evse
 from evcharge.models.evse import Evse, plugs_of
 from evcharge.models.receipts import Payment
-from evcharge.models.session import (
-    FREE,
-    RESERVED,
-    WAITING,
-    ChargingSession,
-    Place,
-    plan_session,
-)
+from evcharge.models.session import FREE, RESERVED, WAITING, ChargingSession, Place, plan_session
 from evcharge.models.slots import SlotTable
 from evcharge.models.station import Station
 from evcharge.models.tariffs import Tariff
 from evcharge.models.terms import DEFAULT_TERMS, Terms
 from evcharge.models.user import User
-from evcharge.outcomes import (
-    NO_SLOT,
-    WAITING_LIST_FULL,
-    Refusal,
-)
+from evcharge.outcomes import NO_SLOT, WAITING_LIST_FULL, Refusal
 from evcharge.rules import states
 from evcharge.rules.events import CLAIMED, LEFT
 from evcharge.rules.journey import (

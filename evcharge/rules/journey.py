@@ -1,4 +1,4 @@
-"""The driver's journey: who is there, which slots there are, taking one, and the end."""
+"""The driver's journey: who is there, and where; which slots there are; and common refusals."""
 
 from __future__ import annotations
 

@@ -5,21 +5,12 @@ from __future__ import annotations
 import attrs
 
 from evcharge.models.receipts import Receipt
-from evcharge.models.session import (
-    FREE,
-    WAITING,
-    ChargingSession,
-)
+from evcharge.models.session import FREE, WAITING, ChargingSession
 from evcharge.models.terms import DEFAULT_TERMS, Terms
-from evcharge.outcomes import (
-    Refusal,
-)
+from evcharge.outcomes import Refusal
 from evcharge.rules import states
 from evcharge.rules.events import LEFT
-from evcharge.rules.journey import (
-    UNKNOWN_USER,
-    wrong_state,
-)
+from evcharge.rules.journey import UNKNOWN_USER, wrong_state
 from evcharge.rules.operation import Needs, Operation
 from evcharge.rules.sessions import Step
 from evcharge.rules.states import MAY

@@ -10,7 +10,7 @@ from evcharge.models.catalogue import Catalogue
 from evcharge.models.evse import EvseStatus
 from evcharge.models.network import Network
 from evcharge.models.receipts import Payment, Receipt
-from evcharge.models.session import FREE, ChargingSession, Place
+from evcharge.models.session import ChargingSession, Place
 from evcharge.models.slots import Book, SlotTable
 from evcharge.models.stations import Stations
 from evcharge.models.user import User
@@ -127,7 +127,7 @@ class View:
         """How far the storage's own time is ahead of the steady seconds, None where it has none,
         and by how much that may be wrong."""
 
-    # Looking; each raises NotLoaded, and what stands in place of a record
+    # Looking; each raises what stands in place of a record, and NotLoaded, unless it says otherwise
 
     def user(self, user_id: str) -> User | None:
         """The user; None where there is none."""
@@ -143,7 +143,7 @@ class View:
         return _of(self.sessions, user_id)
 
     def place(self, user_id: str) -> Place | None:
-        """The user's place in line; None where the user does not wait."""
+        """The user's place in line; None where the user does not wait, or was not asked for."""
         place = self.places.get(user_id)
         if isinstance(place, Exception):
             raise place
@@ -154,7 +154,10 @@ class View:
         return _of(self.books, station_id)
 
     def receipt(self, receipt_id: str) -> Receipt | tuple[ChargingSession, Book] | None:
-        """A receipt, or the session that is to have it with its station; None: there is neither."""
+        """
+        A receipt, or the session that is to have it, with its station; None: there is neither, or
+        it was not asked for.
+        """
         found = self.receipts.get(receipt_id)
         if isinstance(found, Exception):
             raise found
@@ -236,7 +239,7 @@ class View:
         self.events.append(UserRemoved(user_id))
 
     def take(
-        self, session: ChargingSession, clock: int | None, at: float = 0.0, before: str = FREE
+        self, session: ChargingSession, clock: int | None, at: float, before: str
     ) -> ChargingSession:
         """
         An EVSE is held from now on; the session as it is kept. Its instants are in truth as it
@@ -265,14 +268,15 @@ class View:
     def give_back(
         self,
         session: ChargingSession,
-        at: float = 0.0,
-        after: str = FREE,
+        at: float,
+        after: str,
         end_reason: str | None = None,
         outcome: str | None = None,
     ) -> None:
         """
         An EVSE is given back, and the session is over.
 
+        :param at: the instant of the cause, seconds since the epoch.
         :param after: in which state it ends.
         :param outcome: what became of the offer, if it was one.
         """

@@ -4,7 +4,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from evcharge.models.catalogue import Catalogue
 from evcharge.models.receipts import JOURNEY_ENDED, Payment, receipt_of
-from evcharge.models.session import COMPLETED, ChargingSession
+from evcharge.models.session import COMPLETED, FREE, ChargingSession
 from evcharge.models.slots import Book, SlotTable
 from evcharge.models.station import Station
 from evcharge.models.terms import DEFAULT_TERMS
@@ -109,8 +109,8 @@ class ViewTests(SynchronousTestCase):
         view = a_view()
         view.add(a_user("u2"), None)
         mark = view.mark()
-        session = view.take(a_session(), None)
-        view.give_back(session)
+        session = view.take(a_session(), None, 0.0, FREE)
+        view.give_back(session, 0.0, FREE)
         view.remove("u2")
         view.wind_back(mark)
         self.assertEqual(view.events, [UserAdded(a_user("u2"))])

@@ -21,7 +21,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from evcharge.datasets import StationRows, parse_stations
 from evcharge.datasets.files import EVSES, STATIONS
 from evcharge.models.estimates import choose_evse
-from evcharge.models.session import ChargingSession, plan_session
+from evcharge.models.session import FREE, ChargingSession, plan_session
 from evcharge.rules import sweep as rules
 from evcharge.rules.journey import (
     UNKNOWN_STATION,
@@ -468,8 +468,8 @@ class Breaks(Operation[None]):
         take(a_session(self.user_id)).add_needs(needs)
 
     def decide(self, view: View) -> None:
-        view.give_back(view.take(a_session(self.user_id), None))
-        view.take(a_session(self.user_id), None)
+        view.give_back(view.take(a_session(self.user_id), None, 0.0, FREE), 0.0, FREE)
+        view.take(a_session(self.user_id), None, 0.0, FREE)
         view.remove(self.user_id)
         raise ZeroDivisionError
 
