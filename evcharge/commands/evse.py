@@ -55,7 +55,9 @@ def add_to(commands: Any) -> None:
     where.add_argument(
         "--http", metavar="URL", help="a running server's --http-port: http://127.0.0.1:9100"
     )
-    evse.add_argument("--token-file", metavar="FILE", help="its --operator-token-file")
+    evse.add_argument(
+        "--token-file", metavar="FILE", help="with --http: the server's --operator-token-file"
+    )
     evse.set_defaults(run=told(_evse))
 
 

@@ -115,22 +115,24 @@ class Options(UsageOptions):
             "hold-minutes",
             None,
             15.0,
-            "Minutes that a reservation holds after the announced arrival; these too pass as fast "
-            "as --time-scale says.",
+            "Minutes that a reservation holds after the announced arrival, as fast as --time-scale "
+            "says.",
             number("hold-minutes", 0.01, 1440),
         ],
         [
             "offer-minutes",
             None,
             5.0,
-            "Minutes that a driver in line has to accept an EVSE that came free.",
+            "Minutes, as fast as --time-scale says, that a driver in line has to accept an EVSE that "
+            "came free.",
             number("offer-minutes", 0.01, 1440),
         ],
         [
             "idle-minutes",
             None,
             30.0,
-            "Minutes that a car may stand at an EVSE when it is charged.",
+            "Minutes, as fast as --time-scale says, that a car may stand at an EVSE when it is "
+            "charged.",
             number("idle-minutes", 0.01, 1440),
         ],
         [
@@ -221,7 +223,7 @@ class Options(UsageOptions):
             "live-interval",
             None,
             0.1,
-            "The least time between two lines that one of them is sent, seconds.",
+            "The least time between two lines that a subscriber is sent, seconds.",
             number("live-interval", 0.05, 60),
         ],
         [
