@@ -123,8 +123,8 @@ class Options(UsageOptions):
             "offer-minutes",
             None,
             5.0,
-            "Minutes, as fast as --time-scale says, that a driver in line has to accept an EVSE that "
-            "came free.",
+            "Minutes, as fast as --time-scale says, that a driver in line has to accept an EVSE "
+            "that came free.",
             number("offer-minutes", 0.01, 1440),
         ],
         [
