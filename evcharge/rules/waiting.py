@@ -95,7 +95,8 @@ class KnownTurn:
         if found is None or now == self.since:
             return found
         gone = self.terms.simulated_s(self.since, now) / 60
-        return Turn(found.minutes - gone, found.earliest - gone, found.latest - gone)
+        # By the last digit it may be less than nothing.
+        return Turn(*(max(0.0, m - gone) for m in (found.minutes, found.earliest, found.latest)))
 
 
 def _steady_until(station: Station, slots: SlotTable, place: Place) -> float:
