@@ -5,8 +5,8 @@ PORT ?= 8888
 DATA ?= evcharge-data
 STORAGE ?=
 TESTS ?=
-# Processes that share the tests, one more than the machine has processors, as tests also wait.
-JOBS ?= $(shell echo $$(($$(nproc 2>&- || echo 1) + 1)))
+# Processes that share the tests, two more than the machine has processors, as tests also wait.
+JOBS ?= $(shell echo $$(($$(nproc 2>&- || echo 1) + 2)))
 TAG ?=
 AUDIT ?=
 
