@@ -26,7 +26,7 @@ from evcharge.models.terms import DEFAULT_TERMS, Terms
 from evcharge.models.user import User
 from evcharge.rules.clocks import Newest
 from evcharge.rules.events import ClocksSet, Event, SlotFreed, UserRemoved
-from evcharge.rules.journey import FindUser
+from evcharge.rules.journey import FindStanding, FindUser
 from evcharge.rules.operation import Due, Needs, Operation
 from evcharge.rules.operator import SetEvseStatus
 from evcharge.rules.sweep import HandOn, Sweep, SweepResult
@@ -126,10 +126,9 @@ class FileStorage:
 
     def recall(self, operation: Operation[R]) -> R | None:
         if (
-            type(operation) is FindUser
-            and operation.whereabouts
-            and self._reading.waits(operation.user_id) is not None
-        ):
+            type(operation) is FindStanding
+            or (type(operation) is FindUser and operation.whereabouts)
+        ) and self._reading.waits(operation.user_id) is not None:
             return None
         return self.records.recall(operation)
 
@@ -214,7 +213,7 @@ class FileStorage:
         self._load_receipts(needs, view)
         if self._reading.is_complete and self._saving.is_settled:
             return view
-        for user_id in (*needs.seen, *needs.users):
+        for user_id in (*needs.seen, *needs.users, *needs.standing):
             unread = self._reading.unread(user_id)
             if unread is not None:
                 view.users[user_id] = unread

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from twisted.logger import formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
-from evcharge.rules.journey import UNKNOWN_STATION, UNKNOWN_USER, FindUser
+from evcharge.rules.journey import UNKNOWN_STATION, UNKNOWN_USER, FindStanding, FindUser
 from evcharge.storage import StorageUnavailable, carry_out
 from evcharge.storage.files.directory import PAYMENTS
 from evcharge.storage.files.store import FileStorage
@@ -312,6 +312,7 @@ class StationTests(UnreadCase):
             ("PAYMENT", {"id_station": 1, "confirmation": True}, 503),
             ("PAYMENT", {"id_station": 9, "confirmation": False}, 503),
             ("SELECTION_STATION", {"position": place}, 503),
+            ("STATUS", {}, 503),
             ("NAVIGATION", {"route_distance": 5}, 200),
         ):
             reply = server.request(kind, **user, **data)
@@ -402,6 +403,9 @@ class UserTests(UnreadCase):
                     sweep(storage, NOON, 0)
                     asked = FindUser(IDS[name])
                     self.assertRaises(StorageUnavailable, carry_out, storage, asked)
+                    standing = FindStanding(IDS[name])
+                    self.assertIsNone(storage.recall(standing))
+                    self.assertRaises(StorageUnavailable, carry_out, storage, standing)
                     self.assertRaises(
                         StorageUnavailable, take_slot, storage, self.session(name, at)
                     )
