@@ -128,6 +128,9 @@ def _over_http(options: argparse.Namespace, asked: Mapping[str, str]) -> Mapping
     except TimeoutError:
         why = f"no reply within {TIMEOUT_S:g} s: it is not known whether it was done"
         raise Exit(f"{url}: {why}", NO_REPLY) from None
+    except UnicodeError:
+        # No name has a part of more than 63 characters, or an empty one.
+        raise Exit(f"{url}: no such name", NO_REPLY) from None
     except (OSError, http.client.HTTPException) as error:
         raise Exit(f"{url}: {str(error) or type(error).__name__}", NO_REPLY) from None
     finally:
@@ -143,7 +146,7 @@ def _over_http(options: argparse.Namespace, asked: Mapping[str, str]) -> Mapping
             found: Mapping[str, Any] = data
             return found
         why = clean(str(status["message"]))
-    except (ValueError, LookupError, TypeError):
+    except (ValueError, LookupError, TypeError, RecursionError):
         if code == 404:
             why = "operators may not ask there: start the server with --operator-token-file"
             raise Exit(f"{url}: {why}") from None

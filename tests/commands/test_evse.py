@@ -53,7 +53,8 @@ class ServerTests(OperatorTestCase):
         with socket.create_server(("127.0.0.1", 0)) as silent:
             nobody = f"http://127.0.0.1:{silent.getsockname()[1]}"
         self.assertIn("is the server running", self.evse("7-2", status=3, http=nobody))
-        self.evse("7-2", status=3, http="http://no.such.host.invalid:9100")
+        for host in ("no.such.host.invalid", "no..host", "x" * 64):
+            self.evse("7-2", status=3, http=f"http://{host}:9100")
         HealthTestCase.serve(self)
         said = self.evse("7-2", *OUT, status=1)
         self.assertIn("start the server with --operator-token-file", said)
