@@ -254,8 +254,8 @@ class Saving:
                 changed[at] = table.with_place(change.place)
             elif isinstance(change, SlotFreed):
                 changed[at] = table.without(change.session.user_id)
-            elif isinstance(change, SessionChanged) or (
-                table.available_slots and change.session.evse_uid not in table.held
+            elif change.session.evse_uid not in table.without(user_of(change, owners)).held and (
+                isinstance(change, SessionChanged) or table.available_slots
             ):
                 changed[at] = table.with_session(change.session)
             else:

@@ -140,6 +140,27 @@ class SessionFileTests(SynchronousTestCase):
         said = json.loads((self.data / "evse_status.json").read_bytes())
         self.assertEqual(said[uid]["reason"], "cabo cortado")
 
+    def test_moved_to_one_not_given_back(self) -> None:
+        """Nobody is moved to an EVSE whose vehicle goes in the same batch, where that fails."""
+        self.do(Leave("driver-w", CANCEL_IT, NOON))
+        left, uid = (self.session(user_id).evse_uid for user_id in ("driver-1", "driver-2"))
+        # Where no receipt can be written.
+        (self.data / "receipts").touch()
+        results = self.storage.execute(
+            [
+                Leave("driver-1", STOP_AND_LEAVE, NOON + 60),
+                SetEvseStatus(uid, "OUTOFORDER", None, NOON + 60),
+            ]
+        )
+        self.assertEqual([type(result) for result in results], [StorageUnavailable] * 2)
+        self.assertEqual(self.session("driver-2").evse_uid, uid)
+        (self.data / "receipts").unlink()
+        self.do(Leave("driver-1", STOP_AND_LEAVE, NOON + 60))
+        self.do(Sweep(NOON + 60, 0))
+        self.assertEqual([v["evse"] for v in self.file()["vehicles"].values()], [left])
+        self.again()
+        self.assertEqual(self.session("driver-2").evse_uid, left)
+
     def test_station_gone(self) -> None:
         """Who waits at a station that leaves the network waits no more, and others hear of it."""
         heard: list[Event] = []
