@@ -209,7 +209,11 @@ class Visit:
     async def _be_late(self) -> None:
         """Come when the deadline has passed: what was held is not honoured any more."""
         expires, receipt = self._told["expires_timestamp"], self._told["receipt_id"]
-        await self._means.sleep(max(0.0, expires - self._means.now()) + ROUNDING_S)
+        # A server that was away has given it two minutes, for which no end of the soak waits.
+        while (left_s := expires + ROUNDING_S - self._means.now()) > 0:
+            if self._means.stopping():
+                return
+            await self._means.sleep(min(left_s, 1.0))
         self._book.events["late"] += 1
         # A server that was away gives holds more time, of which nothing is told until it is asked;
         # it may be away while it is asked, too.

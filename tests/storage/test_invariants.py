@@ -140,8 +140,8 @@ class InvariantTests(SynchronousTestCase):
                     connection.execute(delete(table))
             return url
 
-        self.run_machine(lambda: opened(emptied()), 2)
-        self.run_machine(lambda: Several([opened(emptied()) for _ in range(2)]), 3)
+        self.run_machine(lambda: opened(emptied()), 1)
+        self.run_machine(lambda: Several([opened(emptied()) for _ in range(2)]), 2)
 
     def sqlite(self) -> Callable[[], str]:
         """Makes a new database with the network, and says its URL."""
