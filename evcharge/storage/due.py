@@ -45,7 +45,9 @@ def claim_ends(
     """
 
     def stands(entry: tuple[float, str, int]) -> bool:
-        session = records.slots[entry[2]].sessions.get(entry[1])
+        # The station may have left the network since.
+        slots = records.slots.get(entry[2])
+        session = None if slots is None else slots.sessions.get(entry[1])
         return session is not None and session.due_timestamp == entry[0]
 
     due, later = _claimed(view, records.ends, lambda entry: entry[0] <= now, stands, most, may_end)

@@ -417,6 +417,16 @@ class NetworkContract:
             self.assertEqual(network(storage).stations.keys() & {7, 8}, set())
             storage = self.again(storage)
 
+    def test_swept_after(self) -> None:
+        """A deadline that was left early, at a station that is gone, stops no sweep."""
+        storage = self.make()
+        for user_id, at in (("u1", 8), ("u2", 7)):
+            add_user(storage, a_user(user_id))
+            take_slot(storage, a_session(user_id, at))
+        end_journey(storage, "u1")
+        change(storage, with_stations(gone=(8,)))
+        self.assertEqual(sweep(storage, NOON + 1e6, 0).freed, 1)
+
     def test_comes_back(self) -> None:
         """A station that comes back while somebody stands there has them in its slots."""
         storage = self.make()
