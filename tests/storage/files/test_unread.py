@@ -79,9 +79,9 @@ class UnreadCase(SynchronousTestCase):
                 StorageUnavailable, take_slot, storage, self.session(name, station, NOON + 999)
             )
         self.assertRaises(StorageUnavailable, end_journey, storage, IDS[name])
-        asked = FindUser(IDS[name], whereabouts=True)
-        self.assertIsNone(storage.recall(asked))
-        self.assertRaises(StorageUnavailable, carry_out, storage, asked)
+        for asked in (FindUser(IDS[name], whereabouts=True), FindStanding(IDS[name])):
+            self.assertIsNone(storage.recall(asked))
+            self.assertRaises(StorageUnavailable, carry_out, storage, asked)
         # What has nothing to do with it is answered.
         self.assertEqual(find_user(storage, IDS[name]), a_user(IDS[name]))
 
