@@ -109,10 +109,9 @@ def _contents(database: Database, connection: Connection) -> Contents:
         )
     there, _ = network.whole(connection, lock=False)
     streamed = (schema.users, schema.sessions, schema.receipts, schema.payments)
-    used = UsedTariffs()
-    for row in connection.execute(select(schema.tariffs_used)):
-        used.remember({row.key: tariff_of(row.body)})
-    standing = Standing(connection, clocks, used)
+    # All of them, however many: what is not there would be lost.
+    used = {row.key: tariff_of(row.body) for row in connection.execute(select(schema.tariffs_used))}
+    standing = Standing(connection, clocks, UsedTariffs())
     counts = [
         connection.execute(select(func.count()).select_from(table)).scalar_one()
         for table in streamed
@@ -128,13 +127,13 @@ def _contents(database: Database, connection: Connection) -> Contents:
             database,
             connection,
             select(schema.sessions).order_by(sessions.station_id),
-            lambda row: clocks.copy(session_of(row, used.known)),
+            lambda row: clocks.copy(session_of(row, used)),
         ),
         receipts=_rows(
             database,
             connection,
             select(schema.receipts).order_by(schema.receipts.c.receipt_id),
-            lambda row: receipt_of(row, used.known),
+            lambda row: receipt_of(row, used),
         ),
         waiting=[clocks.named(place) for place in standing.line({})],
         statuses=network.statuses(connection),

@@ -34,11 +34,15 @@ class UsedTariffs:
 
     def find(self, connection: Connection, keys: Iterable[str | None]) -> Mapping[str, Tariff]:
         """Tariffs by their keys, those at least."""
-        missing = {key for key in keys if key is not None and key not in self.known}
-        if missing:
-            rows = connection.execute(FIND_USED, {"keys": list(missing)})
-            self.remember({row.key: tariff_of(row.body) for row in rows})
-        return self.known
+        known = self.known
+        missing = {key for key in keys if key is not None and key not in known}
+        if not missing:
+            return known
+        rows = connection.execute(FIND_USED, {"keys": list(missing)})
+        found = {row.key: tariff_of(row.body) for row in rows}
+        self.remember(found)
+        # It may have forgotten some of those that were asked for.
+        return known if self.known is known else {**known, **found}
 
     def remember(self, tariffs: Mapping[str, Tariff]) -> None:
         """Tariffs are in the database."""
