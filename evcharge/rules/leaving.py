@@ -50,7 +50,10 @@ class Leave(Operation[Receipt | ChargingSession | Refusal | None]):
     def decide(self, view: View) -> Receipt | ChargingSession | Refusal | None:
         ends = self.how == END_JOURNEY
         if view.user(self.user_id) is None:
-            return None if ends and view.was_leaving(self.user_id) else UNKNOWN_USER
+            if ends and view.was_leaving(self.user_id):
+                return None
+            stops = self.how in (STOP_IT, STOP_AND_LEAVE)
+            return (view.left_with(self.user_id) if stops else None) or UNKNOWN_USER
         step = Step(view, self.now + view.moved(self.clock), self.terms, self.clock)
         held = view.session(self.user_id)
         at = held or view.place(self.user_id)

@@ -35,6 +35,9 @@ T = TypeVar("T")
 
 _numbers = count(1)
 
+NOBODY: Mapping[str, Receipt | None] = {}
+"""Of users who are gone by a commit whose end was not seen: there are none."""
+
 
 class NotLoaded(Exception):
     """A rule looks at a record that its operation does not say it needs."""
@@ -54,7 +57,8 @@ class View:
         None for each that there is not.
     :param states: of every station, where they were asked for.
     :param names: which clock a record names that was made by one: a method of `Clocks`.
-    :param leaving: users whose removal was to be committed when its end was not seen.
+    :param leaving: users whose removal was to be committed when its end was not seen, each with
+        the receipt of the session that ended, if one did.
     :param places: in line, of the same users, None for each that does not wait.
     :param has: whether a user may be changed whom nobody asked for, such as one whose time is up,
         or whose turn it is. Who may not stays as is until the next sweep.
@@ -70,7 +74,7 @@ class View:
         books: dict[int, Book | None],
         states: Stations | None = None,
         names: Callable[[Clocks, int | None], int] = Clocks.plainly,
-        leaving: Collection[str] = (),
+        leaving: Mapping[str, Receipt | None] = NOBODY,
         places: dict[str, Place | Exception | None] | None = None,
         has: Callable[[str], bool] = lambda user_id: True,
         drivers: Callable[[str], User | None] = lambda user_id: None,
@@ -188,6 +192,10 @@ class View:
     def was_leaving(self, user_id: str) -> bool:
         """Whether the user is gone by an attempt before this one, whose end was not seen."""
         return user_id in self._leaving
+
+    def left_with(self, user_id: str) -> Receipt | None:
+        """With which receipt such a user has gone, if there was one."""
+        return self._leaving.get(user_id)
 
     def know_network(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import TypeVar, cast
 
 from evcharge.datasets import check_car_models
@@ -11,6 +11,7 @@ from evcharge.datasets.tariffs import check_tariffs
 from evcharge.datasets.together import TARIFF, named_tariffs
 from evcharge.models.catalogue import Catalogue
 from evcharge.models.evse import EvseStatus
+from evcharge.models.receipts import Receipt
 from evcharge.models.session import ChargingSession, Place
 from evcharge.models.slots import Book, SlotTable, StationState
 from evcharge.models.station import Station
@@ -33,7 +34,7 @@ from evcharge.rules.events import (
 from evcharge.rules.journey import FindStanding, FindUser, ListSessions, ListStations, Standing
 from evcharge.rules.network import FindCatalogue
 from evcharge.rules.operation import Needs, Operation
-from evcharge.rules.view import View, record_moved
+from evcharge.rules.view import NOBODY, View, record_moved
 
 R = TypeVar("R")
 
@@ -201,7 +202,7 @@ class Records:
         self,
         needs: Needs,
         names: Callable[[Clocks, int | None], int] = Clocks.plainly,
-        leaving: Collection[str] = (),
+        leaving: Mapping[str, Receipt | None] = NOBODY,
         has: Callable[[str], bool] = lambda user_id: True,
         drivers: Callable[[str], User | None] | None = None,
     ) -> View:

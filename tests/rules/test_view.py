@@ -47,7 +47,7 @@ def a_view(**known: object) -> View:
         {**users, **known.get("users", {})},
         {"u1": None, "nobody": None, **known.get("sessions", {})},
         {7: a_book(2, 3), 8: None, **known.get("books", {})},
-        leaving=known.get("leaving", ()),
+        leaving=known.get("leaving", {}),
     )
     view.known = Catalogue()
     return view
@@ -171,7 +171,7 @@ class JourneyTests(SynchronousTestCase):
 
     def test_leaving(self) -> None:
         """A journey whose end was to be committed when the answer was lost ends well."""
-        self.assertIsNone(leave("nobody").decide(a_view(leaving={"nobody"})))
+        self.assertIsNone(leave("nobody").decide(a_view(leaving={"nobody": None})))
         self.assertEqual(leave("nobody").decide(a_view()), UNKNOWN_USER)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import attrs
 
+from evcharge.models.receipts import Receipt
 from evcharge.storage.records import Records
 from evcharge.storage.sql.network import Network
 from evcharge.storage.sql.used import UsedTariffs
@@ -28,8 +29,9 @@ class Known:
     """Of the network whose stations were listed."""
     occupied: set[int] = attrs.field(factory=set)
     """Stations where vehicles stood when they were listed, where the process is not alone."""
-    leaving: set[str] = attrs.field(factory=set)
-    """Users whose removal was to be committed when the connection was lost."""
+    leaving: dict[str, Receipt | None] = attrs.field(factory=dict)
+    """Users whose removal was to be committed when the connection was lost, each with the receipt
+    of the session that ended, if one did."""
     used: UsedTariffs = attrs.field(factory=UsedTariffs)
     """The tariffs of sessions and receipts, as far as they were met with."""
     passed: dict[str, int] = attrs.field(factory=dict)

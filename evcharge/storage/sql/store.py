@@ -180,7 +180,7 @@ class SqlStorage:
                     self._database, connection, self._changes, self._rewriting, known, began
                 )
                 yield transaction
-                known.leaving |= transaction.removed
+                known.leaving.update(transaction.removed)
         except DBAPIError as error:
             raise self._database.meaning(error) from error
         known.leaving.clear()

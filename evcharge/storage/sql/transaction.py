@@ -17,6 +17,7 @@ from typing import Any
 from sqlalchemy import Connection, select
 from sqlalchemy.exc import DBAPIError
 
+from evcharge.models.receipts import Receipt
 from evcharge.models.session import ChargingSession, Place
 from evcharge.models.slots import Book, StationState
 from evcharge.models.stations import Stations
@@ -104,8 +105,9 @@ class Transaction:
         """Whether a row was changed or locked: then the commit is, in the end, durable with all
         that was committed before it."""
         self._failure: DBAPIError | None = None
-        self.removed: set[str] = set()
-        """Users who are not there any more, once this is committed."""
+        self.removed: dict[str, Receipt | None] = {}
+        """Users who are not there any more, once this is committed, each with the receipt of the
+        session that ended, if one did."""
 
     _view: View
     """What was loaded, and what has been made of it."""
@@ -382,7 +384,8 @@ class Transaction:
                 sql_clocks.fill(connection, event.after)
                 sql_clocks.move(connection, event.before, event.after)
         changed = stations_of(events)
-        self.removed, self._tariffs = written.removed, written.tariffs
+        self.removed = {user_id: written.over.get(user_id) for user_id in written.removed}
+        self._tariffs = written.tariffs
         written.end_rows(connection, changes)
         if written.freed:
             there = (self._network or self._known.network).stations

@@ -47,6 +47,8 @@ class Written:
     tariffs: dict[str, Tariff] = attrs.field(factory=dict)
     """Those that sessions go by, by their keys."""
     receipts: list[Receipt] = attrs.field(factory=list)
+    over: dict[str, Receipt] = attrs.field(factory=dict)
+    """The last one of each user whose session has ended, by the user's id."""
     payments: list[Payment] = attrs.field(factory=list)
     statuses: dict[str, EvseStatus] = attrs.field(factory=dict)
 
@@ -65,6 +67,9 @@ class Written:
             self._go_on(event.session)
         elif isinstance(event, SlotFreed):
             self.freed = True
+            # It comes right before.
+            if self.receipts and self.receipts[-1].receipt_id == event.session.receipt_id:
+                self.over[event.session.user_id] = self.receipts[-1]
             _end(self.sessions, self.old, event.session.user_id)
         elif isinstance(event, PlaceTaken):
             self.places[event.place.user_id] = event.place

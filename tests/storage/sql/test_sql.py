@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+import psycopg
 from sqlalchemy import Connection, event
 from sqlalchemy.exc import IntegrityError
 from twisted.trial.unittest import SynchronousTestCase
@@ -24,18 +25,23 @@ from evcharge.datasets.tariffs import parse_tariffs
 from evcharge.models.charging import Piece, Profile
 from evcharge.models.electric_car import CarModel, ElectricCar
 from evcharge.models.session import ChargingSession
+from evcharge.models.tariffs import parse_tariff, tariff_key
 from evcharge.models.user import User
+from evcharge.rules.claims import ARRIVE, Claim
 from evcharge.rules.journey import UNKNOWN_STATION, UNKNOWN_USER, AddUser, ListStations, held_at
+from evcharge.rules.leaving import STOP_AND_LEAVE, Leave
 from evcharge.rules.operation import Operation
+from evcharge.rules.receipts import ListReceipts
 from evcharge.rules.sweep import Sweep
-from evcharge.storage import Storage, StorageError, StorageUnavailable
+from evcharge.storage import Storage, StorageError, StorageUnavailable, carry_out
 from evcharge.storage.group_commit import TryAgain
 from evcharge.storage.location import parse
-from evcharge.storage.sql import schema
+from evcharge.storage.sql import schema, used
 from evcharge.storage.sql.databases import Sqlite
 from evcharge.storage.sql.rows import MODEL_FIGURES
 from evcharge.storage.sql.store import SqlStorage
 from evcharge.testing import NOON
+from evcharge.utils.ids import uuid7
 from tests.support import postgres
 from tests.support.confined import ALLOW, ERRNO, PR_SET_NO_NEW_PRIVS, Filter
 from tests.support.logged import logged
@@ -345,6 +351,26 @@ class OthersTests(PostgresCase):
             self.assertRaises(TryAgain, take_slot, other, a_session())
         self.assertEqual(take_slot(other, a_session()), a_session())
 
+    def test_end_not_seen(self) -> None:
+        """Who stops, and is gone when the connection is lost, is told the receipt all the same."""
+        storage = self.make()
+        add_user(storage, a_user())
+        carry_out(storage, Claim("u1", "7", uuid7(NOON), NOON, intent=ARRIVE))
+        stop = Leave("u1", STOP_AND_LEAVE, NOON + 60)
+        dialect = storage._database._engine.dialect
+        commit = dialect.do_commit
+
+        def is_lost(connection: Any) -> None:
+            commit(connection)
+            raise psycopg.OperationalError
+
+        self.patch(dialect, "do_commit", is_lost)
+        self.assertRaises(TryAgain, storage.execute, [stop])
+        self.patch(dialect, "do_commit", commit)
+        receipt = carry_out(storage, stop)
+        self.assertEqual(carry_out(storage, ListReceipts("u1", 2)), [receipt])
+        self.assertEqual(carry_out(storage, stop), UNKNOWN_USER)
+
     def test_first_starts(self) -> None:
         """Two first starts at once on an empty database both come about."""
         one, other = (parse(self.url, "").storage() for _ in range(2))
@@ -432,6 +458,29 @@ class SqlContract:
         for user_id in ("u1", "u3"):
             self.assertEqual(find_user(storage, user_id), UNKNOWN_USER)
         self.assertEqual(find_user(storage, "u2"), a_user("u2"))
+
+    def test_many_tariffs(self) -> None:
+        """A session keeps its tariff, also where there are more of them than memory holds."""
+        self.patch(used, "MOST_KNOWN", 0)
+        storage = self.make()
+        keys = []
+        for number in (1, 2, 3):
+            parts = [{"type": "ENERGY", "price": number, "step_size": 1}]
+            body = {"id": "x", "currency": "BRL", "elements": [{"price_components": parts}]}
+            tariff = parse_tariff(body)
+            keys.append(tariff_key(tariff))
+            add_user(storage, a_user(f"u{number}"))
+            session = a_session(f"u{number}", number)
+            take_slot(storage, attrs.evolve(session, tariff=attrs.evolve(tariff, body=body)))
+        known = used.UsedTariffs()
+        with storage._database.begin(write=False) as connection:
+            for some in (keys[:1], keys):
+                found = known.find(connection, some)
+                self.assertLessEqual({*some}, found.keys())
+        storage.close()
+        with storage.read_contents(NOON) as contents:
+            list(contents.users)
+            self.assertEqual([tariff_key(s.tariff) for s in contents.sessions], keys)
 
     def test_one_evse(self) -> None:
         """The database itself refuses a second vehicle at an EVSE."""
