@@ -21,7 +21,7 @@ from uuid import UUID
 from evcharge.models.receipts import Payment, Receipt
 from evcharge.models.tariffs import body_key
 from evcharge.rules.operation import History
-from evcharge.storage.durable import Folder, make_folder, write_all
+from evcharge.storage.durable import Folder, flush_file, flush_folder, make_folder, write_all
 from evcharge.storage.files.used import UsedTariffs
 from evcharge.utils.numbers import finite_number, whole_number
 
@@ -106,6 +106,18 @@ class ReceiptFiles:
                 os.ftruncate(descriptor, size)
                 os.fsync(descriptor)
             del self._torn[day]
+
+    def flush(self, receipts: Iterable[Receipt]) -> None:
+        """
+        Have receipts that were found stay: who wrote them may have ended before they were on the
+        disk. OSError.
+        """
+        days = {day_of(receipt.receipt_id, receipt.ended_timestamp) for receipt in receipts}
+        for day in days:
+            with contextlib.suppress(FileNotFoundError):
+                flush_file(self.folder.path / (day + END))
+        if days:
+            flush_folder(self.folder.path)
 
     # Reading
 

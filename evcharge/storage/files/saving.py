@@ -387,7 +387,10 @@ class Saving:
         """
         standing = {s.receipt_id: s for table in tables for s in table.sessions.values()}
         damaged: dict[str, str] = {}
-        for name, receipt in self._directory.receipts.find(standing, damaged).items():
+        found = self._directory.receipts.find(standing, damaged)
+        # Before the sessions go of which they are all that is left.
+        self._directory.receipts.flush(found.values())
+        for name, receipt in found.items():
             self._over[standing[name].user_id] = (name, receipt)
         return {standing[name].station_id: problem for name, problem in damaged.items()}
 

@@ -25,6 +25,7 @@ from evcharge.storage.files.store import FileStorage
 from evcharge.testing import NOON
 from evcharge.utils.ids import uuid7
 from tests.storage.test_network_change import with_stations
+from tests.support.calls import Calls
 from tests.support.logged import logged
 from tests.support.operations import a_user, available
 
@@ -115,7 +116,12 @@ class SessionFileTests(SynchronousTestCase):
         path.write_text(json.dumps(record))
         lines = (self.data / PAYMENTS).read_bytes().splitlines(keepends=True)
         (self.data / PAYMENTS).write_bytes(lines[0])
+        calls = Calls(self, self.data)
         self.storage = self.open(NOON + 130)
+        # Whoever wrote the receipt may have been killed before it was on the disk.
+        made = list(map(str, calls.made))
+        flushed = [made.index(f"fsync receipts{name}") for name in ("/2025-04-07.jsonl", "")]
+        self.assertLess(max(flushed), made.index("unlink users/driver-1.json"))
         self.do(Sweep(NOON + 130, 0))
         self.assertNotIn("driver-1", self.file()["vehicles"])
         self.assertEqual([of for _, _, of in self.paid()], [None, receipt.receipt_id])
