@@ -44,9 +44,9 @@ def told(command: Callable[[argparse.Namespace], None]) -> Callable[[argparse.Na
             command(options)
         except Exception as error:
             # Where it can be raised, it is imported already; else it would take a while.
-            database = sys.modules.get("sqlalchemy.exc")
+            sql = sys.modules.get("evcharge.storage.sql.databases")
             ours = (SourceError, StorageError, Unavailable, TryAgain)
-            known = ours if database is None else (*ours, database.DBAPIError)
+            known = ours if sql is None else (*ours, sql.DBAPIError, sql.StatementRefused)
             if not isinstance(error, known):
                 raise
             raise Exit(_text(error)) from None
@@ -56,7 +56,8 @@ def told(command: Callable[[argparse.Namespace], None]) -> Callable[[argparse.Na
 
 def _text(error: Exception) -> str:
     # What a driver says, without the statement and its values.
-    return without_password(str(getattr(error, "orig", error)).strip())
+    said, _, _ = str(getattr(error, "orig", error)).partition(" [SQL: ")
+    return without_password(said.strip())
 
 
 def location(option: str, text: str, directory: str = DIRECTORY) -> Location:

@@ -3,8 +3,10 @@
 import socket
 from pathlib import Path
 
+import psycopg
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.storage.sql.test_sql import PostgresCase
 from tests.support.commands import run
 from tests.support.operators import OperatorTestCase
 from tests.support.servers import HealthTestCase
@@ -111,3 +113,19 @@ class UsageTests(SynchronousTestCase):
             status, _, err = run("evse", "7-2", *OUT, "--storage", url)
             self.assertEqual((status, err), (1, f"evcharge: {data}: no such file or directory\n"))
         self.assertFalse(data.exists())
+
+
+class PostgresTests(PostgresCase):
+    """A database that is another's."""
+
+    def test_may_only_read(self) -> None:
+        """Who may not write there is told so in a line."""
+        self.make()
+        role = f"reader_{self.url.rpartition('/')[2]}"
+        with psycopg.connect(self.url) as connection:
+            connection.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'secret'")
+            connection.execute(f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}")
+        url = self.url.replace("postgres:secret@", f"{role}:secret@")
+        status, out, err = run("evse", "7-2", *OUT, "--storage", url)
+        self.assertEqual((status, out), (1, ""), err)
+        self.assertRegex(err, r"\Aevcharge: .*: permission denied for table network\n\Z")
