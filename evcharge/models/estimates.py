@@ -67,6 +67,10 @@ class ChargePlan:
         """Its pieces."""
         return self.plug.rate.profile(self.start_percent, self.target_percent)
 
+    def assumed(self, price_is_known: bool) -> tuple[str, ...]:
+        """What was not known when it was worked out, and priced."""
+        return self.plug.assumed if price_is_known else (*self.plug.assumed, PRICE)
+
     def segments(self, begin: float) -> list[Segment]:
         """
         What a tariff is asked about.

@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 
 from evcharge.models.charging import Profile
-from evcharge.models.estimates import PRICE, ChargePlan, estimate
+from evcharge.models.estimates import ChargePlan, estimate
 from evcharge.models.evse import Evse, EvseKind, plugs_of, quickest
 from evcharge.models.station import Station
 from evcharge.models.tariffs import Tariff, tariff_key
@@ -232,7 +232,7 @@ def plan_session(
         target_percent=plan.target_percent,
         energy_kwh=plan.energy_kwh,
         profile=plan.profile,
-        assumed=plan.plug.assumed if is_known else (*plan.plug.assumed, PRICE),
+        assumed=plan.assumed(is_known),
         since_timestamp=now,
         started_timestamp=now,
         tariff=tariff,

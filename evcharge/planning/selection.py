@@ -16,7 +16,7 @@ from typing import Any
 import attrs
 
 from evcharge.models.electric_car import ElectricCar
-from evcharge.models.estimates import PRICE, ChargePlan, Priced, estimate, plan_charge
+from evcharge.models.estimates import ChargePlan, Priced, estimate, plan_charge
 from evcharge.models.evse import Evse, EvseKind, plugs_of, quickest, to_the_ms
 from evcharge.models.slots import StationState
 from evcharge.models.tariffs import Tariff
@@ -210,7 +210,7 @@ class _Trip:
             plan=plan,
             price=price,
             fitting_slots=fitting,
-            assumed=plan.plug.assumed if is_known else (*plan.plug.assumed, PRICE),
+            assumed=plan.assumed(is_known),
         )
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import attrs
 
-from evcharge.models.estimates import ChargePlan, choose_evse
+from evcharge.models.estimates import PRICE, ChargePlan, choose_evse
 from evcharge.models.evse import Evse
 from evcharge.models.receipts import (
     AT_DEADLINE,
@@ -336,6 +336,7 @@ def at_another(
         profile=plan.profile,
         energy_kwh=plan.energy_kwh,
         charge_minutes=plan.seconds / 60,
+        assumed=plan.assumed(PRICE not in session.assumed),
         estimated_timestamp=session.estimated_timestamp + terms.real_s(plan.seconds - charge_s),
     )
     reserved = session.since_timestamp or session.estimated_timestamp
@@ -355,9 +356,9 @@ def begun(
     """What was offered or reserved, once it charges; its tariff stays, if it was reserved."""
     planned = attrs.evolve(session, estimated_timestamp=now + terms.real_s(plan.seconds))
     connector = plan.plug.connector
-    tariff = session.tariff
+    tariff, is_known = session.tariff, PRICE not in session.assumed
     if session.reserved_timestamp is None or tariff is None:
-        tariff, _ = station.prices.tariff(connector, tariffs, now)
+        tariff, is_known = station.prices.tariff(connector, tariffs, now)
     planned = attrs.evolve(
         planned,
         state=CHARGING,
@@ -371,6 +372,7 @@ def begun(
         energy_kwh=plan.energy_kwh,
         profile=plan.profile,
         charge_minutes=plan.seconds / 60,
+        assumed=plan.assumed(is_known),
         tariff=tariff,
     )
     reserved_s = terms.simulated_s(session.reserved_timestamp or now, now)

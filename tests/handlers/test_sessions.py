@@ -741,19 +741,22 @@ class ChoiceTests(SessionTestCase):
     """What a driver may say of an EVSE, of the charge, and of the way."""
 
     def start(self, *options: str) -> None:
-        """A server anew, of one station with two kinds of connectors and one with one of them."""
+        """A server anew, of stations with two kinds of connectors, one, and unknown ones."""
         plugs = [Connector("1", name, standard) for name, standard in NAMES]
         evses = (
             Evse("1-1", EvseKind((plugs[0],), 50.0)),
             Evse("1-2", EvseKind((plugs[0],), 50.0)),
             Evse("1-3", EvseKind((plugs[1],), 50.0)),
         )
+        # The connectors of the first one are not known.
+        unknown = Evse("3-1", EvseKind((), 50.0)), attrs.evolve(evses[0], uid="3-2")
         self.server = MemoryServer(
             journey.make_storage(
                 FITTING,
                 [
                     attrs.evolve(station(1, 3), own_evses=evses),
                     attrs.evolve(station(2, 1), own_evses=(attrs.evolve(evses[2], uid="2-1"),)),
+                    attrs.evolve(station(3, 2), own_evses=unknown),
                 ],
             ),
             time_scale=SCALE,
@@ -799,6 +802,23 @@ class ChoiceTests(SessionTestCase):
             self.reason("ARRIVE", waits[0], id_station=1, id_evse="1-2"), (200, "no_slot")
         )
         self.assertEqual(self.status(waits[0])["state"], "RESERVED")
+
+    def test_assumed(self) -> None:
+        """What was not known is said of the EVSE that the driver has, whoever has changed it."""
+        user = self.login()
+        for kind in ("ARRIVE", "OUTOFORDER"):
+            told = self.ask("RESERVE", user, id_station=3, id_evse="3-1")
+            self.assertIn("connectors", told["assumed"])
+            if kind == "ARRIVE":
+                self.ask(kind, user, id_station=3, id_evse="3-2")
+            else:
+                now, perform = self.server.clock.seconds(), self.server.engine.perform
+                perform(SetEvseStatus("3-1", kind, None, now, self.server.engine.context.terms))
+            told = self.status(user)
+            self.assertEqual(told["id_evse"], "3-2")
+            self.assertNotIn("connectors", told["assumed"])
+            self.ask("STOP", user)
+            user = self.login()
 
     def test_ranges(self) -> None:
         """What is out of its range is refused by its name, and takes nothing."""
