@@ -67,6 +67,9 @@ class Figures(Service):
         """How many have begun to charge since the start."""
         self._delivered_kwh = 0.0
         """By those that are over, less what the others had been given before the start."""
+        self._later: set[str] | None = None
+        """Sessions of which something was heard since all of them were asked for, by receipt: the
+        answer may be older. None while they are not asked for."""
         self._is_first = True
         self._next: IDelayedCall | None = None
         self._more: IDelayedCall | None = None
@@ -86,14 +89,20 @@ class Figures(Service):
         for event in events:
             if isinstance(event, (SlotTaken, SessionChanged)):
                 session = event.session
+                self._put_later(session.receipt_id)
                 began = session.state == CHARGING and session.receipt_id not in self._charging
                 if began or session.receipt_id in self._charging:
                     self._charging[session.receipt_id] = session
                 self._sessions += began
             elif isinstance(event, ReceiptIssued):
                 receipt = event.receipt
+                self._put_later(receipt.receipt_id)
                 if self._charging.pop(receipt.receipt_id, None) is not None:
                     self._delivered_kwh += receipt.body["energy_kwh"] or 0.0
+
+    def _put_later(self, receipt_id: str) -> None:
+        if self._later is not None:
+            self._later.add(receipt_id)
 
     def _end(self, receipt_id: str, at: float) -> None:
         session = self._charging.pop(receipt_id, None)
@@ -109,10 +118,12 @@ class Figures(Service):
         stations.addCallback(self._listed).addErrback(self._failed)
 
     def _listed(self, stations: Stations) -> Deferred[Any]:
+        self._later = set()
         sessions: Deferred[Any] = maybeDeferred(self._perform, ListSessions())
         return sessions.addCallback(self._seen, stations)
 
     def _failed(self, failure: Failure) -> None:
+        self._later = None
         if not failure.check(Unavailable):
             self.log.failure("The figures could not be worked out", failure=failure)
 
@@ -121,12 +132,18 @@ class Figures(Service):
             return
         now = self._now()
         self._compare(sessions, now)
+        self._later = None
         self._go_on(self._make_point(sessions, stations, now))
 
     def _compare(self, sessions: Sequence[ChargingSession], now: float) -> None:
         """Follow what other processes have done, of which there are no events."""
-        listed = {s.receipt_id: s for s in sessions if s.state in (CHARGING, FINISHED)}
-        for receipt_id in self._charging.keys() - listed.keys():
+        later = self._later or ()
+        listed = {
+            session.receipt_id: session
+            for session in sessions
+            if session.state in (CHARGING, FINISHED) and session.receipt_id not in later
+        }
+        for receipt_id in self._charging.keys() - listed.keys() - set(later):
             self._end(receipt_id, now)
         for receipt_id, session in listed.items():
             if receipt_id not in self._charging:
