@@ -133,8 +133,7 @@ class Sqlite:
 
     @staticmethod
     def _begun(connection: Connection) -> None:
-        # A transaction that read before it wrote could find, too late, that another one has
-        # written since.
+        # One that read before it wrote could find, too late, that another has written since.
         write = connection.get_execution_options().get("write", True)
         connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
 
@@ -337,8 +336,7 @@ class Postgres:
         self.dialect = self._engine.dialect
 
     def _connect(self) -> Any:
-        # Statements are not prepared: a pooler between us and the server may give each
-        # transaction to another session.
+        # None is prepared: a pooler on the way may give each transaction to another session.
         self._connection = self._psycopg.connect(prepare_threshold=None, **self._parameters)
         self._connection.add_notice_handler(self._noticed)
         return self._connection
