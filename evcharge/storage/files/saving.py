@@ -397,6 +397,7 @@ class Saving:
     def over(self) -> list[Event]:
         """What is left to do of sessions that are over."""
         events: list[Event] = []
+        lines: dict[int, tuple[Place, ...]] = {}
         for user_id, (receipt_id, receipt) in [*self._over.items()]:
             session = self._records.session(user_id)
             if session is None or session.receipt_id != receipt_id:
@@ -410,9 +411,11 @@ class Saving:
             events.append(SlotFreed(session, at, state, reason))
             user = self._records.users.get(user_id)
             if (state, reason) == (CANCELLED, BY_OPERATOR) and user is not None:
-                waiting = self._records.slots[session.station_id].waiting
+                here = self._records.slots[session.station_id]
+                waiting = lines.get(session.station_id, here.waiting)
                 place = place_before_all(session, user, waiting, at, self._terms)
                 place = attrs.evolve(place, clock=session.clock)
+                lines[session.station_id] = (place, *waiting)
                 events.append(PlaceTaken(place, at, len(waiting) + 1))
             payment = Payment.settling(receipt)
             if payment is not None:

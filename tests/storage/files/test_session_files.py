@@ -146,6 +146,22 @@ class SessionFileTests(SynchronousTestCase):
         said = json.loads((self.data / "evse_status.json").read_bytes())
         self.assertEqual(said[uid]["reason"], "cabo cortado")
 
+    def test_two_put_out(self) -> None:
+        """Two whose EVSEs went out of service at once have a place each, where that was cut off."""
+        self.do(Leave("driver-1", STOP_AND_LEAVE, NOON))
+        self.do(Claim("driver-w", "7", uuid7(NOON), NOON, intent=RESERVE))
+        uids = [self.session(user_id).evse_uid for user_id in ("driver-2", "driver-w")]
+        path = self.data / "stations/station_7.json"
+        before = path.read_bytes()
+        for uid in uids:
+            self.do(SetEvseStatus(uid, "OUTOFORDER", None, NOON + 60))
+        self.assertEqual(len({place["place"] for place in self.file()["waiting"]}), 2)
+        self.storage.close()
+        # As if nothing but what is said of the EVSEs and the receipts had been written.
+        path.write_bytes(before)
+        self.storage = self.open(NOON + 70)
+        self.assertEqual(len({place["place"] for place in self.file()["waiting"]}), 2)
+
     def test_moved_to_one_not_given_back(self) -> None:
         """Nobody is moved to an EVSE whose vehicle goes in the same batch, where that fails."""
         self.do(Leave("driver-w", CANCEL_IT, NOON))
