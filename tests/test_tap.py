@@ -109,7 +109,7 @@ class ServerTests(TestCase):
         """A request that the storage never answers gets 503 when the server must end."""
         self.patch(server_module, "ANSWER_S", 0.2)
         server = self.make()
-        handler = self.drivers._controller._handlers["START"]
+        handler = self.drivers._engine.controller._handlers["START"]
         stuck: Deferred = Deferred()
         object.__setattr__(handler.context, "perform", lambda operation: stuck)
         driver = await self.connect()
@@ -183,6 +183,7 @@ class OptionsTests(SynchronousTestCase):
                 port="8888",
                 tls=None,
                 http_port=None,
+                web=None,
                 operator_token_file=None,
                 workers=1,
                 sweep_interval_s=5,

@@ -45,6 +45,9 @@ LOOPBACK = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
 NO_SUCH_FAMILY = {errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT}
 """What a machine without IPv6, or with IPv6 turned off, has to say to it."""
 
+SPOKEN = {"tls-port": "TLS on ", "web-port": "HTTP on ", "web-tls-port": "HTTPS on "}
+"""What is spoken on a port, by its option, where it is not our lines in plain."""
+
 MOST_TRIES = 20
 """How often a port is chosen anew that the other family has in use already."""
 
@@ -272,5 +275,4 @@ class PortService(Service):
     @property
     def addresses(self) -> str:
         """Where we listen, for the log: the plain port first."""
-        plain, *others = [port.address for port in self._ports]
-        return "".join([plain, *(f"; TLS on {address}" for address in others)])
+        return "; ".join(f"{SPOKEN.get(port.option, '')}{port.address}" for port in self._ports)

@@ -17,6 +17,7 @@ from evcharge.controller import NO_GUARDS, Controller, Guard
 from evcharge.handlers import Context, handlers
 from evcharge.handlers.session import Status
 from evcharge.handlers.subscribe import find_journey
+from evcharge.outcomes import LANGUAGES
 from evcharge.process.clock import SteadyClock
 from evcharge.process.settings import Settings
 from evcharge.process.timekeeper import Timekeeper
@@ -185,15 +186,20 @@ class Engine(InOrder):
             context = attrs.evolve(context, new_id=new_id)
         messages = handlers(context)
         self.context = context
-        self.controller = Controller(
-            messages,
-            now,
-            settings.language,
-            settings.verbose,
-            guards,
-            metrics.answered if is_watched else None,
-            timers.seconds,
-        )
+        self.controllers = {
+            language: Controller(
+                messages,
+                now,
+                language,
+                settings.verbose,
+                guards,
+                metrics.answered if is_watched else None,
+                timers.seconds,
+            )
+            for language in LANGUAGES
+        }
+        """By the language of their texts; they are the same for the rest."""
+        self.controller = self.controllers[settings.language]
         self.monitor = StationMonitor(
             perform,
             timers,
@@ -215,6 +221,11 @@ class Engine(InOrder):
         self.hub.happened(events, at)
         if self._counts is not None:
             self._counts.happened(events)
+
+    def close(self) -> None:
+        """From now on have every request answered with `unavailable`."""
+        for controller in self.controllers.values():
+            controller.close()
 
     @property
     def summary(self) -> Summary:

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from twisted.python.usage import Options as UsageOptions
 from twisted.python.usage import UsageError
 
 from evcharge import __version__
@@ -19,10 +18,14 @@ from evcharge.outcomes import LANGUAGES
 from evcharge.process.logs import FORMATS, OBSERVER, Log, choose
 from evcharge.process.settings import Settings, TlsSettings
 from evcharge.process.values import number, one_of, port_of, time_zone, whole
+from evcharge.process.web_options import WebOptions
 from evcharge.storage.location import STORAGE_VARIABLE, Location, parse
 
 PLAIN_PORT = "8888"
 PLAIN_PORT_BESIDE_TLS = f"{LOCAL}{PLAIN_PORT}"
+
+TLS_PORTS = ("tls-port", "web-tls-port")
+"""The options of ports on which TLS is spoken."""
 
 MOST_WORKERS = 64
 
@@ -30,7 +33,7 @@ SHARED_ENDPOINTS = ("tcp", "tcp6", "unix")
 """Endpoints that are a listening socket and nothing more: several processes can accept from it."""
 
 
-class Options(UsageOptions):
+class Options(WebOptions):
     """
     The options of `twistd evcharge`.
 
@@ -290,9 +293,11 @@ class Options(UsageOptions):
         self._choose_log()
         self.settings = Settings(
             storage=self._storage(),
-            port=self["port"] or (PLAIN_PORT if tls is None else PLAIN_PORT_BESIDE_TLS),
+            port=self["port"]
+            or (PLAIN_PORT if self["tls-port"] is None else PLAIN_PORT_BESIDE_TLS),
             tls=tls,
             http_port=self["http-port"],
+            web=self.web(),
             operator_token_file=self._operator_token_file(),
             workers=self["workers"],
             sweep_interval_s=self["sweep-interval"],
@@ -364,14 +369,17 @@ class Options(UsageOptions):
         twistd["logger"] = OBSERVER
 
     def _tls(self) -> TlsSettings | None:
-        names = ("tls-port", "tls-certificate", "tls-key")
-        missing = [f"--{name}" for name in names if not self[name]]
-        if len(missing) == len(names):
+        files = ("tls-certificate", "tls-key")
+        ports = [name for name in TLS_PORTS if self[name]]
+        if not ports and not any(self[name] for name in files):
             return None
+        missing = [f"--{name}" for name in files if not self[name]]
+        if not ports:
+            missing.insert(0, " or ".join(f"--{name}" for name in TLS_PORTS))
         if missing:
             raise UsageError(f"TLS needs {' and '.join(missing)} too")
         # twistd changes its working directory before it starts the services.
-        certificate, key = (os.path.abspath(self[name]) for name in names[1:])
+        certificate, key = (os.path.abspath(self[name]) for name in files)
         return TlsSettings(self["tls-port"], certificate, key)
 
 
@@ -380,12 +388,12 @@ def _check_layers(settings: Settings) -> None:
     for option, port in settings.ports.items():
         if port.partition(":")[0] not in LAYERED_ENDPOINTS:
             continue
-        if option == "tls-port":
-            raise UsageError(f"--tls-port must be a plain port, such as tcp:, not {port!r}")
+        if option in TLS_PORTS:
+            raise UsageError(f"--{option} must be a plain port, such as tcp:, not {port!r}")
         if settings.limits.proxy_protocol:
             raise UsageError(
-                f"--proxy-protocol needs a --port that is plain, such as tcp:, not {port!r}; "
-                "for TLS there is --tls-port"
+                f"--proxy-protocol needs a --{option} that is plain, such as tcp:, not {port!r}; "
+                f"for TLS there is --{option.replace('port', 'tls-port')}"
             )
 
 

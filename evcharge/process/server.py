@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import inlineCallbacks
+from twisted.internet.defer import gatherResults, inlineCallbacks
 from twisted.internet.interfaces import IProtocolFactory, IReactorTime, IStreamServerEndpoint
 from twisted.logger import Logger
 
 from evcharge import __version__
-from evcharge.controller import Controller
 from evcharge.net.guards import REASONS
 from evcharge.net.guards.other_protocols import OtherProtocols
 from evcharge.net.guards.service import Guards
@@ -27,11 +26,13 @@ from evcharge.process.terminal import Terminal
 from evcharge.storage import Storage
 from evcharge.storage.threads import StorageThread
 from evcharge.watch.metrics import Metrics
+from evcharge.web.settings import WebSettings
 
 if TYPE_CHECKING:
     from evcharge.net.tls.certificate import CertificateService
     from evcharge.web.health import Watched
     from evcharge.web.operator import Operator
+    from evcharge.web.site import WebFactory
 
 ANSWER_S = 4.0
 """How long the requests that were read may take once the server is to end, seconds."""
@@ -47,11 +48,15 @@ Requests leave none. But Twisted leaves four, half a KiB, for each call in a thr
 """
 
 
+def no_other_protocol(*_: object) -> None:
+    """What a connection is asked whose protocol is known."""
+
+
 def driver_factory(
     settings: Settings,
     storage_s: float,
     lines: Lines,
-    other_protocols: OtherProtocols,
+    other_protocols: OtherProtocols | None,
     guards: Guards,
     timers: IReactorTime,
 ) -> DriverFactory:
@@ -59,6 +64,7 @@ def driver_factory(
     What makes drivers' protocols, with `guards` before what answers `lines`.
 
     :param storage_s: how long the storage may take, seconds.
+    :param other_protocols: looks at each connection's first line; None: nobody does.
     """
     factory = DriverFactory(
         guards.dispatch(lines),
@@ -66,7 +72,7 @@ def driver_factory(
         timers,
         settings.max_line,
         guards.addresses.connected,
-        other_protocols,
+        other_protocols or no_other_protocol,
         lines.last_resort,
     )
     guards.watch(factory.connections, storage_s)
@@ -86,13 +92,13 @@ class DriverService(PortService):
     def __init__(
         self,
         ports: Sequence[ListeningPort],
-        factory: DriverFactory,
-        controller: Controller,
+        factories: Sequence[DriverFactory | WebFactory],
+        engine: Engine,
         clock: Any,
     ) -> None:
         super().__init__(ports)
-        self._factory = factory
-        self._controller = controller
+        self._factories = factories
+        self._engine = engine
         self._clock = clock
 
     @inlineCallbacks
@@ -100,16 +106,21 @@ class DriverService(PortService):
         yield super().stopService()
         late = [
             self._clock.callLater(ANSWER_S, self._refuse),
-            self._clock.callLater(ANSWER_S + FLUSH_S, self._factory.abort),
+            self._clock.callLater(ANSWER_S + FLUSH_S, self._abort),
         ]
-        yield self._factory.drain()
+        yield gatherResults([factory.drain() for factory in self._factories])
         for call in late:
             if call.active():
                 call.cancel()
 
     def _refuse(self) -> None:
-        self._controller.close()
-        self._factory.give_up()
+        self._engine.close()
+        for factory in self._factories:
+            factory.give_up()
+
+    def _abort(self) -> None:
+        for factory in self._factories:
+            factory.abort()
 
 
 class Server(InOrder):
@@ -139,6 +150,7 @@ class Server(InOrder):
         super().__init__()
         metrics = self._metrics = Metrics(REASONS, settings.terms)
         self._settings = settings
+        self._reactor = reactor
         self._terminal = terminal
         guards = Guards(settings.limits, reactor, metrics.refused)
         self._engine = engine = Engine(
@@ -162,26 +174,30 @@ class Server(InOrder):
             """What a connection goes through before it comes to `inner`, which may be TLS."""
             return guards.behind_proxy(guards.limit_connections(inner, told), len(endpoints))
 
-        ways_in = [layers(factory, lines)]
-        self._certificate: CertificateService | None = None
-        if settings.tls is not None:
-            # Only then, as it is big.
-            from evcharge.net.tls.certificate import CertificateService
+        certificate = self._certificate(settings, reactor, clock.seconds)
+
+        def encrypted(inner: IProtocolFactory, plain_text: Callable[..., bytes]) -> Any:
             from evcharge.net.tls.connection import TLSFactory
 
-            certificate = self._certificate = CertificateService(
-                settings.tls.certificate, settings.tls.key, reactor, clock.seconds
-            )
-            certificate.setServiceParent(self)
-            inner = TLSFactory(
-                certificate, factory, reactor, guards.on_refused, other_protocols.unencrypted
-            )
-            ways_in.append(layers(inner, None))
+            assert certificate is not None
+            return TLSFactory(certificate, inner, reactor, guards.on_refused, plain_text)
+
+        factories: list[DriverFactory | WebFactory] = [factory]
+        ways_in = {"port": layers(factory, lines)}
+        if "tls-port" in settings.ports:
+            inner = encrypted(factory, other_protocols.unencrypted)
+            ways_in["tls-port"] = layers(inner, None)
+        if settings.web is not None:
+            # Only then, as it is big.
+            web, sockets = self._web(settings, settings.web, storage.patience_s, guards, clock)
+            factories += [web, *sockets]
+            ways_in["web-port"] = layers(web, lines)
+            if settings.web.tls_port is not None:
+                inner = encrypted(web, other_protocols.unencrypted)
+                ways_in["web-tls-port"] = layers(inner, None)
         ports = [
-            ListeningPort(*place, listening, way_in)
-            for place, listening, way_in in zip(
-                settings.ports.items(), endpoints, ways_in, strict=True
-            )
+            ListeningPort(option, port, listening, ways_in[option])
+            for (option, port), listening in zip(settings.ports.items(), endpoints, strict=True)
         ]
         self.watch: Watched | None = None
         """Where somebody may ask: what they are told."""
@@ -197,9 +213,61 @@ class Server(InOrder):
                 lambda: bool(self.running),
                 reactor,
             )
-        self._drivers = DriverService(ports, factory, engine.controller, reactor)
+        self._drivers = DriverService(ports, factories, engine, reactor)
         for part in (engine, guards, self._drivers):
             part.setServiceParent(self)
+
+    def _certificate(
+        self, settings: Settings, reactor: Any, now: Callable[[], float]
+    ) -> CertificateService | None:
+        """What TLS is spoken with, if it is."""
+        self._tls: CertificateService | None = None
+        if settings.tls is not None:
+            # Only then, as it is big.
+            from evcharge.net.tls.certificate import CertificateService
+
+            tls = settings.tls
+            self._tls = CertificateService(tls.certificate, tls.key, reactor, now)
+            self._tls.setServiceParent(self)
+        return self._tls
+
+    def _web(
+        self,
+        settings: Settings,
+        web: WebSettings,
+        storage_s: float,
+        guards: Guards,
+        clock: SteadyClock,
+    ) -> tuple[WebFactory, Sequence[DriverFactory]]:
+        """What answers at the web ports, and whose connections speak WebSocket there."""
+        from evcharge.web.site import WebContext, WebFactory
+
+        engine, reactor = self._engine, self._reactor
+        lines = {
+            language: Lines(controller, clock.seconds)
+            for language, controller in engine.controllers.items()
+        }
+        sockets = {
+            language: driver_factory(settings, storage_s, each, None, guards, reactor)
+            for language, each in lines.items()
+        }
+        context = WebContext(
+            controllers=engine.controllers,
+            lines=lines,
+            drivers=sockets,
+            perform=engine.perform,
+            catalogue=engine.storage.catalogue,
+            now=clock.seconds,
+            hub=engine.hub,
+            figures=engine.figures,
+            guards=guards,
+            metrics=self._metrics,
+            web=web,
+            language=settings.language,
+            max_line=settings.max_line,
+            clock=reactor,
+        )
+        return WebFactory(context), [*sockets.values()]
 
     def operator(self) -> Operator | None:
         """Who answers operators, where they may ask."""
@@ -239,5 +307,5 @@ class Server(InOrder):
 
     def read_again(self) -> None:
         """Read the TLS certificate again, if there is one."""
-        if self._certificate is not None:
-            self._certificate.read_again()
+        if self._tls is not None:
+            self._tls.read_again()

@@ -7,14 +7,15 @@ import attrs
 from evcharge.models.terms import Terms
 from evcharge.net.guards.limits import Limits
 from evcharge.storage.location import Location
+from evcharge.web.settings import WebSettings
 
 
 @attrs.frozen
 class TlsSettings:
-    """A further port, on which TLS is spoken."""
+    """How TLS is spoken, where there are ports for it."""
 
-    port: str
-    """Its description, see :mod:`evcharge.net.ports`."""
+    port: str | None
+    """The drivers' further port, on which it is, see :mod:`evcharge.net.ports`."""
     certificate: str
     """The absolute path of the PEM file of the certificate, and its chain."""
     key: str
@@ -35,6 +36,8 @@ class Settings:
     tls: TlsSettings | None
     http_port: str | None
     """The port of those who watch the server, described likewise."""
+    web: WebSettings | None
+    """None: neither page nor HTTP for drivers."""
     operator_token_file: str | None
     """The absolute path of the file with the token of operators; None: they may not ask there."""
     workers: int
@@ -54,6 +57,11 @@ class Settings:
 
     @property
     def ports(self) -> dict[str, str]:
-        """Option -> description of the drivers' ports: the plain one, and that for TLS, if any."""
-        tls = {} if self.tls is None else {"tls-port": self.tls.port}
-        return {"port": self.port, **tls}
+        """Option -> description of the ports for drivers and people, the plain one first."""
+        ports = {
+            "port": self.port,
+            "tls-port": None if self.tls is None else self.tls.port,
+            "web-port": None if self.web is None else self.web.port,
+            "web-tls-port": None if self.web is None else self.web.tls_port,
+        }
+        return {option: port for option, port in ports.items() if port is not None}

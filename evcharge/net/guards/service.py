@@ -80,7 +80,7 @@ class Guards(Service):
             message.TYPE: guards[message.GUARD] for message in MESSAGES if message.GUARD is not None
         }
         """The guards that stand around the handlers, by message type."""
-        self._timeouts: Timeouts | None = None
+        self._timeouts: list[Timeouts] = []
         self._loops: list[LoopingCall] = []
         self._rounds = DeferredLock()
         """One round at a time: two would share the turns."""
@@ -139,9 +139,8 @@ class Guards(Service):
 
         :param storage_s: how long the storage may take, seconds.
         """
-        self._timeouts = Timeouts(
-            connections, self._clock, self._limits, storage_s, self.on_refused
-        )
+        timeouts = Timeouts(connections, self._clock, self._limits, storage_s, self.on_refused)
+        self._timeouts.append(timeouts)
 
     def startService(self) -> None:
         super().startService()
@@ -152,8 +151,8 @@ class Guards(Service):
                 most=self.most_connections,
                 asked=self._limits.connections,
             )
-        if self._timeouts is not None:
-            self._repeat(self._timeouts.look, self._timeouts.look_s)
+        for timeouts in self._timeouts:
+            self._repeat(timeouts.look, timeouts.look_s)
         self._repeat(self.addresses.tidy, TIDY_S)
         self._repeat(self._logins.tidy, TIDY_S)
 

@@ -1,0 +1,176 @@
+"""The options of `twistd evcharge` for the ports of browsers and of HTTP."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import msgspec
+from twisted.python.usage import Options as UsageOptions
+from twisted.python.usage import UsageError
+
+from evcharge.net.ports import LOCAL
+from evcharge.process.values import port_of
+from evcharge.web.settings import WebSettings
+
+NAME = re.compile(r"(?!-)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*", re.IGNORECASE)
+"""The name of a machine, as the Host header has it; other letters are written as xn--…"""
+
+LARGEST_GEOJSON = 4 * 1024 * 1024
+"""The largest file of lines that a map shows, bytes: each browser has to read all of it."""
+
+
+GEOJSON = (
+    "FeatureCollection",
+    "Feature",
+    "GeometryCollection",
+    "LineString",
+    "MultiLineString",
+    "Polygon",
+    "MultiPolygon",
+    "Point",
+    "MultiPoint",
+)
+"""What a GeoJSON object may be."""
+
+
+class WebOptions(UsageOptions):
+    """The part of the options that is about the web ports."""
+
+    optParameters = [  # noqa: RUF012 - how twisted.python.usage wants it
+        [
+            "web-port",
+            None,
+            None,
+            "Port for browsers and HTTP: the map, WebSocket, the messages by POST. A number means "
+            "one of this machine only; an endpoint description, what it says.",
+            port_of("web-port", LOCAL),
+        ],
+        [
+            "web-tls-port",
+            None,
+            None,
+            "The same over TLS, with the certificate of --tls-certificate.",
+            port_of("web-tls-port", LOCAL),
+        ],
+        [
+            "map-tiles",
+            None,
+            None,
+            "Address of tiles for the map's background, with {z}, {x} and {y} in it; browsers get "
+            "them from there. Without it there is a grid of kilometres.",
+        ],
+        ["map-attribution", None, None, "Whose the tiles are: the text that the map shows."],
+        [
+            "map-geojson",
+            None,
+            None,
+            "GeoJSON file with lines of your own, which the map draws beneath the stations.",
+        ],
+    ]
+
+    def __init__(self) -> None:
+        self._hosts: list[str] = []
+        self._origins: list[str] = []
+        super().__init__()
+
+    def opt_web_host(self, name: str) -> None:
+        """A further name by which browsers know the server, as the address line has it; may be
+        given several times. IP addresses and localhost need not be."""
+        host = name.strip().rstrip(".").lower()
+        if not NAME.fullmatch(host) or len(host) > 253:
+            raise UsageError(
+                f"--web-host must be a name such as carga.example.org, without port, not {name!r}"
+            )
+        self._hosts.append(host)
+
+    def opt_web_origin(self, address: str) -> None:
+        """A page elsewhere that may talk to the server, such as https://app.example.org; may be
+        given several times."""
+        self._origins.append(_origin(address))
+
+    def web(self) -> WebSettings | None:
+        """What is asked for; None: no web port. UsageError: it does not go together."""
+        names = ("map-tiles", "map-attribution", "map-geojson")
+        if self["web-port"] is None and self["web-tls-port"] is None:
+            asked = [f"--{name}" for name in names if self[name] is not None]
+            asked += ["--web-host"] * bool(self._hosts) + ["--web-origin"] * bool(self._origins)
+            if asked:
+                raise UsageError(f"{asked[0]} needs a --web-port or a --web-tls-port")
+            return None
+        tiles, attribution, geojson = (self[name] for name in names)
+        if tiles is not None:
+            _check_tiles(tiles)
+        elif attribution is not None:
+            raise UsageError("--map-attribution needs --map-tiles, whose they are")
+        if geojson is not None:
+            # twistd changes its working directory before it starts the services.
+            geojson = os.path.abspath(geojson)
+            _check_geojson(geojson)
+        return WebSettings(
+            port=self["web-port"],
+            tls_port=self["web-tls-port"],
+            hosts=tuple(dict.fromkeys(self._hosts)),
+            origins=tuple(dict.fromkeys(self._origins)),
+            map_tiles=tiles,
+            map_attribution=attribution,
+            map_geojson=geojson,
+        )
+
+
+def _origin(address: str) -> str:
+    """An origin as browsers write it: scheme, name, and the port where it is not the usual one."""
+    try:
+        parts = urlsplit(address.strip())
+        port = parts.port
+    except ValueError:
+        parts, port = urlsplit(""), None
+    if (
+        parts.scheme not in ("http", "https")
+        or not parts.hostname
+        or parts.path not in ("", "/")
+        or parts.query
+        or parts.fragment
+        or parts.username is not None
+    ):
+        raise UsageError(
+            "--web-origin must be the beginning of a page's address, such as "
+            f"https://app.example.org or http://127.0.0.1:3000, not {address!r}"
+        )
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    usual = {"http": 80, "https": 443}[parts.scheme]
+    return f"{parts.scheme}://{host}" + ("" if port in (None, usual) else f":{port}")
+
+
+def _check_tiles(address: str) -> None:
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        parts = urlsplit("")
+    is_address = parts.scheme in ("http", "https") and parts.hostname
+    # It becomes part of the page's Content-Security-Policy.
+    is_plain = re.fullmatch(r"[!-~]+", address) and not set(";,'\"<>\\") & set(parts.netloc)
+    if not is_address or not is_plain or not all(f"{{{name}}}" in address for name in "zxy"):
+        raise UsageError(
+            "--map-tiles must be an address such as "
+            f"https://tiles.example.org/{{z}}/{{x}}/{{y}}.png, not {address!r}"
+        )
+
+
+def _check_geojson(name: str) -> None:
+    try:
+        content = Path(name).read_bytes()
+    except OSError as error:
+        raise UsageError(f"--map-geojson {name}: {error.strerror or error}") from None
+    if len(content) > LARGEST_GEOJSON:
+        raise UsageError(f"--map-geojson {name}: is over {LARGEST_GEOJSON // 1024**2} MiB")
+    try:
+        value = msgspec.json.decode(content)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise UsageError(f"--map-geojson {name}: is no JSON: {error}") from None
+    if not isinstance(value, dict) or value.get("type") not in GEOJSON:
+        raise UsageError(
+            f"--map-geojson {name}: is no GeoJSON: its type must be one of {', '.join(GEOJSON)}"
+        )
