@@ -129,6 +129,8 @@ def read_table(
         raise ValueError("waiting must be a list")
     read = [read_place(station_id, facts, beside) for facts in places]
     waiting = sorted((place for place in read if place), key=lambda place: place.number)
+    if len({place.user_id for place in waiting}) < len(waiting):
+        raise ValueError("waiting: somebody has two places")
     table = SlotTable(station_id, slots, sessions, waiting=tuple(waiting))
     if len(table.held) < sum(bool(session.evse_uid) for session in sessions.values()):
         raise ValueError("vehicles: two of them stand at one EVSE")

@@ -246,6 +246,7 @@ class SessionFileTests(SynchronousTestCase):
         for name, wrong, change in (
             ("waiting …-w", "place", lambda r: r["waiting"][0].update(place="first")),
             ("waiting …-w", "joined", lambda r: r["waiting"][0].update(joined_timestamp="x")),
+            ("waiting", "two places", lambda r: r["waiting"].append(r["waiting"][0])),
             ("vehicle …-2", "state", lambda r: r["vehicles"]["driver-2"].update(state="?")),
             ("vehicle …-1", "profile", lambda r: r["vehicles"]["driver-1"].update(profile=3)),
         ):
