@@ -16,6 +16,7 @@ from unittest import SkipTest
 PACKAGES = {
     "bash": "bash",
     "busybox": "busybox",
+    "chromium": "chromium",
     "curl": "curl",
     "dash": "dash",
     "git": "git",
