@@ -26,7 +26,7 @@ RUN pip install --no-cache-dir --no-deps . \
 
 WORKDIR /data
 VOLUME /data
-EXPOSE 8888
+EXPOSE 8888 8080
 STOPSIGNAL SIGTERM
 
 HEALTHCHECK --interval=10s --timeout=6s --start-period=10s \
@@ -34,4 +34,5 @@ HEALTHCHECK --interval=10s --timeout=6s --start-period=10s \
 
 # As root, it makes the volume the server's, and then gives root up.
 ENTRYPOINT ["evcharge-entrypoint", "8888", "/data"]
-CMD ["twistd", "--nodaemon", "--pidfile=", "evcharge", "--port", "8888", "--data", "/data"]
+# By its number alone the web port would be for the container itself.
+CMD ["twistd", "--nodaemon", "--pidfile=", "evcharge", "--port", "8888", "--web-port", "tcp:8080", "--data", "/data"]

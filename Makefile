@@ -4,6 +4,7 @@ PYTHON ?= python3
 PORT ?= 8888
 DATA ?= evcharge-data
 STORAGE ?=
+WEB ?= 8080
 TESTS ?=
 # Processes that share the tests, two more than the machine has processors, as tests also wait.
 JOBS ?= $(shell echo $$(($$(nproc 2>&- || echo 1) + 2)))
@@ -46,7 +47,7 @@ OLDEST = $(or $(firstword $(shell $(PYTHON) tools/pythons.py)),$(PYTHON))
 .PHONY: help run test fast check lowest coverage lint format bench mutants soak docs changelog audit constraints release clean
 
 help:
-	@echo "make run       run the server (PORT=$(PORT) DATA=$(DATA) STORAGE=files)"
+	@echo "make run       run the server (PORT=$(PORT) WEB=$(WEB) DATA=$(DATA) STORAGE=files)"
 	@echo "make test      run every test (TESTS=tests.net.test_tls for some of them)"
 	@echo "make fast      run the half of the tests that does not take long"
 	@echo "make check     check style and types, and run that half: before each commit"
@@ -92,9 +93,16 @@ $(VENV)/.audit: $(VENV)/.made
 	$(call install,pip-audit,pip-audit)
 
 run: $(VENV)/.run
-	@echo 'Starting evcharge at port $(PORT), with its data in $(or $(STORAGE),$(DATA)); Ctrl-C ends it'
-	@exec $(BIN)/twistd --nodaemon --pidfile= evcharge --port '$(PORT)' --data '$(DATA)' \
-	    $(if $(STORAGE),--storage '$(STORAGE)')
+	@web='$(WEB)'; \
+	if [ -n "$$web" ] && ! $(BIN)/python tools/free.py "$$web"; then \
+	    echo "Port $$web is taken, so there is no map: make run WEB=8081 shows it at another"; \
+	    web=; \
+	fi; \
+	case "$$web" in *[!0-9]*) map=$$web ;; *) map=http://127.0.0.1:$$web ;; esac; \
+	echo "Starting evcharge at port $(PORT), with $${web:+its map at $$map and }its data in" \
+	    '$(or $(STORAGE),$(DATA)); Ctrl-C ends it'; \
+	exec $(BIN)/twistd --nodaemon --pidfile= evcharge --port '$(PORT)' --data '$(DATA)' \
+	    $(if $(STORAGE),--storage '$(STORAGE)') $${web:+--web-port "$$web"}
 
 test: $(VENV)/.test
 	$(BIN)/python $(TRIAL) $(or $(TESTS),$(SLOW) $(FAST))

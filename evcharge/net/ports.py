@@ -48,6 +48,9 @@ NO_SUCH_FAMILY = {errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT
 SPOKEN = {"tls-port": "TLS on ", "web-port": "HTTP on ", "web-tls-port": "HTTPS on "}
 """What is spoken on a port, by its option, where it is not our lines in plain."""
 
+OF_MAKE = {"port": "PORT", "web-port": "WEB"}
+"""What `make run` calls an option."""
+
 MOST_TRIES = 20
 """How often a port is chosen anew that the other family has in use already."""
 
@@ -213,8 +216,9 @@ class ListeningPort:
         """What to do about an error, of the system or a text of Twisted's, as a sentence's end."""
         number = getattr(why, "errno", None)
         if number == errno.EADDRINUSE:
-            # Who typed `make run` knows of no --port.
-            make = " (make run PORT=…)" if self.option == "port" else ""
+            # Who typed `make run` knows of no option.
+            name = OF_MAKE.get(self.option)
+            make = f" (make run {name}=…)" if name else ""
             return f"; end what listens there, or choose another port by --{self.option}{make}"
         if why == "Cannot acquire lock":
             return "; another process has it, the one that the .lock beside it leads to"

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -11,8 +12,10 @@ import time
 import zipfile
 from pathlib import Path
 
+import yaml
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
+from evcharge.process.options import Options
 from evcharge.storage import StorageError
 from evcharge.storage.files.store import FileStorage
 from tests.support.permissions import acting_as
@@ -189,6 +192,24 @@ class DockerfileTests(SynchronousTestCase):
         self.assertEqual(command[:3], ["twistd", "--nodaemon", "--pidfile="])
         self.assertEqual(command[-2:], ["--data", folder])
         self.assertIn("evcharge.healthcheck", *said("HEALTHCHECK"))
+
+    def test_ports(self) -> None:
+        """The image and both services listen at what is published, where the host reaches them."""
+        (command,) = map(json.loads, said("CMD"))
+        services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+        shell = shlex.split(services["server-with-bootstrap"]["command"][-1].partition(" exec ")[2])
+        self.assertNotIn("command", services["server"])
+        for program, *arguments in (command, shell):
+            self.assertEqual(program, "twistd")
+            options = Options()
+            options.parseOptions(arguments[arguments.index("evcharge") + 1 :])
+            ports = (options.settings.port, options.settings.web.port)
+            # What is described by a number is, of a web port, for the container alone.
+            self.assertEqual(ports, ("8888", "tcp:8080"))
+        published = {port.removeprefix("tcp:") for port in ports}
+        self.assertEqual({*said("EXPOSE")[0].split()}, published)
+        for service in services.values():
+            self.assertEqual({port.partition(":")[2] for port in service["ports"]}, published)
 
 
 class EntrypointTests(SynchronousTestCase):

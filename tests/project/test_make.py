@@ -12,7 +12,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from evcharge.healthcheck import healthy
-from tests.support.ports import families
+from tests.support.ports import families, free_port
 from tests.support.servers import ROOT
 
 DEBIAN = """
@@ -56,8 +56,10 @@ if [ "$1 $2" = "-m venv" ]; then
     mkdir -p "$3/bin"
     for name in pip twistd; do
         printf '#!/bin/sh\\necho "(%s)"\\n' $name > "$3/bin/$name"
-        chmod +x "$3/bin/$name"
     done
+    # That it is a port which is free, for one.
+    echo '#!/bin/sh' > "$3/bin/python"
+    chmod +x "$3/bin/"*
     exit
 fi
 """
@@ -207,7 +209,8 @@ class EnvironmentTests(MakeTestCase):
                 "(venv)",
                 f"Installing evcharge and what it needs in {self.venv}/: once, about a minute",
                 "(pip)",
-                "Starting evcharge at port 9, with its data in evcharge-data; Ctrl-C ends it",
+                "Starting evcharge at port 9, with its map at http://127.0.0.1:8080 and "
+                "its data in evcharge-data; Ctrl-C ends it",
                 "(twistd)",
             ],
         )
@@ -224,23 +227,29 @@ class RunTests(MakeTestCase):
         run = 'import sys; sys.argv[0] = "twistd"; from twisted.scripts.twistd import run; run()'
         twistd = self.script("twistd", f"exec '{sys.executable}' -c '{run}' \"$@\"\n")
         twistd.rename(self.venv / "bin" / "twistd")
+        (self.venv / "bin" / "python").symlink_to(sys.executable)
 
-    def run_at(self, port: object) -> Terminal:
-        return self.make("run", f"PORT={port}", f"DATA={self.folder / 'data'}")
+    def run_at(self, port: object, web: object = "", **environment: str) -> Terminal:
+        data = f"DATA={self.folder / 'data'}"
+        return self.make("run", f"PORT={port}", f"WEB={web}", data, **environment)
 
     def test_sentences(self) -> None:
         """It says in sentences what it does and where it is, until Ctrl-C."""
-        make = self.run_at(0)
+        web = free_port()
+        make = self.run_at(0, web)
         make.wait(" users\n")
         port = re.search(r" listens on \S+:(\d+)", make.shown)[1]
         # Until it answers, the reactor may not run yet, and Ctrl-C is not its own.
         self.assertTrue(healthy("127.0.0.1", int(port)))
+        for host in families().values():
+            socket.create_connection((host, web)).close()
         make.press_ctrl_c()
         self.assertEqual(make.end(), -signal.SIGINT)
         first, *log, end = make.shown.replace("^C", "").splitlines()
         self.assertEqual(
             first,
-            f"Starting evcharge at port 0, with its data in {self.folder}/data; Ctrl-C ends it",
+            f"Starting evcharge at port 0, with its map at http://127.0.0.1:{web} and its data in "
+            f"{self.folder}/data; Ctrl-C ends it",
         )
         self.assertRegex(end, r"^make: \*\*\* .*Interrupt$")
         begin, listens, received, _, down = (line.partition("] ")[2] for line in log)
@@ -248,10 +257,47 @@ class RunTests(MakeTestCase):
         self.assertRegex(
             listens,
             rf"^evcharge \S+ listens on \S+:\d+( and \[::\]:\d+)?; "
+            rf"HTTP on 127.0.0.1:{web}( and \[::1\]:{web})?; "
             rf"data in {re.escape(str(self.folder))}/data: 36 stations, 0 users$",
         )
         self.assertEqual(received, "Received SIGINT, shutting down.")
         self.assertEqual(down, "Server Shut Down.")
+
+    def started(self, make: Terminal) -> list[str]:
+        """What is said before the log begins, of a server that listens and is then ended."""
+        make.wait(" users\n")
+        self.assertNotIn("HTTP on", make.shown)
+        make.kill()
+        return make.shown.partition("\n20")[0].splitlines()
+
+    def test_map_taken(self) -> None:
+        """Where the map's port is taken, of either family, it runs without, and says so."""
+        starting = (
+            f"Starting evcharge at port 0, with its data in {self.folder}/data; Ctrl-C ends it"
+        )
+        for family, host in families().items():
+            with socket.create_server((host, 0), family=family) as other:
+                web = other.getsockname()[1]
+                self.assertEqual(
+                    self.started(self.run_at(0, web)),
+                    [
+                        f"Port {web} is taken, so there is no map: "
+                        "make run WEB=8081 shows it at another",
+                        starting,
+                    ],
+                )
+        self.assertEqual(self.started(self.run_at(0)), [starting])
+
+    def test_map_taken_meanwhile(self) -> None:
+        """A map's port that is taken after it was found free is told by the server, in a line."""
+        (self.venv / "bin" / "python").unlink()
+        self.script("python", "exit 0\n").rename(self.venv / "bin" / "python")
+        with socket.create_server(("127.0.0.1", 0)) as other:
+            make = self.run_at(0, other.getsockname()[1])
+            self.assertEqual(make.end(), 2)
+        (problem,) = (line for line in make.shown.splitlines() if "cannot" in line)
+        self.assertTrue(problem.endswith("by --web-port (make run WEB=…)"), problem)
+        self.assertNotIn("Traceback", make.shown)
 
     def test_port_taken(self) -> None:
         """A port that is taken, by a server of IPv6 alone too, says how to choose another."""

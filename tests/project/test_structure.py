@@ -210,12 +210,12 @@ class PackageTests(SynchronousTestCase):
         self.assertFalse([name for name in names if name.startswith("tests")])
 
     def test_compose(self) -> None:
-        """The Compose file has both services on the port and the volume."""
+        """The Compose file has both services on the ports and the volume."""
         compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
         self.assertEqual(set(compose["services"]), {"server", "server-with-bootstrap"})
         for name, service in compose["services"].items():
             self.assertEqual(service["container_name"], name)
-            self.assertEqual(service["ports"], ["8888:8888"])
+            self.assertEqual(service["ports"], ["8888:8888", "8080:8080"])
             self.assertEqual(service["volumes"], ["dados-volume:/data"])
             self.assertEqual(service["restart"], "unless-stopped")
         self.assertEqual(compose["volumes"], {"dados-volume": {"name": "dados-volume"}})
