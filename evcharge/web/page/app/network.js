@@ -1,0 +1,3 @@
+// The figures of the network.
+
+export function mountNetwork() {}

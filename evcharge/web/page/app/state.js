@@ -1,0 +1,86 @@
+// The network as the page knows it: whole at any moment, and what has changed since the last frame.
+
+import { eachFrame } from "./dom.js";
+
+/** What an event says of a station; the rest only a snapshot does. */
+const MOST_POINTS = 240;
+
+/**
+ * `stations` has each by its id, with START's fields and `id`; `figures` the points of the last
+ * hour, the oldest first; `at` is when something was heard last, or null.
+ */
+export class Network {
+  stations = new Map();
+  figures = [];
+  at = null;
+  #listeners = new Set();
+  #ids = new Set();
+  #whole = false;
+  #figures = false;
+  #frame = eachFrame(() => this.#tell());
+
+  /** `listener({ids, whole, figures})`, at most once a frame: which stations, whether any came or
+   * went or was described anew, and whether there are other figures. */
+  onChange(listener) {
+    this.#listeners.add(listener);
+  }
+
+  #tell() {
+    const change = { ids: this.#ids, whole: this.#whole, figures: this.#figures };
+    this.#ids = new Set();
+    this.#whole = this.#figures = false;
+    for (const listener of this.#listeners) listener(change);
+  }
+
+  /** Take what the server has said; gives whether all of it has to be asked for anew. */
+  take(data, isSnapshot) {
+    this.at = Date.now();
+    if (isSnapshot) {
+      this.#takeWhole(data);
+      return false;
+    }
+    let isUnclear = false;
+    for (const [id, live] of Object.entries(data.stations ?? {})) {
+      const station = this.stations.get(id);
+      // One without a slot in or out of service may have left the network.
+      if (station === undefined || live.max_slots + live.out_of_service === 0) isUnclear = true;
+      if (station === undefined) continue;
+      Object.assign(station, live);
+      this.#ids.add(id);
+    }
+    if (data.figures) {
+      this.figures.push(data.figures);
+      if (this.figures.length > MOST_POINTS) this.figures.shift();
+      this.#figures = true;
+    }
+    if (this.#ids.size || this.#figures) this.#frame();
+    return isUnclear;
+  }
+
+  #takeWhole({ stations, figures }) {
+    const found = new Map();
+    for (const [id, station] of Object.entries(stations ?? {})) found.set(id, { id, ...station });
+    for (const id of [...this.stations.keys(), ...found.keys()]) this.#ids.add(id);
+    this.stations = found;
+    this.figures = figures ?? [];
+    this.#whole = this.#figures = true;
+    this.#frame();
+  }
+}
+
+/** Whether nobody can charge at a station, however long one waits. */
+export const isOut = (station) => station.state === "out_of_service";
+
+/** Where all stations are: `{south, west, north, east}`, or null where there are none. */
+export function bounds(stations) {
+  let found = null;
+  for (const { latitude, longitude } of stations) {
+    if (latitude === null || longitude === null) continue;
+    found ??= { south: latitude, north: latitude, west: longitude, east: longitude };
+    found.south = Math.min(found.south, latitude);
+    found.north = Math.max(found.north, latitude);
+    found.west = Math.min(found.west, longitude);
+    found.east = Math.max(found.east, longitude);
+  }
+  return found;
+}

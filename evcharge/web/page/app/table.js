@@ -1,0 +1,3 @@
+// The table of stations.
+
+export function mountTable() {}

@@ -1,0 +1,3 @@
+// What "my trip" says; the keys begin with "trip.".
+
+export const TRIP = { pt: {}, en: {} };

@@ -1,0 +1,3 @@
+// "My trip".
+
+export function mountTrip() {}
