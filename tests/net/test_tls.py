@@ -878,7 +878,8 @@ class OptionTests(SynchronousTestCase):
         for given, missing in (
             (["--tls-port=1"], "--tls-certificate and --tls-key"),
             (["--tls-port=1", "--tls-key=k"], "--tls-certificate"),
-            (["--tls-certificate=c", "--tls-key=k"], "--tls-port"),
+            (["--tls-certificate=c", "--tls-key=k"], "--tls-port or --web-tls-port"),
+            (["--web-tls-port=1"], "--tls-certificate and --tls-key"),
         ):
             error = self.assertRaises(UsageError, Options().parseOptions, given)
             self.assertEqual(str(error), f"TLS needs {missing} too")
