@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from evcharge.net.connections import Client
 from evcharge.net.replies import Subscribed
-from evcharge.push import Form
+from evcharge.push import TCP, Form
 from evcharge.push.hub import Subscription
 
 
 class Listening:
     """What a connection has that may listen: the part of it that the hub knows."""
 
-    form_name = "tcp"
+    form_name = TCP
     form: Form
     client: Client | None
+    transport: Any
     lines: int
     """Whole lines that have been taken up."""
     _subscription: Subscription | None = None
@@ -55,6 +58,8 @@ class Listening:
             return
         if reply is not None and not reply.subscription.is_for_nothing:
             self.form, self._tail = reply.form, reply.tail
+            # What frames its lines says so.
+            self.form_name = getattr(self.transport, "form_name", TCP)
             self._subscription = reply.subscription
             self._subscription.begin(self)
         if self.client is not None:

@@ -14,7 +14,9 @@ STATIONS, USER, FIGURES = ("stations", "user", "figures")
 TOPICS = (STATIONS, USER, FIGURES, "vehicles", "simulation")
 """What can be listened to; of the last two there is something only while a simulation runs."""
 
-FORMS = ("tcp",)
+TCP, WEBSOCKET, SSE = ("tcp", "websocket", "sse")
+
+FORMS = (TCP, WEBSOCKET, SSE)
 """By which ways somebody may listen, as metrics call them."""
 
 Form: TypeAlias = Callable[[Mapping[str, Any]], bytes]

@@ -29,6 +29,12 @@ INTERVAL_S = 15.0
 MOST_POINTS = 240
 """An hour of them."""
 
+MOST_MINUTES = 24 * 60
+"""A day of points, one a minute."""
+
+MINUTE_S = 60.0 - INTERVAL_S / 2
+"""How long after a point of a minute there is another; points may be a little early."""
+
 STEPS_PER_TURN = 500
 """Stations, or sessions, that are looked at in one turn of the reactor: less than 2 ms."""
 
@@ -60,7 +66,11 @@ class Figures(Service):
         self.on_point: Callable[[], object] = lambda: None
         """Called when there is a new point."""
         self.points: deque[dict[str, Any]] = deque(maxlen=MOST_POINTS)
-        """The points, the oldest first."""
+        """The points of the last hour, the oldest first."""
+        self.minutes: deque[dict[str, Any]] = deque(maxlen=MOST_MINUTES)
+        """Those of the last day, one a minute."""
+        self._minute_at = float("-inf")
+        """When the last of them was, seconds since the epoch."""
         self._charging: dict[str, ChargingSession] = {}
         """Sessions that have begun to charge and still stand, by receipt."""
         self._sessions = 0
@@ -174,7 +184,7 @@ class Figures(Service):
             if session.state == CHARGING and session.profile is not None:
                 load_kw += session.profile.power_after(course.charge_s)
             yield
-        self.points.append(
+        self._keep(
             {
                 "timestamp": iso_utc(now),
                 "slots": slots,
@@ -185,8 +195,16 @@ class Figures(Service):
                 "load_kw": millionths(load_kw),
                 "energy_kwh": millionths(max(0.0, energy_kwh)),
                 "sessions": begun,
-            }
+            },
+            now,
         )
+
+    def _keep(self, point: dict[str, Any], now: float) -> None:
+        self.points.append(point)
+        # A clock that was set back must not leave a gap.
+        if not 0 <= now - self._minute_at < MINUTE_S:
+            self.minutes.append(point)
+            self._minute_at = now
         self.on_point()
 
     def _go_on(self, steps: Iterator[None]) -> None:

@@ -7,7 +7,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from evcharge.push.figures import INTERVAL_S, Figures
+from evcharge.push.figures import INTERVAL_S, MOST_MINUTES, MOST_POINTS, Figures
 from evcharge.rules.claims import ARRIVE, Claim
 from evcharge.rules.events import Event
 from evcharge.rules.journey import ListSessions
@@ -69,3 +69,45 @@ class LateAnswerTests(SynchronousTestCase):
         for _ in range(2):
             point = self.point()
             self.assertEqual((point["sessions"], point["energy_kwh"]), (1, self.energy))
+
+
+class DayTests(SynchronousTestCase):
+    """How much is kept, and for how long."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.clock.advance(NOON)
+        self.set_back_s = 0.0
+        self.storage = shipped_network()
+        self.figures = Figures(
+            lambda operation: carry_out(self.storage, operation),
+            self.clock, lambda: self.clock.seconds() - self.set_back_s, TERMS,
+        )  # fmt: skip
+        self.figures.startService()
+        self.addCleanup(self.figures.stopService)
+        self.clock.advance(0)
+
+    def test_a_minute(self) -> None:
+        """Of the points every fourth is kept for longer than an hour, the first one at once."""
+        self.assertEqual([*self.figures.minutes], [*self.figures.points])
+        self.clock.pump([INTERVAL_S] * 2 * MOST_POINTS)
+        self.assertEqual(len(self.figures.points), MOST_POINTS)
+        minutes = [point["timestamp"][11:16] for point in self.figures.minutes]
+        self.assertEqual(len(minutes), 121)
+        self.assertEqual((minutes[:3], minutes[-1]), (["13:45", "13:46", "13:47"], "15:45"))
+        self.assertEqual(self.figures.minutes[-1], self.figures.points[-1])
+
+    def test_a_day(self) -> None:
+        """After a day as many points are kept as there are minutes in it, the newest ones."""
+        self.clock.pump([INTERVAL_S] * 4 * (MOST_MINUTES + 5))
+        first, last = self.figures.minutes[0]["timestamp"], self.figures.minutes[-1]["timestamp"]
+        self.assertEqual((len(self.figures.minutes), first[:16], last[:16]), (
+            MOST_MINUTES, "2025-04-07T13:51", "2025-04-08T13:50",
+        ))  # fmt: skip
+
+    def test_set_back(self) -> None:
+        """Where the clock is set back by an hour, a point a minute goes on."""
+        self.clock.pump([INTERVAL_S] * 8)
+        self.set_back_s = 3600.0
+        self.clock.pump([INTERVAL_S] * 8)
+        self.assertEqual(len(self.figures.minutes), 5)
