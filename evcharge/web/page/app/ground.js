@@ -6,7 +6,7 @@ import { onLanguage, text } from "./texts.js";
 
 const KM_PER_DEGREE = 111.195;
 const STEPS_KM = [1, 2, 10, 50, 200];
-const LEAST_PX = 46;
+const LEAST_PX = 32;
 
 /** Pixels of a kilometre in the middle of the map. */
 function pixelsPerKm(map) {

@@ -29,7 +29,7 @@ export function mountMap(root, legend, { network, settings, wire }) {
     ...motion,
     minZoom: settings.tiles ? 3 : 8,
     maxZoom: settings.tiles ? CLOSEST_TILES : CLOSEST_VIEW,
-    zoomSnap: 0.5,
+    zoomSnap: 0.25,
     zoomControl: false,
     attributionControl: false,
     // Its own words would be English; what is said about markers is theirs.
@@ -40,11 +40,11 @@ export function mountMap(root, legend, { network, settings, wire }) {
     const where = bounds(network.stations.values());
     if (where === null) return;
     map.fitBounds([[where.south, where.west], [where.north, where.east]],
-      { padding: [36, 36], maxZoom: CLOSEST_VIEW, animate: !calm, ...options });
+      { padding: [28, 28], maxZoom: CLOSEST_VIEW, animate: !calm, ...options });
   };
   const controls = el("div", { class: "controls" },
-    control("map.closer", "M10 4v12M4 10h12", () => map.zoomIn()),
-    control("map.farther", "M4 10h12", () => map.zoomOut()),
+    control("map.closer", "M10 4v12M4 10h12", () => map.zoomIn(1)),
+    control("map.farther", "M4 10h12", () => map.zoomOut(1)),
     control("map.all", "M4 8V4h4m4 0h4v4m0 4v4h-4m-4 0H4v-4", () => all()));
   const north = el("div", { class: "north", role: "img", "data-label": "map.north" },
     svg("svg", { viewBox: "0 0 20 28", "aria-hidden": "true" },

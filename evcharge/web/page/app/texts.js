@@ -76,7 +76,7 @@ export const TEXTS = {
     "network.energy": "kWh entregues",
     "network.out": "fora de serviço",
     "network.since": "Recargas e energia desde que o servidor iniciou",
-    "network.range": "última hora: de {least} a {most}",
+    "network.range": "mín. {least} · máx. {most}",
     "network.soon": "o gráfico começa em instantes",
     "network.chart.taken":
       "Vagas em uso na última hora: agora {now}, no mínimo {least}, no máximo {most}",
@@ -180,7 +180,7 @@ export const TEXTS = {
     "network.energy": "kWh delivered",
     "network.out": "out of service",
     "network.since": "Charges and energy since the server has started",
-    "network.range": "last hour: {least} to {most}",
+    "network.range": "min. {least} · max. {most}",
     "network.soon": "the chart begins in a moment",
     "network.chart.taken":
       "Slots in use over the last hour: now {now}, at least {least}, at most {most}",
