@@ -286,15 +286,17 @@ class PageTests(ServerTestCase):
         self.ids.update(zip(new, found.groups(), strict=True))
 
     def test_example(self) -> None:
-        """The program on the page gets a slot."""
+        """The program on the page gets a slot, and gives it back."""
         done = subprocess.run(
             [sys.executable, ROOT / "docs" / "examples" / "journey.py", str(self.server.port)],
             capture_output=True, text=True, env=environment(), timeout=60,
         )  # fmt: skip
         self.assertEqual((done.returncode, done.stderr), (0, ""))
-        first, second = done.stdout.splitlines()
+        first, second, third, last = done.stdout.splitlines()
         self.assertIn("Posto indicado: Centro de Abastecimento", first)
         self.assertIn("vaga reservada no posto 9", second)
+        self.assertRegex(third, r"^CHARGING: 40\.\d+ % after 0\.\d+ kWh$")
+        self.assertIn("Recarga encerrada", last)
 
 
 class HelpTests(SynchronousTestCase):
