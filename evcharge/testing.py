@@ -109,7 +109,7 @@ class MemoryServer:
                 *options,
             ]
         )
-        settings = parsed.settings
+        self.settings = settings = parsed.settings
         self.clock = Clock()
         self.clock.advance(NOON)
         self.storage = shipped_network() if storage is None else storage

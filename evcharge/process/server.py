@@ -240,7 +240,8 @@ class Server(InOrder):
         clock: SteadyClock,
     ) -> tuple[WebFactory, Sequence[DriverFactory]]:
         """What answers at the web ports, and whose connections speak WebSocket there."""
-        from evcharge.web.site import WebContext, WebFactory
+        from evcharge.web.request import WebContext
+        from evcharge.web.site import WebFactory
 
         engine, reactor = self._engine, self._reactor
         lines = {

@@ -48,11 +48,13 @@ class Push(Protocol):
 class Listener(Protocol):
     """Whoever is told: a connection, as the hub knows it."""
 
-    form_name: str
-    """One of :data:`FORMS`."""
+    @property
+    def form_name(self) -> str:
+        """One of :data:`FORMS`."""
 
-    form: Form
-    """How events are written for it."""
+    @property
+    def form(self) -> Form:
+        """How events are written for it."""
 
     @property
     def can_hear(self) -> bool:

@@ -813,9 +813,9 @@ class GrowthTests(GuardTestCase):
     def kept(self) -> tuple[int, int, int]:
         """What is kept besides the storage: objects, what is in containers, and timers."""
         server = self.server
-        # Of figures there is an hour.
-        points = server.engine.figures.points
-        apart = (server.storage, server.clock, server.refused, points)
+        # Of figures there is an hour, and a day.
+        figures = server.engine.figures
+        apart = (server.storage, server.clock, server.refused, figures.points, figures.minutes)
         seen = {id(one) for one in apart}
         count = inside = 0
         left: list[object] = [server.guards, server.factory, server.controller, server.accepts]

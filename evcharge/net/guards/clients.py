@@ -51,6 +51,8 @@ class Address:
     is_local: bool
     """Whether it is this machine: a proxy before the server, or a test."""
     connections: int = 0
+    streams: int = 0
+    """Those of the connections that are Server-Sent Events."""
     pending_logins: int = 0
     bucket: TokenBucket | None = None
 

@@ -23,9 +23,8 @@ from evcharge.net.guards.logins import PendingLogins
 from evcharge.net.guards.other_protocols import UNENCRYPTED, OtherProtocols
 from evcharge.net.guards.rates import Dispatch, RateLimit
 from evcharge.net.guards.subscribers import SubscriberLimit
-from evcharge.net.guards.timeouts import Timeouts
+from evcharge.net.guards.timeouts import Timed, Timeouts
 from evcharge.net.lines import Lines
-from evcharge.net.protocol import DriverProtocol
 from evcharge.net.proxy import MOST_PENDING, ProxyFactory
 from evcharge.outcomes import INVALID_JSON, RATE_LIMITED
 
@@ -133,7 +132,7 @@ class Guards(Service):
             inner, self._clock, self.on_refused, max(1, self.most_headless // ports)
         )
 
-    def watch(self, connections: Collection[DriverProtocol], storage_s: float) -> None:
+    def watch(self, connections: Collection[Timed], storage_s: float) -> None:
         """
         Have `connections`, those open at any time, end when they take too long.
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Any, Protocol
 
 from twisted.internet.interfaces import IReactorTime
 
 from evcharge.net.guards import IDLE, SLOW_LINE, UNANSWERED, UNREAD, OnRefused
 from evcharge.net.guards.limits import Limits
-from evcharge.net.protocol import DriverProtocol
 from evcharge.net.states import Standing
 
 LOOK_S, SHORTEST_LOOK_S = 1.0, 0.05
@@ -24,6 +24,32 @@ MARGIN_S = 10.0
 """How much longer than its storage the server may take for a request, seconds."""
 
 
+class Timed(Protocol):
+    """A connection that may take too long."""
+
+    transport: Any
+    seen: tuple[Standing, int, float] | None
+    """How it stood when it was last looked at, at which progress, and since when."""
+
+    @property
+    def name(self) -> str:
+        """Where it comes from, for the log."""
+
+    @property
+    def standing(self) -> Standing:
+        """Whom it waits for now."""
+
+    @property
+    def progress(self) -> int:
+        """How much was done for the client."""
+
+    def hang_up(self) -> None:
+        """Send what is to be sent, then our end."""
+
+    def abandon(self) -> None:
+        """End it, though something is still being carried out for it."""
+
+
 class Timeouts:
     """
     Ends the connections that take too long.
@@ -37,7 +63,7 @@ class Timeouts:
 
     def __init__(
         self,
-        connections: Collection[DriverProtocol],
+        connections: Collection[Timed],
         clock: IReactorTime,
         limits: Limits,
         storage_s: float,
@@ -53,7 +79,7 @@ class Timeouts:
             Standing.BUSY: (storage_s + MARGIN_S, UNANSWERED),
             Standing.LISTENING: (None, IDLE),
         }
-        self._to_see: list[DriverProtocol] = []
+        self._to_see: list[Timed] = []
         """Those that are still to be looked at, in turns to come."""
         shortest = min([limit for limit, _ in self._limits.values() if limit], default=4 * LOOK_S)
         self.look_s = max(SHORTEST_LOOK_S, min(LOOK_S, shortest / 4))
@@ -77,7 +103,7 @@ class Timeouts:
                 break
         return bool(self._to_see)
 
-    def _see(self, connection: DriverProtocol, now: float) -> bool:
+    def _see(self, connection: Timed, now: float) -> bool:
         """Look at one; whether it had to end."""
         if connection not in self._connections:
             return False
@@ -94,7 +120,7 @@ class Timeouts:
         self._end(connection, reason)
         return True
 
-    def _end(self, connection: DriverProtocol, reason: str) -> None:
+    def _end(self, connection: Timed, reason: str) -> None:
         self._on_refused(reason, connection.name)
         if reason == UNREAD:
             # It would not read the end of what it is sent either.
