@@ -55,6 +55,14 @@ UNSUPPORTED_MEDIA_TYPE = Outcome(
     "unsupported_media_type",
     Phrase("O corpo deve ser application/json", "The body must be application/json"),
 )
+UPGRADE_REQUIRED = Outcome(
+    426, "upgrade_required", Phrase("Aqui só WebSocket", "Here only WebSocket")
+)
+INVALID_HANDSHAKE = Outcome(
+    400,
+    "invalid_handshake",
+    Phrase("Pedido de WebSocket inválido", "The request for WebSocket is invalid"),
+)
 INVALID_JSON = Outcome(400, "invalid_json", Phrase("JSON inválido", "Invalid JSON"))
 MISSING_FIELDS = Outcome(
     400,

@@ -299,6 +299,8 @@ class Live:
         self._streams[stream] = self._context.clock.seconds() + COMMENT_S
         if self._next is None:
             self._next = self._context.clock.callLater(COMMENT_S, self._comment)
+        # The factory ends it with the others.
+        channel.site.channels.add(stream)
         stream.begin(channel.hand_over(stream), encode(reply.data))
 
     def _ended(self, site: Any, stream: Stream) -> None:

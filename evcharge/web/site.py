@@ -23,6 +23,7 @@ from evcharge.net.guards.clients import CountedClient
 from evcharge.outcomes import UNKNOWN_PATH
 from evcharge.web.live import Live
 from evcharge.web.request import Answerer, WebContext, WebRequest
+from evcharge.web.socket import Socket
 
 IDLE_S = 60
 """How long a connection may be idle between two requests, seconds."""
@@ -30,7 +31,7 @@ IDLE_S = 60
 
 def answerers(context: WebContext) -> Sequence[tuple[bytes, Answerer]]:
     """Who answers the paths that begin with what; the first that fits."""
-    return [(b"/api/v1/live", Live(context))]
+    return [(b"/api/v1/socket", Socket(context)), (b"/api/v1/live", Live(context))]
 
 
 class WebChannel(HTTPChannel):
@@ -54,14 +55,15 @@ class WebChannel(HTTPChannel):
         Have `protocol` take the connection over from here on, and nothing be left of HTTP.
 
         :param protocol: is to be given the transport; it tells the client's `disconnected`, and
-            :meth:`WebFactory.connection_lost`.
+            whoever drains the server looks after it elsewhere.
         :return: the transport.
         """
         transport: Any = self.transport
         self.setTimeout(None)
         transport.unregisterProducer()
-        self.site.channels.discard(self)
-        self.site.channels.add(protocol)
+        self.site.connection_lost(self)
+        # What has come behind the request is for it too.
+        self.rawDataReceived = protocol.dataReceived  # type: ignore[method-assign]
         if hasattr(transport, "wrappedProtocol"):
             # What encrypts.
             transport.wrappedProtocol = protocol
@@ -92,7 +94,7 @@ class WebFactory(ServerFactory):
     def __init__(self, context: WebContext) -> None:
         self.context = context
         self.channels: set[Any] = set()
-        """The connections: channels, and what has taken over from one."""
+        """The connections that speak HTTP, and those that are streams of events."""
         self._answerers = answerers(context)
         self._when_empty: list[Deferred[None]] = []
 

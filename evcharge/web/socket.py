@@ -1,0 +1,106 @@
+"""WebSocket: from a request for it to a driver's protocol, which speaks over messages then."""
+
+from __future__ import annotations
+
+import logging
+
+from websockets.http11 import Request
+from websockets.server import ServerProtocol
+
+from evcharge.net.protocol import DriverProtocol
+from evcharge.net.states import Standing
+from evcharge.net.websocket import FAULT, GOING_AWAY, KeepAlive, WebSocket
+from evcharge.outcomes import INVALID_HANDSHAKE, METHOD_NOT_ALLOWED, UPGRADE_REQUIRED
+from evcharge.web.request import WebContext, WebRequest
+
+HANDSHAKE = (
+    b"connection",
+    b"upgrade",
+    b"sec-websocket-key",
+    b"sec-websocket-version",
+    b"sec-websocket-protocol",
+    b"sec-websocket-extensions",
+)
+"""The headers that a handshake goes by."""
+
+SILENT = logging.getLogger("evcharge.web.socket")
+SILENT.addHandler(logging.NullHandler())
+SILENT.propagate = False
+"""What the library would say of each connection."""
+
+
+class SocketProtocol(DriverProtocol):
+    """A driver's protocol over messages."""
+
+    form_name = "websocket"
+    transport: WebSocket
+
+    @property
+    def standing(self) -> Standing:
+        """Whom it waits for now."""
+        standing = super().standing
+        if standing in (Standing.IDLE, Standing.LISTENING) and self.transport.is_in_a_message:
+            return Standing.IN_A_LINE
+        return standing
+
+    @property
+    def progress(self) -> int:
+        """How much was done for the client; and how often it has shown that it is there."""
+        transport = self.transport
+        # In a message nothing else is progress: it is to end.
+        return super().progress + (0 if transport.is_in_a_message else transport.pongs)
+
+    def drain(self) -> None:
+        self.transport.close_code = GOING_AWAY
+        super().drain()
+
+    def abandon(self) -> None:
+        self.transport.close_code = FAULT
+        super().abandon()
+
+
+class Socket:
+    """Answers requests for WebSocket."""
+
+    def __init__(self, context: WebContext) -> None:
+        self._context = context
+        self._alive = KeepAlive(context.clock)
+
+    def __call__(self, request: WebRequest) -> None:
+        """Make a connection of HTTP one of WebSocket, or say why not."""
+        request.route = "/api/v1/socket"
+        if request.method != b"GET":
+            request.refuse(METHOD_NOT_ALLOWED, {"methods": "GET"}, headers={b"allow": b"GET"})
+            return
+        reader = ServerProtocol(max_size=self._context.max_line, logger=SILENT)
+        # It waits for the request's bytes, and would take none of what follows without.
+        reader.receive_data(_head(request))
+        asked = reader.events_received()
+        if not asked or not isinstance(asked[0], Request):
+            request.refuse(INVALID_HANDSHAKE)
+            return
+        response = reader.accept(asked[0])
+        if response.status_code != 101:
+            wishes = {b"upgrade": b"websocket", b"connection": b"upgrade, close"}
+            outcome = UPGRADE_REQUIRED if response.status_code == 426 else INVALID_HANDSHAKE
+            request.refuse(outcome, headers=wishes if outcome is UPGRADE_REQUIRED else None)
+            return
+        reader.send_response(response)
+        inner = SocketProtocol(self._context.drivers[request.language], request.client)
+        connection = WebSocket(inner, reader, self._context.clock, self._closed)
+        self._alive.add(connection)
+        transport = request.channel.hand_over(connection)
+        transport.write(b"".join(reader.data_to_send()))
+        connection.makeConnection(transport)
+
+    def _closed(self, connection: WebSocket, code: int) -> None:
+        self._alive.remove(connection)
+
+
+def _head(request: WebRequest) -> bytes:
+    """What a handshake goes by of a request, as it came."""
+    lines = [b"GET / HTTP/1.1" if request.clientproto == b"HTTP/1.1" else b"GET / HTTP/1.0"]
+    for name in HANDSHAKE:
+        for value in request.requestHeaders.getRawHeaders(name) or ():
+            lines.append(name + b": " + value)
+    return b"\r\n".join([*lines, b"", b""])
