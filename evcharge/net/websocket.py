@@ -194,12 +194,11 @@ class WebSocket(Protocol):
         if lines and not self._is_closing:
             self._inner.dataReceived(lines)
         written = reader.data_to_send()
-        if written:
-            # Pongs; or a Close, behind which comes the end.
-            if not self._is_closing:
-                self._send(b"".join(written))
-            if reader.eof_sent:
-                self._end()
+        if written and not self._is_closing:
+            # Pongs; or a Close.
+            self._send(b"".join(written))
+        if reader.eof_sent:
+            self._end()
 
     def _add(self, event: Any) -> bytes:
         """A line, where this frame ends a message."""
@@ -223,7 +222,7 @@ class WebSocket(Protocol):
         reader = self._reader
         self._is_closing = self._is_over = True
         self._message = bytearray()
-        told = reader.close_rcvd or reader.close_sent
+        told = reader.close_sent or reader.close_rcvd
         self._closed(self, int(told.code if told else CloseCode.ABNORMAL_CLOSURE))
         # As the transport's producer `inner` has had its time, too.
         self._inner.hang_up()
@@ -267,7 +266,9 @@ class WebSocket(Protocol):
         """Say Close, by :attr:`close_code`, and wait for the client's."""
         if not self._is_closing:
             self._is_closing = True
-            self._reader.send_close(self.close_code)
+            if self._reader.state is State.OPEN:
+                self._reader.send_close(self.close_code)
+            # Else the client's own Close came with what this follows from, and its answer is ready.
             self._send(b"".join(self._reader.data_to_send()))
 
     def loseConnection(self) -> None:
