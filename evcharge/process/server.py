@@ -266,6 +266,7 @@ class Server(InOrder):
             web=web,
             language=settings.language,
             max_line=settings.max_line,
+            time_scale=settings.terms.time_scale,
             clock=reactor,
         )
         return WebFactory(context), [*sockets.values()]

@@ -62,6 +62,8 @@ class WebContext:
     """Of texts, for who wishes for none."""
     max_line: int
     """The longest body of a request, bytes."""
+    time_scale: float
+    """Simulated minutes a minute, for charges."""
     clock: IReactorTime
 
 

@@ -22,6 +22,7 @@ from zope.interface import implementer
 from evcharge.net.guards.clients import CountedClient
 from evcharge.outcomes import UNKNOWN_PATH
 from evcharge.web.live import Live
+from evcharge.web.pages import Pages
 from evcharge.web.request import Answerer, WebContext, WebRequest
 from evcharge.web.socket import Socket
 
@@ -31,7 +32,7 @@ IDLE_S = 60
 
 def answerers(context: WebContext) -> Sequence[tuple[bytes, Answerer]]:
     """Who answers the paths that begin with what; the first that fits."""
-    return [(b"/api/v1/socket", Socket(context)), (b"/api/v1/live", Live(context))]
+    return [(b"/api/v1/socket", Socket(context)), (b"/api/v1/live", Live(context)), (b"/", Pages(context))]
 
 
 class WebChannel(HTTPChannel):

@@ -186,7 +186,7 @@ class PackageTests(SynchronousTestCase):
         self.assertEqual(list((ROOT / "twisted").rglob("__init__.py")), [])
 
     def test_wheel(self) -> None:
-        """The wheel has the plugin and the data."""
+        """The wheel has the plugin, the data and the page."""
         out = Path(self.mktemp()).absolute()
         copy = Path(self.mktemp()).absolute()
         leave = shutil.ignore_patterns("_trial_temp*", ".venv", ".git", "build", "evcharge-data")
@@ -203,6 +203,10 @@ class PackageTests(SynchronousTestCase):
             "evcharge/data/car_models.json",
             "evcharge/data/feira_de_santana_stations.csv",
             "evcharge/py.typed",
+            "evcharge/web/page/index.html",
+            "evcharge/web/page/app/main.js",
+            "evcharge/web/page/vendor/vendor.json",
+            "evcharge/web/page/vendor/leaflet-1.9.4/LICENSE",
             "evcharge/storage/files/store.py",
         ):
             self.assertIn(name, names)

@@ -41,6 +41,7 @@ def web_of(server: MemoryServer, **settings: Any) -> WebFactory:
             web=WebSettings("tcp:0", None, **settings),
             language=server.settings.language,
             max_line=server.settings.max_line,
+            time_scale=server.settings.terms.time_scale,
             clock=server.clock,
         )
     )
@@ -80,6 +81,11 @@ class Stream:
     def protocol(self) -> Any:
         """Whatever has the connection now."""
         return self.transport.protocol
+
+    @property
+    def raw(self) -> bytes:
+        """The body of an answer that is no stream."""
+        return self._left
 
     @property
     def body(self) -> dict[str, Any]:

@@ -16,7 +16,7 @@ const at = (id) => document.getElementById(id);
 async function readSettings() {
   const reply = await fetch("/static/settings.json").catch(() => null);
   const settings = reply !== null && reply.ok ? await reply.json() : {};
-  return { name: "evcharge", tiles: null, attribution: "", geojson: null, ...settings };
+  return { name: "evcharge", tiles: null, attribution: null, geojson: null, time_scale: 1, ...settings };
 }
 
 /** The state of the connection, in the head and as colours of the page. */
@@ -32,7 +32,7 @@ function showLink(link, network) {
 }
 
 async function main() {
-  speak(wishedLanguage());
+  await speak(wishedLanguage());
   const network = new Network();
   const settings = await readSettings();
   // What is shown is made in the same turn as the connection: no event can come before.
@@ -48,16 +48,18 @@ async function main() {
   onLanguage(() => showLink(link, network));
   say(at("name"), settings.name);
   if (settings.name !== "evcharge") document.title = `${settings.name} – evcharge`;
-  const map = mountMap(at("map"), at("legend"), { network, settings, wire });
+  let trip = null;
+  const onCharge = (id) => trip?.chargeAt(id);
+  const map = mountMap(at("map"), at("legend"), { network, settings, wire, onCharge });
   mountNetwork(at("network-root"), { network });
-  mountTable(at("stations-root"), { network, map, wire });
-  mountTrip(at("trip-root"), { wire, state: network, map, text, format, onLanguage });
+  mountTable(at("stations-root"), { network, map, wire, onCharge });
+  trip = mountTrip(at("trip-root"), { wire, state: network, map, settings, text, format, onLanguage });
   network.onChange(() => {
     root.dataset.ready = "";
     if (link.state === "live") root.dataset.live = "";
   });
-  at("language").addEventListener("click", () => {
-    speak(language === "pt" ? "en" : "pt");
+  at("language").addEventListener("click", async () => {
+    await speak(language === "pt" ? "en" : "pt");
     keepLanguage();
     wire.speak(language);
   });

@@ -2,8 +2,8 @@
 
 import { el, svg } from "./dom.js";
 import { addGround } from "./ground.js";
-import { fillLegend } from "./legend.js";
 import { Markers } from "./markers.js";
+import { fillLegend } from "./ring.js";
 import { bounds } from "./state.js";
 import { makeDetails } from "./station.js";
 import { onLanguage, text, translate } from "./texts.js";
@@ -20,7 +20,7 @@ function control(label, path, action) {
 }
 
 /** Put the map into `root`, the meaning of its signs into `legend`. */
-export function mountMap(root, legend, { network, settings, wire }) {
+export function mountMap(root, legend, { network, settings, wire, onCharge }) {
   const L = window.L;
   const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
   const motion = { zoomAnimation: !calm, fadeAnimation: !calm, inertia: !calm };
@@ -84,7 +84,7 @@ export function mountMap(root, legend, { network, settings, wire }) {
       return;
     }
     close(false);
-    const details = makeDetails(id, { network, wire, onClose: () => close(true), isPopup: true });
+    const details = makeDetails(id, { network, wire, onCharge, onClose: () => close(true) });
     details.onResize = () => popup.isOpen() && popup.update();
     shown = { id, details };
     popup.options.maxHeight = Math.max(180, root.clientHeight - 60);
@@ -140,8 +140,8 @@ export function mountMap(root, legend, { network, settings, wire }) {
   let car = null;
   let reach = null;
   return {
-    /** Where the reader clicks; rejected with Escape, or when it is asked for again. */
-    pick() {
+    /** Where the reader clicks; rejected with Escape, by an AbortSignal, or when asked again. */
+    pick(signal = null) {
       endPicking("reject", new Error("asked again"));
       close(false);
       return new Promise((resolve, reject) => {
@@ -151,10 +151,9 @@ export function mountMap(root, legend, { network, settings, wire }) {
         picking = { resolve, reject, onKey };
         document.addEventListener("keydown", onKey);
         root.classList.add("is-picking");
+        signal?.addEventListener("abort", () => endPicking("reject", new Error("stopped")));
       });
     },
-    /** Ask for no place any more. */
-    stopPicking: () => endPicking("reject", new Error("stopped")),
     /** The middle of what is seen. */
     centre: () => placeOf(map.getCenter().wrap()),
     /** Show where the car is; null: nowhere. */

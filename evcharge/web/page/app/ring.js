@@ -1,9 +1,9 @@
 // The ring of a station: as many parts as it has slots, the free ones filled; the number; the queue.
 
-import { mark, say, svg } from "./dom.js";
+import { el, mark, say, svg } from "./dom.js";
 import { format } from "./format.js";
 import { isOut } from "./state.js";
-import { text } from "./texts.js";
+import { text, translate } from "./texts.js";
 
 const ROUND = 2 * Math.PI * 14.5;
 const GAP = 2.4;
@@ -56,10 +56,8 @@ export function makeRing() {
   const cross = svg("path", { class: "cross", d: "M13.500 13.500l9 9m0-9l-9 9" });
   const drawn = svg("svg", { viewBox: "0 0 36 36", "aria-hidden": "true", focusable: "false" },
     svg("circle", { class: "disc", cx: 18, cy: 18, r: 17.5 }), track, arc, cross);
-  const count = document.createElement("span");
-  count.className = "count";
-  const badge = document.createElement("span");
-  badge.className = "badge";
+  const count = el("span", { class: "count" });
+  const badge = el("span", { class: "badge" });
   return {
     parts: [drawn, count, badge],
     update(station) {
@@ -71,4 +69,22 @@ export function makeRing() {
       say(badge, station.queue_length > 0 ? String(station.queue_length) : "");
     },
   };
+}
+
+const SIGNS = [
+  ["free", { max_slots: 4, available_slots: 3, queue_length: 0, state: "in_service" }],
+  ["queue", { max_slots: 4, available_slots: 0, queue_length: 2, state: "in_service" }],
+  ["out", { max_slots: 0, available_slots: 0, queue_length: 0, state: "out_of_service" }],
+];
+
+/** Fill the list of signs. */
+export function fillLegend(root) {
+  for (const [name, station] of SIGNS) {
+    const ring = makeRing();
+    ring.update(station);
+    root.append(el("li", {},
+      el("span", { class: "station", "data-look": name, "aria-hidden": "true" }, ...ring.parts),
+      el("span", { "data-text": `legend.${name}` })));
+  }
+  translate(root);
 }

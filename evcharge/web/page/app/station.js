@@ -39,7 +39,7 @@ function reasons(evses) {
  * What only the station's own START says, such as the slots by connector, is asked for when it is
  * shown and when it changes. `onResize` is called when the element has become larger or smaller.
  */
-export function makeDetails(id, { network, wire, onClose = null, onShow = null }) {
+export function makeDetails(id, { network, wire, onCharge, onClose = null, onShow = null }) {
   let isGone = false;
   let isRemoved = false;
   let askedAt = 0;
@@ -57,10 +57,12 @@ export function makeDetails(id, { network, wire, onClose = null, onShow = null }
   const why = el("div");
   const groups = el("ul", { class: "groups" });
   const tariff = el("div", { class: "more" });
+  const charge = el("button", { type: "button", class: "button primary", onclick: () => onCharge(id) });
   const show = onShow && el("button", { type: "button", class: "button", onclick: onShow });
+  const actions = el("div", { class: "actions" }, charge, show);
   const element = el("div", { class: "details" },
     onClose && el("div", { class: "details-head" }, name, close),
-    address, el("div", { class: "facts" }, free, power, broken), price, tariff, queue, why, groups, show);
+    address, el("div", { class: "facts" }, free, power, broken), price, tariff, queue, why, groups, actions);
 
   function lines(parent, tag, all, attributes = {}) {
     while (parent.children.length > all.length) parent.lastChild.remove();
@@ -99,8 +101,7 @@ export function makeDetails(id, { network, wire, onClose = null, onShow = null }
     if (station === undefined) {
       if (!isGone) {
         isGone = true;
-        for (const part of [address, free, power, broken, queue, why, groups, tariff]) part.remove();
-        show?.remove();
+        for (const part of [address, free, power, broken, queue, why, groups, tariff, actions]) part.remove();
       }
       price.className = "";
       say(price, text("station.gone"));
@@ -129,6 +130,8 @@ export function makeDetails(id, { network, wire, onClose = null, onShow = null }
     lines(why, "p", said, { class: "why" });
     lines(tariff, "p", known ? tariffTexts(known.tariffs) : []);
     writeGroups((mine ?? station).evse_groups ?? []);
+    charge.hidden = out;
+    say(charge, text("station.charge"));
     if (show) say(show, text("station.here"));
     api.onResize();
   }

@@ -23,7 +23,7 @@ const COLUMNS = {
 const plain = (value) => value.normalize("NFD").replace(/\p{M}/gu, "").toLowerCase();
 
 /** Show the table in `root`. */
-export function mountTable(root, { network, map, wire }) {
+export function mountTable(root, { network, map, wire, onCharge }) {
   let sort = { by: "name", direction: 1 };
   let most = PAGE;
   let order = [];
@@ -177,7 +177,7 @@ export function mountTable(root, { network, map, wire }) {
     if (wasOpen) return;
     const made = rows.get(id);
     opened = id;
-    const details = makeDetails(id, { network, wire, onShow: () => map.focusStation(id) });
+    const details = makeDetails(id, { network, wire, onCharge, onShow: () => map.focusStation(id) });
     const holder = el("tr", { class: "opened" }, el("td", { colspan: 5 }, details.element));
     made.details = { ...details, holder };
     made.row.after(holder);

@@ -1,3 +1,6 @@
 // "My trip".
 
-export function mountTrip() {}
+/** Show it in `root`; `chargeAt(id)` begins one to a station. */
+export function mountTrip() {
+  return { chargeAt() {} };
+}

@@ -1,0 +1,3 @@
+// What "my trip" says in English; the keys begin with "trip.".
+
+export const TRIP = {};

@@ -1,0 +1,3 @@
+// What "my trip" says in Portuguese; the keys begin with "trip.".
+
+export const TRIP = {};

@@ -1,3 +1,0 @@
-// What "my trip" says; the keys begin with "trip.".
-
-export const TRIP = { pt: {}, en: {} };
