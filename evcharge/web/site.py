@@ -32,7 +32,11 @@ IDLE_S = 60
 
 def answerers(context: WebContext) -> Sequence[tuple[bytes, Answerer]]:
     """Who answers the paths that begin with what; the first that fits."""
-    return [(b"/api/v1/socket", Socket(context)), (b"/api/v1/live", Live(context)), (b"/", Pages(context))]
+    return [
+        (b"/api/v1/socket", Socket(context)),
+        (b"/api/v1/live", Live(context)),
+        (b"/", Pages(context)),
+    ]
 
 
 class WebChannel(HTTPChannel):

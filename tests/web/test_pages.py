@@ -16,7 +16,7 @@ MOST_BYTES = 80 * 1024
 GZIP = "Accept-Encoding: gzip, deflate, br\r\n"
 
 LATER = {"texts-en.js", "trip-texts-en.js", "trip-journey.js"}
-"""What it fetches later, or in place of another: a language's texts, a journey once it has begun."""
+"""What it fetches later: another language's texts, a journey once it has begun."""
 
 
 class PagesTests(SynchronousTestCase):
@@ -65,7 +65,7 @@ class PagesTests(SynchronousTestCase):
         self.assertNotIn("\n ", body)
         self.assertIn("${scheme}://${location.host}/api/v1/socket?lang=${language}", body)
         source = (PAGE / "app" / "wire.js").read_text().splitlines()
-        code = [line.strip() for line in source if not line.lstrip().startswith(("//", "/*", "* "))]
+        code = [line.strip() for line in source if not line.lstrip().startswith(("//", "/*", "*"))]
         self.assertEqual(body.splitlines(), [line for line in code if line not in ("", "*/")])
 
     def test_size(self) -> None:
