@@ -38,6 +38,8 @@ STRANGERS = (
     "evcharge/data/customers.csv",
     "evcharge/data/evcharge.db-wal",
     "evcharge/storage/privkey.pem",
+    "evcharge/web/page/app/privkey.pem",
+    "evcharge/web/page/notes.txt",
     "evcharge/__pycache__/tap.cpython-312.pyc",
     "evcharge.egg-info/PKG-INFO",
     "twisted/plugins/dropin.cache",
@@ -126,10 +128,16 @@ class ContextTests(SynchronousTestCase):
             for ending in ("*.py", "py.typed", "data/*.json", "data/*.csv")
             for path in (ROOT / "evcharge").rglob(ending)
         }
-        return package | {
+        page = {
+            str(path.relative_to(ROOT))
+            for path in (ROOT / "evcharge" / "web" / "page").rglob("*")
+            if path.is_file()
+        }
+        beside = {
             *("LICENSE", "README.md", "constraints.txt", "pyproject.toml", "setup.cfg"),
             *("tools/entrypoint.sh", "twisted/plugins/evcharge_plugin.py"),
         }
+        return package | page | beside
 
     def checkout(self) -> Path:
         """A checkout with all that is needed, and all that should not be there."""
