@@ -1,3 +1,8 @@
-// What "my trip" says in Portuguese; the keys begin with "trip.".
+// What "my trip" says in Portuguese before it is loaded; trip-pt.js has the rest.
 
-export const TRIP = {};
+export const TRIP = {
+  "trip.intro": "Diga qual é o carro e onde ele está: a rede indica o posto, e você paga, recarrega e recebe o recibo aqui mesmo.",
+  "trip.start": "Começar uma viagem",
+  "trip.starting": "Um momento…",
+  "trip.not_loaded": "Não deu para carregar a viagem. Veja a conexão e tente de novo.",
+};
