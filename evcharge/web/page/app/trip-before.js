@@ -16,9 +16,9 @@ export function carView(state, { cars, text, format, send }) {
   let { form } = state;
   const choice = el("select", { id: "trip-car", onchange: () => send({ is: "form", form: { car: choice.value } }) },
     el("option", { value: "", disabled: true, hidden: true }, text("trip.car.choose")), ...byBrand(cars, format));
-  const battery = slider("trip-battery", text("trip.battery"), 0, FULL,
+  const battery = slider("trip-battery", text("trip.battery"),
     (value) => send({ is: "form", form: { battery: value } }));
-  const target = slider("trip-target", text("trip.target"), 1, FULL,
+  const target = slider("trip-target", text("trip.target"),
     (value) => send({ is: "form", form: { target: Math.min(FULL, Math.max(value, form.battery + 1)) } }));
   const range = el("p", { class: "trip-range", id: "trip-range" });
   const energy = el("span", { class: "note" });
@@ -40,7 +40,7 @@ export function carView(state, { cars, text, format, send }) {
     ({ form } = now);
     choice.value = form.car ?? "";
     battery.show(form.battery, format.percent(form.battery));
-    target.show(form.target, format.percent(form.target));
+    target.show(form.target, format.percent(form.target), form.battery);
     const car = cars.get(form.car);
     if (car === undefined) say(range, text("trip.range.unknown"));
     else if (form.battery === 0) say(range, text("trip.range.zero"));
@@ -71,17 +71,18 @@ function byBrand(cars, format) {
 }
 
 /** A slider with its value beside its name. */
-function slider(id, label, min, max, changed) {
+function slider(id, label, changed) {
   const shown = el("output", { class: "trip-value", for: id });
-  const input = el("input", { id, type: "range", min, max, step: 1, oninput: () => changed(Number(input.value)) });
+  const input = el("input", { id, type: "range", min: 0, max: FULL, step: 1, oninput: () => changed(Number(input.value)) });
   return {
     input,
     element: el("div", { class: "field trip-slider" },
       el("div", { class: "trip-slider-head" }, el("label", { for: id }, label), shown), input),
-    show(value, said) {
+    show(value, said, from = 0) {
       if (Number(input.value) !== value) input.value = value;
-      // The part of the track that is behind the thumb.
-      input.style.setProperty("--part", `${((value - min) / (max - min)) * FULL}%`);
+      // The part of the track that is filled: what is in the battery, or is to be charged.
+      input.style.setProperty("--from", `${from}%`);
+      input.style.setProperty("--part", `${value}%`);
       say(shown, said);
       mark(input, "aria-valuetext", said);
     },
@@ -104,11 +105,11 @@ export function placeView(state, { cars, network, map, text, format, send }) {
   const take = (place, wish = null) => send({ is: "place", place, wish });
   const hint = el("p", { class: "trip-hint" });
   const onMap = button(text("trip.place.again"), pick, "trip-on-map");
-  let isOver = false;
+  const over = new AbortController();
   function listen() {
     say(hint, text("trip.place"));
     hint.classList.add("is-armed");
-    map.pick().then((place) => isOver || take({ ...place, station: null }), () => {
+    map.pick(over.signal).then((place) => take({ ...place, station: null }), () => {
       hint.classList.remove("is-armed");
     });
   }
@@ -132,10 +133,7 @@ export function placeView(state, { cars, network, map, text, format, send }) {
   listen();
   return {
     title,
-    end() {
-      isOver = true;
-      map.stopPicking();
-    },
+    end: () => over.abort(),
     element: el("div", { class: "trip-view" }, title, range, hint,
       el("div", { class: "trip-row" }, onMap, centre, same),
       stations.length === 0 ? null : el("div", { class: "field" }, el("label", { for: "trip-station" }, text("trip.place.station")),

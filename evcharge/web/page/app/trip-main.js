@@ -83,6 +83,7 @@ export function startTrip(root, { wire, state: network, map, format, onLanguage,
   const notice = el("p", { class: "trip-notice", hidden: true });
   const fast = el("p", { class: "note trip-fast", hidden: true });
   const body = el("div", { class: "trip-body" });
+  const card = root.closest("section") ?? root;
   root.append(steps, voice, notice, body, fast);
 
   const words = makeWords(text, format);
@@ -223,10 +224,16 @@ export function startTrip(root, { wire, state: network, map, format, onLanguage,
     body.dataset.step = state.step;
     const again = focusId ? document.getElementById(focusId) : null;
     if (!isOther && again !== null) again.focus({ preventScroll: true });
-    else if ((isOther && (isAwaited || hadFocus)) || hadFocus) view.title.focus();
+    else if (hadFocus || (isOther && isAwaited)) focus();
     else if (isOther) announce(view.title.textContent);
     if (state.step === "stations" && state.options.length > 0) announceSuggestion();
     if (state.asking === null) isAwaited = false;
+  }
+
+  /** Go to the view's title, and have as much of the view seen as there is room for. */
+  function focus() {
+    view.title.focus({ preventScroll: true });
+    card.scrollIntoView({ block: "start" });
   }
 
   const announce = (said) => say(voice, said);
@@ -322,13 +329,13 @@ export function startTrip(root, { wire, state: network, map, format, onLanguage,
   show(state, true);
 
   return {
-    focus: () => view.title.focus(),
+    focus,
     chargeAt(id) {
       const station = network.stations.get(id);
       if (station === undefined) return;
       const place = { latitude: station.latitude, longitude: station.longitude, station: id };
       tools.send({ is: "chargeAt", place, wish: { id, km: 0, name: station.name_station } });
-      view.title.focus();
+      focus();
     },
   };
 }
