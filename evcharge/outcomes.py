@@ -118,6 +118,19 @@ UNKNOWN_EVSE = Outcome(
 RECEIPT_NOT_FOUND = Outcome(
     404, "receipt_not_found", Phrase("Recibo não encontrado", "Receipt not found")
 )
+TARIFF_NOT_FOUND = Outcome(
+    404, "tariff_not_found", Phrase("Tarifa {tariff} não encontrada", "No tariff {tariff}")
+)
+NEEDS_CONNECTION = Outcome(
+    404,
+    "needs_connection",
+    Phrase(
+        "{type} precisa de uma conexão que fica aberta: WebSocket em /api/v1/socket, ou "
+        "GET /api/v1/live",
+        "{type} needs a connection that stays open: WebSocket at /api/v1/socket, or "
+        "GET /api/v1/live",
+    ),
+)
 TOO_MANY_STATIONS = Outcome(
     400,
     "too_many_stations",

@@ -45,6 +45,7 @@ from evcharge.outcomes import (
 from evcharge.storage.private import private
 from evcharge.utils.permissions import remedy_to_read
 from evcharge.utils.time_utils import iso_utc
+from evcharge.web.heads import is_json
 from evcharge.wire.envelope import Request, decode_data, encode
 
 ROOT = b"/operator/"
@@ -163,7 +164,7 @@ class Operator:
         if path == EVSE:
             if method != b"POST":
                 return _only(http, SetEvse.TYPE, "POST")
-            if not _is_json(http):
+            if not is_json(http):
                 return Request(SetEvse.TYPE, refusal=Refusal(UNSUPPORTED_MEDIA_TYPE))
             return decode_data(SetEvse.TYPE, body)
         if path.startswith(EVSE + b"/"):
@@ -211,8 +212,3 @@ class Operator:
 def _only(http: HTTPRequest, kind: str, methods: str) -> Request:
     http.setHeader(b"allow", methods.encode())
     return Request(kind, refusal=Refusal(METHOD_NOT_ALLOWED, {"methods": methods}))
-
-
-def _is_json(http: HTTPRequest) -> bool:
-    kinds = http.requestHeaders.getRawHeaders(b"content-type") or ()
-    return len(kinds) == 1 and kinds[0].partition(b";")[0].strip().lower() == b"application/json"

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 import attrs
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.http import Request as HTTPRequest
 from twisted.web.http import parse_qs
@@ -75,6 +76,9 @@ class WebRequest(HTTPRequest):
     """At most `max_line` bytes."""
     route = "unknown"
     """What metrics call it; whoever answers says so. A path that a client makes up is no label."""
+
+    pending: Deferred[Any] | None = None
+    """What is being carried out for it; cancelled, it is answered with `unavailable`."""
 
     @property
     def client(self) -> CountedClient:

@@ -22,6 +22,7 @@ from zope.interface import implementer
 from evcharge.net.guards.clients import CountedClient
 from evcharge.outcomes import UNKNOWN_PATH
 from evcharge.web.live import Live
+from evcharge.web.mirror import Mirror
 from evcharge.web.pages import Pages
 from evcharge.web.request import Answerer, WebContext, WebRequest
 from evcharge.web.socket import Socket
@@ -35,6 +36,7 @@ def answerers(context: WebContext) -> Sequence[tuple[bytes, Answerer]]:
     return [
         (b"/api/v1/socket", Socket(context)),
         (b"/api/v1/live", Live(context)),
+        (b"/api/", Mirror(context)),
         (b"/", Pages(context)),
     ]
 

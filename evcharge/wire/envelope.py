@@ -103,20 +103,26 @@ def decode(line: bytes, reads: Mapping[str, Sequence[Place]] = READS_NOTHING) ->
     return request
 
 
-def decode_data(kind: str, body: bytes) -> Request:
+def decode_data(
+    kind: str, body: bytes, reads: Mapping[str, Sequence[Place]] = READS_NOTHING
+) -> Request:
     """
     Read the data of a request of type `kind`, which came without the envelope.
 
-    :param body: JSON, of an object.
+    :param body: JSON, of an object; what is typed behind it is passed over as in :func:`decode`.
+    :param reads: as for :func:`decode`.
     :return: as for :func:`decode`.
     """
+    body = body.rstrip().removesuffix(b"\\n")
     request = Request(kind)
-    data = _load(body, _MANY_RUN in body.translate(_AS_ZEROS))
+    large = _MANY_RUN in body.translate(_AS_ZEROS)
+    data = _load(body, large)
     if isinstance(data, Refusal):
         request.refusal = data
     else:
         message = {**dict.fromkeys(ENVELOPE_FIELDS), "type": kind, "data": data}
-        request.refusal = _read(message, request, READS_NOTHING)
+        may_be_infinite = large or _LARGE_EXPONENT.search(body)
+        request.refusal = _read(message, request, reads if may_be_infinite else None)
     return request
 
 

@@ -25,9 +25,10 @@ ITSELF: tuple[Place, ...] = ((),)
 
 MAX_TEXT = 200
 
-_UUID = re.compile(
-    "[0-9a-f]{8}-[0-9a-f]{4}-[47][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}\\Z", re.IGNORECASE
-)
+UUID = "[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[47][0-9a-fA-F]{3}-[89abAB][0-9a-fA-F]{3}-[0-9a-fA-F]{12}"
+"""One of version 4 or 7, as a regular expression."""
+
+_UUID = re.compile(UUID + "\\Z")
 
 ID_DIGITS = 20
 """An integer of more digits is no station's id."""
