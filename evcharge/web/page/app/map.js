@@ -109,7 +109,10 @@ export function mountMap(root, legend, { network, settings, wire, onCharge }) {
     asked[settle](value);
   }
   const placeOf = ({ lat, lng }) => ({ latitude: lat, longitude: lng });
-  map.on("click", (event) => endPicking("resolve", placeOf(event.latlng.wrap())));
+  map.on("click", (event) => {
+    if (picking !== null) endPicking("resolve", placeOf(event.latlng.wrap()));
+    else if (markers.hasDotAt(event.layerPoint)) map.setView(event.latlng, map.getZoom() + 1.5);
+  });
 
   const markers = new Markers(map, L, root, network, (id) => {
     if (picking === null) open(id);
@@ -117,16 +120,15 @@ export function mountMap(root, legend, { network, settings, wire, onCharge }) {
       const { latitude, longitude } = network.stations.get(id);
       endPicking("resolve", { latitude, longitude });
     }
-  });
+  }, (hasDots) => legend.classList.toggle("has-dots", hasDots));
 
   let isFirst = true;
   network.onChange(({ ids, whole }) => {
+    if (whole) root.classList.remove("is-loading");
     if (whole && isFirst && network.stations.size) {
       isFirst = false;
-      all({ animate: false });
-      root.classList.remove("is-loading");
-    } else if (whole) root.classList.remove("is-loading");
-    if (whole) markers.reset();
+      all({ animate: false }); // Which has the markers made.
+    } else if (whole) markers.reset();
     else markers.update(ids);
     if (shown !== null && (whole || ids.has(shown.id))) shown.details.update();
   });

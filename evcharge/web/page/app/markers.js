@@ -1,11 +1,12 @@
 // The stations' markers: buttons with a ring; and dots for those that would lie upon one another.
 
-import { el, mark } from "./dom.js";
+import { eachFrame, el, mark } from "./dom.js";
 import { label, look, makeRing } from "./ring.js";
 
 const FEW = 150; // So many have a ring each, however close they are.
 const ROOM_PX = 30;
 const MARGIN = 0.15;
+const DOTS_MS = 500;
 const ON_TOP = { queue: 2000, full: 1000, free: 0, out: -500 };
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
@@ -24,8 +25,16 @@ export class Markers {
   #stop = null; // The one that Tab gets to; arrow keys go on from it.
   #raised = null;
 
-  /** @param choose is called with the id of a station that is clicked. */
-  constructor(map, L, root, network, choose) {
+  #onDots;
+  #redraw = eachFrame(() => this.#drawDots());
+  #redrawCall = 0;
+
+  /**
+   * @param choose is called with the id of a station that is clicked.
+   * @param onDots is told whether there are dots.
+   */
+  constructor(map, L, root, network, choose, onDots) {
+    this.#onDots = onDots;
     this.#map = map;
     this.#L = L;
     this.#root = root;
@@ -35,7 +44,7 @@ export class Markers {
     this.#dots = el("canvas", { class: "dots leaflet-zoom-hide", "aria-hidden": "true" });
     map.getPane("dots").append(this.#dots);
     map.on("moveend resize", () => this.#arrange());
-    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.#drawDots());
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", this.#redraw);
     root.style.setProperty("--ring", `${sizeAt(map.getZoom())}px`);
     map.on("zoomend", () => root.style.setProperty("--ring", `${sizeAt(map.getZoom())}px`));
   }
@@ -62,7 +71,13 @@ export class Markers {
       if (made === undefined || station === undefined) hasDots = true;
       else this.#draw(made, station);
     }
-    if (hasDots && this.#dotted.length) this.#drawDots();
+    // A dot's colour is in no hurry, and there are many.
+    if (hasDots && this.#dotted.length && !this.#redrawCall) {
+      this.#redrawCall = setTimeout(() => {
+        this.#redrawCall = 0;
+        this.#redraw();
+      }, DOTS_MS);
+    }
   }
 
   /** Have a marker for a station, though others have taken its room. */
@@ -153,16 +168,17 @@ export class Markers {
       if (!shown.has(station) && !isNeeded) this.#remove(id);
     }
     for (const station of shown) if (!this.#made.has(station.id)) this.#add(station);
-    this.#drawDots();
+    this.#redraw();
   }
 
-  // The large ones first; by what does not change, so that nothing jumps when slots are taken.
+  // Those with a queue first, then the large ones.
   #withRoom(stations) {
     const sorted = stations.map((station) => ({
       station,
       size: station.max_slots + station.out_of_service,
       at: this.#map.project([station.latitude, station.longitude]),
-    })).sort((one, other) => other.size - one.size);
+      waits: station.queue_length > 0,
+    })).sort((one, other) => other.waits - one.waits || other.size - one.size);
     const taken = new Map();
     const key = (x, y) => x * 100_000 + y;
     return sorted.filter(({ at }) => {
@@ -179,9 +195,16 @@ export class Markers {
     }).map(({ station }) => station);
   }
 
+  /** The dot at a place of the map, if there is one. */
+  hasDotAt(place) {
+    return this.#dotted.some((station) =>
+      this.#map.latLngToLayerPoint([station.latitude, station.longitude]).distanceTo(place) < 10);
+  }
+
   #drawDots() {
     const canvas = this.#dots;
     canvas.hidden = this.#dotted.length === 0;
+    this.#onDots(!canvas.hidden);
     if (canvas.hidden) return;
     const size = this.#map.getSize();
     const edge = size.multiplyBy(MARGIN);
@@ -193,17 +216,20 @@ export class Markers {
     canvas.style.width = `${width}px`;
     canvas.style.height = `${height}px`;
     this.#L.DomUtil.setPosition(canvas, corner);
-    const style = getComputedStyle(this.#root);
-    const colours = {};
-    for (const name of Object.keys(ON_TOP)) colours[name] = style.getPropertyValue(`--look-${name}`);
     const context = canvas.getContext("2d");
     context.scale(scale, scale);
+    // One path a colour: each filling costs more than a hundred dots.
+    const paths = {};
     for (const station of this.#dotted) {
       const at = this.#map.latLngToLayerPoint([station.latitude, station.longitude]).subtract(corner);
-      context.fillStyle = colours[look(station)];
-      context.beginPath();
-      context.arc(at.x, at.y, 3.5, 0, 2 * Math.PI);
-      context.fill();
+      const path = (paths[look(station)] ??= new Path2D());
+      path.moveTo(at.x + 3.5, at.y);
+      path.arc(at.x, at.y, 3.5, 0, 2 * Math.PI);
+    }
+    const style = getComputedStyle(this.#root);
+    for (const [name, path] of Object.entries(paths)) {
+      context.fillStyle = style.getPropertyValue(`--look-${name}`);
+      context.fill(path);
     }
   }
 

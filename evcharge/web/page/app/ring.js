@@ -86,5 +86,7 @@ export function fillLegend(root) {
       el("span", { class: "station", "data-look": name, "aria-hidden": "true" }, ...ring.parts),
       el("span", { "data-text": `legend.${name}` })));
   }
+  root.append(el("li", { class: "small" }, el("span", { class: "dot-sign", "aria-hidden": "true" }),
+    el("span", { "data-text": "legend.small" })));
   translate(root);
 }

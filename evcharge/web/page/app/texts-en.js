@@ -30,12 +30,12 @@ export const TEXTS = {
   "map.grid": "{km} km grid",
   nomap: "No background map – true scale and north",
   "map.part": "There are more than 1,000 stations: these are in this part of the map",
-  "map.hint": "Arrow keys go from one station to another",
 
   legend: "Legend",
   "legend.free": "free slots",
   "legend.queue": "full, with a queue",
   "legend.out": "out of service",
+  "legend.small": "more stations: zoom in",
 
   label: "{name}: {n} of {m} slots free, queue {q}, {kw} kW, {price} per kWh",
   "label.price": "{name}: {n} of {m} slots free, queue {q}, {kw} kW, {price}",

@@ -30,12 +30,12 @@ export const TEXTS = {
   "map.grid": "quadrícula de {km} km",
   nomap: "Sem mapa de fundo – escala e norte verdadeiros",
   "map.part": "São mais de 1.000 postos: aqui estão os desta parte do mapa",
-  "map.hint": "As setas vão de um posto a outro",
 
   legend: "Legenda",
   "legend.free": "vagas livres",
   "legend.queue": "lotado, com fila",
   "legend.out": "fora de serviço",
+  "legend.small": "mais postos: aproxime",
 
   label: "{name}: {n} de {m} vagas livres, fila {q}, {kw} kW, {price} por kWh",
   "label.price": "{name}: {n} de {m} vagas livres, fila {q}, {kw} kW, {price}",
