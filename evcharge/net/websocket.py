@@ -18,7 +18,9 @@ RFC 6455.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable
+from itertools import islice
 from typing import Any
 
 from twisted.internet.interfaces import (
@@ -31,8 +33,8 @@ from twisted.internet.interfaces import (
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from websockets.frames import CloseCode, Frame, Opcode
-from websockets.protocol import State
-from websockets.server import ServerProtocol
+from websockets.protocol import Protocol as Reader
+from websockets.protocol import Side, State
 from zope.interface import implementer
 
 from evcharge.net.sending import end_sending, sender
@@ -52,6 +54,11 @@ TEXT = 0x80 | Opcode.TEXT
 
 MESSAGES = (Opcode.TEXT, Opcode.BINARY, Opcode.CONT)
 """The frames that have something of a message."""
+
+SILENT = logging.getLogger(__name__)
+SILENT.addHandler(logging.NullHandler())
+SILENT.propagate = False
+"""What the library would say of each connection."""
 
 PING = Frame(Opcode.PING, b"").serialize(mask=False)
 PINGS_PER_TURN = 100
@@ -82,11 +89,11 @@ def frames(lines: bytes) -> bytes:
 @implementer(IHalfCloseableProtocol, ITransport)
 class WebSocket(Protocol):
     """
-    One connection after its handshake: the protocol of a transport, and the transport of another.
+    One connection behind its handshake: the protocol of a transport, and the transport of another.
 
     :param inner: speaks over it, in lines; each message is one. A protocol that has `hang_up` too,
         by which it is told to say no more.
-    :param reader: has made the handshake.
+    :param most: the longest message, bytes.
     :param clock: its timers are the server's.
     :param closed: called once, with this and the code by which it was closed.
     """
@@ -116,12 +123,13 @@ class WebSocket(Protocol):
     def __init__(
         self,
         inner: Any,
-        reader: ServerProtocol,
+        most: int,
         clock: IReactorTime,
         closed: Callable[[WebSocket, int], object],
     ) -> None:
         self._inner = inner
-        self._reader = reader
+        # Not what has made the handshake: that has more layers, and takes twice the memory.
+        self._reader = Reader(Side.SERVER, max_size=most, logger=SILENT)
         self._clock = clock
         self._closed = closed
         self._message = bytearray()
@@ -350,9 +358,9 @@ class KeepAlive:
     def _look(self) -> None:
         self._look_at = None
         now = self._clock.seconds()
-        for _ in range(PINGS_PER_TURN):
-            connection, due_at = next(iter(self._due.items()), (None, 0.0))
-            if connection is None or due_at > now:
+        # Each look at the first of a dict passes over all that have been taken from before it.
+        for connection, due_at in list(islice(self._due.items(), PINGS_PER_TURN)):
+            if due_at > now:
                 break
             del self._due[connection]
             if connection.is_silent:

@@ -69,6 +69,8 @@ class WebChannel(HTTPChannel):
         self.setTimeout(None)
         transport.unregisterProducer()
         self.site.connection_lost(self)
+        # Each keeps the other, and only a collection would find them.
+        self.requests.clear()
         # What has come behind the request is for it too.
         self.rawDataReceived = protocol.dataReceived  # type: ignore[method-assign]
         if hasattr(transport, "wrappedProtocol"):

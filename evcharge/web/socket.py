@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import logging
-
 from websockets.http11 import Request
 from websockets.server import ServerProtocol
 
 from evcharge.net.protocol import DriverProtocol
 from evcharge.net.states import Standing
-from evcharge.net.websocket import FAULT, GOING_AWAY, KeepAlive, WebSocket
+from evcharge.net.websocket import FAULT, GOING_AWAY, SILENT, KeepAlive, WebSocket
 from evcharge.outcomes import INVALID_HANDSHAKE, METHOD_NOT_ALLOWED, UPGRADE_REQUIRED
 from evcharge.web.request import WebContext, WebRequest
 
@@ -22,11 +20,6 @@ HANDSHAKE = (
     b"sec-websocket-extensions",
 )
 """The headers that a handshake goes by."""
-
-SILENT = logging.getLogger("evcharge.web.socket")
-SILENT.addHandler(logging.NullHandler())
-SILENT.propagate = False
-"""What the library would say of each connection."""
 
 
 class SocketProtocol(DriverProtocol):
@@ -72,25 +65,26 @@ class Socket:
         if request.method != b"GET":
             request.refuse(METHOD_NOT_ALLOWED, {"methods": "GET"}, headers={b"allow": b"GET"})
             return
-        reader = ServerProtocol(max_size=self._context.max_line, logger=SILENT)
+        handshake = ServerProtocol(logger=SILENT)
         # It waits for the request's bytes, and would take none of what follows without.
-        reader.receive_data(_head(request))
-        asked = reader.events_received()
+        handshake.receive_data(_head(request))
+        asked = handshake.events_received()
         if not asked or not isinstance(asked[0], Request):
             request.refuse(INVALID_HANDSHAKE)
             return
-        response = reader.accept(asked[0])
+        response = handshake.accept(asked[0])
         if response.status_code != 101:
             wishes = {b"upgrade": b"websocket", b"connection": b"upgrade, close"}
             outcome = UPGRADE_REQUIRED if response.status_code == 426 else INVALID_HANDSHAKE
             request.refuse(outcome, headers=wishes if outcome is UPGRADE_REQUIRED else None)
             return
-        reader.send_response(response)
-        inner = SocketProtocol(self._context.drivers[request.language], request.client)
-        connection = WebSocket(inner, reader, self._context.clock, self._closed)
+        handshake.send_response(response)
+        context = self._context
+        inner = SocketProtocol(context.drivers[request.language], request.client)
+        connection = WebSocket(inner, context.max_line, context.clock, self._closed)
         self._alive.add(connection)
         transport = request.channel.hand_over(connection)
-        transport.write(b"".join(reader.data_to_send()))
+        transport.write(b"".join(handshake.data_to_send()))
         connection.makeConnection(transport)
 
     def _closed(self, connection: WebSocket, code: int) -> None:

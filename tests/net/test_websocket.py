@@ -38,7 +38,6 @@ from tests.support.frames import (
     fragments,
     frame,
     frames,
-    reader,
 )
 
 
@@ -112,7 +111,7 @@ class WebSocketCase(SynchronousTestCase):
         self.inner = Lines() if inner is None else inner
         self.closed: list[int] = []
         self.socket = WebSocket(
-            self.inner, reader(most), self.clock, lambda _, code: self.closed.append(code)
+            self.inner, most, self.clock, lambda _, code: self.closed.append(code)
         )
         self.transport = Pausing()
         self.transport.protocol = self.socket
@@ -445,7 +444,7 @@ class KeepAliveTests(SynchronousTestCase):
         self.alive = KeepAlive(self.clock)
 
     def connect(self) -> tuple[WebSocket, Pausing]:
-        made = WebSocket(Lines(), reader(), self.clock, lambda one, _: self.alive.remove(one))
+        made = WebSocket(Lines(), 1000, self.clock, lambda one, _: self.alive.remove(one))
         transport = Pausing()
         transport.protocol = made
         made.makeConnection(transport)

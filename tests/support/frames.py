@@ -2,9 +2,6 @@
 
 import struct
 from collections.abc import Iterable
-from typing import Any
-
-from websockets.server import ServerProtocol
 
 CONT, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
 
@@ -87,13 +84,3 @@ def frames(sent: bytes) -> list[tuple[int, bytes]]:
         one, sent = taken
         found.append(one)
     return found
-
-
-def reader(max_size: int = 65536, **more: Any) -> ServerProtocol:
-    """What reads the frames of a client, behind its handshake."""
-    made = ServerProtocol(max_size=max_size, **more)
-    made.receive_data(UPGRADE)
-    (request,) = made.events_received()
-    made.send_response(made.accept(request))
-    made.data_to_send()
-    return made
