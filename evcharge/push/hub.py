@@ -380,7 +380,7 @@ class Hub:
             del self._owing[subscription]
             lag_s = None
         elif can_hear and not owed:
-            since = min(line.changes.values(), default=None)
+            since = line.since
             # Who wishes for longer pauses does not wait for the server.
             is_late = since is not None and interval_s <= self.interval_s
             lag_s = self._clock.seconds() - since if since is not None and is_late else None

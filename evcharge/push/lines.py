@@ -40,7 +40,7 @@ class Line:
     :param data: makes its `data` of what has changed.
     """
 
-    __slots__ = ("_data", "_written", "at", "changes")
+    __slots__ = ("_data", "_written", "at", "changes", "since")
 
     def __init__(
         self,
@@ -50,6 +50,8 @@ class Line:
     ) -> None:
         self.changes = changes
         self.at = at
+        self.since = min(changes.values(), default=None)
+        """When the first of it changed; None where nothing has."""
         self._data: Any = data
         self._written: dict[Form, bytes] = {}
 

@@ -8,46 +8,13 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from evcharge.models.stations import Stations
-from evcharge.net.protocol import DriverProtocol
 from evcharge.net.states import Standing
 from evcharge.rules.operator import SetEvseStatus
-from evcharge.testing import NOON, MemoryServer, MemoryTransport
+from evcharge.testing import NOON, MemoryServer
 from tests.support.ears import shown
 from tests.support.journey import login, outcome, server, station
 from tests.support.servers import request_line
-
-LIVE = {"available_slots", "max_slots", "out_of_service", "queue_length", "state"}
-
-
-class Subscriber:
-    """A connection that listens."""
-
-    protocol: DriverProtocol
-    transport: MemoryTransport
-
-    def __init__(self, to: MemoryServer, **data: Any) -> None:
-        self.server = to
-        self.protocol, self.transport = to.connect()
-        if data:
-            self.reply = self.request("SUBSCRIBE", **data)
-
-    def send(self, sent: bytes) -> list[dict[str, Any]]:
-        self.protocol.dataReceived(sent)
-        return self.take()
-
-    def request(self, kind: str, **data: Any) -> dict[str, Any]:
-        (reply,) = self.send(request_line(kind, **data))
-        return reply
-
-    def take(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.transport.take().splitlines()]
-
-    def hear(self, seconds: float = 0.1) -> list[dict[str, Any]]:
-        """The `data` of the events that come while time passes."""
-        self.server.advance(seconds)
-        lines = self.take()
-        assert all(line["type"] == "EVENT" for line in lines), lines
-        return [line["data"] for line in lines]
+from tests.support.streams import LIVE, Subscriber
 
 
 class SubscribeTestCase(SynchronousTestCase):

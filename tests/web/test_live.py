@@ -1,13 +1,25 @@
 """SUBSCRIBE as Server-Sent Events."""
 
+import json
+import random
+import re
+from collections.abc import Sequence
 from typing import Any
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from evcharge.push import FORMS
+from evcharge.rules.operator import SetEvseStatus
+from evcharge.testing import MemoryServer
 from evcharge.web.live import COMMENT_S
+from evcharge.web.site import WebFactory
+from tests.support.ears import shown
+from tests.support.examples import examples
 from tests.support.journey import login, server, station
 from tests.support.servers import request_line
-from tests.support.streams import Stream, web_of
+from tests.support.streams import LIVE, Socket, Stream, Subscriber, web_of
 
 
 class StreamTestCase(SynchronousTestCase):
@@ -111,6 +123,159 @@ class ToldTests(StreamTestCase):
         self.pay()
         self.server.advance(0.1)
         self.assertEqual((len(told), len({id(record) for record in told})), (3, 1))
+
+
+class Known:
+    """One who listens in some way, and what it knows of the stations by that."""
+
+    def __init__(self, of: MemoryServer, web: WebFactory, form: str) -> None:
+        self.form = form
+        line = request_line("SUBSCRIBE", topics=["stations", "figures"])
+        if form == "tcp":
+            self.ear: Any = Subscriber(of)
+            self.ear.protocol.dataReceived(line)
+        elif form == "websocket":
+            self.ear = Socket(of, web)
+            self.ear.send(line + b" " * 126)
+        else:
+            self.ear = Stream(of, web, "/api/v1/live?topics=stations,figures")
+        self.is_deaf = False
+        self.seq = 0
+        self.lines: list[Any] = []
+        (first,) = self.take()
+        snapshot = first["snapshot"]
+        self.figures = snapshot["figures"][-1]
+        self.stations = {
+            key: {name: value for name, value in fields.items() if name in LIVE}
+            for key, fields in snapshot["stations"].items()
+        }
+
+    def take(self) -> list[Any]:
+        """The `data` of what has come, in order."""
+        told = self.ear.take()
+        if self.form == "sse":
+            data = [each for _, each in told if each is not None]
+        else:
+            data = [line["data"] for line in told]
+        self.lines += told
+        for each in data:
+            assert each["seq"] > self.seq
+            self.seq = each["seq"]
+        return data
+
+    def hear(self) -> None:
+        """Take what has come over."""
+        for data in self.take():
+            self.stations.update(data.get("stations", {}))
+            self.figures = data.get("figures", self.figures)
+
+    def turn(self) -> None:
+        """Stop to read, or go on."""
+        self.is_deaf = not self.is_deaf
+        producer = self.ear.transport.producer
+        (producer.pauseProducing if self.is_deaf else producer.resumeProducing)()
+
+    def show_life(self) -> None:
+        """What a browser does by itself, though the page may not read."""
+        if self.form == "websocket":
+            self.ear.pong()
+
+
+STEP = st.tuples(
+    st.sampled_from(["pay", "reserve", "leave", "operate", "wait", "turn"]),
+    st.integers(1, 2),
+    st.integers(0, 5),
+)
+
+
+class AlikeTests(StreamTestCase):
+    """Lines, WebSocket and streams are told the same."""
+
+    def listen(self) -> list[Known]:
+        return [Known(self.server, self.web, form) for form in FORMS]
+
+    def do(self, what: str, number: int, user: str, listeners: Sequence[Known]) -> None:
+        data = {"user_id": user, "id_station": number}
+        if what == "reserve":
+            self.server.request("RESERVE", wait=True, **data)
+        elif what == "operate":
+            status = "OUTOFORDER" if user < self.users[3] else "IN_SERVICE"
+            at = self.server.clock.seconds()
+            self.server.engine.perform(SetEvseStatus(f"{number}-1", status, None, at))
+        elif what == "wait":
+            for _ in range(20):
+                self.server.advance(0.002 if number == 1 else 20)
+                for one in listeners:
+                    one.show_life()
+        else:
+            self.server.request("PAYMENT", confirmation=what == "pay", **data)
+
+    @settings(max_examples=examples(100), deadline=None)
+    @given(st.lists(st.lists(STEP, max_size=4), max_size=8), st.sets(st.integers(0, 2)))
+    def test_state(self, moments: list[list[tuple[str, int, int]]], deaf: set[int]) -> None:
+        """At any moment snapshot and events are the state, for all who have read."""
+        self.serve("--unread-timeout", "0")
+        self.server.advance(0)
+        self.users = [login(self.server) for _ in range(6)]
+        listeners = self.listen()
+        for number in deaf:
+            listeners[number].turn()
+        ends = [[("turn", 1, number) for number in range(3)]] * 2
+        for steps in [*moments, *ends]:
+            for what, number, who in steps:
+                if what == "turn":
+                    listeners[who % 3].turn()
+                else:
+                    self.do(what, number, self.users[who], listeners)
+            # Whoever could not hear is told at a later tick.
+            self.server.advance(0.1)
+            self.server.advance(0.1)
+            so = shown(self.server.storage.records.states)  # type: ignore[attr-defined]
+            for one in listeners:
+                if not one.is_deaf:
+                    one.hear()
+                    self.assertEqual(one.stations, so, one.form)
+                    self.assertEqual(one.figures, self.server.engine.figures.points[-1], one.form)
+
+    def test_same_data(self) -> None:
+        """Each is told the same at the same time, in a line, a message or a record."""
+        self.server.advance(0)
+        listeners = self.listen()
+        for number in (1, 2, 1):
+            self.pay(number)
+            self.server.advance(0.1)
+        self.server.advance(60)
+        told = [[{**data, "seq": 0} for data in one.take()] for one in listeners]
+        self.assertEqual(told[1:], told[:1] * 2)
+        self.assertGreater(len(told[0]), 3)
+        self.assertEqual(listeners[0].lines[1:], listeners[1].lines[1:])
+        self.assertEqual(self.server.engine.hub.listening, dict.fromkeys(FORMS, 1))
+
+    def test_nobody_in_it(self) -> None:
+        """No user, driver or receipt is in a public line, whatever happens meanwhile."""
+        listeners = self.listen() if self.server.advance(0) is None else []
+        self.users = [login(self.server) for _ in range(6)]
+        chance = random.Random(14)
+        for _ in range(400):
+            what = chance.choice(["pay", "reserve", "leave", "operate", "wait", "stop"])
+            user = chance.randrange(6)
+            if what == "stop":
+                self.server.request("STOP", user_id=self.users[user])
+                self.users[user] = login(self.server)
+            else:
+                self.do(what, chance.choice((1, 2)), self.users[user], listeners)
+            self.server.advance(0.1)
+        for one in listeners:
+            one.take()
+            said = json.dumps(one.lines)
+            self.assertGreater(len(one.lines), 100)
+            # Ids of users and receipts are made by one counter here; who logs in is Ana.
+            self.assertNotIn("00000000-0000-4000-8000", said)
+            self.assertNotIn("Ana", said)
+            names = set(re.findall(r'"(\w+)":', said))
+            self.assertEqual(
+                {name for name in names if re.search("user|driver|receipt", name)}, set()
+            )
 
 
 class EndTests(StreamTestCase):
