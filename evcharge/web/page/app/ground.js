@@ -87,6 +87,7 @@ export function addGround(map, L, settings, note) {
     }
   };
   if (settings.tiles) {
+    map.getContainer().classList.add("has-tiles");
     L.tileLayer(settings.tiles, { maxZoom: 18 }).addTo(map);
   } else {
     const draw = addGrid(map, L);

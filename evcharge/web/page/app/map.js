@@ -40,7 +40,7 @@ export function mountMap(root, legend, { network, settings, wire, onCharge }) {
     const where = bounds(network.stations.values());
     if (where === null) return;
     map.fitBounds([[where.south, where.west], [where.north, where.east]],
-      { padding: [28, 28], maxZoom: CLOSEST_VIEW, animate: !calm, ...options });
+      { paddingTopLeft: [28, 28], paddingBottomRight: [28, 48], maxZoom: CLOSEST_VIEW, animate: !calm, ...options });
   };
   const controls = el("div", { class: "controls" },
     control("map.closer", "M10 4v12M4 10h12", () => map.zoomIn(1)),
@@ -71,6 +71,7 @@ export function mountMap(root, legend, { network, settings, wire, onCharge }) {
     if (shown === null) return;
     const { id, details } = shown;
     shown = null;
+    root.classList.remove("has-popup");
     details.remove();
     map.closePopup(popup);
     if (giveBack) markers.focus(id);
@@ -87,6 +88,7 @@ export function mountMap(root, legend, { network, settings, wire, onCharge }) {
     const details = makeDetails(id, { network, wire, onCharge, onClose: () => close(true) });
     details.onResize = () => popup.isOpen() && popup.update();
     shown = { id, details };
+    root.classList.add("has-popup");
     popup.options.maxHeight = Math.max(180, root.clientHeight - 60);
     popup.setLatLng([station.latitude, station.longitude]).setContent(details.element).openOn(map);
     details.focus();

@@ -33,7 +33,7 @@ export const TEXTS = {
 
   legend: "Legend",
   "legend.free": "free slots",
-  "legend.queue": "full, with a queue",
+  "legend.queue": "full; the badge is the queue",
   "legend.out": "out of service",
   "legend.small": "more stations: zoom in",
 

@@ -33,7 +33,7 @@ export const TEXTS = {
 
   legend: "Legenda",
   "legend.free": "vagas livres",
-  "legend.queue": "lotado, com fila",
+  "legend.queue": "lotado; o selo é a fila",
   "legend.out": "fora de serviço",
   "legend.small": "mais postos: aproxime",
 
