@@ -33,7 +33,8 @@ SLOW = tests.process.test_clock_servers tests.storage.test_steps tests.storage.t
     tests.storage.test_storage_clocks tests.planning.test_nearest tests.handlers.test_sessions \
     tests.commands.test_apply tests.commands.test_backup tests.process.test_secrets \
     tests.project.test_operation_unit tests.project.test_soak tests.project.test_soak_sessions \
-    tests.process.test_logs tests.project.test_watcher tests.project.test_operation_examples
+    tests.process.test_logs tests.project.test_watcher tests.project.test_operation_examples \
+    tests.project.test_operation_proxies tests.project.test_web_page
 FAST = $(filter-out $(SLOW),$(subst /,.,$(basename $(sort $(wildcard \
     tests/test_*.py tests/*/test_*.py tests/*/*/test_*.py)))))
 TRIAL = -Wall tools/tests.py --jobs $(JOBS)

@@ -5,6 +5,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -14,6 +15,7 @@ from evcharge.process.options import Options
 from evcharge.process.workers.worker import END_S
 from tests.support import postgres
 from tests.support.confined import settings
+from tests.support.ports import free_port
 from tests.support.servers import ROOT, Server, ServerTestCase
 from tests.support.tools import need
 
@@ -160,9 +162,12 @@ class ConfinedServerTests(ServerTestCase):
     def journey(self, *options: str) -> Path:
         """A server that starts, serves a journey and ends by SIGTERM; its folder."""
         data = Path(self.mktemp()).absolute()
-        server = Server(data, *options, before=self.confined)
+        web = free_port()
+        server = Server(data, "--web-port", str(web), *options, before=self.confined)
         self.addCleanup(self.stop, server)
         server.wait()
+        with urllib.request.urlopen(f"http://127.0.0.1:{web}/static/icon.svg", timeout=60) as icon:
+            self.assertIn(b"<svg", icon.read())
         client = self.client(server)
         reply = client.request(
             "LOGIN", user_name="Ana", selected_car="Tesla Model 3", battery_car=40
