@@ -7,6 +7,7 @@ The page: its files, read once at the start into a dict, so that no path can lea
     /static/NAME            the file of that name in evcharge/web/page
     /static/settings.json   what this server's page is told: its name, what the map stands on
     /static/map.geojson     the operator's lines, where there are some
+    /static/stations.html   the stations as a table, for who runs no scripts
     /favicon.ico            the icon, for who asks without having read the page
 """
 
@@ -23,12 +24,14 @@ import attrs
 import msgspec
 
 from evcharge.outcomes import METHOD_NOT_ALLOWED, UNKNOWN_PATH
+from evcharge.web.listing import Listing
 from evcharge.web.request import SECURITY, WebContext, WebRequest
 from evcharge.web.settings import WebSettings
 
 PAGE = Path(__file__).parent / "page"
 
 STATIC = b"/static/"
+STATIONS = b"/static/stations.html"
 
 KINDS = {
     ".html": "text/html; charset=utf-8",
@@ -99,10 +102,14 @@ class Pages:
 
     def __init__(self, context: WebContext) -> None:
         self._contents = contents(context)
+        self._listing = Listing(context)
 
     def __call__(self, request: WebRequest) -> None:
         """Answer a request."""
         path = request.path
+        if path == STATIONS:
+            self._listing(request)
+            return
         content = self._contents.get(path)
         if content is None:
             request.refuse(UNKNOWN_PATH)

@@ -2,11 +2,13 @@
 
 import gzip
 import json
+import re
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from evcharge.testing import MemoryServer
+from evcharge.web.listing import listing
 from evcharge.web.pages import PAGE
 from tests.support.streams import Stream, web_of
 
@@ -14,9 +16,6 @@ MOST_BYTES = 80 * 1024
 """All that a browser fetches when it opens the page, compressed."""
 
 GZIP = "Accept-Encoding: gzip, deflate, br\r\n"
-
-LATER = {"texts-en.js", "trip-texts-en.js", "trip-journey.js"}
-"""What it fetches later: another language's texts, a journey once it has begun."""
 
 
 class PagesTests(SynchronousTestCase):
@@ -69,13 +68,22 @@ class PagesTests(SynchronousTestCase):
         self.assertEqual(body.splitlines(), [line for line in code if line not in ("", "*/")])
 
     def test_size(self) -> None:
-        """All that is fetched for it is small enough for a slow line."""
-        sizes = {}
-        for path in PAGE.rglob("*"):
-            if path.suffix in (".html", ".css", ".js", ".svg") and path.name not in LATER:
-                name = path.relative_to(PAGE).as_posix()
-                answer = self.get("/" if name == "index.html" else f"/static/{name}", head=GZIP)
-                sizes[name] = int(answer.headers["content-length"])
+        """All that is fetched when the page is opened is small enough for a slow line."""
+        named = set(re.findall(r'"/static/([^"?]+)"', self.get("/").raw.decode()))
+        asked = {"", "app/texts-pt.js", *named} - {"stations.html"}
+        sizes: dict[str, int] = {}
+        while asked:
+            name = asked.pop()
+            plain = self.get(f"/static/{name}" if name else "/")
+            packed = self.get(f"/static/{name}" if name else "/", head=GZIP)
+            self.assertEqual(plain.code, 200, name)
+            sizes[name] = int(packed.headers["content-length"])
+            # What is imported by import() is fetched when it is needed.
+            imported = re.findall(
+                r'^import .*?"\./([^"]+)"|^\} from "\./([^"]+)"', plain.raw.decode(), re.M
+            )
+            asked |= {f"app/{one or other}" for one, other in imported} - sizes.keys()
+        self.assertIn("app/trip.js", sizes)
         self.assertLessEqual(sum(sizes.values()), MOST_BYTES, sizes)
 
     def test_compressed(self) -> None:
@@ -109,6 +117,35 @@ class PagesTests(SynchronousTestCase):
             answer = self.get("/", method, "Content-Length: 0\r\n")
             self.assertEqual(answer.code, 405)
             self.assertEqual(answer.headers["allow"], "GET, HEAD")
+
+    def test_listing(self) -> None:
+        """Who runs no scripts gets the stations as a table, in the language asked for; names are
+        text, and a price that nobody knows is no zero."""
+        answer = self.get("/static/stations.html?lang=en")
+        self.assertEqual(answer.code, 200)
+        self.assertEqual(answer.headers["content-type"], "text/html; charset=utf-8")
+        text = answer.raw.decode()
+        self.assertIn("<h1>Stations</h1>", text)
+        self.assertEqual(text.count("<tr>"), 37)
+        self.assertIn("<td>2.75</td>", text)
+        self.assertIn("<td>2,75</td>", self.get("/static/stations.html?lang=pt").raw.decode())
+        self.assertEqual(self.get("/static/stations.html", "POST").code, 405)
+        station = {
+            "name_station": "<b>x</b>",
+            "address": None,
+            "available_slots": 0,
+            "max_slots": 0,
+            "queue_length": 0,
+            "power_kw": 7.4,
+            "price_kwh": 0.0,
+            "price_known": False,
+        }
+        made = listing({"station_models": {"1": station}, "total_stations": 2}, "now", "pt")
+        self.assertIn(
+            '<th scope="row">&lt;b&gt;x&lt;/b&gt;</th><td></td><td>fora de serviço</td>', made
+        )
+        self.assertIn("<td>7,4</td><td>preço não informado</td>", made)
+        self.assertIn("Os primeiros 1 de 2 postos", made)
 
     def test_nothing_else(self) -> None:
         """No path leaves the page's files."""
