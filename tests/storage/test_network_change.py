@@ -13,6 +13,7 @@ import attrs
 import psycopg
 from twisted.trial.unittest import SynchronousTestCase
 
+from evcharge.datasets.files import CARS, EVSES, STATIONS, TARIFFS
 from evcharge.models.evse import Evse, EvseKind, connector_of
 from evcharge.models.network import Network, StationRecord
 from evcharge.models.session import plan_session
@@ -30,7 +31,7 @@ from evcharge.storage.sql.store import SqlStorage
 from evcharge.testing import NOON, shipped_network
 from tests.support import postgres
 from tests.support.calls import Calls, Killed
-from tests.support.folders import new_folder
+from tests.support.folders import NETWORK, ONE_CAR, new_folder
 from tests.support.operations import (
     MODEL,
     NO_FREE_SLOT,
@@ -50,6 +51,14 @@ from tests.support.operations import (
     until_done,
 )
 from tests.support.waiting import until
+
+SMALL = {
+    CARS: ONE_CAR,
+    STATIONS: NETWORK + b"9;Norte;Rua C;-12.2;-38.97;2\n1;Leste;Rua D;-12.2;-38.9;2\n",
+    EVSES: b"{}",
+    TARIFFS: b"[]",
+}
+"""The files of a network that is read in no time."""
 
 NEW = Station(40, "Novo", "Rua B", -12.2, -38.9, 2, 22.0, Decimal("1.95"), ("Type 2",))
 
@@ -501,6 +510,9 @@ class FilesTests(NetworkContract, SynchronousTestCase):
 
     def test_interrupted(self) -> None:
         """However it is interrupted, after the next opening it is the old network or the new."""
+        self.folder.mkdir()
+        for name, content in SMALL.items():
+            (self.folder / name).write_bytes(content)
         storage = self.make()
         add_user(storage, a_user())
         take_slot(storage, a_session())
