@@ -34,7 +34,7 @@ SLOW = tests.process.test_clock_servers tests.storage.test_steps tests.storage.t
     tests.commands.test_apply tests.commands.test_backup tests.process.test_secrets \
     tests.project.test_operation_unit tests.project.test_soak tests.project.test_soak_sessions \
     tests.process.test_logs tests.project.test_watcher tests.project.test_operation_examples \
-    tests.project.test_operation_proxies tests.project.test_web_page
+    tests.project.test_operation_proxies tests.project.test_web_page tests.web.test_schemathesis
 FAST = $(filter-out $(SLOW),$(subst /,.,$(basename $(sort $(wildcard \
     tests/test_*.py tests/*/test_*.py tests/*/*/test_*.py)))))
 TRIAL = -Wall tools/tests.py --jobs $(JOBS)
