@@ -19,7 +19,7 @@ from evcharge.wire.envelope import Request, encode
 HTML = "text/html; charset=utf-8"
 
 TITLE = Phrase("Postos", "Stations")
-AS_OF = Phrase("Como estava às {time}", "As it was at {time}")
+AS_OF = Phrase("Como estava em {time}", "As it was at {time}")
 FIRST = Phrase("Os primeiros {n} de {m} postos", "The first {n} of {m} stations")
 NO_PRICE = Phrase("preço não informado", "price not known")
 OUT = Phrase("fora de serviço", "out of service")
@@ -44,7 +44,7 @@ PAGE = """<!doctype html>
 <main class="listing card">
 <h1>{title}</h1>
 <p class="note">{note}</p>
-<table class="stations">
+<table>
 <thead><tr>{heads}</tr></thead>
 <tbody>
 {rows}
@@ -89,7 +89,7 @@ class Listing:
 def listing(data: Mapping[str, Any], now: str, language: str) -> str:
     """The page of what START has told, in a language."""
     stations = data["station_models"]
-    note = AS_OF.say(language, {"time": now})
+    note = AS_OF.say(language, {"time": f"{now[:10]} {now[11:16]} UTC"})
     if "total_stations" in data:
         figures = {"n": len(stations), "m": data["total_stations"]}
         note = f"{FIRST.say(language, figures)}. {note}"

@@ -140,7 +140,9 @@ class PagesTests(SynchronousTestCase):
             "price_kwh": 0.0,
             "price_known": False,
         }
-        made = listing({"station_models": {"1": station}, "total_stations": 2}, "now", "pt")
+        made = listing(
+            {"station_models": {"1": station}, "total_stations": 2}, "2025-04-07T13:45:12Z", "pt"
+        )
         self.assertIn(
             '<th scope="row">&lt;b&gt;x&lt;/b&gt;</th><td></td><td>fora de serviço</td>', made
         )

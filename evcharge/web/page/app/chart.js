@@ -8,6 +8,7 @@ const WIDTH = 320;
 const HEIGHT = 96;
 const TOP = 8;
 const HOUR_MS = 3_600_000;
+const LEAST_MS = 60_000;
 const BREAK_MS = 60_000; // Points farther apart than that are not joined.
 
 /** A round number not below `value`: 1, 2 or 5 times a power of ten. */
@@ -121,8 +122,8 @@ export function makeChart(name, write) {
       mark(title.closest("[role=region]"), "aria-label", text(`network.numbers.${name}`));
       say(heads[0], text("network.time"));
       say(heads[1], text(`network.value.${name}`));
-      plot.classList.toggle("is-empty", points.length < 2);
-      if (points.length < 2) {
+      plot.classList.toggle("is-empty", points.length === 0);
+      if (points.length === 0) {
         say(caption, text("network.soon"));
         mark(drawing, "aria-label", text("network.soon"));
         writeNumbers();
@@ -133,7 +134,7 @@ export function makeChart(name, write) {
       const most = Math.max(...values);
       end = points.at(-1).at;
       // A young server's line fills the chart; later it is the last hour.
-      start = Math.max(points[0].at, end - HOUR_MS);
+      start = Math.min(Math.max(points[0].at, end - HOUR_MS), end - LEAST_MS);
       top = ceilingAt ?? roundUp(most);
       draw();
       say(scale, write(top));
