@@ -46,6 +46,11 @@ UNAUTHORIZED = Outcome(
 FORBIDDEN = Outcome(
     403, "forbidden", Phrase("Só a partir desta máquina", "Only from this machine itself")
 )
+FORBIDDEN_ORIGIN = Outcome(
+    403,
+    "forbidden_origin",
+    Phrase("Página de outro servidor (--web-origin)", "A page of another server (--web-origin)"),
+)
 UNKNOWN_PATH = Outcome(404, "unknown_path", Phrase("Caminho desconhecido", "Unknown path"))
 METHOD_NOT_ALLOWED = Outcome(
     405, "method_not_allowed", Phrase("Aqui só {methods}", "Here only {methods}")
@@ -54,6 +59,39 @@ UNSUPPORTED_MEDIA_TYPE = Outcome(
     415,
     "unsupported_media_type",
     Phrase("O corpo deve ser application/json", "The body must be application/json"),
+)
+UNKNOWN_HOST = Outcome(
+    421,
+    "unknown_host",
+    Phrase(
+        "O servidor não atende por esse nome (--web-host)",
+        "The server does not go by this name (--web-host)",
+    ),
+)
+INVALID_HTTP = Outcome(
+    400, "invalid_http", Phrase("Requisição HTTP inválida", "Invalid HTTP request")
+)
+UNCLEAR_HOST = Outcome(
+    400,
+    "invalid_http",
+    Phrase(
+        "Requisição HTTP sem Host, ou com mais de um",
+        "An HTTP request without Host, or with more than one",
+    ),
+)
+NOT_ENCRYPTED = Outcome(
+    400,
+    "not_encrypted",
+    Phrase(
+        "Esta porta fala HTTPS: o endereço começa com https://",
+        "This port speaks HTTPS: the address begins with https://",
+    ),
+)
+SLOW_REQUEST = Outcome(
+    408, "slow_request", Phrase("A requisição demorou demais", "The request took too long")
+)
+LARGE_HEAD = Outcome(
+    431, "large_head", Phrase("Cabeçalho muito grande", "The head of the request is too large")
 )
 UPGRADE_REQUIRED = Outcome(
     426, "upgrade_required", Phrase("Aqui só WebSocket", "Here only WebSocket")

@@ -140,7 +140,7 @@ class MemoryServer:
             self.guards,
             self.clock,
         )
-        self.accepts = self.guards.limit_connections(self.factory, lines)
+        self.accepts = self.guards.limit_connections(self.factory, lines.refuse_connection)
         self.guards.startService()
         self.monitor = self.engine.monitor
         # Of the engine these alone are started: the storage is open.

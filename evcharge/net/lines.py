@@ -63,6 +63,10 @@ class Lines:
             return self.last_resort(Failure())
         return self._written(self._controller.refuse(request, Refusal(outcome, more=more)), request)
 
+    def refuse_connection(self, outcome: Outcome) -> bytes:
+        """All that one is sent who is not let in: a reply with its end."""
+        return self.refuse(outcome) + b"\n"
+
     def _written(self, reply: Reply, request: Request) -> bytes:
         try:
             line = encode(reply, iso_utc(self._now()))

@@ -25,6 +25,7 @@ from twisted.internet.interfaces import (
     IProtocolFactory,
     IStreamServerEndpoint,
 )
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -50,6 +51,9 @@ SPOKEN = {"tls-port": "TLS on ", "web-port": "HTTP on ", "web-tls-port": "HTTPS 
 
 OF_MAKE = {"port": "PORT", "web-port": "WEB"}
 """What `make run` calls an option."""
+
+PAGES = {"web-port": "http", "web-tls-port": "https"}
+"""How the addresses of those ports begin, by their options, where the page is."""
 
 MOST_TRIES = 20
 """How often a port is chosen anew that the other family has in use already."""
@@ -248,6 +252,8 @@ def _address(listening: IListeningPort) -> str:
 class PortService(Service):
     """Listens, at one port or several."""
 
+    log = Logger()
+
     def __init__(self, ports: Sequence[ListeningPort]) -> None:
         self._ports = ports
 
@@ -263,6 +269,11 @@ class PortService(Service):
         for port in self._ports:
             port.open()
 
+    def say_page(self) -> None:
+        """Tell who reads the log where the page is, if there is one."""
+        if self.page is not None:
+            self.log.info("The page is at {address}", address=self.page)
+
     def stopService(self) -> Deferred[None]:
         """Fires when nothing is listened at any more."""
         super().stopService()
@@ -275,6 +286,20 @@ class PortService(Service):
             if port.listening is not None:
                 listening, port.listening = port.listening, None
                 yield listening.stopListening()
+
+    @property
+    def page(self) -> str | None:
+        """Where a browser on this machine finds the page; None: there is none that it could."""
+        for port in self._ports:
+            scheme = PAGES.get(port.option)
+            for each in port.sockets if scheme else ():
+                host: Any = each.getHost()
+                if hasattr(host, "port"):
+                    name = (
+                        LOOPBACK[socket.AF_INET] if host.host in EVERYWHERE.values() else host.host
+                    )
+                    return f"{scheme}://{shown(name, host.port)}"
+        return None
 
     @property
     def addresses(self) -> str:

@@ -18,7 +18,7 @@ from evcharge.net.guards.service import Guards
 from evcharge.net.lines import Lines
 from evcharge.net.ports import ListeningPort, PortService
 from evcharge.net.protocol import DriverFactory
-from evcharge.outcomes import TOO_LARGE
+from evcharge.outcomes import TOO_LARGE, Outcome
 from evcharge.process.clock import SteadyClock
 from evcharge.process.engine import Engine, InOrder
 from evcharge.process.settings import Settings
@@ -170,9 +170,11 @@ class Server(InOrder):
             settings, storage.patience_s, lines, other_protocols, guards, reactor
         )
 
-        def layers(inner: IProtocolFactory, told: Lines | None) -> IProtocolFactory:
+        def layers(
+            inner: IProtocolFactory, say: Callable[[Outcome], bytes] | None
+        ) -> IProtocolFactory:
             """What a connection goes through before it comes to `inner`, which may be TLS."""
-            return guards.behind_proxy(guards.limit_connections(inner, told), len(endpoints))
+            return guards.behind_proxy(guards.limit_connections(inner, say), len(endpoints))
 
         certificate = self._certificate(settings, reactor, clock.seconds)
 
@@ -183,7 +185,8 @@ class Server(InOrder):
             return TLSFactory(certificate, inner, reactor, guards.on_refused, plain_text)
 
         factories: list[DriverFactory | WebFactory] = [factory]
-        ways_in = {"port": layers(factory, lines)}
+        sockets: Sequence[DriverFactory] | None = None
+        ways_in = {"port": layers(factory, lines.refuse_connection)}
         if "tls-port" in settings.ports:
             inner = encrypted(factory, other_protocols.unencrypted)
             ways_in["tls-port"] = layers(inner, None)
@@ -191,9 +194,9 @@ class Server(InOrder):
             # Only then, as it is big.
             web, sockets = self._web(settings, settings.web, storage.patience_s, guards, clock)
             factories += [web, *sockets]
-            ways_in["web-port"] = layers(web, lines)
+            ways_in["web-port"] = layers(web, web.refusal)
             if settings.web.tls_port is not None:
-                inner = encrypted(web, other_protocols.unencrypted)
+                inner = encrypted(web, web.unencrypted)
                 ways_in["web-tls-port"] = layers(inner, None)
         ports = [
             ListeningPort(option, port, listening, ways_in[option])
@@ -207,7 +210,8 @@ class Server(InOrder):
             self.watch = ServerWatch(
                 metrics,
                 engine.perform,
-                factory,
+                factories,
+                sockets,
                 guards,
                 engine.hub,
                 lambda: bool(self.running),
@@ -269,7 +273,7 @@ class Server(InOrder):
             time_scale=settings.terms.time_scale,
             clock=reactor,
         )
-        return WebFactory(context), [*sockets.values()]
+        return WebFactory(context, storage_s), [*sockets.values()]
 
     def operator(self) -> Operator | None:
         """Who answers operators, where they may ask."""
@@ -306,6 +310,7 @@ class Server(InOrder):
             stations=summary.stations,
             users=summary.users,
         )
+        self._drivers.say_page()
 
     def read_again(self) -> None:
         """Read the TLS certificate again, if there is one."""

@@ -88,6 +88,8 @@ def families(metrics: Metrics, present: Present) -> Iterator[Metric]:
         family.add_metric([], histogram.buckets(), histogram.total)
         yield family
     yield from _push(metrics, present)
+    if present.websockets is not None:
+        yield from _web(metrics, present.websockets)
     if metrics.operator_requests:
         yield operator_requests(metrics.operator_requests)
     yield from session_families(metrics.sessions)
@@ -126,6 +128,24 @@ def _push(metrics: Metrics, present: Present) -> Iterator[Metric]:
     )
     lags.add_metric([], metrics.lags.buckets(), metrics.lags.total)
     yield lags
+
+
+def _web(metrics: Metrics, websockets: int) -> Iterator[Metric]:
+    requests = CounterMetricFamily(
+        "evcharge_web_requests", "Answers at the web ports.", labels=["route", "code"]
+    )
+    for (route, code), count in metrics.web_requests.items():
+        requests.add_metric([route, str(code)], count)
+    yield requests
+    yield GaugeMetricFamily("evcharge_websockets", "Open WebSocket connections.", websockets)
+    closed = CounterMetricFamily(
+        "evcharge_websocket_closed",
+        "WebSocket connections that have ended, by the code of their Close.",
+        labels=["code"],
+    )
+    for code, count in metrics.websockets_closed.items():
+        closed.add_metric([str(code)], count)
+    yield closed
 
 
 def operator_requests(counts: Mapping[int, int]) -> Metric:

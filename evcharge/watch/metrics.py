@@ -78,6 +78,8 @@ class Present:
     received_bytes: int
     sent_bytes: int
     stations: Sequence[StationState]
+    websockets: int | None = None
+    """Open connections of WebSocket; None: there is no web port."""
     subscribers: Mapping[str, int] = attrs.field(factory=dict)
     """How many listen, by form."""
 
@@ -176,6 +178,10 @@ class Metrics:
         self.lags = Histogram(SECONDS)
         self.operator_requests: Counter[int] = Counter()
         """How often operators were answered, by the code; empty where they may not ask."""
+        self.web_requests: Counter[tuple[str, int]] = Counter()
+        """How often the web ports have answered, by the route and HTTP's code."""
+        self.websockets_closed: Counter[int] = Counter()
+        """WebSocket connections that have ended, by the code of their Close."""
         self.freed = 0
         self.removed = 0
 

@@ -12,7 +12,7 @@ Where operators have a token, :mod:`evcharge.web.operator` has its side here too
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Protocol
 
@@ -74,6 +74,13 @@ class Watched(Protocol):
         """The metrics, as Prometheus reads them."""
 
 
+class Counting(Protocol):
+    """What counts the bytes of its connections."""
+
+    received_bytes: int
+    sent_bytes: int
+
+
 class Shared:
     """
     Asks once for all who want to know at about the same time.
@@ -110,6 +117,8 @@ class ServerWatch:
     """
     Watches one server process.
 
+    :param factories: what makes the connections of its ports.
+    :param sockets: those of them whose connections speak WebSocket; None: there is no web port.
     :param is_running: whether the server is not about to end.
     """
 
@@ -117,7 +126,8 @@ class ServerWatch:
         self,
         metrics: Metrics,
         perform: Perform,
-        factory: DriverFactory,
+        factories: Sequence[Counting],
+        sockets: Sequence[DriverFactory] | None,
         guards: Guards,
         hub: Hub,
         is_running: Callable[[], bool],
@@ -125,7 +135,8 @@ class ServerWatch:
     ) -> None:
         self._metrics = metrics
         self._perform = perform
-        self._factory = factory
+        self._factories = factories
+        self._sockets = sockets
         self._guards = guards
         self._hub = hub
         self._is_running = is_running
@@ -160,14 +171,20 @@ class ServerWatch:
         trouble, stations = found
         present = Present(
             is_ready=trouble is None,
-            connections=len(self._factory.connections),
+            connections=self._guards.addresses.connections,
             most_connections=self._guards.most_connections,
-            received_bytes=self._factory.received_bytes,
-            sent_bytes=self._factory.sent_bytes,
+            received_bytes=sum(each.received_bytes for each in self._factories),
+            sent_bytes=sum(each.sent_bytes for each in self._factories),
+            websockets=self._count_sockets(),
             stations=stations,
             subscribers=self._hub.listening,
         )
         return exposition(families(self._metrics, present))
+
+    def _count_sockets(self) -> int | None:
+        if self._sockets is None:
+            return None
+        return sum(len(factory.connections) for factory in self._sockets)
 
 
 class Health(Resource):

@@ -28,7 +28,6 @@ from twisted.internet.interfaces import (
     ITCPTransport,
 )
 from twisted.internet.protocol import connectionDone
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -198,7 +197,7 @@ class Stream:
         self.transport.unregisterProducer()
         self.transport.loseConnection()
 
-    drain = abandon = hang_up
+    drain = abandon = give_up = hang_up
 
     # What the transport sees
 
@@ -232,14 +231,11 @@ class Stream:
 class Live:
     """Answers `GET /api/v1/live`."""
 
-    log = Logger()
-
     def __init__(self, context: WebContext) -> None:
         self._context = context
         self._streams: OrderedDict[Stream, float] = OrderedDict()
         """When each is to have a comment, seconds of the clock; the soonest first."""
         self._next: IDelayedCall | None = None
-        context.guards.watch(self._streams, 0.0)
 
     def __call__(self, request: WebRequest) -> None:
         if request.path != PATH.encode():
@@ -257,18 +253,14 @@ class Live:
         controller = self._context.controllers[request.language]
         reply = controller.answer(Request(Subscribe.TYPE, data), request.client)
         if isinstance(reply, Deferred):
-            reply.addCallback(partial(self._answer, request)).addErrback(self._failed, request)
+            request.pending = reply
+            reply.addCallback(partial(self._answer, request)).addErrback(request.fail)
         else:
             self._answer(request, reply)
 
     def _refuse(self, request: WebRequest, refusal: Refusal) -> None:
         controller = self._context.controllers[request.language]
         request.answer(controller.refuse(Request(Subscribe.TYPE), refusal))
-
-    def _failed(self, failure: Failure, request: WebRequest) -> None:
-        self.log.failure("A stream could not be begun", failure=failure)
-        if request.channel is not None:
-            request.channel.transport.abortConnection()
 
     def _answer(self, request: WebRequest, reply: Reply) -> None:
         if request.channel is None:
@@ -282,17 +274,11 @@ class Live:
             self._context.guards.on_refused(SUBSCRIBERS, client.name)
             self._refuse(request, Refusal(TOO_MANY_SUBSCRIBERS, more={"detail": AT_MOST}))
             return
-        request.prepare(200, "text/event-stream", HEADERS)
-        if request.method == b"HEAD":
-            request.write(b"")
-            request.finish()
-        else:
+        if request.begin_stream("text/event-stream", HEADERS):
             self._begin(request, reply)
 
     def _begin(self, request: WebRequest, reply: Reply) -> None:
-        request.responseHeaders.setRawHeaders(b"connection", [b"close"])
         channel, client = request.channel, request.client
-        channel.writeHeaders(b"HTTP/1.1", b"200", b"OK", request.responseHeaders)
         stream = Stream(client, reply.subscription, partial(self._ended, channel.site))
         client.listens = True
         client.address.streams += 1

@@ -18,15 +18,13 @@ import hashlib
 import re
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
-from urllib.parse import urlsplit
 
 import attrs
 import msgspec
 
 from evcharge.outcomes import METHOD_NOT_ALLOWED, UNKNOWN_PATH
 from evcharge.web.listing import Listing
-from evcharge.web.request import SECURITY, WebContext, WebRequest
-from evcharge.web.settings import WebSettings
+from evcharge.web.request import WebContext, WebRequest
 
 PAGE = Path(__file__).parent / "page"
 
@@ -58,9 +56,6 @@ REMARKS = re.compile(rb"^ *(?:// .*|/\*(?:[^*]|\*(?!/))*\*/ *)\n|^ +|^\n", re.MU
 """Of a script or a style sheet of ours: comments on lines of their own, indentation, empty lines.
 They are for who reads the source, and a third of it."""
 
-SUBDOMAINS = ("a", "b", "c")
-"""What a map's `{s}` stands for."""
-
 
 @attrs.frozen
 class Content:
@@ -75,7 +70,7 @@ class Content:
     headers: Mapping[bytes, bytes]
 
     @classmethod
-    def of(cls, name: str, body: bytes, headers: Mapping[bytes, bytes] | None = None) -> Content:
+    def of(cls, name: str, body: bytes) -> Content:
         """The content of a file of that name."""
         stays = name.startswith("vendor/")
         if not stays and name.endswith((".js", ".css")):
@@ -92,7 +87,6 @@ class Content:
                 b"etag": tag,
                 b"cache-control": KEPT if stays else ASKED_EACH_TIME,
                 b"vary": b"Accept-Encoding",
-                **(headers or {}),
             },
         )
 
@@ -136,9 +130,7 @@ def contents(context: WebContext) -> Mapping[bytes, Content]:
         if path.is_file():
             name = path.relative_to(PAGE).as_posix()
             found[STATIC + name.encode()] = Content.of(name, path.read_bytes())
-    policy = {b"content-security-policy": _policy(context.web)}
-    index = found.pop(STATIC + b"index.html")
-    found[b"/"] = Content.of("index.html", index.body, policy)
+    found[b"/"] = found.pop(STATIC + b"index.html")
     found[b"/favicon.ico"] = found[STATIC + b"icon.svg"]
     lines = context.web.map_geojson
     if lines is not None:
@@ -159,19 +151,6 @@ def page_settings(context: WebContext) -> Mapping[str, object]:
         "attribution": web.map_attribution,
         "geojson": None if web.map_geojson is None else "/static/map.geojson",
     }
-
-
-def _policy(web: WebSettings) -> bytes:
-    """The Content-Security-Policy of the page: tiles add their host, and nothing else."""
-    policy = SECURITY[b"content-security-policy"]
-    if web.map_tiles is None:
-        return policy
-    parts = urlsplit(web.map_tiles)
-    hosts = [parts.netloc]
-    if "{s}" in parts.netloc:
-        hosts = [parts.netloc.replace("{s}", name) for name in SUBDOMAINS]
-    origins = " ".join(f"{parts.scheme}://{host}" for host in hosts).encode()
-    return policy.replace(b"img-src 'self' data:", b"img-src 'self' data: " + origins)
 
 
 def accepts_gzip(request: WebRequest) -> bool:

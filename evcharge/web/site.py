@@ -14,21 +14,22 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IProtocolNegotiationFactory
-from twisted.internet.protocol import ServerFactory, connectionDone
-from twisted.python.failure import Failure
-from twisted.web.http import HTTPChannel
+from twisted.internet.protocol import ServerFactory
 from zope.interface import implementer
 
-from evcharge.net.guards.clients import CountedClient
-from evcharge.outcomes import UNKNOWN_PATH
+from evcharge.net.guards import PLAIN_TEXT
+from evcharge.net.proxy import V1_START, V2_START
+from evcharge.outcomes import NOT_ENCRYPTED, UNKNOWN_PATH, Outcome, Refusal
+from evcharge.utils.time_utils import iso_utc
+from evcharge.web.answers import Heads
+from evcharge.web.channel import WebChannel
 from evcharge.web.live import Live
 from evcharge.web.mirror import Mirror
+from evcharge.web.origins import Origins
 from evcharge.web.pages import Pages
-from evcharge.web.request import Answerer, WebContext, WebRequest
+from evcharge.web.request import JSON, UNKNOWN, Answerer, WebContext, WebRequest, no_store
 from evcharge.web.socket import Socket
-
-IDLE_S = 60
-"""How long a connection may be idle between two requests, seconds."""
+from evcharge.wire.envelope import Request, encode
 
 
 def answerers(context: WebContext) -> Sequence[tuple[bytes, Answerer]]:
@@ -41,84 +42,48 @@ def answerers(context: WebContext) -> Sequence[tuple[bytes, Answerer]]:
     ]
 
 
-class WebChannel(HTTPChannel):
-    """One connection of HTTP."""
-
-    site: WebFactory
-    requestFactory = WebRequest
-    client: CountedClient
-
-    @property
-    def name(self) -> str:
-        """Where it comes from, for the log."""
-        return self.client.name
-
-    def connectionMade(self) -> None:
-        self.site.channels.add(self)
-        super().connectionMade()
-
-    def hand_over(self, protocol: Any) -> Any:
-        """
-        Have `protocol` take the connection over from here on, and nothing be left of HTTP.
-
-        :param protocol: is to be given the transport; it tells the client's `disconnected`, and
-            whoever drains the server looks after it elsewhere.
-        :return: the transport.
-        """
-        transport: Any = self.transport
-        self.setTimeout(None)
-        transport.unregisterProducer()
-        self.site.connection_lost(self)
-        # Each keeps the other, and only a collection would find them.
-        self.requests.clear()
-        # What has come behind the request is for it too.
-        self.rawDataReceived = protocol.dataReceived  # type: ignore[method-assign]
-        if hasattr(transport, "wrappedProtocol"):
-            # What encrypts.
-            transport.wrappedProtocol = protocol
-        else:
-            transport.protocol = protocol
-        # Where much came behind the request, the channel has stopped reading.
-        transport.resumeProducing()
-        return transport
-
-    def drain(self) -> None:
-        """Answer what has been read, then end."""
-        self.persistent = 0
-        if not self.requests:
-            self.loseConnection()
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        super().connectionLost(reason)
-        self.client.disconnected()
-        self.site.connection_lost(self)
-
-
 @implementer(IProtocolNegotiationFactory)
 class WebFactory(ServerFactory):
     """Makes the connections of the web ports, and ends them all."""
 
     noisy = False
 
-    def __init__(self, context: WebContext) -> None:
+    def __init__(self, context: WebContext, storage_s: float) -> None:
         self.context = context
+        self.origins = Origins(context.web.hosts, context.web.origins)
+        self.heads = Heads(context.web.map_tiles, context.now, self.origins.are_many)
         self.channels: set[Any] = set()
         """The connections that speak HTTP, and those that are streams of events."""
+        self.received_bytes = self.sent_bytes = 0
+        self.is_draining = False
         self._answerers = answerers(context)
         self._when_empty: list[Deferred[None]] = []
+        context.guards.watch(self.channels, storage_s, http=True)
 
     def acceptableProtocols(self) -> list[bytes]:
         """What is chosen of what a client of TLS could speak."""
         return [b"http/1.1"]
 
     def buildProtocol(self, addr: IAddress | None) -> WebChannel:
-        channel: Any = WebChannel()
-        channel.site = channel.factory = self
-        channel.client = self.context.guards.addresses.connected(addr)
-        channel.timeOut = IDLE_S
-        channel.callLater = self.context.clock.callLater
-        made: WebChannel = channel
-        return made
+        return WebChannel(self, self.context.guards.addresses.connected(addr))
+
+    def refusal(self, outcome: Outcome, is_secure: bool = False) -> bytes:
+        """All that one is sent who is not let in, or whose request is none."""
+        context, code = self.context, outcome.code
+        reply = context.controllers[context.language].refuse(Request(), Refusal(outcome))
+        body = encode(reply, iso_utc(context.now())) + b"\n"
+        context.metrics.web_requests[UNKNOWN, code] += 1
+        return self.heads(code, JSON, len(body), no_store(code), is_secure) + body
+
+    def unencrypted(self, text: bytes, who: str, host: object) -> bytes:
+        """All that one is sent who sends plain text, or a plain request, where TLS is spoken."""
+        if text.startswith((V1_START, V2_START)):
+            # A proxy hands on to its client whatever is said.
+            what, last = "a PROXY header (--proxy-protocol)", b""
+        else:
+            what, last = "HTTP", self.refusal(NOT_ENCRYPTED)
+        self.context.guards.on_refused(PLAIN_TEXT, who, what)
+        return last
 
     def answerer(self, path: bytes) -> Answerer:
         """Who answers a path."""
@@ -140,6 +105,7 @@ class WebFactory(ServerFactory):
 
     def drain(self) -> Deferred[None]:
         """Have every connection answer what it has read and end; fires when all are gone."""
+        self.is_draining = True
         done: Deferred[None] = Deferred()
         self._when_empty.append(done)
         for channel in list(self.channels):
@@ -150,7 +116,9 @@ class WebFactory(ServerFactory):
         return done
 
     def give_up(self) -> None:
-        """What is still being carried out is answered by who carries it out."""
+        """Have every request that is still being carried out answered with its failure."""
+        for channel in list(self.channels):
+            channel.give_up()
 
     def abort(self) -> None:
         """End every connection now, whatever is still to be sent."""

@@ -74,11 +74,12 @@ class Socket:
             return
         response = handshake.accept(asked[0])
         if response.status_code != 101:
-            wishes = {b"upgrade": b"websocket", b"connection": b"upgrade, close"}
+            wishes = {b"upgrade": b"websocket", b"connection": b"upgrade"}
             outcome = UPGRADE_REQUIRED if response.status_code == 426 else INVALID_HANDSHAKE
             request.refuse(outcome, headers=wishes if outcome is UPGRADE_REQUIRED else None)
             return
         handshake.send_response(response)
+        request.count(response.status_code)
         context = self._context
         inner = SocketProtocol(context.drivers[request.language], request.client)
         connection = WebSocket(inner, context.max_line, context.clock, self._closed)
@@ -89,6 +90,7 @@ class Socket:
 
     def _closed(self, connection: WebSocket, code: int) -> None:
         self._alive.remove(connection)
+        self._context.metrics.websockets_closed[code] += 1
 
 
 def _head(request: WebRequest) -> bytes:

@@ -46,7 +46,8 @@ def web_of(server: MemoryServer, **settings: Any) -> WebFactory:
             max_line=server.settings.max_line,
             time_scale=server.settings.terms.time_scale,
             clock=server.clock,
-        )
+        ),
+        server.storage.patience_s,
     )
     # They look at what they have been told of when they start.
     server.guards.stopService()

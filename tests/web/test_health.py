@@ -451,7 +451,8 @@ class WatchTests(SynchronousTestCase):
         self.watch = ServerWatch(
             Metrics(),
             self.perform,
-            self.server.factory,
+            [self.server.factory],
+            None,
             guards,
             self.server.engine.hub,
             lambda: self.running,

@@ -32,7 +32,10 @@ TLS_HANDSHAKE = "tls_handshake"
 TLS_FAILED = "tls_failed"
 PLAIN_TEXT = "plain_text"
 OTHER_PROTOCOL = "other_protocol"
+ORIGIN = "origin"
+HOST = "host"
 IDLE = "idle"
+SLOW_REQUEST = "slow_request"
 SLOW_LINE = "slow_line"
 UNREAD = "unread"
 UNANSWERED = "unanswered"
@@ -47,9 +50,12 @@ REASONS = {
     TLS_HANDSHAKE: "a TLS handshake that took too long",
     TLS_FAILED: "a TLS connection that failed",
     PLAIN_TEXT: "plain text on the port for TLS (--tls-port)",
-    OTHER_PROTOCOL: "HTTP, or TLS, on a port for lines of JSON",
+    OTHER_PROTOCOL: "another protocol than the port is for, such as HTTP or TLS",
+    ORIGIN: "a page of another server (--web-origin)",
+    HOST: "asked for by a name that is not the server's (--web-host)",
     IDLE: "no request for too long (--idle-timeout)",
     SLOW_LINE: "a line that took too long (--line-timeout)",
+    SLOW_REQUEST: "an HTTP request that took too long",
     UNREAD: "replies left unread for too long (--unread-timeout)",
     UNANSWERED: "kept waiting by the server for too long, which is a fault of its own",
 }

@@ -34,8 +34,8 @@ class ConnectionLimit(Factory):
     Takes connections, or tells them why not.
 
     :param inner: makes the protocols of those within the limit, and has `addresses` count them.
-    :param say: makes the one line that those beyond it get; None: they get nothing, as there is
-        none that could be read before the connection is encrypted.
+    :param say: makes all that those beyond it get; None: they get nothing, as there is nothing that
+        could be read before the connection is encrypted.
     :param most: connections in all.
     :param most_per_address: as :class:`evcharge.net.guards.limits.Limits` has it.
     """
@@ -86,12 +86,12 @@ class ConnectionLimit(Factory):
 
 @implementer(IHalfCloseableProtocol)
 class RefusedConnection(Protocol):
-    """Sends one line, and gives the client a moment to read it."""
+    """Says why it is refused, and gives the client a moment to read it."""
 
     _late: IDelayedCall
 
-    def __init__(self, line: bytes, limit: ConnectionLimit, clock: IReactorTime) -> None:
-        self._line = line
+    def __init__(self, said: bytes, limit: ConnectionLimit, clock: IReactorTime) -> None:
+        self._said = said
         self._limit = limit
         self._clock = clock
 
@@ -100,9 +100,9 @@ class RefusedConnection(Protocol):
         transport = self.transport
         assert transport is not None
         self._late = self._clock.callLater(TOLD_S, transport.abortConnection)  # type: ignore[attr-defined]
-        transport.write(self._line + b"\n")
+        transport.write(self._said)
         # What it sends meanwhile is read and dropped: closing before would reset the connection,
-        # and the line could be lost.
+        # and what is said could be lost.
         end_sending(transport)
 
     def readConnectionLost(self) -> None:
@@ -111,7 +111,7 @@ class RefusedConnection(Protocol):
         self.transport.loseConnection()
 
     def writeConnectionLost(self) -> None:
-        """The line is out."""
+        """All is out."""
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._limit.told -= 1

@@ -21,12 +21,12 @@ from evcharge.net.guards.descriptors import make_room
 from evcharge.net.guards.limits import Limits
 from evcharge.net.guards.logins import PendingLogins
 from evcharge.net.guards.other_protocols import UNENCRYPTED, OtherProtocols
-from evcharge.net.guards.rates import Dispatch, RateLimit
+from evcharge.net.guards.rates import Dispatch, RateLimit, Rates
 from evcharge.net.guards.subscribers import SubscriberLimit
-from evcharge.net.guards.timeouts import Timed, Timeouts
+from evcharge.net.guards.timeouts import Timed, Timeouts, of_http, of_lines
 from evcharge.net.lines import Lines
 from evcharge.net.proxy import MOST_PENDING, ProxyFactory
-from evcharge.outcomes import INVALID_JSON, RATE_LIMITED
+from evcharge.outcomes import INVALID_JSON, RATE_LIMITED, Outcome
 
 TIDY_S = 10.0
 """How often what has come to nothing is forgotten, seconds."""
@@ -68,6 +68,11 @@ class Guards(Service):
             clock.seconds,
             self.on_refused,
         )
+        per_connection, per_address = limits.rate_per_connection, limits.rate_per_address
+        self.rates: Rates | None = None
+        """Of requests, over all ports; None: there may be any number."""
+        if per_connection is not None or per_address is not None:
+            self.rates = Rates(clock.seconds, per_connection, per_address, self.on_refused)
         self.subscribers = SubscriberLimit(limits.subscribers, self.on_refused)
         guards = {
             "login": self._logins.login,
@@ -86,35 +91,29 @@ class Guards(Service):
 
     def dispatch(self, lines: Lines) -> Dispatch:
         """The dispatch of `lines`, at no higher rate than is allowed."""
-        per_connection = self._limits.rate_per_connection
-        per_address = self._limits.rate_per_address
-        if per_connection is None and per_address is None:
+        if self.rates is None:
             return lines.dispatch
-        return RateLimit(
-            lines.dispatch,
-            partial(lines.refuse, RATE_LIMITED),
-            self._clock.seconds,
-            per_connection,
-            per_address,
-            self.on_refused,
-        )
+        return RateLimit(lines.dispatch, partial(lines.refuse, RATE_LIMITED), self.rates)
 
     def other_protocols(self, lines: Lines, language: str) -> OtherProtocols:
         """What looks at the first line of each connection; `language` is that of its texts."""
         unencrypted = partial(lines.refuse, INVALID_JSON, None, {"detail": UNENCRYPTED})
         return OtherProtocols(lines.dispatch, unencrypted, language, self.on_refused)
 
-    def limit_connections(self, inner: IProtocolFactory, lines: Lines | None) -> ConnectionLimit:
+    def limit_connections(
+        self, inner: IProtocolFactory, say: Callable[[Outcome], bytes] | None
+    ) -> ConnectionLimit:
         """
         What lets so many connections come to `inner`.
 
-        :param lines: tells those who are refused; None where they could not read it.
+        :param say: makes all that those are sent who are refused; None where they could not read
+            it.
         """
         return ConnectionLimit(
             inner,
             self.addresses,
             self._clock,
-            None if lines is None else lines.refuse,
+            say,
             self.most_connections,
             self._limits.connections_per_address,
             self.on_refused,
@@ -132,14 +131,15 @@ class Guards(Service):
             inner, self._clock, self.on_refused, max(1, self.most_headless // ports)
         )
 
-    def watch(self, connections: Collection[Timed], storage_s: float) -> None:
+    def watch(self, connections: Collection[Timed], storage_s: float, http: bool = False) -> None:
         """
         Have `connections`, those open at any time, end when they take too long.
 
         :param storage_s: how long the storage may take, seconds.
+        :param http: whether it is HTTP that they speak.
         """
-        timeouts = Timeouts(connections, self._clock, self._limits, storage_s, self.on_refused)
-        self._timeouts.append(timeouts)
+        limits = (of_http if http else of_lines)(self._limits, storage_s)
+        self._timeouts.append(Timeouts(connections, self._clock, limits, self.on_refused))
 
     def startService(self) -> None:
         super().startService()

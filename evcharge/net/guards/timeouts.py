@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any, Protocol
 
 from twisted.internet.interfaces import IReactorTime
 
-from evcharge.net.guards import IDLE, SLOW_LINE, UNANSWERED, UNREAD, OnRefused
+from evcharge.net.guards import IDLE, SLOW_LINE, SLOW_REQUEST, UNANSWERED, UNREAD, OnRefused
 from evcharge.net.guards.limits import Limits
 from evcharge.net.states import Standing
 
@@ -20,8 +20,32 @@ Connections that are looked at, and of them ended, in one turn of the reactor: a
 in which nobody else is served.
 """
 
+KEPT_S, REQUEST_S = 60.0, 10.0
+"""How long a connection of HTTP is kept between two requests, and how long the head of one may take
+to come, and its body, seconds."""
+
 MARGIN_S = 10.0
 """How much longer than its storage the server may take for a request, seconds."""
+
+
+def of_lines(limits: Limits, storage_s: float) -> dict[Standing, tuple[float | None, str | None]]:
+    """How long connections may take that speak our lines."""
+    return {
+        Standing.IDLE: (limits.idle_s, IDLE),
+        Standing.IN_A_LINE: (limits.line_s, SLOW_LINE),
+        Standing.UNREAD: (limits.unread_s, UNREAD),
+        Standing.BUSY: (storage_s + MARGIN_S, UNANSWERED),
+        Standing.LISTENING: (None, IDLE),
+    }
+
+
+def of_http(limits: Limits, storage_s: float) -> dict[Standing, tuple[float | None, str | None]]:
+    """How long those may take that speak HTTP; who keeps one for later is refused nothing."""
+    return {
+        **of_lines(limits, storage_s),
+        Standing.IDLE: (KEPT_S, None),
+        Standing.IN_A_LINE: (REQUEST_S, SLOW_REQUEST),
+    }
 
 
 class Timed(Protocol):
@@ -58,27 +82,21 @@ class Timeouts:
     set back. So a limit holds to a look or two, and never too early.
 
     :param connections: those that are open, at any time.
-    :param storage_s: how long the storage may take for a request, seconds.
+    :param limits: how long each may stand so, seconds, None: for ever; and why it is ended then,
+        one of :data:`evcharge.net.guards.REASONS`, None: nobody is refused anything.
     """
 
     def __init__(
         self,
         connections: Collection[Timed],
         clock: IReactorTime,
-        limits: Limits,
-        storage_s: float,
+        limits: Mapping[Standing, tuple[float | None, str | None]],
         on_refused: OnRefused,
     ) -> None:
         self._connections = connections
         self._clock = clock
         self._on_refused = on_refused
-        self._limits: dict[Standing, tuple[float | None, str]] = {
-            Standing.IDLE: (limits.idle_s, IDLE),
-            Standing.IN_A_LINE: (limits.line_s, SLOW_LINE),
-            Standing.UNREAD: (limits.unread_s, UNREAD),
-            Standing.BUSY: (storage_s + MARGIN_S, UNANSWERED),
-            Standing.LISTENING: (None, IDLE),
-        }
+        self._limits = limits
         self._to_see: list[Timed] = []
         """Those that are still to be looked at, in turns to come."""
         shortest = min([limit for limit, _ in self._limits.values() if limit], default=4 * LOOK_S)
@@ -120,8 +138,9 @@ class Timeouts:
         self._end(connection, reason)
         return True
 
-    def _end(self, connection: Timed, reason: str) -> None:
-        self._on_refused(reason, connection.name)
+    def _end(self, connection: Timed, reason: str | None) -> None:
+        if reason is not None:
+            self._on_refused(reason, connection.name)
         if reason == UNREAD:
             # It would not read the end of what it is sent either.
             connection.transport.abortConnection()

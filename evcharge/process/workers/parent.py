@@ -155,6 +155,7 @@ class Workers(InOrder):
             stations=summary.stations,
             users=summary.users,
         )
+        self._ports.say_page()
         for number in range(1, self._settings.workers + 1):
             worker = Worker(number, self._beginning, self._spawn, self._reactor)
             self.workers.append(worker)
