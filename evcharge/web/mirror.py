@@ -166,7 +166,7 @@ class Mirror:
         except Exception:
             # It cannot be written: nothing of it has been sent.
             if reply.outcome is INTERNAL:
-                http.answer(controller.last_resort.reply(Failure()))
+                http.fail(Failure())
             else:
                 again = controller.failed(Failure(), asked)
                 self._send(again, http, route, controller, asked, headers)

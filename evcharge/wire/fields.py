@@ -7,6 +7,7 @@ A message declares its fields, and :func:`read` reads them; what is wrong with o
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias
@@ -85,8 +86,9 @@ class Text:
 
     def read(self, name: str, value: object) -> str | Refusal:
         if self.numbers and type(value) in (int, float):
-            # A number that is longer than any name is not written out, only to be refused.
-            value = str(value) if abs(value) < 10**MAX_TEXT else None  # type: ignore[arg-type]
+            # An integer that is longer than any name is not written out, only to be refused.
+            most = math.inf if type(value) is float else 10**MAX_TEXT
+            value = str(value) if abs(value) < most else None  # type: ignore[arg-type]
         if (
             isinstance(value, str)
             and self.shortest <= len(value) <= self.longest

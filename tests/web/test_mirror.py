@@ -295,6 +295,28 @@ class PostTests(MirrorTestCase):
             self.assertEqual(outcome(answer.reply), (500, "internal"))
         self.assertEqual(len(self.flushLoggedErrors(UnicodeEncodeError)), 2)
 
+    def begin(self) -> tuple[Any, MemoryTransport]:
+        """Post LOGIN over a connection that stays: its two ends."""
+        protocol: Any = self.web.buildProtocol(None)
+        transport = MemoryTransport()
+        transport.protocol = protocol
+        protocol.makeConnection(transport)
+        head = (
+            "POST /api/v1/login HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+            f"Content-Length: {len(LOGIN)}\r\n\r\n"
+        )
+        protocol.dataReceived(head.encode() + LOGIN)
+        return protocol, transport
+
+    def test_given_up(self) -> None:
+        """What is not done when the server has to end is answered with 503."""
+        self.serve(server(station(1), in_thread=lambda *_: Deferred()))
+        _, transport = self.begin()
+        self.web.drain()
+        self.assertEqual(transport.take(), b"")
+        self.web.give_up()
+        self.assertTrue(transport.take().startswith(b"HTTP/1.1 503 "))
+
     def test_gone(self) -> None:
         """A client that has gone before its reply gets none, and nothing breaks."""
         waiting: list[Deferred[Any]] = []
@@ -304,13 +326,7 @@ class PostTests(MirrorTestCase):
             return waiting[-1].addCallback(lambda _: f(*args))
 
         to = self.serve(server(station(1), in_thread=later))
-        protocol: Any = self.web.buildProtocol(None)
-        transport = MemoryTransport()
-        protocol.makeConnection(transport)
-        head = (
-            "POST /api/v1/login HTTP/1.1\r\nHost: 127.0.0.1\r\ncontent-type: application/json\r\n"
-        )
-        protocol.dataReceived(f"{head}content-length: {len(LOGIN)}\r\n\r\n".encode() + LOGIN)
+        protocol, transport = self.begin()
         protocol.connectionLost(Failure(ConnectionDone()))
         while waiting:
             waiting.pop().callback(None)

@@ -58,6 +58,7 @@ class BoundTests(SynchronousTestCase):
         for value in (True, False, None):
             self.refused(kind, value)
         self.assertRead(kind, 10**199, "1" + "0" * 199)
+        self.assertRead(kind, 1.5e300, "1.5e+300")
         for value in (10**200, -(10**199), float("inf"), float("-inf"), float("nan"), 10**5000):
             self.refused(kind, value)
 
