@@ -101,4 +101,15 @@ export function addGround(map, L, settings, note) {
   if (settings.geojson) addLines(map, L, settings.geojson);
   onLanguage(write);
   write();
+  return {
+    /** Say too that not all stations are shown. */
+    isPart() {
+      const more = el("span", { class: "part" });
+      const tell = () => say(more, text("map.part"));
+      note.prepend(more);
+      map.getContainer().classList.add("is-part");
+      onLanguage(tell);
+      tell();
+    },
+  };
 }

@@ -4,6 +4,7 @@ import { say } from "./dom.js";
 import { format } from "./format.js";
 import { mountMap } from "./map.js";
 import { mountNetwork } from "./network.js";
+import { followView } from "./parts.js";
 import { Network } from "./state.js";
 import { mountTable } from "./table.js";
 import { keepLanguage, language, onLanguage, speak, text, wishedLanguage } from "./texts.js";
@@ -39,7 +40,10 @@ async function main() {
   const wire = connect(language);
   let link = { state: "connecting", busy: false, message: "" };
   wire.onEvent((data, isSnapshot) => {
-    if (network.take(data, isSnapshot)) wire.refresh();
+    if (data.isTooLarge) {
+      network.isPart = true;
+      followView(map, wire);
+    } else if (network.take(data, isSnapshot)) wire.refresh();
   });
   wire.onLink((now) => {
     link = now;

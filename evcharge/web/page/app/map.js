@@ -56,27 +56,29 @@ export function mountMap(root, legend, { network, settings, wire, onCharge }) {
     L.DomEvent.disableScrollPropagation(part);
   }
   L.control.scale({ imperial: false, position: "bottomright", maxWidth: 120 }).addTo(map);
-  addGround(map, L, settings, note);
+  const ground = addGround(map, L, settings, note);
   translate(root);
   fillLegend(legend);
 
   // The station that is looked at
 
   let shown = null;
-  const popup = L.popup({
-    closeButton: false, autoClose: true, closeOnEscapeKey: false, className: "station-popup",
-    minWidth: 250, maxWidth: 300, autoPanPadding: [14, 14], offset: [0, -6],
+  // One each time: Leaflet takes a closed one out of the page a moment later, open again or not.
+  const newPopup = () => L.popup({
+    closeButton: false, closeOnEscapeKey: false, className: "station-popup",
+    minWidth: 250, maxWidth: 300, maxHeight: Math.max(180, root.clientHeight - 60),
+    autoPanPadding: [14, 14], offset: [0, -6],
   });
   const close = (giveBack) => {
     if (shown === null) return;
-    const { id, details } = shown;
+    const { id, details, popup } = shown;
     shown = null;
     root.classList.remove("has-popup");
     details.remove();
     map.closePopup(popup);
     if (giveBack) markers.focus(id);
   };
-  map.on("popupclose", () => close(false));
+  map.on("popupclose", (event) => event.popup === shown?.popup && close(false));
   function open(id) {
     const station = network.stations.get(id);
     if (station === undefined) return;
@@ -85,11 +87,17 @@ export function mountMap(root, legend, { network, settings, wire, onCharge }) {
       return;
     }
     close(false);
+    const popup = newPopup();
     const details = makeDetails(id, { network, wire, onCharge, onClose: () => close(true) });
-    details.onResize = () => popup.isOpen() && popup.update();
-    shown = { id, details };
+    // Not by popup.update(), which takes the content out and puts it in again: the focus would be
+    // lost.
+    details.onResize = () => {
+      if (!popup.isOpen()) return;
+      popup._updateLayout();
+      popup._updatePosition();
+    };
+    shown = { id, details, popup };
     root.classList.add("has-popup");
-    popup.options.maxHeight = Math.max(180, root.clientHeight - 60);
     popup.setLatLng([station.latitude, station.longitude]).setContent(details.element).openOn(map);
     details.focus();
   }
@@ -125,9 +133,10 @@ export function mountMap(root, legend, { network, settings, wire, onCharge }) {
   }, (hasDots) => legend.classList.toggle("has-dots", hasDots));
 
   let isFirst = true;
+  let isPart = false;
   network.onChange(({ ids, whole }) => {
     if (whole) root.classList.remove("is-loading");
-    if (whole && isFirst && network.stations.size) {
+    if (whole && isFirst && !isPart && network.stations.size) {
       isFirst = false;
       all({ animate: false }); // Which has the markers made.
     } else if (whole) markers.reset();
@@ -203,5 +212,19 @@ export function mountMap(root, legend, { network, settings, wire, onCharge }) {
         { padding: [56, 56], maxZoom: CLOSEST_VIEW, animate: !calm });
     },
     all,
+    /** The network is too large for all of it to be shown: begin about `place`. */
+    showPart({ latitude, longitude }) {
+      isPart = true;
+      ground.isPart();
+      map.setView([latitude, longitude], 12, { animate: false });
+    },
+    closer: () => map.zoomIn(1),
+    onMove: (listener) => map.on("moveend", listener),
+    /** What is seen: `{south, west, north, east}`. */
+    bounds() {
+      const seen = map.getBounds();
+      return { south: Math.max(-90, seen.getSouth()), west: Math.max(-180, seen.getWest()),
+        north: Math.min(90, seen.getNorth()), east: Math.min(180, seen.getEast()) };
+    },
   };
 }

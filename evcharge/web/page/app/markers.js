@@ -88,7 +88,10 @@ export class Markers {
 
   focus(id) {
     const made = this.#made.get(id);
-    if (made === undefined) return;
+    if (made === undefined) {
+      this.#root.focus({ preventScroll: true });
+      return;
+    }
     this.#setStop(id);
     made.element.focus({ preventScroll: true });
   }

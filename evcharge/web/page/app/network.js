@@ -34,14 +34,19 @@ export function mountNetwork(root, { network }) {
   // What is there now is counted from the stations, which are told at once; the rest is of the
   // newest point.
   function writeNow() {
-    let [slots, free, waiting, out] = [0, 0, 0, 0];
+    let [slots, held, waiting, out] = [0, 0, 0, 0];
     for (const station of network.stations.values()) {
       slots += station.max_slots;
-      free += station.available_slots;
+      held += station.max_slots - station.available_slots;
       waiting += station.queue_length;
       out += station.out_of_service;
     }
-    say(taken.value, whole(slots - free));
+    const newest = network.figures.at(-1);
+    if (network.isPart && newest !== undefined) {
+      ({ slots, queue_length: waiting, out_of_service: out } = newest);
+      held = newest.occupied + newest.reserved;
+    }
+    say(taken.value, whole(held));
     say(taken.of, text("network.taken.of", { m: whole(slots) }));
     say(counts.waiting.value, whole(waiting));
     say(counts.out.value, whole(out));
@@ -68,7 +73,7 @@ export function mountNetwork(root, { network }) {
     writeFigures();
   }
   network.onChange(({ ids, whole: all, figures }) => {
-    if (all || ids.size) writeNow();
+    if (all || ids.size || figures) writeNow();
     if (all || figures) writeFigures();
   });
   onLanguage(writeAll);

@@ -13,6 +13,7 @@ export class Network {
   stations = new Map();
   figures = [];
   at = null;
+  isPart = false; // Whether there are more stations than these.
   #listeners = new Set();
   #ids = new Set();
   #whole = false;

@@ -20,7 +20,8 @@ export class Lost extends Error {}
  * user. `onEvent(listener)` hears `(data, isSnapshot)`; `onLink(listener)` hears `{state, busy,
  * message}` with a state of "connecting", "live", "lost", "ending", "blocked" or "refused".
  * `follow(userId)` asks for a driver's events too, `follow(null)` no more; where the server does not
- * know the driver, the event is `{user: null}`.
+ * know the driver, the event is `{user: null}`; where there are too many stations to be told of all,
+ * `{isTooLarge: true}`.
  */
 export function connect(language) {
   let socket = null;
@@ -150,7 +151,7 @@ export function connect(language) {
       tell({ user: null }, false);
       await subscribe();
     } else if (reply.data.reason === "too_many_stations") {
-      tell({ tooMany: true }, false);
+      if (area === null) tell({ isTooLarge: true }, false);
     } else {
       setLink({ state: "refused", message: reply.message });
       drop(0);
