@@ -21,11 +21,14 @@ HANDSHAKE = (
 )
 """The headers that a handshake goes by."""
 
+VERSION = {b"sec-websocket-version": b"13"}
+UPGRADE = {**VERSION, b"upgrade": b"websocket", b"connection": b"upgrade"}
+"""What one is told whose handshake is none that is understood, or none at all."""
+
 
 class SocketProtocol(DriverProtocol):
     """A driver's protocol over messages."""
 
-    form_name = "websocket"
     transport: WebSocket
 
     @property
@@ -70,13 +73,13 @@ class Socket:
         handshake.receive_data(_head(request))
         asked = handshake.events_received()
         if not asked or not isinstance(asked[0], Request):
-            request.refuse(INVALID_HANDSHAKE)
+            request.refuse(INVALID_HANDSHAKE, headers=VERSION)
             return
         response = handshake.accept(asked[0])
         if response.status_code != 101:
-            wishes = {b"upgrade": b"websocket", b"connection": b"upgrade"}
-            outcome = UPGRADE_REQUIRED if response.status_code == 426 else INVALID_HANDSHAKE
-            request.refuse(outcome, headers=wishes if outcome is UPGRADE_REQUIRED else None)
+            is_none = response.status_code == 426
+            outcome = UPGRADE_REQUIRED if is_none else INVALID_HANDSHAKE
+            request.refuse(outcome, headers=UPGRADE if is_none else VERSION)
             return
         handshake.send_response(response)
         request.count(response.status_code)
