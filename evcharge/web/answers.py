@@ -57,8 +57,7 @@ class Heads:
     def __init__(self, tiles: str | None, now: Callable[[], float], varies: bool) -> None:
         source = "" if tiles is None else f" {tile_sources(tiles)}"
         plain = {"Content-Security-Policy": CSP.format(tiles=source), **SECURITY}
-        if varies:
-            plain["Vary"] = "Origin"
+        self._varies = varies
         self._common = {
             False: _fields(plain).encode(),
             True: _fields({**plain, **HSTS}).encode(),
@@ -97,6 +96,9 @@ class Heads:
             parts.append(f"Content-Type: {kind}\r\n".encode())
             if length is not None:
                 parts.append(b"Content-Length: %d\r\n" % length)
+        if self._varies:
+            others = headers.get(b"vary")
+            headers = {**headers, b"vary": b"Origin" if others is None else others + b", Origin"}
         for name, value in headers.items():
             parts.append(b"%b: %b\r\n" % (name, value))
         parts.append(b"Connection: close\r\n\r\n" if is_last else b"\r\n")

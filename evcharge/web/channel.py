@@ -116,6 +116,8 @@ class WebChannel(HTTPChannel):
         if self._has_ended:
             return
         self.site.received_bytes += len(data)
+        if self._turn is None:
+            self._taken = 0
         if not self.requests and not self._buffer and data[:1] in _NO_METHOD:
             # TLS, or lines of JSON: no end of a line that HTTP has may ever come.
             self.site.context.guards.on_refused(OTHER_PROTOCOL, self.name)
