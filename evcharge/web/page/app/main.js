@@ -51,7 +51,6 @@ async function main() {
   });
   onLanguage(() => showLink(link, network));
   say(at("name"), settings.name);
-  if (settings.name !== "evcharge") document.title = `${settings.name} – evcharge`;
   let trip = null;
   const onCharge = (id) => trip?.chargeAt(id);
   const map = mountMap(at("map"), at("legend"), { network, settings, wire, onCharge });
@@ -68,6 +67,7 @@ async function main() {
     wire.speak(language);
   });
   const nameLanguage = () => {
+    document.title = `${settings.name} – ${text("tagline")}`;
     say(at("language"), text("language"));
     at("language").lang = language === "pt" ? "en" : "pt-BR";
   };

@@ -209,7 +209,7 @@ export function mountMap(root, legend, { network, settings, wire, onCharge }) {
       const station = network.stations.get(id);
       if (station === undefined || place === null) return;
       map.fitBounds([[place.latitude, place.longitude], [station.latitude, station.longitude]],
-        { padding: [56, 56], maxZoom: CLOSEST_VIEW, animate: !calm });
+        { padding: [56, 56], maxZoom: 13, animate: !calm });
     },
     all,
     /** The network is too large for all of it to be shown: begin about `place`. */
