@@ -65,8 +65,11 @@ async function addLines(map, L, address) {
   L.geoJSON(await reply.json(), {
     pane: "lines",
     interactive: false,
-    style: () => ({ className: "own-line" }),
-    pointToLayer: (_, place) => L.circleMarker(place, { pane: "lines", radius: 2 }),
+    style: ({ geometry }) => ({
+      className: geometry?.type.endsWith("Polygon") ? "own-line is-area" : "own-line",
+    }),
+    pointToLayer: (_, place) =>
+      L.circleMarker(place, { pane: "lines", radius: 2, className: "own-line is-area" }),
   }).addTo(map);
 }
 
