@@ -17,6 +17,49 @@ from tests.support.certificates import make_certificate
 from tests.support.frames import CLOSE, PONG, TEXT, UPGRADE, frame, take_frame
 from tests.support.streams import web_of
 
+JOURNEY = """
+async (address) => {
+    const socket = new WebSocket(address);
+    const waiting = [], events = [];
+    socket.onmessage = ({data}) => {
+        const reply = JSON.parse(data);
+        reply.type === "EVENT" ? events.push(reply) : waiting.shift()(reply);
+    };
+    const closed = new Promise((done) => { socket.onclose = done; });
+    await new Promise((done) => { socket.onopen = done; });
+    const ask = (type, data) => new Promise((done) => {
+        waiting.push(done);
+        socket.send(JSON.stringify({type, data, status: {}, timestamp: ""}, null, 2));
+    });
+    const many = await Promise.all(Array.from({length: 200}, (_, i) => ask("FLY" + i, {})));
+    const user_name = "Conceição 🚗".repeat(8);
+    const car = {user_name, selected_car: "Tesla Model 3", battery_car: 40};
+    const user_id = (await ask("LOGIN", car)).data.user_id;
+    await ask("SUBSCRIBE", {topics: ["user"], user_id});
+    const paid = await ask("PAYMENT", {user_id, id_station: 1, confirmation: true});
+    while (!events.length) await new Promise((done) => setTimeout(done, 10));
+    socket.send("x".repeat(70000));
+    const {code, wasClean} = await closed;
+    return {
+        many: many.map(({type}) => type),
+        paid: paid.data.confirmation,
+        told: events[0].data.user !== undefined,
+        code,
+        wasClean,
+    };
+}
+"""
+"""Requests in order, an event, and a message that is too long, as a script in a browser does it."""
+
+COMES_TO = {
+    "many": [f"FLY{number}" for number in range(200)],
+    "paid": True,
+    "told": True,
+    "code": 1009,
+    "wasClean": True,
+}
+"""What it gives."""
+
 
 class Socket:
     """
