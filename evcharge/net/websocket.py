@@ -309,6 +309,10 @@ class WebSocket(Protocol):
         self.heard_at = self._clock.seconds()
         self._read()
 
+    def stopProducing(self) -> None:
+        """The connection is lost: who produced for it tells what it read from, as it would TCP."""
+        self.transport.loseConnection()
+
     @property
     def is_silent(self) -> bool:
         """Whether the client has been asked, and not been heard for too long."""
