@@ -72,8 +72,8 @@ class Content:
     @classmethod
     def of(cls, name: str, body: bytes) -> Content:
         """The content of a file of that name."""
-        stays = name.startswith("vendor/")
-        if not stays and name.endswith((".js", ".css")):
+        stays = name.startswith("vendor/") and name.count("/") > 1
+        if not name.startswith("vendor/") and name.endswith((".js", ".css")):
             body = REMARKS.sub(b"", body)
         compressed = gzip.compress(body, 9, mtime=0)
         # Weak: it is the same whether compressed or not.

@@ -40,7 +40,14 @@ export function mountMap(root, legend, { network, settings, wire, onCharge }) {
     const where = bounds(network.stations.values());
     if (where === null) return;
     map.fitBounds([[where.south, where.west], [where.north, where.east]],
-      { paddingTopLeft: [28, 28], paddingBottomRight: [28, 48], maxZoom: CLOSEST_VIEW, animate: !calm, ...options });
+      {
+        // Beside the buttons, and above the note.
+        paddingTopLeft: [root.clientWidth < 600 ? 64 : 28, 28],
+        paddingBottomRight: [24, 48],
+        maxZoom: CLOSEST_VIEW,
+        animate: !calm,
+        ...options,
+      });
   };
   const controls = el("div", { class: "controls" },
     control("map.closer", "M10 4v12M4 10h12", () => map.zoomIn(1)),

@@ -42,7 +42,7 @@ export function mountTable(root, { network, map, wire, onCharge }) {
   const table = el("table", { class: "stations" },
     el("caption", { class: "visually-hidden", "data-text": "table.caption" }),
     el("thead", {}, el("tr", {}, ...Object.values(heads))), body);
-  const more = el("button", { type: "button", class: "button more", onclick: showMore });
+  const more = el("button", { type: "button", class: "button more", hidden: true, onclick: showMore });
   const empty = el("div", { class: "empty", hidden: true });
   root.append(
     el("div", { class: "tools" }, search,

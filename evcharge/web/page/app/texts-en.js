@@ -21,7 +21,7 @@ export const TEXTS = {
   "link.of": "{text} · data of {time}",
 
   map: "Map",
-  "map.plane": "Map of the stations",
+  "map.plane": "Map of the stations; arrow keys go from one to another",
   "map.closer": "Zoom in",
   "map.farther": "Zoom out",
   "map.all": "Show all stations",

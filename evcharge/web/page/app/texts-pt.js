@@ -21,7 +21,7 @@ export const TEXTS = {
   "link.of": "{text} · dados das {time}",
 
   map: "Mapa",
-  "map.plane": "Mapa dos postos",
+  "map.plane": "Mapa dos postos; as setas vão de um a outro",
   "map.closer": "Aproximar",
   "map.farther": "Afastar",
   "map.all": "Mostrar todos os postos",
