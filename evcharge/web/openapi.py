@@ -118,9 +118,11 @@ def numerals(kind: Number | Integer) -> str:
     """
     fraction = r"(\.[0-9]*)?" if isinstance(kind, Number) else r"(\.0*)?"
     if kind.most is None:
-        return f"0*[1-9][0-9]{{0,99}}{fraction}"
-    most = int(kind.most)
-    found = f"0*(({'|'.join(whole_numbers(most - 1))}){fraction}|{most}" + r"(\.0*)?)"
+        found = f"[0-9]{{1,100}}{fraction}"
+    else:
+        most = int(kind.most)
+        under = "|".join(whole_numbers(most - 1))
+        found = f"0*(({under}){fraction}|{most}" + r"(\.0*)?)"
     if kind.least < 0:
         return f"-?{found}"
     over = kind.least > 0 if isinstance(kind, Integer) else kind.over
