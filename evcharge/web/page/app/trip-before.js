@@ -31,7 +31,7 @@ export function carView(state, { cars, text, format, send }) {
       mark(choice, "aria-invalid", "true");
       mark(choice, "aria-describedby", "trip-problem");
       choice.focus();
-    } else if (form.battery < FULL) send({ is: state.wish === null ? "toPlace" : "search" });
+    } else if (form.battery < FULL) send({ is: state.place === null ? "toPlace" : "search" });
     else battery.input.focus();
   }
 
@@ -106,11 +106,15 @@ export function placeView(state, { cars, network, map, text, format, send }) {
   const hint = el("p", { class: "trip-hint" });
   const onMap = button(text("trip.place.again"), pick, "trip-on-map");
   const over = new AbortController();
+  // On a phone the map and the trip are not seen at once.
+  const pill = el("p", { class: "trip-pill", "aria-hidden": "true" }, text("trip.place"));
   function listen() {
     say(hint, text("trip.place"));
     hint.classList.add("is-armed");
+    document.getElementById("map").parentElement.append(pill);
     map.pick(over.signal).then((place) => take({ ...place, station: null }), () => {
       hint.classList.remove("is-armed");
+      pill.remove();
     });
   }
   function pick() {
@@ -129,11 +133,15 @@ export function placeView(state, { cars, network, map, text, format, send }) {
         { id: station.id, km: 0, name: station.name_station });
     }
   });
-  const same = state.place === null ? null : button(text("trip.place.same"), () => take(state.place, state.wish));
+  const known = state.place ?? state.lastPlace;
+  const same = known === null ? null : button(text("trip.place.same"), () => take(known, state.wish));
   listen();
   return {
     title,
-    end: () => over.abort(),
+    end() {
+      pill.remove();
+      over.abort();
+    },
     element: el("div", { class: "trip-view" }, title, range, hint,
       el("div", { class: "trip-row" }, onMap, centre, same),
       stations.length === 0 ? null : el("div", { class: "field" }, el("label", { for: "trip-station" }, text("trip.place.station")),

@@ -24,15 +24,14 @@ export function waitingView(state, { text, format, send }) {
 }
 
 /** A slot that came free, and until when it may be had. */
-export function offeredView(state, { text, words, send, now }) {
+export function offeredView(state, { text, words, send, now, nameOf }) {
   const { session } = state;
   const title = heading(text("trip.offered.title"));
   const until = deadline("trip.offered.until", { text, words, now });
   const pay = words.amount(session);
   return { title, tick: until.tick, update: until.update,
     element: el("div", { class: "trip-view is-urgent" }, title,
-      el("p", { class: "trip-name" }, session.name_station),
-      el("p", {}, text("trip.offered", { evse: session.id_evse, connector: session.connector ?? "–" })),
+      where(session, { text, nameOf }), el("p", {}, text("trip.offered")),
       until.begin(session),
       button(text("trip.accept"), () => send({ is: "accept" }), "primary wide"),
       button(text(pay === null ? "trip.pay.unknown" : "trip.accept.pay", { price: pay }), () => send({ is: "payHere" }), "wide"),
@@ -40,15 +39,14 @@ export function offeredView(state, { text, words, send, now }) {
 }
 
 /** A slot that is kept for a driver on the way. */
-export function reservedView(state, { text, words, send, now }) {
+export function reservedView(state, { text, words, send, now, nameOf }) {
   const { session } = state;
   const title = heading(text("trip.reserved.title"));
   const until = deadline("trip.reserved.until", { text, words, now });
   const pay = words.amount(session);
   return { title, tick: until.tick, update: until.update,
     element: el("div", { class: "trip-view" }, title,
-      el("p", { class: "trip-name" }, session.name_station),
-      el("p", {}, text("trip.reserved", { evse: session.id_evse, connector: session.connector ?? "–" })),
+      where(session, { text, nameOf }),
       until.begin(session),
       el("p", { class: "note" }, text("trip.reserved.note")),
       button(text("trip.arrive"), () => send({ is: "arrive" }), "primary wide"),
@@ -56,6 +54,11 @@ export function reservedView(state, { text, words, send, now }) {
       button(text(pay === null ? "trip.pay.unknown" : "trip.arrive.pay", { price: pay }), () => send({ is: "payHere" }), "wide"),
       button(text("trip.cancel"), () => send({ is: "cancel" }), "quiet")) };
 }
+
+/** At which station, and at which of its slots. */
+const where = ({ id_station: id, id_evse: evse, connector }, { text, nameOf }) => el("div", {},
+  el("p", { class: "trip-name" }, nameOf(id)),
+  el("p", { class: "note" }, text(connector === null ? "trip.slot_of" : "trip.slot_by", { evse, connector })));
 
 /** A deadline that is counted down. */
 function deadline(key, { text, words, now }) {
@@ -109,14 +112,14 @@ export function chargingView(state, tools) {
     cost.show(it.cost === null ? "…" : format.money(it.cost), paid !== null
       ? text("trip.cost.paid", { price: format.money(paid) })
       : it.amount === null ? "" : text("trip.cost.of", { price: format.money(it.amount) }));
-    power.show(it.power_kw === null ? "–" : `${format.kw(it.power_kw)} kW`, it.connector ?? "");
+    power.show(it.power_kw === null ? "–" : `${format.kw(it.power_kw)} kW`, "");
     stop.update(next);
     tick();
   }
   update(state);
   return { title, tick, update,
     element: el("div", { class: "trip-view" }, title,
-      el("p", { class: "trip-name" }, text("trip.at", { name: tools.nameOf(session.id_station), evse: session.id_evse })),
+      where(session, tools),
       el("p", { class: "trip-level" }, percent, goal), bar.element,
       el("dl", { class: "trip-figures" }, left.element, energy.element, cost.element, power.element),
       stop.element) };
@@ -174,7 +177,7 @@ export function finishedView(state, { text, format, words, send, now, nameOf }) 
   const until = deadline("trip.finished.until", { text, words, now });
   return { title, tick: until.tick, update: until.update,
     element: el("div", { class: "trip-view" }, title,
-      el("p", { class: "trip-name" }, text("trip.at", { name: nameOf(session.id_station), evse: session.id_evse })),
+      where(session, { text, nameOf }),
       facts([
         [text("trip.receipt.battery"), format.percent(session.battery_percent ?? session.target_percent)],
         [text("trip.receipt.energy"), text("trip.receipt.kwh", { kwh: format.number(session.energy_kwh, 1) })],

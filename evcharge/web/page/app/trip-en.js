@@ -132,7 +132,7 @@ export const EN = {
   "trip.fell": "Your slot went out of service. You are the first in the queue and owe nothing for it.",
 
   "trip.offered.title": "It is your turn",
-  "trip.offered": "Slot {evse} ({connector}) is yours if you accept.",
+  "trip.offered": "A slot is yours if you accept.",
   "trip.offered.until": "Accept within {time}, until {clock}",
   "trip.accept": "Accept and reserve",
   "trip.accept.pay": "Accept, pay {price} and charge",
@@ -141,7 +141,6 @@ export const EN = {
   "trip.offer_over": "The time of the offer is over, and the place in the queue is gone.",
 
   "trip.reserved.title": "Slot reserved",
-  "trip.reserved": "Slot {evse} ({connector})",
   "trip.reserved.until": "Kept for another {time}, until {clock}",
   "trip.reserved.note": "Arrived? Begin to charge. Who does not come in time loses the slot.",
   "trip.arrive": "I have arrived: begin to charge",
@@ -151,7 +150,8 @@ export const EN = {
   "trip.cancelled": "Reservation cancelled. It cost nothing.",
 
   "trip.charging.title": "Charging",
-  "trip.at": "{name}, slot {evse}",
+  "trip.slot_of": "Slot {evse}",
+  "trip.slot_by": "Slot {evse}, connector {connector}",
   "trip.bar": "Battery: {now}, target {to}",
   "trip.bar.target": "target {to}",
   "trip.left": "Time left",

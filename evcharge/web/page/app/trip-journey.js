@@ -17,7 +17,7 @@ const UNBIDDEN = ["reply", "gone", "trouble", "askStop"];
  * - `step`: "car", "place", "stations", "confirm", "resuming", one of the server's states in small
  *   letters, "receipt", or "over" (it has ended, and there is no receipt).
  * - `form`: `{car, battery, target}`, the car's name and per cents; `place`: `{latitude, longitude,
- *   station}`, the id of the station at which the car is, or null; `wish`: `{id, km, name}`, a
+ *   station}`, the id of the station at which the car is, or null; `lastPlace`: of the journey before; `wish`: `{id, km, name}`, a
  *   station that has to be among the options.
  * - `options`: the figures of SELECTION_STATION, the best first; `excluded`, `nearest`: why not others.
  * - `chosen`: an id; `details`: `{station, tariffs}` of it; `full`: `{queue, eta}` where it is full.
@@ -27,7 +27,7 @@ const UNBIDDEN = ["reply", "gone", "trouble", "askStop"];
  */
 export function begin(kept = {}) {
   const state = {
-    step: "car", form: FORM, place: null, wish: null, criterion: "distance", userId: null,
+    step: "car", form: FORM, place: null, lastPlace: null, wish: null, criterion: "distance", userId: null,
     receiptId: null, options: null, excluded: null, nearest: null, chosen: null, details: null,
     full: null, session: null, receipt: null, asking: null, trouble: null, notice: null,
     isStopping: false,
@@ -228,7 +228,7 @@ function again(state) {
   const left = state.receipt?.end_percent ?? state.form.battery;
   const fresh = begin();
   const form = { ...state.form, battery: Math.round(left) };
-  return ACTIONS.form({ ...fresh, place: state.place, form: { ...form, target: FORM.target } },
+  return ACTIONS.form({ ...fresh, lastPlace: state.place ?? state.lastPlace, form: { ...form, target: FORM.target } },
     { form: {} });
 }
 

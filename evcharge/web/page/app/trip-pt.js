@@ -132,7 +132,7 @@ export const PT = {
   "trip.fell": "Sua vaga saiu de serviço. Você é o primeiro da fila e não paga nada por isso.",
 
   "trip.offered.title": "Chegou a sua vez",
-  "trip.offered": "A vaga {evse} ({connector}) é sua se você aceitar.",
+  "trip.offered": "Uma vaga é sua se você aceitar.",
   "trip.offered.until": "Aceite em {time}, até as {clock}",
   "trip.accept": "Aceitar e reservar",
   "trip.accept.pay": "Aceitar, pagar {price} e recarregar",
@@ -141,7 +141,6 @@ export const PT = {
   "trip.offer_over": "O prazo da oferta acabou, e com ele o lugar na fila.",
 
   "trip.reserved.title": "Vaga reservada",
-  "trip.reserved": "Vaga {evse} ({connector})",
   "trip.reserved.until": "Guardada por mais {time}, até as {clock}",
   "trip.reserved.note": "Chegou? Comece a recarga. Quem não chega a tempo perde a vaga.",
   "trip.arrive": "Cheguei: começar a recarga",
@@ -151,7 +150,8 @@ export const PT = {
   "trip.cancelled": "Reserva cancelada. Nada foi cobrado.",
 
   "trip.charging.title": "Carregando",
-  "trip.at": "{name}, vaga {evse}",
+  "trip.slot_of": "Vaga {evse}",
+  "trip.slot_by": "Vaga {evse}, conector {connector}",
   "trip.bar": "Bateria: {now}, meta {to}",
   "trip.bar.target": "meta {to}",
   "trip.left": "Faltam",

@@ -36,7 +36,7 @@ export function stationsView(state, tools) {
   return { title, update, element: el("div", { class: "trip-view" }, title, range,
     criteria(state, tools), list,
     el("p", { class: "note" }, text("trip.straight"), left === null ? null : ` ${left}`),
-    next, see, changes) };
+    see, changes, el("div", { class: "trip-next" }, next)) };
 }
 
 function criteria(state, { text, send }) {
@@ -52,7 +52,8 @@ function optionCard(option, index, state, { text, format, words, send, nameOf, m
   const id = option.id_station;
   const best = state.options[0];
   const isFull = option.fitting_slots === 0;
-  const marks = words.bestIn(option, state.options);
+  // The first one's reason says already what it is best in.
+  const marks = words.bestIn(option, state.options).filter((key) => index > 0 || key !== state.criterion);
   const chips = [
     index === 0 ? el("span", { class: "chip trip-best" }, text("trip.best")) : null,
     ...marks.map((key) => el("span", { class: "chip", "data-look": "free" }, text(`trip.tag.${key}`))),
@@ -73,8 +74,8 @@ function optionCard(option, index, state, { text, format, words, send, nameOf, m
       el("span", { class: "trip-option-head" },
         el("strong", { class: "trip-option-name" }, nameOf(id)),
         el("span", { class: isPriceless(option) ? "trip-option-price is-unknown" : "trip-option-price" }, words.price(option))),
-      el("span", { class: "trip-option-facts" }, times.filter((one) => one !== null).join(" · ")),
-      why.length === 0 ? null : el("span", { class: "trip-option-why" }, why.join(" · "))));
+      el("span", { class: "trip-option-facts" }, ...dotted(times)),
+      why.length === 0 ? null : el("span", { class: "trip-option-why" }, ...dotted(why))));
   element.addEventListener("pointerenter", () => map.highlight(id));
   return {
     element,
@@ -84,6 +85,10 @@ function optionCard(option, index, state, { text, format, words, send, nameOf, m
     },
   };
 }
+
+/** Texts in a row; a line breaks between two of them, not within one. */
+const dotted = (texts) => texts.filter((one) => one !== null)
+  .flatMap((one, index) => [index > 0 ? " · " : null, el("span", { class: "trip-piece" }, one)]);
 
 function nothingView(state, { text, words, send, nameOf, network }, range, changes) {
   const title = heading(text("trip.none.title"));
