@@ -94,7 +94,7 @@ export function placeView(state, { cars, network, map, text, format, send }) {
   const title = heading(text("trip.place.title"));
   const car = cars.get(state.form.car);
   const km = car === undefined ? null : format.km(rangeOf(car, state.form.battery));
-  const range = km === null ? null : el("p", { class: "note" }, text("trip.range", { km }));
+  const range = km === null || state.form.battery === 0 ? null : el("p", { class: "note" }, text("trip.range", { km }));
   const back = button(text("trip.change_car"), () => send({ is: "toCar" }), "quiet");
   if (state.asking !== null) {
     return { title, element: el("div", { class: "trip-view" }, title, range,

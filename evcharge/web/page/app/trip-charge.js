@@ -13,8 +13,9 @@ export function waitingView(state, { text, format, send }) {
     say(position, text("trip.waiting", { n: session.position, m: session.queue_length }));
     const isKnown = session.eta_minutes !== null;
     say(eta, isKnown ? text("trip.waiting.eta", { time: format.minutes(session.eta_minutes) }) : text("trip.waiting.unknown"));
-    say(between, isKnown ? text("trip.waiting.between", {
-      least: format.minutes(session.eta_earliest_minutes), most: format.minutes(session.eta_latest_minutes) }) : "");
+    const least = format.minutes(session.eta_earliest_minutes);
+    const most = format.minutes(session.eta_latest_minutes);
+    say(between, isKnown && least !== most ? text("trip.waiting.between", { least, most }) : "");
   }
   update(state);
   return { title, update, element: el("div", { class: "trip-view" }, title,

@@ -35,7 +35,6 @@ export const EN = {
   "trip.place.same": "Use the same place as before",
   "trip.place.circle": "Range: {km} km, the circle on the map",
   "trip.searching": "Looking for stations…",
-  "trip.back": "Back",
 
   "trip.stations.title": "Stations for you",
   "trip.suggested": "Suggested: {name} – {km} km, {min} min of charging, {price}",
@@ -107,7 +106,6 @@ export const EN = {
   "trip.queue.unknown": "Full. Join the queue (position {n}, nobody knows how long)",
   "trip.queue.note": "When a slot comes free it is offered to you, and you say whether you want it.",
   "trip.other": "Choose another station",
-  "trip.working": "One moment…",
 
   "trip.tariff.kwh": "{price} per kWh",
   "trip.tariff.ENERGY": "{price} per kWh",

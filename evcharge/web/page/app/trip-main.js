@@ -77,6 +77,7 @@ export function startTrip(root, { wire, state: network, map, format, onLanguage,
   let followed = null;
   let retry = 0;
   let saidPercent = null;
+  const names = new Map(); // of stations that the map has not, as it shows a part of the network
 
   const steps = el("ol", { class: "trip-steps" });
   const voice = el("p", { class: "visually-hidden", role: "status", id: "trip-status" });
@@ -87,7 +88,7 @@ export function startTrip(root, { wire, state: network, map, format, onLanguage,
   root.append(steps, voice, notice, body, fast);
 
   const words = makeWords(text, format);
-  const nameOf = (id) => network.stations.get(id)?.name_station
+  const nameOf = (id) => network.stations.get(id)?.name_station ?? names.get(id)
     ?? (state.session?.id_station === id ? state.session.name_station : null) ?? id;
   const tools = {
     text, format, words, map, network, nameOf, get cars() {
@@ -113,6 +114,7 @@ export function startTrip(root, { wire, state: network, map, format, onLanguage,
     }
     show(before);
     pursue();
+    if (state.options !== before.options && state.options !== null) learnNames();
   }
 
   // What is asked
@@ -194,6 +196,16 @@ export function startTrip(root, { wire, state: network, map, format, onLanguage,
     show(state, true);
   }
 
+  /** Learn the names of stations that are suggested, and are not on the map. */
+  async function learnNames() {
+    const { options } = state;
+    const missing = options.map((option) => option.id_station).filter((id) => nameOf(id) === id);
+    if (missing.length === 0) return;
+    const reply = await wire.request("START", { stations: missing }).catch(() => null);
+    for (const [id, station] of Object.entries(reply?.data.station_models ?? {})) names.set(id, station.name_station);
+    if (state.options === options) show(state, true);
+  }
+
   // What is shown
 
   /** What has to be other for a view to be made anew, and not only brought up to date. */
@@ -225,7 +237,8 @@ export function startTrip(root, { wire, state: network, map, format, onLanguage,
     const again = focusId ? document.getElementById(focusId) : null;
     if (!isOther && again !== null) again.focus({ preventScroll: true });
     else if (hadFocus || (isOther && isAwaited)) focus();
-    else if (isOther) announce(view.title.textContent);
+    // What comes by itself is said; what the reader has asked for has the focus.
+    if (isOther) announce(isAwaited ? "" : view.title.textContent);
     if (state.step === "stations" && state.options.length > 0) announceSuggestion();
     if (state.asking === null) isAwaited = false;
   }

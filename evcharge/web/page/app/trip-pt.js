@@ -35,7 +35,6 @@ export const PT = {
   "trip.place.same": "Usar o mesmo lugar de antes",
   "trip.place.circle": "Autonomia: {km} km, o círculo no mapa",
   "trip.searching": "Procurando postos…",
-  "trip.back": "Voltar",
 
   "trip.stations.title": "Postos para você",
   "trip.suggested": "Posto indicado: {name} – {km} km, {min} min de recarga, {price}",
@@ -107,7 +106,6 @@ export const PT = {
   "trip.queue.unknown": "Lotado. Entrar na fila (posição {n}, sem previsão)",
   "trip.queue.note": "Quando uma vaga vagar, ela é oferecida a você e você diz se quer.",
   "trip.other": "Escolher outro posto",
-  "trip.working": "Um momento…",
 
   "trip.tariff.kwh": "{price} por kWh",
   "trip.tariff.ENERGY": "{price} por kWh",

@@ -11,7 +11,7 @@ const CRITERIA = ["distance", "time", "price"];
 export function stationsView(state, tools) {
   const { cars, text, format, words, send } = tools;
   const car = cars.get(state.form.car);
-  const range = car === undefined ? null : el("p", { class: "note" },
+  const range = car === undefined || state.form.battery === 0 ? null : el("p", { class: "note" },
     text("trip.place.circle", { km: format.km(rangeOf(car, state.form.battery)) }));
   const changes = el("div", { class: "trip-row" },
     button(text("trip.change_place"), () => send({ is: "toPlace" }), "quiet"),
@@ -138,14 +138,14 @@ function estimate(option, state, { text, format, words }) {
     travel: format.minutes(option.travel_minutes), wait: format.minutes(option.wait_minutes),
     charge: option.charge_minutes === null ? null : format.minutes(option.charge_minutes),
   };
+  const time = option.wait_minutes > 0 ? "trip.time.wait" : option.travel_minutes > 0 ? "trip.time.of" : "trip.charge_time";
   const price = option.price_loading === null ? text("trip.estimate.unknown") : words.price(option);
   return facts([
     [text("trip.slot"), option.connector === null ? null : option.power_kw === null ? option.connector
       : text("trip.slot.power", { connector: option.connector, kw: format.kw(option.power_kw) })],
     [text("trip.charge"), text("trip.charge.of", { from: words.percent(option.arrival_percent),
       to: words.percent(option.target_percent), kwh: format.kwh(option.energy_kwh) })],
-    [text("trip.time"), of.charge === null ? null
-      : text(option.wait_minutes > 0 ? "trip.time.wait" : "trip.time.of", of)],
+    [text("trip.time"), of.charge === null ? null : text(time, { ...of, time: of.charge })],
     [text("trip.tariff"), words.tariff(state.details)],
     [text("trip.estimate"), el("strong", { class: "trip-sum" }, price)],
   ]);
