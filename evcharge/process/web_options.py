@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+from ipaddress import ip_address
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 from twisted.python.usage import Options as UsageOptions
@@ -105,6 +106,8 @@ class WebOptions(UsageOptions):
             _check_tiles(tiles)
         elif attribution is not None:
             raise UsageError("--map-attribution needs --map-tiles, whose they are")
+        if attribution is not None and not attribution.isprintable():
+            raise UsageError("--map-attribution must be one line of text")
         if geojson is not None:
             # twistd changes its working directory before it starts the services.
             geojson = os.path.abspath(geojson)
@@ -120,39 +123,37 @@ class WebOptions(UsageOptions):
         )
 
 
+def _split(address: str) -> SplitResult | None:
+    """The parts of an address of the web that has a host; None: it is none."""
+    try:
+        parts = urlsplit(address)
+        host, _ = parts.hostname or "", parts.port
+        if not NAME.fullmatch(host):
+            ip_address(host)
+    except ValueError:
+        return None
+    return parts if parts.scheme in ("http", "https") and parts.username is None else None
+
+
 def _origin(address: str) -> str:
     """An origin as browsers write it: scheme, name, and the port where it is not the usual one."""
-    try:
-        parts = urlsplit(address.strip())
-        port = parts.port
-    except ValueError:
-        parts, port = urlsplit(""), None
-    if (
-        parts.scheme not in ("http", "https")
-        or not parts.hostname
-        or parts.path not in ("", "/")
-        or parts.query
-        or parts.fragment
-        or parts.username is not None
-    ):
+    parts = _split(address.strip())
+    if parts is None or parts.path not in ("", "/") or parts.query or parts.fragment:
         raise UsageError(
             "--web-origin must be the beginning of a page's address, such as "
             f"https://app.example.org or http://127.0.0.1:3000, not {address!r}"
         )
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    name = str(parts.hostname)
+    host = f"[{name}]" if ":" in name else name
     usual = {"http": 80, "https": 443}[parts.scheme]
-    return f"{parts.scheme}://{host}" + ("" if port in (None, usual) else f":{port}")
+    return f"{parts.scheme}://{host}" + ("" if parts.port in (None, usual) else f":{parts.port}")
 
 
 def _check_tiles(address: str) -> None:
-    try:
-        parts = urlsplit(address)
-    except ValueError:
-        parts = urlsplit("")
-    is_address = parts.scheme in ("http", "https") and parts.hostname
-    # It becomes part of the page's Content-Security-Policy.
-    is_plain = re.fullmatch(r"[!-~]+", address) and not set(";,'\"<>\\") & set(parts.netloc)
-    if not is_address or not is_plain or not all(f"{{{name}}}" in address for name in "zxy"):
+    # Its host becomes part of the page's Content-Security-Policy; {s} is one of several names.
+    parts = _split(address.replace("{s}", "s", 1))
+    is_whole = parts is not None and all(f"{{{name}}}" in address for name in "zxy")
+    if not is_whole or not re.fullmatch(r"[!-~]+", address):
         raise UsageError(
             "--map-tiles must be an address such as "
             f"https://tiles.example.org/{{z}}/{{x}}/{{y}}.png, not {address!r}"

@@ -5,7 +5,10 @@ import re
 from twisted.trial.unittest import SynchronousTestCase
 
 from evcharge.process.options import Options
+from evcharge.process.web_options import WebOptions
 from tests.support.servers import ROOT
+
+PARAMETERS = [*Options.optParameters, *WebOptions.optParameters]
 
 
 class PageTests(SynchronousTestCase):
@@ -21,7 +24,11 @@ class PageTests(SynchronousTestCase):
 
     def test_names(self) -> None:
         """Each option stands in the table, with its short form, and no other."""
-        shorts = {name: short for name, short, *_ in [*Options.optParameters, *Options.optFlags]}
+        shorts = {name: short for name, short, *_ in [*PARAMETERS, *Options.optFlags]}
+        # Those that may be given several times.
+        shorts.update(
+            {name[4:].replace("_", "-"): None for name in vars(WebOptions) if name[:4] == "opt_"}
+        )
         self.assertEqual(
             {name: found for name, (found, _) in self.rows.items()},
             {name: [short] if short else [] for name, short in shorts.items()},
@@ -29,7 +36,7 @@ class PageTests(SynchronousTestCase):
 
     def test_defaults(self) -> None:
         """So does the default of each that has one."""
-        for name, _, default, *_ in Options.optParameters:
+        for name, _, default, *_ in PARAMETERS:
             if default is not None:
                 self.assertEqual(
                     self.rows[name][1].strip("`"),

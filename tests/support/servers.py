@@ -82,9 +82,22 @@ class Server:
     @property
     def tls_port(self) -> int:
         """Where it speaks TLS."""
+        return self._port_of("TLS on ")
+
+    @property
+    def web_port(self) -> int:
+        """Where it speaks HTTP."""
+        return self._port_of("HTTP on ")
+
+    @property
+    def web_tls_port(self) -> int:
+        """Where it does over TLS."""
+        return self._port_of("HTTPS on ")
+
+    def _port_of(self, spoken: str) -> int:
         # The first: workers say the same after it.
         line = next(line for line in self.log if " listens on " in line)
-        return int(line.split("TLS on ")[1].split(";")[0].rsplit(":", 1)[1])
+        return int(line.split(spoken)[1].split(";")[0].split(" and ")[0].rsplit(":", 1)[1])
 
     @property
     def web_port(self) -> int:
@@ -194,7 +207,7 @@ class HealthTestCase(ServerTestCase):
         data = Path(self.mktemp()) if data is None else data
         server = self.start(data, "--http-port", "0", *options, **more)
         server.wait()
-        (line,) = [line for line in server.log if "http://" in line]
+        (line,) = [line for line in server.log if "Metrics and health at http://" in line]
         self.http = line.split("http://")[1].strip()
         return server
 
