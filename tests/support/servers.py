@@ -99,12 +99,6 @@ class Server:
         line = next(line for line in self.log if " listens on " in line)
         return int(line.split(spoken)[1].split(";")[0].split(" and ")[0].rsplit(":", 1)[1])
 
-    @property
-    def web_port(self) -> int:
-        """Where it speaks HTTP."""
-        line = next(line for line in self.log if " listens on " in line)
-        return int(line.split("HTTP on ")[1].split(";")[0].rsplit(":", 1)[1])
-
     def read(self) -> None:
         """Read the log from now on."""
         self.reading = threading.Thread(
