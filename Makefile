@@ -23,6 +23,7 @@ LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generat
 # longest come first, so that no process is left with one when the others have ended.
 SLOW = tests.process.test_clock_servers tests.storage.test_steps tests.storage.test_invariants \
     tests.storage.test_sessions tests.storage.sql.test_kills tests.net.test_hostile \
+    tests.web.test_hostile \
     tests.process.test_workers tests.storage.files.test_session_steps \
     tests.handlers.test_journey_storages tests.storage.test_storage \
     tests.storage.sql.test_postgres_server tests.process.test_server \

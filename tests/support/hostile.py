@@ -17,6 +17,8 @@ import struct
 import sys
 import time
 
+from tests.support.frames import CONT, PING, TEXT, UPGRADE, frame
+
 NAVIGATION = (
     b'{"type":"NAVIGATION","data":{"user_id":"00000000-0000-4000-8000-000000000000",'
     b'"route_distance":10},"status":{},"timestamp":""}\n'
@@ -146,6 +148,99 @@ class Hostile:
     def logs_in(self) -> int:
         """Logs in again and again, without ever paying."""
         return self.pump([LOGIN * 100])
+
+    # Over WebSocket
+
+    def upgraded(self, small: bool = False) -> socket.socket:
+        """A connection of WebSocket; `small`: its system takes little that is not read."""
+        client = socket.socket()
+        if small:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.settimeout(10)
+        client.connect(("127.0.0.1", self.port))
+        client.sendall(UPGRADE)
+        got = b""
+        while not got.endswith(b"\r\n\r\n"):
+            got += client.recv(1)
+        assert got.startswith(b"HTTP/1.1 101 "), got
+        return client
+
+    def send_until_ended(self, first: bytes, piece: bytes) -> int:
+        """Send a message that has no end, again and again: how often a Close was said to it."""
+        done = 0
+        while not self.over:
+            with self.upgraded() as client:
+                client.sendall(first)
+                client.settimeout(0.01)
+                said = b""
+                while not (said or self.over):
+                    with contextlib.suppress(TimeoutError):
+                        client.send(piece)
+                    with contextlib.suppress(TimeoutError):
+                        said = client.recv(1000)
+                done += said[:1] == b"\x88"
+        return done
+
+    def endless_frame(self) -> int:
+        """Sends a frame that is said to have a terabyte."""
+        return self.send_until_ended(b"\x81\xff" + (1 << 40).to_bytes(8, "big") + bytes(4), PAD)
+
+    def endless_message(self) -> int:
+        """Sends fragment after fragment, of a byte each."""
+        piece = frame(CONT, b"x", final=False) * 5000
+        return self.send_until_ended(frame(TEXT, b"x", final=False), piece)
+
+    def empty_fragments(self) -> int:
+        """Sends fragment after fragment, of nothing."""
+        piece = frame(CONT, b"", final=False) * 5000
+        return self.send_until_ended(frame(TEXT, b"", final=False), piece)
+
+    def pings(self) -> int:
+        """Sends pings, and never reads the pongs; how many bytes the server has taken."""
+        client = self.upgraded(small=True)
+        client.settimeout(0.1)
+        piece, sent = frame(PING, b"x" * 125) * 500, 0
+        rest = piece
+        while not self.over:
+            with contextlib.suppress(TimeoutError):
+                count = client.send(rest)
+                sent += count
+                rest = rest[count:] or piece
+        return sent
+
+    def never_hears(self) -> int:
+        """Listens to all that changes over 200 connections, and reads none of it."""
+        ask = {"type": "SUBSCRIBE", "data": {"topics": ["stations"], "interval_ms": 50}}
+        subscribe = json.dumps({**ask, "status": {}, "timestamp": ""}).encode()
+        deaf = [self.upgraded(small=True) for _ in range(200)]
+        for client in deaf:
+            client.sendall(frame(TEXT, subscribe))
+        driver, done = self.upgraded(), 0
+        replies = driver.makefile("rb")
+
+        def request(kind: str, **data: object) -> dict:
+            asked = {"type": kind, "data": data, "status": {}, "timestamp": ""}
+            driver.sendall(frame(TEXT, json.dumps(asked).encode()))
+            head = replies.read(2)
+            length = head[1] if head[1] < 126 else int.from_bytes(replies.read(2), "big")
+            return json.loads(replies.read(length))["data"]
+
+        car = json.loads(LOGIN)["data"]
+        user = request("LOGIN", **car)["user_id"]
+        while not self.over:
+            # Two changes, of which it is told in one or two lines.
+            request("RESERVE", user_id=user, id_station=done % 30 + 1)
+            request("CANCEL", user_id=user)
+            done += 2
+            time.sleep(0.04)
+        return done
+
+    def ask_as_evil(self) -> None:
+        """Ask for WebSocket as a page of somebody else would, which is refused."""
+        origin = b"\r\nOrigin: http://evil.example\r\n\r\n"
+        with self.connect() as client:
+            client.sendall(UPGRADE.replace(b"\r\n\r\n", origin))
+            assert client.recv(65536).startswith(b"HTTP/1.1 403 ")
 
     def pump(self, pieces: list[bytes], most: int = 10**9) -> int:
         """Send pieces at random, and read meanwhile; how many bytes were read."""
