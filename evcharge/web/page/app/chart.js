@@ -25,11 +25,11 @@ function byMinute(points) {
 }
 
 /**
- * A chart: `element`, and `update(points)`, the points being `{at, value}`, the oldest first.
+ * A chart: `element`, and `update(points, top)`, the points being `{at, value}`, the oldest first,
+ * and `top` the end of its scale, such as all slots; left out, a round number above the points.
  *
  * @param name is of its texts: "taken" or "load".
  * @param write gives a value as text.
- * @param most is what its scale must hold at least, such as all slots; null: what there is.
  */
 export function makeChart(name, write) {
   const area = svg("path", { class: "area" });
@@ -57,6 +57,7 @@ export function makeChart(name, write) {
   const element = el("div", { class: "chart", "data-chart": name },
     plot, el("p", { class: "axis", "aria-hidden": "true" }, from, until), caption, numbers);
   let points = [];
+  // What the drawing's edges stand for.
   let start = 0;
   let end = 1;
   let top = 1;

@@ -15,12 +15,6 @@ function pixelsPerKm(map) {
   return here.distanceTo(map.project([lat + 1 / KM_PER_DEGREE, lng]));
 }
 
-function range(from, to, step) {
-  const found = [];
-  for (let at = Math.floor(from / step) * step; at <= to; at += step) found.push(at);
-  return found;
-}
-
 /** Draw the grid anew, where another part of the world is seen; gives its step, km. */
 function drawGrid(map, origin, fine, coarse) {
   const scale = pixelsPerKm(map);
@@ -29,7 +23,7 @@ function drawGrid(map, origin, fine, coarse) {
   const across = Math.cos((origin.lat * Math.PI) / 180) * KM_PER_DEGREE;
   const lines = [[], []];
   const add = (from, to, degrees, line) => {
-    for (const at of range(from, to, 1)) {
+    for (let at = Math.floor(from); at <= to; at += 1) {
       lines[at % 5 === 0 ? 1 : 0].push(line(degrees * at));
     }
   };
@@ -53,7 +47,9 @@ function addGrid(map, L) {
   const coarse = L.polyline([], { ...options, className: "grid-line is-fifth" }).addTo(map);
   let origin = null;
   return () => {
-    origin ??= map.getCenter();
+    const centre = map.getCenter();
+    // Of another part of the world, kilometres are other degrees.
+    if (origin === null || Math.abs(centre.lat - origin.lat) > 1) origin = centre;
     return drawGrid(map, origin, fine, coarse);
   };
 }

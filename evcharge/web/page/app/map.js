@@ -23,31 +23,30 @@ function control(label, path, action) {
 export function mountMap(root, legend, { network, settings, wire, onCharge }) {
   const L = window.L;
   const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
-  const motion = { zoomAnimation: !calm, fadeAnimation: !calm, inertia: !calm };
   const map = L.map(root, {
     ...FIRST_VIEW,
-    ...motion,
+    zoomAnimation: !calm,
+    fadeAnimation: !calm,
+    markerZoomAnimation: !calm,
+    inertia: !calm,
     minZoom: settings.tiles ? 3 : 8,
     maxZoom: settings.tiles ? CLOSEST_TILES : CLOSEST_VIEW,
     zoomSnap: 0.25,
     zoomControl: false,
     attributionControl: false,
-    // Its own words would be English; what is said about markers is theirs.
-    markerZoomAnimation: !calm,
   });
   const note = el("p", { class: "ground-note" });
   const all = (options = {}) => {
     const where = bounds(network.stations.values());
     if (where === null) return;
-    map.fitBounds([[where.south, where.west], [where.north, where.east]],
-      {
-        // Beside the buttons, and above the note.
-        paddingTopLeft: [root.clientWidth < 600 ? 64 : 28, 28],
-        paddingBottomRight: [24, 48],
-        maxZoom: CLOSEST_VIEW,
-        animate: !calm,
-        ...options,
-      });
+    map.fitBounds([[where.south, where.west], [where.north, where.east]], {
+      // Beside the buttons, and above the note.
+      paddingTopLeft: [root.clientWidth < 600 ? 64 : 28, 28],
+      paddingBottomRight: [24, 48],
+      maxZoom: CLOSEST_VIEW,
+      animate: !calm,
+      ...options,
+    });
   };
   const controls = el("div", { class: "controls" },
     control("map.closer", "M10 4v12M4 10h12", () => map.zoomIn(1)),

@@ -2,8 +2,7 @@
 
 import { eachFrame } from "./dom.js";
 
-/** What an event says of a station; the rest only a snapshot does. */
-const MOST_POINTS = 240;
+const MOST_POINTS = 240; // An hour of them.
 
 /**
  * `stations` has each by its id, with START's fields and `id`; `figures` the points of the last
