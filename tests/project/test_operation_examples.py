@@ -1,13 +1,18 @@
 """The examples for operators: their metrics and labels are those that a running server has."""
 
+import http.client
 import json
 import re
+import socket
 from pathlib import Path
 
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
+from websockets.sync.client import connect
 
+from tests.support.ports import free_port
 from tests.support.servers import ROOT, HealthTestCase
+from tests.support.waiting import until
 
 FOLDER = ROOT / "docs" / "operation"
 NAME = re.compile(r"\b(?:evcharge|process|python)_[a-z_]+\b")
@@ -50,8 +55,21 @@ class ExampleTests(HealthTestCase):
 
     def run_server(self) -> dict[str, set[str]]:
         token = ("--operator-token-file", self.mktemp())
+        web = free_port()
         server = self.serve(
-            "--sweep-interval", "0.05", "--max-connections-per-address", "1", *token
+            *("--sweep-interval", "0.05", "--max-connections-per-address", "1"),
+            *("--web-port", str(web), *token),
+        )
+        # By other addresses, of which there may be another connection.
+        page = http.client.HTTPConnection("127.0.0.1", web, source_address=("127.0.0.2", 0))
+        self.addCleanup(page.close)
+        page.request("GET", "/")
+        self.assertEqual(page.getresponse().status, 200)
+        plain = socket.create_connection(("127.0.0.1", web), source_address=("127.0.0.3", 0))
+        connect(f"ws://127.0.0.1:{web}/api/v1/socket", sock=plain).close()
+        until(
+            lambda: self.exposed().get("evcharge_websocket_closed_total"),
+            "a WebSocket's end is counted",
         )
         client = self.client(server)
         self.journey(client)

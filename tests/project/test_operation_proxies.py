@@ -9,6 +9,7 @@ import subprocess
 import time
 from pathlib import Path
 
+from websockets.exceptions import InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from tests.support.certificates import make_certificate
@@ -135,13 +136,20 @@ class Behind:
         self.assertEqual((code, json.loads(body)["data"]["confirmation"]), (200, True))
 
     def test_http(self) -> None:
-        """The page, and requests over one connection."""
+        """The page, and requests over one connection; names are passed on, and judged."""
         self.begin()
         connection = self.https()
         code, body = connection.ask("GET", "/")
         self.assertEqual(code, 200)
         self.assertIn(b"<!doctype html>", body.lower())
         self.pay(connection, self.login(connection))
+        for headers, expected in (
+            ({"Host": "other.example"}, 421),
+            ({"Origin": f"https://{NAME}:{self.port}"}, 200),
+            ({"Origin": "https://other.example"}, 403),
+        ):
+            code, body = connection.ask("GET", "/api/v1/cars", **headers)
+            self.assertEqual(code, expected, body[:200])
 
     def test_plain(self) -> None:
         """Who comes without TLS is sent to it, and who has come is to stay with it."""
@@ -157,7 +165,7 @@ class Behind:
         self.assertIn("max-age=", connection.getresponse().headers["Strict-Transport-Security"])
 
     def test_websocket(self) -> None:
-        """A WebSocket goes through, with its events."""
+        """A WebSocket goes through, with its events; that of another page does not."""
         self.begin()
         listening = self.socket()
         reply = self.say(listening, "SUBSCRIBE", topics=["stations"], stations=[7])
@@ -166,6 +174,9 @@ class Behind:
         self.pay(connection, self.login(connection))
         event = json.loads(listening.recv(LIMIT_S))
         self.assertEqual(event["data"]["stations"]["7"]["available_slots"], 1)
+        with self.assertRaises(InvalidStatus) as caught:
+            self.socket(origin="https://other.example")
+        self.assertEqual(caught.exception.response.status_code, 403)
 
     def test_live(self) -> None:
         """Server-Sent Events come one by one, while the answer goes on."""
@@ -202,6 +213,16 @@ class HaproxyTests(Behind, ServerTestCase):
 
     def started(self, config: Path) -> list[str]:
         return ["haproxy", "-db", "-f", str(config)]
+
+    def test_clients(self) -> None:
+        """The server's limits go by the address of each client."""
+        server = self.begin("--max-connections-per-address", "1")
+        first = self.https("127.0.0.2")
+        self.assertEqual(first.ask("GET", "/api/v1/cars")[0], 200)
+        code, body = self.https("127.0.0.2").ask("GET", "/api/v1/cars")
+        self.assertEqual((code, json.loads(body)["data"]["reason"]), (429, "rate_limited"))
+        self.assertEqual(self.https("127.0.0.3").ask("GET", "/api/v1/cars")[0], 200)
+        self.wait_for(server, "Refused 127.0.0.2: ")
 
     def test_tunnel(self) -> None:
         """A WebSocket may be silent for longer than a request."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from evcharge import outcomes
 from evcharge.web import live
 from evcharge.web.routes import ROUTES
 from tests.support.browser import in_browser
@@ -147,7 +148,7 @@ class CommandTests(WebTestCase):
         folder.mkdir()
         server = self.serve("--http-port", str(http), "--operator-token-file", str(token))
         self.ports = {"8080": self.web, "9100": http}
-        self.wait_for(server, "http://")
+        self.wait_for(server, " health at http://")
         for _, command in found:
             self.run_it(command, folder)
 
@@ -174,3 +175,25 @@ class TableTests(SynchronousTestCase):
         named = set(re.findall(r"^\| `(/api/v1/[^`<?]+)", PAGE.read_text(), re.M))
         there = {route.path for route in ROUTES if route.method == "GET"}
         self.assertEqual(named, there | {"/api/v1/socket", live.PATH})
+
+    def test_reasons(self) -> None:
+        """Every reason for a refusal is on a page with its code; this one has none but those."""
+        row = re.compile(r"^\| ([\d, ]+) \|(.*)", re.M)
+        told = [
+            (int(code), reason, name)
+            for name in ("protocol.md", "operation/evse.md", "web.md")
+            for codes, rest in row.findall((ROOT / "docs" / name).read_text())
+            for code in codes.split(",")
+            for reason in re.findall(
+                r"`(\w+)`", rest.partition("|")[0] if name == "web.md" else rest
+            )
+        ]
+        there = {
+            (each.code, each.reason)
+            for each in vars(outcomes).values()
+            if isinstance(each, outcomes.Outcome) and each.reason
+        }
+        self.assertEqual(there - {(code, reason) for code, reason, _ in told}, set())
+        own = {(code, reason) for code, reason, name in told if name == "web.md"}
+        self.assertGreater(len(own), 8)
+        self.assertLessEqual(own, there)
