@@ -252,7 +252,7 @@ class RunTests(MakeTestCase):
             f"{self.folder}/data; Ctrl-C ends it",
         )
         self.assertRegex(end, r"^make: \*\*\* .*Interrupt$")
-        begin, listens, received, _, down = (line.partition("] ")[2] for line in log)
+        begin, listens, page, received, _, down = (line.partition("] ")[2] for line in log)
         self.assertRegex(begin, r"^twistd \S+ \(.*\) starting up\.$")
         self.assertRegex(
             listens,
@@ -260,6 +260,7 @@ class RunTests(MakeTestCase):
             rf"HTTP on 127.0.0.1:{web}( and \[::1\]:{web})?; "
             rf"data in {re.escape(str(self.folder))}/data: 36 stations, 0 users$",
         )
+        self.assertEqual(page, f"The page is at http://127.0.0.1:{web}")
         self.assertEqual(received, "Received SIGINT, shutting down.")
         self.assertEqual(down, "Server Shut Down.")
 
