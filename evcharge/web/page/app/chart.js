@@ -11,10 +11,10 @@ const HOUR_MS = 3_600_000;
 const LEAST_MS = 60_000;
 const BREAK_MS = 60_000; // Points farther apart than that are not joined.
 
-/** A round number not below `value`: 1, 2 or 5 times a power of ten. */
+/** A round number not below `value`. */
 function roundUp(value) {
   const power = 10 ** Math.floor(Math.log10(Math.max(value, 1)));
-  return [1, 2, 5, 10].map((times) => times * power).find((found) => found >= value);
+  return [1, 1.5, 2, 3, 4, 5, 6, 8, 10].map((times) => times * power).find((found) => found >= value);
 }
 
 /** The last point of each minute. */

@@ -68,7 +68,7 @@ export const TEXTS = {
   "network.taken.of": "of {m}",
   "network.load": "Power",
   "network.waiting": "in queues",
-  "network.sessions": "charges",
+  "network.sessions": "charges begun",
   "network.energy": "kWh delivered",
   "network.out": "out of service",
   "network.since": "Charges and energy since the server has started",

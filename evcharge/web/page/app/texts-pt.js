@@ -68,7 +68,7 @@ export const TEXTS = {
   "network.taken.of": "de {m}",
   "network.load": "Potência",
   "network.waiting": "na fila",
-  "network.sessions": "recargas",
+  "network.sessions": "recargas iniciadas",
   "network.energy": "kWh entregues",
   "network.out": "fora de serviço",
   "network.since": "Recargas e energia desde que o servidor iniciou",
