@@ -73,6 +73,7 @@ async function main() {
   };
   nameLanguage();
   onLanguage(nameLanguage);
+  root.dataset.made = "";
 }
 
 main();

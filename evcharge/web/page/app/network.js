@@ -68,8 +68,7 @@ export function mountNetwork(root, { network }) {
   function writeAll() {
     translate(root);
     list.title = text("network.since");
-    if (network.at === null) return;
-    writeNow();
+    if (network.at !== null) writeNow();
     writeFigures();
   }
   network.onChange(({ ids, whole: all, figures }) => {

@@ -52,7 +52,7 @@ export function mountTable(root, { network, map, wire, onCharge }) {
   function makeRow(id) {
     const name = el("button", { type: "button", class: "name", "aria-expanded": "false", onclick: () => toggle(id) });
     const cells = Object.fromEntries(["free", "queue", "power", "price"].map((by) => [by, el("td", { class: by })]));
-    const row = el("tr", {}, el("th", { scope: "row" }, name), ...Object.values(cells));
+    const row = el("tr", { "data-id": id }, el("th", { scope: "row" }, name), ...Object.values(cells));
     return { row, name, cells, details: null };
   }
 
