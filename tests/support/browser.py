@@ -6,17 +6,25 @@ browser has a thread of its own, and tests run in that one while the main thread
 ends when nobody has wanted it for a while.
 """
 
+import csv
 import queue
 import re
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    Page,
+    WebSocketRoute,
+    expect,
+    sync_playwright,
+)
 
 from tests.support.ports import free_port
 from tests.support.servers import ROOT, Server, ServerTestCase
@@ -31,6 +39,13 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
+HEADER = (
+    *("id", "nomeDoPosto", "endereço", "latitude", "longitude", "quantidadeDeVeiculosSimultaneos"),
+    *("potenciaKW", "precoKWh", "conectores"),
+)
+NETWORK = "feira_de_santana_stations.csv"
+"""The file of a data directory that has the stations."""
+
 KEPT = ROOT / "build" / "browser"
 """Where the screenshots of tests that failed are."""
 
@@ -109,19 +124,33 @@ def in_browser(what: Callable[[Browser], object]) -> Any:
     return done.result()
 
 
+def network(folder: Path, rows: Iterable[Sequence[object]]) -> Path:
+    """Have a network in a data directory: id, name, slots, north and east of the middle, price."""
+    folder.mkdir(exist_ok=True)
+    with (folder / NETWORK).open("w", newline="") as file:
+        table = csv.writer(file, delimiter=";")
+        table.writerow(HEADER)
+        for number, name, slots, north, east, price in rows:
+            where = (round(-12.25 + north, 5), round(-38.95 + east, 5))
+            table.writerow((number, name, f"Rua {number}", *where, slots, 22, price, "Type 2"))
+    return folder
+
+
 class BrowserTestCase(ServerTestCase):
     """
     Tests run in the browser's thread. Each fails where the page has said something on the console,
     the CSP has kept it from something, or it has asked another host for anything.
     """
 
+    expect = staticmethod(expect)
     allowed = r"(?!)"
     """What the console may say all the same: Chromium itself tells of connections that fail."""
 
-    def __init__(self, methodName: str = "runTest") -> None:
-        super().__init__(methodName)
-        body = getattr(self, methodName)
-        setattr(self, methodName, lambda: in_browser(lambda browser: self._run_in(browser, body)))
+    def setUp(self) -> None:
+        name = self._testMethodName
+        body = getattr(self, name)
+        # Trial looks a test up again after this.
+        setattr(self, name, lambda: in_browser(lambda browser: self._run_in(browser, body)))
 
     def _run_in(self, browser: Browser, body: Callable[[], object]) -> None:
         self.browser, self.contexts = browser, list[BrowserContext]()
@@ -157,12 +186,14 @@ class BrowserTestCase(ServerTestCase):
         path: str = "/",
         language: str = "pt-BR",
         live: bool = True,
+        websockets: Callable[[WebSocketRoute], object] | None = None,
         **more: Any,
     ) -> Page:
         """
         The page, in a profile of its own.
 
         :param live: wait until it shows the network.
+        :param websockets: has each WebSocket of the page, in the server's stead.
         :param more: how the context is to be, as Playwright names it: :data:`DESKTOP`,
             :data:`PHONE`, `color_scheme`, `java_script_enabled`.
         """
@@ -177,6 +208,8 @@ class BrowserTestCase(ServerTestCase):
         context.on("request", lambda request: self.asked.append(request.url))
         page = context.new_page()
         page.on("websocket", lambda opened: self.asked.append(opened.url))
+        if websockets is not None:
+            page.route_web_socket("**", websockets)
         page.goto(f"http://127.0.0.1:{self.port}{path}")
         if live:
             self.wait_until_live(page)
