@@ -35,6 +35,11 @@ from twisted.python.failure import Failure
 from websockets.frames import CloseCode, Frame, Opcode
 from websockets.protocol import Protocol as Reader
 from websockets.protocol import Side, State
+
+try:
+    from websockets.speedups import apply_mask
+except ImportError:
+    from websockets.utils import apply_mask
 from zope.interface import implementer
 
 from evcharge.net.sending import end_sending, sender
@@ -51,6 +56,9 @@ PING_S, SILENT_S = 30.0, 60.0
 
 TEXT = 0x80 | Opcode.TEXT
 """How a final frame of text begins."""
+
+FINAL, MASKED = (TEXT, 0x80 | Opcode.BINARY), 0x80
+"""How a message begins that is one frame, and the bit of a mask beside its length."""
 
 MESSAGES = (Opcode.TEXT, Opcode.BINARY, Opcode.CONT)
 """The frames that have something of a message."""
@@ -84,6 +92,28 @@ def frames(lines: bytes) -> bytes:
     if lines.find(b"\n") == len(lines) - 1:
         return frame(lines[:-1])
     return b"".join(map(frame, lines[:-1].split(b"\n")))
+
+
+def whole_messages(data: bytes, most: int) -> tuple[bytes, bytes]:
+    """
+    The messages that `data` begins with, if each is one short frame, as lines; and what is left.
+
+    Nearly all are so, and for these few bytes of a head the library takes as long as all else does.
+    Whatever is not just so is left to it.
+
+    :param data: begins with a frame, and no message is under way.
+    """
+    lines, at, end = b"", 0, len(data)
+    while at + 6 <= end and data[at] in FINAL and data[at + 1] >= MASKED:
+        length, body = data[at + 1] - MASKED, at + 6
+        if length == 126:
+            length, body = data[at + 2] << 8 | data[at + 3], at + 8
+        if length > most or length == 127 or body + length > end:
+            break
+        at = body + length
+        message = apply_mask(data[body:at], data[body - 4 : body])
+        lines += message.replace(b"\n", b" ") + b"\n"
+    return lines, data[at:]
 
 
 @implementer(IHalfCloseableProtocol, ITransport)
@@ -130,6 +160,7 @@ class WebSocket(Protocol):
         self._inner = inner
         # Not what has made the handshake: that has more layers, and takes twice the memory.
         self._reader = Reader(Side.SERVER, max_size=most, logger=SILENT)
+        self._most = most
         self._clock = clock
         self._closed = closed
         self._message = bytearray()
@@ -186,9 +217,14 @@ class WebSocket(Protocol):
 
     def _take(self, data: bytes) -> None:
         reader = self._reader
+        lines = b""
+        if not self._frame_bytes and not self._fragments and reader.state is State.OPEN:
+            lines, data = whole_messages(data, self._most)
+            if lines and not data:
+                self._inner.dataReceived(lines)
+                return
         reader.receive_data(data)
         self._frame_bytes += len(data)
-        lines = b""
         events: list[Any] = reader.events_received()
         for event in events:
             length = len(event.data)
