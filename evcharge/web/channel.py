@@ -33,7 +33,8 @@ from evcharge.outcomes import INVALID_HTTP, LARGE_HEAD, SLOW_REQUEST, Outcome
 from evcharge.web.request import WebRequest
 
 SLICE = 64 * 1024
-"""How much of an answer is given to the transport at a time, bytes."""
+"""How much of an answer is given to the transport at a time, and how much may have come of requests
+that wait for their turn before no more is read, bytes."""
 
 REQUESTS_PER_TURN = 16
 """Requests of one connection that are taken up before the others get their turn."""
@@ -68,6 +69,8 @@ class WebChannel(HTTPChannel):
     _taken = 0
     """Requests of this turn."""
     _turn: IDelayedCall | None = None
+    _is_behind = False
+    """Whether more has come than is taken up in a turn."""
     _late: IDelayedCall | None = None
 
     def __init__(self, site: Any, client: CountedClient) -> None:
@@ -124,6 +127,7 @@ class WebChannel(HTTPChannel):
             self.refuse(INVALID_HTTP)
             return
         self._take(data)
+        self._keep_up()
 
     def _take(self, data: bytes = b"") -> None:
         """Take up what has come."""
@@ -221,6 +225,18 @@ class WebChannel(HTTPChannel):
         self.paused = self._waitingForTransport
         if not self.paused:
             self._take()
+        self._keep_up()
+
+    def _keep_up(self) -> None:
+        """Read no more than is taken up."""
+        was_behind, self._is_behind = self._is_behind, self.paused and len(self._buffer) > SLICE
+        if self._has_ended:
+            return
+        if self._is_behind:
+            # Each answer has it read again.
+            self._networkProducer.pauseProducing()
+        elif was_behind and not self._waitingForTransport and not self._handlingRequest:
+            self._networkProducer.resumeProducing()
 
     def pauseProducing(self) -> None:
         """The transport's buffer is full: nothing more is taken up, nor read."""
@@ -274,7 +290,7 @@ class WebChannel(HTTPChannel):
         if self._has_ended:
             return
         self._has_ended = self.paused = True
-        self._dataBuffer = []
+        self._forget()
         transport: Any = self.transport
         # TLS waits for its producer to have done, any transport for one that is paused.
         transport.unregisterProducer()
@@ -286,6 +302,12 @@ class WebChannel(HTTPChannel):
             transport.resumeProducing()
             end_sending(transport)
         self._late = self._later(LINGER_S, transport.abortConnection)
+
+    def _forget(self) -> None:
+        """Drop what has come."""
+        self._dataBuffer = []
+        # It knows the channel, and only a collection would find them both.
+        self._transferDecoder = None
 
     def readConnectionLost(self) -> None:
         """The client has closed its writing half; what it sent before is answered first."""
@@ -303,6 +325,7 @@ class WebChannel(HTTPChannel):
         self._has_ended = self.paused = True
         self._left = None
         self.clearLineBuffer()
+        self._forget()
         for call in (self._turn, self._late):
             if call is not None and call.active():
                 call.cancel()

@@ -267,6 +267,7 @@ class WebRequest(HTTPRequest):
     def _cut(self, outcome: Outcome) -> None:
         """Refuse it, and do not read the rest; its sender is not told to send it, either."""
         self.requestHeaders.removeHeader(b"expect")
+        self._content = bytearray()
         self.channel.persistent = 0
         self.refuse(outcome)
 

@@ -44,6 +44,13 @@ SELECTION = (
 )
 
 
+HOST = b"Host: 127.0.0.1\r\n"
+GET = b"GET /api/v1/cars HTTP/1.1\r\n" + HOST + b"\r\n"
+GET_BIG = b"GET /static/vendor/leaflet-1.9.4/leaflet.js HTTP/1.1\r\n" + HOST + b"\r\n"
+LONG_GET = GET[:-2] + b"X: " + b"x" * 1000
+CHUNKED = b"POST /api/v1/start HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n"
+
+
 class Hostile:
     """One client."""
 
@@ -241,6 +248,43 @@ class Hostile:
         with self.connect() as client:
             client.sendall(UPGRADE.replace(b"\r\n\r\n", origin))
             assert client.recv(65536).startswith(b"HTTP/1.1 403 ")
+
+    # Over HTTP
+
+    def slow_heads(self) -> int:
+        """Sends heads a byte at a time, over 500 connections."""
+        clients, sent = [self.connect() for _ in range(500)], 0
+        while not self.over:
+            for client in clients:
+                sent += client.send(LONG_GET[sent % 500 : sent % 500 + 1].replace(b"\r", b"x"))
+            time.sleep(0.01)
+        return sent
+
+    def gets(self) -> int:
+        """Asks for much at once, and reads it."""
+        return self.pump([GET * 1000])
+
+    def gets_big(self) -> int:
+        """Asks for much that is big at once over 20 connections, and reads none of it."""
+        clients, sent = [self.connect() for _ in range(20)], 0
+        for client in clients:
+            client.settimeout(0.01)
+        while not self.over:
+            for client in clients:
+                with contextlib.suppress(TimeoutError):
+                    sent += client.send(GET_BIG * 1000)
+        return sent
+
+    def large_bodies(self) -> int:
+        """Sends bodies over the limit, whole or in chunks, as fast as can be."""
+        done = 0
+        while not self.over:
+            with self.connect() as client, contextlib.suppress(ConnectionError):
+                client.sendall(CHUNKED)
+                for _ in range(5):
+                    client.sendall(b"4000\r\n" + b"x" * 0x4000 + b"\r\n")
+                done += client.recv(65536).startswith(b"HTTP/1.1 413 ")
+        return done
 
     def pump(self, pieces: list[bytes], most: int = 10**9) -> int:
         """Send pieces at random, and read meanwhile; how many bytes were read."""

@@ -1,4 +1,4 @@
-"""A real server among clients of WebSocket that mean harm."""
+"""A real server among clients of WebSocket, and of HTTP, that mean harm."""
 
 from pathlib import Path
 
@@ -43,3 +43,23 @@ class SocketTests(HostileTestCase):
             hostile.ask_as_evil()
         self.assertLess(memory_kib(server) - before, 512)
         self.assertEqual(self.client(server).request("START")["status"]["code"], 200)
+
+
+class HTTPTests(HostileTestCase):
+    """Nor does one of HTTP."""
+
+    def test_slow_heads(self) -> None:
+        """Many heads of which a byte comes now and then."""
+        self.suffer("slow_heads", *PORT, least=500)
+
+    def test_gets(self) -> None:
+        """Thousands of requests at once, whose answers are read."""
+        self.suffer("gets", *PORT, least=100_000)
+
+    def test_gets_big(self) -> None:
+        """Thousands of requests at once for what is big, whose answers are not."""
+        self.suffer("gets_big", *PORT, least=1)
+
+    def test_large_bodies(self) -> None:
+        """Bodies that are too large."""
+        self.suffer("large_bodies", *PORT, least=10)

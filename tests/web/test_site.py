@@ -1,11 +1,15 @@
 """The web port by itself: whose pages may ask, how much, how long, and that all are answered."""
 
+import gc
 import json
 import tempfile
+import weakref
 from collections.abc import Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from evcharge.net.guards.connection_limit import TOLD_S
@@ -392,6 +396,26 @@ class HTTPTests(SiteTestCase):
         self.assertEqual([answer.reply["id"] for answer in answers], list(range(count)))
         self.assertEqual(visitor.ask(request()).code, 200)
 
+    def test_ahead(self) -> None:
+        """Who sends faster than is answered is not read from meanwhile, and answered whole."""
+        server = self.serve()
+        visitor = self.visit()
+        turns: list[Any] = []
+
+        def later(seconds: float, turn: Any) -> Any:
+            turns.append(turn)
+            return server.clock.callLater(10**6, turn)
+
+        self.patch(visitor.protocol, "_later", later)
+        visitor.protocol.dataReceived(request("/nothing") * 4000)
+        answered, paused = len(visitor.answers()), 0
+        while turns:
+            paused += visitor.transport.producerState == "paused"
+            turns.pop()()
+            answered += len(visitor.answers())
+        self.assertEqual((answered, visitor.transport.producerState), (4000, "producing"))
+        self.assertGreater(paused, 100)
+
     def test_bit_by_bit(self) -> None:
         """Requests may come a byte at a time."""
         self.serve()
@@ -639,3 +663,32 @@ class EndTests(SiteTestCase):
         self.carry_out()
         self.assertEqual(visitor.transport.take(), b"")
         self.assertEqual((len(self.web.channels), self.server.guards.addresses.connections), (0, 0))
+
+    def test_no_garbage(self) -> None:
+        """Nothing of a connection has to be collected, however it has ended."""
+        self.serve()
+        chunked = HEAD + "Transfer-Encoding: chunked\r\n"
+        for sent in (
+            request(),
+            request()[:20],
+            request("/", "POST", HEAD + "Content-Length: 10\r\n") + b"x",
+            request("/", "POST", chunked) + b"5\r\nx",
+            request("/", "POST", chunked) + (b"ffff\r\n" + b"x" * 65535 + b"\r\n") * 3,
+            request("/", "POST", HEAD + "Content-Length: 100000\r\n"),
+            posted("/api/v1/login", LOGIN),
+            b"nonsense\r\n\r\n",
+            UPGRADE,
+            request("/api/v1/live?topics=stations"),
+        ):
+            visitor = Visitor(self.web)
+            kept = weakref.ref(visitor.protocol)
+            visitor.protocol.dataReceived(sent)
+            gc.collect()
+            gc.disable()
+            self.addCleanup(gc.enable)
+            # As the reactor's transports do.
+            visitor.transport.producer = None
+            protocol, visitor.transport.protocol = visitor.transport.protocol, None
+            protocol.connectionLost(Failure(ConnectionDone()))
+            del protocol
+            self.assertIsNone(kept(), sent[:60])
