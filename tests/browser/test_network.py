@@ -2,23 +2,12 @@
 
 from pathlib import Path
 
-from tests.support.browser import BrowserTestCase, network
+from tests.support.browser import BrowserTestCase, fill, network
 from tests.support.commands import run
-from tests.support.servers import LOGIN, Client
 
 LONG = "Posto " + "comprido " * 10 + "abcd"
 """A name of 100 characters."""
 MARKUP = '<b>Posto</b> & "Cia" <img src=x onerror=alert(1)>'
-
-
-def fill(client: Client, station: int, times: int, wait: bool = False) -> list[dict]:
-    """Have cars charge at a station, or wait there; what the server says of each."""
-    said = []
-    for _ in range(times):
-        user = client.request("LOGIN", **LOGIN)["data"]["user_id"]
-        kind, more = ("RESERVE", {"wait": True}) if wait else ("ARRIVE", {})
-        said.append(client.request(kind, user_id=user, id_station=station, **more)["data"])
-    return said
 
 
 class LiveTests(BrowserTestCase):

@@ -27,7 +27,7 @@ from playwright.sync_api import (
 )
 
 from tests.support.ports import free_port
-from tests.support.servers import ROOT, Server, ServerTestCase
+from tests.support.servers import LOGIN, ROOT, Client, Server, ServerTestCase
 from tests.support.tools import need
 
 FLAGS = (
@@ -134,6 +134,16 @@ def network(folder: Path, rows: Iterable[Sequence[object]]) -> Path:
             where = (round(-12.25 + north, 5), round(-38.95 + east, 5))
             table.writerow((number, name, f"Rua {number}", *where, slots, 22, price, "Type 2"))
     return folder
+
+
+def fill(client: Client, station: int, times: int, wait: bool = False) -> list[dict]:
+    """Have cars charge at a station, or wait there; what the server says of each."""
+    said = []
+    for _ in range(times):
+        user = client.request("LOGIN", **LOGIN)["data"]["user_id"]
+        kind, more = ("RESERVE", {"wait": True}) if wait else ("ARRIVE", {})
+        said.append(client.request(kind, user_id=user, id_station=station, **more)["data"])
+    return said
 
 
 class BrowserTestCase(ServerTestCase):

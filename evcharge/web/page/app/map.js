@@ -69,15 +69,8 @@ export function mountMap(root, legend, { network, settings, wire, onCharge }) {
   // The station that is looked at
 
   let shown = null;
-  // Leaflet takes the content out and puts it in again at each change of its size: who is in it with
-  // the keyboard would be thrown out.
-  const Popup = L.Popup.extend({
-    _updateContent() {
-      if (this._contentNode.firstChild !== this._content) L.Popup.prototype._updateContent.call(this);
-    },
-  });
   // One each time: Leaflet takes a closed one out of the page a moment later, open again or not.
-  const newPopup = () => new Popup({
+  const newPopup = () => L.popup({
     closeButton: false, closeOnEscapeKey: false, className: "station-popup",
     minWidth: 250, maxWidth: 300, maxHeight: Math.max(180, root.clientHeight - 60),
     autoPanPadding: [14, 14], offset: [0, -6],
