@@ -350,8 +350,12 @@ class DriverProtocol(Listening, FairLineReceiver):
 
     def tell(self, line: bytes) -> None:
         """Send a line that is no reply, between two that are."""
-        self._unsent += line
-        self._send()
+        if self._unsent:
+            self._unsent += line
+            self._send()
+        else:
+            self.factory.sent_bytes += len(line)
+            self._write(line)
 
     @property
     def standing(self) -> Standing:

@@ -28,11 +28,13 @@ def sender(transport: Any) -> Callable[[bytes], None]:
 def _send(transport: Any, data: bytes) -> None:
     # While something is still to be sent, this has to wait behind it.
     if transport.connected and not transport.dataBuffer and not transport._tempDataBuffer:
-        sent = transport.writeSomeData(data)
+        try:
+            sent = transport.socket.send(data)
+        except OSError:
+            sent = 0
         if sent == len(data):
             return
-        if isinstance(sent, int):
-            data = data[sent:]
+        data = data[sent:]
     # What is left goes the usual way; and so does the news that the connection is lost.
     transport.write(data)
 
