@@ -297,6 +297,11 @@ class WebSocket(Protocol):
         if not self._is_closing:
             self._send(frames(lines))
 
+    def write_frame(self, framed: bytes) -> None:
+        """Send what :func:`frame` has made; nothing, behind a Close."""
+        if not self._is_closing:
+            self._send(framed)
+
     def writeSequence(self, lines: Iterable[bytes]) -> None:
         """Send lines that together are whole."""
         self.write(b"".join(lines))

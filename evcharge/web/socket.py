@@ -7,7 +7,7 @@ from websockets.server import ServerProtocol
 
 from evcharge.net.protocol import DriverProtocol
 from evcharge.net.states import Standing
-from evcharge.net.websocket import FAULT, GOING_AWAY, SILENT, KeepAlive, WebSocket
+from evcharge.net.websocket import FAULT, GOING_AWAY, SILENT, KeepAlive, WebSocket, frame
 from evcharge.outcomes import INVALID_HANDSHAKE, METHOD_NOT_ALLOWED, UPGRADE_REQUIRED
 from evcharge.web.request import WebContext, WebRequest
 
@@ -26,10 +26,30 @@ UPGRADE = {**VERSION, b"upgrade": b"websocket", b"connection": b"upgrade"}
 """What one is told whose handshake is none that is understood, or none at all."""
 
 
+class SharedFrame:
+    """An event as a frame, made once for all who are told it in turn, and with the same end."""
+
+    _event = _tail = _frame = b""
+
+    def __call__(self, event: bytes, tail: bytes) -> bytes:
+        """The frame of a line that `tail` ends."""
+        if event is not self._event or tail != self._tail:
+            self._event, self._tail = event, tail
+            self._frame = frame(event + tail[:-1])
+        return self._frame
+
+
 class SocketProtocol(DriverProtocol):
     """A driver's protocol over messages."""
 
     transport: WebSocket
+    framed: SharedFrame
+
+    def hear(self, event: bytes) -> None:
+        self._heard += 1
+        self._send()
+        self.factory.sent_bytes += len(event) + len(self._tail)
+        self.transport.write_frame(self.framed(event, self._tail))
 
     @property
     def standing(self) -> Standing:
@@ -61,6 +81,7 @@ class Socket:
     def __init__(self, context: WebContext) -> None:
         self._context = context
         self._alive = KeepAlive(context.clock)
+        self._framed = SharedFrame()
 
     def __call__(self, request: WebRequest) -> None:
         """Make a connection of HTTP one of WebSocket, or say why not."""
@@ -85,6 +106,7 @@ class Socket:
         request.count(response.status_code)
         context = self._context
         inner = SocketProtocol(context.drivers[request.language], request.client)
+        inner.framed = self._framed
         connection = WebSocket(inner, context.max_line, context.clock, self._closed)
         self._alive.add(connection)
         transport = request.channel.hand_over(connection)

@@ -10,7 +10,18 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from evcharge.net.connections import LINGER_S
 from evcharge.net.guards import IDLE, SLOW_LINE
-from tests.support.frames import BINARY, CLOSE, PING, PONG, TEXT, UPGRADE, close, fragments, frame
+from tests.support.frames import (
+    BINARY,
+    CLOSE,
+    PING,
+    PONG,
+    TEXT,
+    UPGRADE,
+    close,
+    fragments,
+    frame,
+    frames,
+)
 from tests.support.journey import login, outcome
 from tests.support.messages import good_data
 from tests.support.servers import LOGIN, request_line
@@ -319,3 +330,21 @@ class LimitTests(SocketTestCase):
         self.assertEqual(hub.listening["websocket"], 1)
         socket.send(close(1000))
         self.assertEqual(hub.listening["websocket"], 0)
+
+    def test_one_frame(self) -> None:
+        """What is told to many is framed once, for all whose subscription has the same id."""
+        self.serve()
+        sockets = [self.connect() for _ in range(5)]
+        told: list[bytes] = []
+        for socket, number in zip(sockets, [1, 1, 1, 2, 2], strict=True):
+            asked = json.loads(request_line("SUBSCRIBE", topics=["stations"]))
+            self.reply(socket, frame(TEXT, json.dumps({**asked, "id": number}).encode()))
+            socket.protocol._send = told.append
+        driver = self.connect()
+        driver.dataReceived(request_line("LOGIN", **LOGIN))
+        (user,) = [reply["data"]["user_id"] for reply in self.replies(driver)]
+        driver.dataReceived(request_line("RESERVE", user_id=user, id_station=1))
+        self.server.advance(0.1)
+        self.assertEqual((len(told), len({id(each) for each in told})), (5, 2))
+        ids = [json.loads(frames(each)[0][1])["id"] for each in told]
+        self.assertEqual(ids, [1, 1, 1, 2, 2])
