@@ -14,7 +14,7 @@ from typing import Any
 from evcharge.web.request import JSON
 from tests.support import postgres
 from tests.support.certificates import make_certificate
-from tests.support.frames import UPGRADE
+from tests.support.frames import TEXT, UPGRADE, frame
 from tests.support.posting import Answer
 from tests.support.servers import LOGIN, ROOT, V1, HealthTestCase, Server, memory_kib
 from tests.support.visitors import posted, request
@@ -257,6 +257,26 @@ class TLSTests(WebTestCase):
             self.assertEqual([answer.code for answer in answers], [200, 200])
             self.assertGreater(len(answers[0].body), 140_000)
             self.assertIn("max-age=", answers[0].headers["strict-transport-security"])
+
+    def test_beyond(self) -> None:
+        """WebSocket and streams of events are there over TLS, and end with the server."""
+        asked = {"type": "START", "data": {}, "status": {}, "timestamp": "", "id": "s"}
+        spoken, told = self.encrypted("http/1.1"), self.encrypted()
+        spoken.sendall(UPGRADE + frame(TEXT, json.dumps(asked).encode()))
+        told.sendall(request("/api/v1/live?topics=stations"))
+        for client, expected in ((spoken, b'"id":"s"}'), (told, b"event: snapshot\n")):
+            said = b""
+            while expected not in said:
+                more = client.recv(65536)
+                self.assertNotEqual(more, b"", said)
+                said += more
+        self.server.process.send_signal(signal.SIGTERM)
+        # Closed, as who goes away says.
+        self.assertIn(b"\x88\x02\x03\xe9", read_all(spoken))
+        read_all(told)
+        for client in (spoken, told):
+            client.close()
+        self.assertEqual(self.server.process.wait(LIMIT_S), -signal.SIGTERM)
 
     def test_bad_request(self) -> None:
         """A request that is none has its whole answer and a proper end here too."""
