@@ -25,6 +25,9 @@ VERSION = {b"sec-websocket-version": b"13"}
 UPGRADE = {**VERSION, b"upgrade": b"websocket", b"connection": b"upgrade"}
 """What one is told whose handshake is none that is understood, or none at all."""
 
+OF_CLIENTS = 3000
+"""The first of the codes that clients may make up: no labels, they are counted as this one."""
+
 
 class SharedFrame:
     """An event as a frame, made once for all who are told it in turn, and with the same end."""
@@ -115,7 +118,7 @@ class Socket:
 
     def _closed(self, connection: WebSocket, code: int) -> None:
         self._alive.remove(connection)
-        self._context.metrics.websockets_closed[code] += 1
+        self._context.metrics.websockets_closed[min(code, OF_CLIENTS)] += 1
 
 
 def _head(request: WebRequest) -> bytes:

@@ -308,6 +308,15 @@ class LimitTests(SocketTestCase):
             socket.protocol.connectionLost()
             self.assertEqual(addresses.connections, 0)
 
+    def test_codes(self) -> None:
+        """Connections are counted by the codes that ended them; what a client makes up is one."""
+        self.serve()
+        for code in (1000, 1001, 3000, 4000, 4999):
+            self.connect().send(close(code))
+        self.connect().protocol.connectionLost()
+        counts = {1000: 1, 1001: 1, 3000: 3, 1006: 1}
+        self.assertEqual(self.server.metrics.websockets_closed, counts)
+
     def test_drained(self) -> None:
         """As the server ends, replies go out, then Close 1001."""
         self.serve()
