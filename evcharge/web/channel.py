@@ -103,7 +103,7 @@ class WebChannel(HTTPChannel):
         self.requests.clear()
         # What has come behind the request is for it too.
         self.rawDataReceived = protocol.dataReceived  # type: ignore[method-assign]
-        self.paused = False
+        self.paused = self._is_behind = False
         if hasattr(transport, "wrappedProtocol"):
             # What encrypts.
             transport.wrappedProtocol = protocol
@@ -166,10 +166,8 @@ class WebChannel(HTTPChannel):
     def checkPersistence(self, request: Any, version: bytes) -> bool:
         if version != b"HTTP/1.1" or self.site.is_draining:
             return False
-        wishes = request.requestHeaders.getRawHeaders(b"connection")
-        return wishes is None or b"close" not in b",".join(wishes).lower().replace(b" ", b"").split(
-            b","
-        )
+        wishes = b",".join(request.requestHeaders.getRawHeaders(b"connection") or ())
+        return b"close" not in [wish.strip() for wish in wishes.lower().split(b",")]
 
     def allContentReceived(self) -> None:
         # Of one that was refused the rest may have come together with what was too much.
@@ -301,7 +299,15 @@ class WebChannel(HTTPChannel):
             # could lose the answer that is on its way.
             transport.resumeProducing()
             end_sending(transport)
-        self._late = self._later(LINGER_S, transport.abortConnection)
+        self._late = self._later(LINGER_S, self._linger)
+
+    def _linger(self) -> None:
+        """End, though the client has not; one that reads slowly reads to the end."""
+        transport: Any = self.transport
+        if is_clear(transport):
+            transport.abortConnection()
+        else:
+            self._late = self._later(LINGER_S, self._linger)
 
     def _forget(self) -> None:
         """Drop what has come."""
@@ -343,11 +349,11 @@ class WebChannel(HTTPChannel):
     @property
     def standing(self) -> Standing:
         """Whom it waits for now."""
+        if self._waitingForTransport or not is_clear(self.transport):
+            return Standing.UNREAD
         if self._has_ended:
             # Its end is a matter of :data:`LINGER_S`.
             return Standing.LISTENING
-        if self._waitingForTransport or not is_clear(self.transport):
-            return Standing.UNREAD
         if self._handlingRequest:
             return Standing.BUSY
         if self.requests or self._buffer:

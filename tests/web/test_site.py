@@ -9,6 +9,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
+from twisted.internet.tcp import Connection
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -507,6 +508,23 @@ class PatienceTests(SiteTestCase):
         visitor.protocol.resumeProducing()
         self.assertEqual([answer.code for answer in visitor.answers()], [200])
         self.assertEqual(visitor.transport.producerState, "producing")
+
+    def test_last(self) -> None:
+        """A last answer is not cut short for who reads it slowly, and for nobody kept for ever."""
+        server = self.serve("--unread-timeout", "60")
+        for reads in (True, False):
+            visitor = self.visit()
+            beneath: Any = Connection.__new__(Connection)
+            beneath.dataBuffer, beneath._tempDataBuffer = b"unread", []
+            visitor.transport.transport = beneath
+            visitor.ask(request(head=f"{HEAD}Connection: close\r\n"))
+            pass_time(server, 50)
+            self.assertFalse(visitor.transport.aborted)
+            if reads:
+                beneath.dataBuffer = b""
+            pass_time(server, 12)
+            self.assertTrue(visitor.transport.aborted)
+            self.assertEqual(server.refused, [] if reads else ["unread"])
 
     def test_slices(self) -> None:
         """A long answer is in memory for who reads it, slice by slice."""
