@@ -48,7 +48,7 @@ KILLERS = $(filter-out tests.project.%,$(FAST)) $(filter tests.storage.% tests.h
 # The lowest Python that setup.cfg names, where this machine has it.
 OLDEST = $(or $(firstword $(shell $(PYTHON) tools/pythons.py)),$(PYTHON))
 
-.PHONY: help run test fast check lowest coverage lint format bench mutants soak docs changelog audit constraints release clean
+.PHONY: help run test fast check lowest coverage lint format bench mutants soak docs changelog audit constraints pictures release clean
 
 help:
 	@echo "make run       run the server (PORT=$(PORT) WEB=$(WEB) DATA=$(DATA) STORAGE=files)"
@@ -63,6 +63,7 @@ help:
 	@echo "make soak      ten minutes of bad behaviour and kills (SOAK=options of benchmarks/soak.py)"
 	@echo "make mutants   change the rules one point at a time: does a test notice? (MUTANTS=paths)"
 	@echo "make docs      build the documentation into build/docs"
+	@echo "make pictures  take those of the page in docs/figures anew, by Chromium"
 	@echo "make changelog show the news of the next release"
 	@echo "make audit     look for known vulnerabilities in what constraints.txt names"
 	@echo "make constraints  name the present version of every requirement, with hashes"
@@ -155,6 +156,9 @@ soak: $(VENV)/.run
 
 docs: $(VENV)/.docs
 	$(BIN)/sphinx-build -q -W docs build/docs
+
+pictures: $(VENV)/.test
+	$(BIN)/python tools/screenshots.py
 
 changelog: $(VENV)/.docs
 	$(BIN)/towncrier build --draft
