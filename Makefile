@@ -26,7 +26,7 @@ SLOW = tests.process.test_clock_servers tests.storage.test_steps tests.storage.t
     tests.web.test_hostile \
     tests.process.test_workers tests.storage.files.test_session_steps \
     tests.browser.test_network tests.browser.test_page tests.browser.test_link \
-    tests.browser.test_trip tests.browser.test_live tests.process.test_live_web \
+    tests.browser.test_trip tests.browser.test_trip_states tests.browser.test_live tests.process.test_live_web \
     tests.handlers.test_journey_storages tests.storage.test_storage \
     tests.storage.sql.test_postgres_server tests.process.test_server \
     tests.process.test_faults tests.net.test_tls tests.project.test_release \

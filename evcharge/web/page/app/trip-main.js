@@ -217,7 +217,7 @@ export function startTrip(root, { wire, state: network, map, format, onLanguage,
     const isNew = isForced || shown === null || faceNow.some((part, index) => part !== shown[index]);
     if (isNew) replace(faceNow);
     else view.update?.(state);
-    if (isNew || state.notice !== before.notice || state.trouble !== before.trouble) showNotice();
+    showNotice();
     showSteps();
     showMap(before);
     mark(body, "aria-busy", state.asking === null ? null : "true");
