@@ -3,6 +3,7 @@
 import { el, say } from "./dom.js";
 
 const STYLES = "/static/trip.css";
+const PAUSES_MS = [500, 1000, 2000, 4000]; // A server that is busy refuses files, too.
 
 /**
  * Offer a journey in `root`; one that this tab has begun goes on at once.
@@ -26,7 +27,7 @@ export function mountTrip(root, tools) {
 
   /** Load the trip and show it; `action` is called with it. */
   async function begin(action = (trip) => trip.focus()) {
-    loading ??= load(root, tools);
+    loading ??= loadPatiently(root, tools);
     hasFailed = false;
     show();
     try {
@@ -43,6 +44,18 @@ export function mountTrip(root, tools) {
   show();
   if (isKept()) begin(() => {});
   return { chargeAt: (id) => begin((trip) => trip.chargeAt(id)) };
+}
+
+async function loadPatiently(root, tools) {
+  for (const pause of PAUSES_MS) {
+    try {
+      return await load(root, tools);
+    } catch (failure) {
+      if (!(failure instanceof TypeError)) throw failure;
+      await new Promise((resolve) => setTimeout(resolve, pause));
+    }
+  }
+  return load(root, tools);
 }
 
 async function load(root, tools) {
