@@ -34,6 +34,7 @@ export const EN = {
   "trip.place.go": "Use this station",
   "trip.place.same": "Use the same place as before",
   "trip.place.circle": "Range: {km} km, the circle on the map",
+  "trip.place.all": "Range: {km} km – all stations are within it",
   "trip.searching": "Looking for stations…",
 
   "trip.stations.title": "Stations for you",

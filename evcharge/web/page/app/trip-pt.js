@@ -34,6 +34,7 @@ export const PT = {
   "trip.place.go": "Usar este posto",
   "trip.place.same": "Usar o mesmo lugar de antes",
   "trip.place.circle": "Autonomia: {km} km, o círculo no mapa",
+  "trip.place.all": "Autonomia: {km} km – todos os postos estão ao alcance",
   "trip.searching": "Procurando postos…",
 
   "trip.stations.title": "Postos para você",

@@ -12,7 +12,8 @@ export function stationsView(state, tools) {
   const { cars, text, format, words, send } = tools;
   const car = cars.get(state.form.car);
   const range = car === undefined || state.form.battery === 0 ? null : el("p", { class: "note" },
-    text("trip.place.circle", { km: format.km(rangeOf(car, state.form.battery)) }));
+    text(state.excluded?.out_of_range === 0 ? "trip.place.all" : "trip.place.circle",
+      { km: format.km(rangeOf(car, state.form.battery)) }));
   const changes = el("div", { class: "trip-row" },
     button(text("trip.change_place"), () => send({ is: "toPlace" }), "quiet"),
     button(text("trip.change_car"), () => send({ is: "toCar" }), "quiet"));
@@ -77,9 +78,11 @@ function optionCard(option, index, state, { text, format, words, send, nameOf, m
       el("span", { class: "trip-option-facts" }, ...dotted(times)),
       why.length === 0 ? null : el("span", { class: "trip-option-why" }, ...dotted(why))));
   element.addEventListener("pointerenter", () => map.highlight(id));
+  element.addEventListener("pointerleave", () => map.highlight(state.chosen));
   return {
     element,
     update(now) {
+      state = now;
       input.checked = now.chosen === id;
       element.classList.toggle("is-chosen", now.chosen === id);
     },

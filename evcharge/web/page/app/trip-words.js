@@ -1,7 +1,8 @@
 // My trip in words: why a station, by which tariff, what a receipt's lines mean. No screen.
 
 const DAY_S = 86_400;
-const HOUR_MIN = 60;
+const HOUR_S = 3600;
+const MINUTE_S = 60;
 
 /** How long until somebody is charged at a station, minutes. */
 export const wholeTime = (option) =>
@@ -118,11 +119,12 @@ export function makeWords(text, format) {
     return found;
   }
 
-  /** A duration that is counted down, seconds: "4:05", "1 h 20 min". */
+  /** A duration that is counted down, seconds: "23 s", "4 min 05 s", "1 h 20 min". */
   function left(seconds) {
     const whole = Math.max(0, Math.ceil(seconds));
-    if (whole >= HOUR_MIN * 60) return format.minutes(whole / 60);
-    return `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, "0")}`;
+    if (whole >= HOUR_S) return format.minutes(whole / MINUTE_S);
+    if (whole < MINUTE_S) return `${whole} s`;
+    return `${Math.floor(whole / MINUTE_S)} min ${String(whole % MINUTE_S).padStart(2, "0")} s`;
   }
 
   /** A moment, seconds since the epoch, as a clock shows it; to the second where that matters. */
