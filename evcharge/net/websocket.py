@@ -10,8 +10,9 @@ WebSocket: messages over a connection, as a transport beneath a protocol of line
       | -- Close ------------------> |  -- connectionLost -----------> |
       | <----------- Close --------- |  <- loseWriteConnection ------- |
 
-Reading, judging and masks are those of `websockets`; what is sent is final frames of text, which
-need no more than a length before them. Who speaks over it is not known in here.
+`websockets` reads and judges all but messages that are one short frame each, of which nothing but
+the length has to be known; what is sent is such frames, too. Who speaks over it is not known in
+here.
 
 RFC 6455.
 """
