@@ -52,6 +52,7 @@ export const EN = {
   "trip.tag.time": "fastest",
   "trip.tag.price": "cheapest",
   "trip.straight": "Distances as the crow flies.",
+  "trip.here": "where the car is",
   "trip.km": "{km} km",
   "trip.charge_time": "{time} of charging",
   "trip.wait_time": "{time} of waiting",

@@ -309,8 +309,7 @@ export function startTrip(root, { wire, state: network, map, format, onLanguage,
     };
     if (next.place !== drawn.place) map.car(next.place);
     if (next.place !== null && (next.place !== drawn.place || next.km !== drawn.km)) map.range(next.km);
-    // An option under the pointer has been put into relief meanwhile.
-    if (next.station !== drawn.station || state.step !== before.step) map.highlight(next.station);
+    if (next.station !== drawn.station) map.highlight(next.station);
     if (next.station !== null && (next.station !== drawn.station || state.options !== before.options)) {
       map.showBoth(state.place, next.station);
     }

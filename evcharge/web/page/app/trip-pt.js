@@ -52,6 +52,7 @@ export const PT = {
   "trip.tag.time": "mais rápido",
   "trip.tag.price": "mais barato",
   "trip.straight": "Distâncias em linha reta.",
+  "trip.here": "onde o carro está",
   "trip.km": "{km} km",
   "trip.charge_time": "{time} de recarga",
   "trip.wait_time": "espera de {time}",

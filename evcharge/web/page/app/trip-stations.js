@@ -5,6 +5,7 @@ import { chosenOption, rangeOf } from "./trip-journey.js";
 import { button, facts, heading, steady } from "./trip-parts.js";
 import { isPriceless } from "./trip-words.js";
 
+const HERE_KM = 0.05;
 const CRITERIA = ["distance", "time", "price"];
 
 /** The suggestion and the others, one of which is chosen. */
@@ -49,7 +50,7 @@ function criteria(state, { text, send }) {
       el("span", {}, text(`trip.criterion.${criterion}`)))));
 }
 
-function optionCard(option, index, state, { text, format, words, send, nameOf, map }) {
+function optionCard(option, index, state, { text, format, words, send, nameOf }) {
   const id = option.id_station;
   const best = state.options[0];
   const isFull = option.fitting_slots === 0;
@@ -61,7 +62,7 @@ function optionCard(option, index, state, { text, format, words, send, nameOf, m
     isFull ? el("span", { class: "chip", "data-look": "full" }, words.slots(option)) : null,
   ];
   const times = [
-    text("trip.km", { km: format.km(option.distance_km) }),
+    option.distance_km < HERE_KM ? text("trip.here") : text("trip.km", { km: format.km(option.distance_km) }),
     text("trip.charge_time", { time: format.minutes(option.charge_minutes) }),
     option.wait_minutes > 0 ? text("trip.wait_time", { time: format.minutes(option.wait_minutes) }) : null,
     isFull ? null : words.slots(option),
@@ -77,12 +78,9 @@ function optionCard(option, index, state, { text, format, words, send, nameOf, m
         el("span", { class: isPriceless(option) ? "trip-option-price is-unknown" : "trip-option-price" }, words.price(option))),
       el("span", { class: "trip-option-facts" }, ...dotted(times)),
       why.length === 0 ? null : el("span", { class: "trip-option-why" }, ...dotted(why))));
-  element.addEventListener("pointerenter", () => map.highlight(id));
-  element.addEventListener("pointerleave", () => map.highlight(state.chosen));
   return {
     element,
     update(now) {
-      state = now;
       input.checked = now.chosen === id;
       element.classList.toggle("is-chosen", now.chosen === id);
     },
