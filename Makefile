@@ -19,14 +19,16 @@ COMMA = ,
 LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes \
     --upgrade --no-annotate --custom-compile-command 'make constraints'
 
+# What needs Chromium, which there is not beside each Python that the fast half runs in.
+BROWSER = $(subst /,.,$(basename $(sort $(wildcard tests/browser/test_*.py))))
+
 # What takes minutes: kills, processes by the dozen, floods. All other tests are the fast half. The
 # longest come first, so that no process is left with one when the others have ended.
 SLOW = tests.process.test_clock_servers tests.storage.test_steps tests.storage.test_invariants \
     tests.storage.test_sessions tests.storage.sql.test_kills tests.net.test_hostile \
     tests.web.test_hostile \
     tests.process.test_workers tests.storage.files.test_session_steps \
-    tests.browser.test_network tests.browser.test_page tests.browser.test_link \
-    tests.browser.test_trip tests.browser.test_trip_states tests.browser.test_live tests.process.test_live_web \
+    $(BROWSER) tests.process.test_live_web \
     tests.handlers.test_journey_storages tests.storage.test_storage \
     tests.storage.sql.test_postgres_server tests.process.test_server \
     tests.process.test_faults tests.net.test_tls tests.project.test_release \
