@@ -116,7 +116,7 @@ class LineTests(StatesTestCase):
 class ServerTests(StatesTestCase):
     """A server that is away, or busy, or has gone on meanwhile."""
 
-    allowed = rf"{FAILED}|status of 429"
+    allowed = rf"{FAILED}|status of 429|Refused to apply style"
 
     def test_ended_while_away(self) -> None:
         """A journey that ended while the page was not there shows its receipt."""
