@@ -149,7 +149,7 @@ class ServerTests(ServerTestCase):
             sent = client.makefile("rb").read()
         self.assertTrue(sent.startswith(b"HTTP/1.1 400 "))
         self.assertNotIn(b'"type"', sent)
-        self.wait_for(server, "Refused 203.0.113.7: HTTP, or TLS")
+        self.wait_for(server, "Refused 203.0.113.7: another protocol than the port is for")
 
 
 class TLSTests(TLSTestCase):
