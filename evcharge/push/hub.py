@@ -37,8 +37,9 @@ from evcharge.rules.journey import ListStations
 from evcharge.storage import Eventual, Perform
 from evcharge.storage.group_commit import Unavailable
 
-SLICE_S = 0.002
-"""How long subscribers are served in one turn of the reactor, seconds."""
+SLICE_S = 0.00025
+"""How long subscribers are served in one turn of the reactor, seconds: so much longer a driver's
+request waits that comes meanwhile, which takes about as long itself."""
 
 LOOK_S = 0.25
 """How often it is looked what other processes have changed, seconds. A database is asked when what

@@ -33,6 +33,7 @@ from evcharge.rules.sweep import SweepResult
 
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 SIZES = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0)
+LAGS = tuple(sorted((*SECONDS, 0.15, 0.2)))
 WAITS_S = tuple(minutes * 60.0 for minutes in (1, 2, 5, 10, 15, 20, 30, 45, 60, 90, 120, 180, 240))
 
 PAID, REFUNDED = PAYMENT_KINDS = ("paid", "refunded")
@@ -175,7 +176,7 @@ class Metrics:
         self.lines_told: Counter[str] = Counter()
         """By the form of who was told."""
         self.lines_spared = 0
-        self.lags = Histogram(SECONDS)
+        self.lags = Histogram(LAGS)
         self.operator_requests: Counter[int] = Counter()
         """How often operators were answered, by the code; empty where they may not ask."""
         self.web_requests: Counter[tuple[str, int]] = Counter()
