@@ -50,7 +50,7 @@ class JourneyTests(TripTestCase):
         self.expect(shown.get_by_role("radio")).to_have_count(3 + 5)
         self.expect(page.locator("#trip-status")).to_contain_text("Posto indicado: ")
         self.expect(page.locator("#map .car, #map path.reach")).to_have_count(2)
-        self.assert_accessible(page)
+        self.assert_accessible(page, "#trip")
         self.press(page, "Continuar com ")
         self.press(page, r"Pagar R\$\s\d+,\d\d e recarregar")
         charging = self.step(page, "charging")
@@ -58,13 +58,13 @@ class JourneyTests(TripTestCase):
             "aria-valuenow", re.compile(r"[4-7]\d")
         )
         self.assertEqual(set(self.kept(page)), {"user_id", "receipt_id"})
-        self.assert_accessible(page)
+        self.assert_accessible(page, "#trip")
         receipt = self.step(page, "receipt")
         self.expect(receipt).to_contain_text("A bateria chegou à meta.")
         self.expect(receipt.locator("tbody tr")).to_contain_text(["Energia"])
         self.expect(receipt.locator(".trip-bill-total")).to_contain_text("R$")
         self.assertEqual(self.kept(page), {})
-        self.assert_accessible(page)
+        self.assert_accessible(page, "#trip")
         self.press(page, "Nova viagem")
         self.step(page, "car")
 
@@ -88,7 +88,7 @@ class JourneyTests(TripTestCase):
         self.press(page, "Stop and leave")
         self.expect(self.step(page, "receipt")).to_contain_text("You ended the charging.")
         self.assert_fits(page)
-        self.assert_accessible(page)
+        self.assert_accessible(page, "#trip")
 
     def test_keyboard(self) -> None:
         """By keyboard alone: to the table, a station on the map, and a journey."""
@@ -158,7 +158,7 @@ class TroubleTests(TripTestCase):
         self.expect(nothing).to_contain_text(
             re.compile(r"O posto mais perto, .+, está a [\d,]+ km: faltam [\d,]+ km de autonomia\.")
         )
-        self.assert_accessible(page)
+        self.assert_accessible(page, "#trip")
 
     def test_line(self) -> None:
         """A full station offers its line; when a slot comes free, it is offered, and declined."""
@@ -173,11 +173,11 @@ class TroubleTests(TripTestCase):
         self.press(page, r"Lotado\. Entrar na fila \(posição 1, cerca de \d+ min\)")
         waiting = self.step(page, "waiting")
         self.expect(waiting).to_contain_text("Posição 1 de 1")
-        self.assert_accessible(page)
+        self.assert_accessible(page, "#trip")
         driver.request("STOP", user_id=taken["user_id"])
         offered = self.step(page, "offered")
         self.expect(offered).to_contain_text("Chegou a sua vez")
-        self.assert_accessible(page)
+        self.assert_accessible(page, "#trip")
         self.press(page, "Aceitar e reservar")
         self.step(page, "reserved")
         self.press(page, "Cancelar a reserva")
@@ -201,7 +201,7 @@ class TroubleTests(TripTestCase):
         self.expect(page.locator("#trip-root")).to_contain_text("A recarga continua no posto")
         self.serve(port=self.port)
         self.expect(self.step(page, "over")).to_contain_text("A viagem acabou")
-        self.assert_accessible(page)
+        self.assert_accessible(page, "#trip")
         self.press(page, "Nova viagem")
 
     def charging(self) -> Page:

@@ -73,7 +73,9 @@ export function mountMap(root, legend, { network, settings, wire, onCharge }) {
   const newPopup = () => L.popup({
     closeButton: false, closeOnEscapeKey: false, className: "station-popup",
     minWidth: 250, maxWidth: 300, maxHeight: Math.max(180, root.clientHeight - 60),
-    autoPanPadding: [14, 14], offset: [0, -6],
+    // Beside the buttons; where the map is narrow those make room.
+    autoPanPaddingTopLeft: [root.clientWidth < 400 ? 14 : 60, 14], autoPanPaddingBottomRight: [14, 14],
+    offset: [0, -6],
   });
   const close = (giveBack) => {
     if (shown === null) return;
