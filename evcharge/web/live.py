@@ -38,7 +38,7 @@ from evcharge.net.sending import is_clear, sender
 from evcharge.net.states import Standing
 from evcharge.outcomes import (
     METHOD_NOT_ALLOWED,
-    TOO_MANY_SUBSCRIBERS,
+    RATE_LIMITED,
     UNKNOWN_PATH,
     Phrase,
     Refusal,
@@ -272,7 +272,7 @@ class Live:
         client = request.client
         if not client.address.is_local and client.address.streams >= MOST_OF_ADDRESS:
             self._context.guards.on_refused(SUBSCRIBERS, client.name)
-            self._refuse(request, Refusal(TOO_MANY_SUBSCRIBERS, more={"detail": AT_MOST}))
+            self._refuse(request, Refusal(RATE_LIMITED, more={"detail": AT_MOST}))
             return
         if request.begin_stream("text/event-stream", HEADERS):
             self._begin(request, reply)

@@ -169,6 +169,18 @@ class StreamTests(HealthTestCase):
             one.sendall(request_line("SUBSCRIBE", topics=["stations"]))
         return one
 
+    def test_memory(self) -> None:
+        """A stream costs at most 8 KiB: nothing of HTTP is kept for it."""
+        server = self.serve(*WEB)
+        # What the first ones have the server load, and take for all.
+        for _ in range(100):
+            self.unread(server, "sse").recv(1)
+        before = memory_kib(server)
+        for _ in range(400):
+            self.unread(server, "sse").recv(1)
+        self.assertEqual(self.samples()["evcharge_subscribers", "sse"], 500)
+        self.assertLess((memory_kib(server) - before) / 400, 8)
+
     def coalesced(self) -> float:
         return self.samples()["evcharge_events_coalesced_total",]
 

@@ -405,7 +405,7 @@ class RefusalTests(StreamTestCase):
         """From an address there are six, from this machine any number."""
         far = "203.0.113.7"
         streams = [self.stream(host=far) for _ in range(6)]
-        self.refused(503, "too_many_subscribers", host=far)
+        self.refused(429, "rate_limited", host=far)
         self.assertIn("6", self.stream(host=far).body["data"]["detail"])
         self.assertEqual(self.server.refused, ["subscribers"] * 2)
         self.assertEqual(self.stream(host="203.0.113.8").code, 200)
