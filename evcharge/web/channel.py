@@ -279,6 +279,11 @@ class WebChannel(HTTPChannel):
         if not self._has_ended:
             self._end()
 
+    @property
+    def is_ending(self) -> bool:
+        """Whether the connection is to end with the answer: the client says no more, or we do."""
+        return self._client_ended or bool(self.site.is_draining)
+
     def loseConnection(self) -> None:
         """What twisted.web does after the last answer."""
         self._end()

@@ -288,6 +288,9 @@ class Live:
         # The factory ends it with the others.
         channel.site.channels.add(stream)
         stream.begin(channel.hand_over(stream), encode(reply.data))
+        if channel.is_ending:
+            # Whoever says so has said it to the channel.
+            stream.hang_up()
 
     def _ended(self, site: Any, stream: Stream) -> None:
         del self._streams[stream]

@@ -8,8 +8,15 @@ from websockets.server import ServerProtocol
 from evcharge.net.protocol import DriverProtocol
 from evcharge.net.states import Standing
 from evcharge.net.websocket import FAULT, GOING_AWAY, SILENT, KeepAlive, WebSocket, frame
-from evcharge.outcomes import INVALID_HANDSHAKE, METHOD_NOT_ALLOWED, UPGRADE_REQUIRED
+from evcharge.outcomes import (
+    INVALID_HANDSHAKE,
+    METHOD_NOT_ALLOWED,
+    UNKNOWN_PATH,
+    UPGRADE_REQUIRED,
+)
 from evcharge.web.request import WebContext, WebRequest
+
+PATH = "/api/v1/socket"
 
 HANDSHAKE = (
     b"connection",
@@ -88,7 +95,10 @@ class Socket:
 
     def __call__(self, request: WebRequest) -> None:
         """Make a connection of HTTP one of WebSocket, or say why not."""
-        request.route = "/api/v1/socket"
+        if request.path != PATH.encode():
+            request.refuse(UNKNOWN_PATH)
+            return
+        request.route = PATH
         if request.method != b"GET":
             request.refuse(METHOD_NOT_ALLOWED, {"methods": "GET"}, headers={b"allow": b"GET"})
             return

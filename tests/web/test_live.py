@@ -8,6 +8,7 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from evcharge.push import FORMS
@@ -19,7 +20,7 @@ from tests.support.ears import shown
 from tests.support.examples import examples
 from tests.support.journey import login, server, station
 from tests.support.servers import request_line
-from tests.support.streams import LIVE, Socket, Stream, Subscriber, web_of
+from tests.support.streams import LIVE, Browser, Socket, Stream, Subscriber, web_of
 
 
 class StreamTestCase(SynchronousTestCase):
@@ -300,6 +301,31 @@ class EndTests(StreamTestCase):
             self.assertEqual(self.server.guards.addresses.connections, 0)
         self.server.advance(COMMENT_S)
         self.assertLessEqual(len(self.server.clock.getDelayedCalls()), timers + 1)
+
+    def test_ended_before(self) -> None:
+        """One whose end has come before its snapshot was there begins with that, and ends."""
+        controller = self.web.context.controllers["pt"]
+        answer, waiting = controller.answer, []
+
+        def later(*asked: Any) -> Deferred[Any]:
+            waiting.append(Deferred().addCallback(lambda _: answer(*asked)))
+            return waiting[-1]
+
+        self.patch(controller, "answer", later)
+        for end in (
+            lambda stream: stream.protocol.readConnectionLost(),
+            lambda _: self.web.drain(),
+        ):
+            stream = Browser(self.server, self.web)
+            stream.protocol.dataReceived(
+                b"GET /api/v1/live?topics=stations HTTP/1.1\r\nHost: localhost\r\n\r\n"
+            )
+            end(stream)
+            waiting.pop().callback(None)
+            self.assertIn(b"event: snapshot", stream.transport.take())
+            self.assertTrue(stream.transport.disconnecting)
+            self.assertEqual(self.server.engine.hub.subscribers, 0)
+            stream.protocol.connectionLost()
 
     def test_drained(self) -> None:
         """The server's end waits for streams to be gone, and they go at once."""

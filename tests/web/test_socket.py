@@ -110,6 +110,12 @@ class HandshakeTests(SocketTestCase):
                 self.assertIn(b"\nsec-websocket-version: 13", head)
                 self.assertEqual(b"\nupgrade: websocket" in head, code == 426)
 
+    def test_path(self) -> None:
+        """What only begins like its path is another one, which there is not."""
+        for path in (b"/api/v1/sockets", b"/api/v1/socket/"):
+            code, _, body = self.refused(UPGRADE.replace(b"/api/v1/socket", path))
+            self.assertEqual((code, outcome(body)[1]), (404, "unknown_path"))
+
     def test_kept_after_refusal(self) -> None:
         """A client that is told what it has done wrong may try again."""
         socket = Socket(self.server.web, upgrade=UPGRADE.replace(b"Upgrade: websocket\r\n", b""))
