@@ -147,6 +147,8 @@ class ServerTests(StatesTestCase):
         """Who asks more than the operator allows gets there without asking again."""
         page = self.begin("--rate-per-connection", "1")
         self.charge(page)
+        self.expect(page.locator("#map .car")).to_have_accessible_name("Seu carro")
         page.locator("#language").click()
+        self.expect(page.locator("#map .car")).to_have_accessible_name("Your car")
         self.expect(page.locator(".trip-title")).to_have_text("Charging")
         self.expect(page.locator(".trip-steps [aria-current]")).to_have_text("Charge")

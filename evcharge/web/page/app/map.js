@@ -1,6 +1,6 @@
 // The map: the stations on it, where the car is, and how far it gets.
 
-import { el, svg } from "./dom.js";
+import { el, mark, svg } from "./dom.js";
 import { addGround } from "./ground.js";
 import { Markers } from "./markers.js";
 import { fillLegend } from "./ring.js";
@@ -154,6 +154,7 @@ export function mountMap(root, legend, { network, settings, wire, onCharge }) {
   onLanguage(() => {
     markers.reset();
     shown?.details.update();
+    if (car !== null) mark(car.getElement(), "aria-label", text("map.car"));
   });
   // The map's box changes with the window's, and with what stands above it.
   new ResizeObserver(() => map.invalidateSize({ animate: false })).observe(root);
