@@ -78,8 +78,7 @@ class WebOptions(UsageOptions):
         super().__init__()
 
     def opt_web_host(self, name: str) -> None:
-        """A further name by which browsers know the server, as the address line has it; may be
-        given several times. IP addresses and localhost need not be."""
+        """A further name that browsers may ask for the server by; may be repeated."""
         host = name.strip().rstrip(".").lower()
         if not NAME.fullmatch(host) or len(host) > 253:
             raise UsageError(
@@ -88,8 +87,7 @@ class WebOptions(UsageOptions):
         self._hosts.append(host)
 
     def opt_web_origin(self, address: str) -> None:
-        """A page elsewhere that may talk to the server, such as https://app.example.org; may be
-        given several times."""
+        """A page elsewhere that may use the server: https://a.example; may be repeated."""
         self._origins.append(_origin(address))
 
     def web(self) -> WebSettings | None:
