@@ -1,172 +1,164 @@
 """
-Takes the pictures of the page in docs/figures: `python tools/screenshots.py`.
+Makes the pictures of the page in the documentation, into docs/figures.
 
-A network of simulated users is made, and a server started on it, both in a folder that goes again.
-Drivers come and go for a while, so that the charts have something to show; then trips are taken in
-Chromium.
+    python tools/screenshots.py [FOLDER]
+
+A server on this machine whose clock runs sixty times faster (libfaketime) has an hour of a busy
+network behind it when the first is made, after a minute. It needs what the tests of the page need:
+Debian's chromium and faketime.
 """
 
 from __future__ import annotations
 
+import contextlib
 import random
 import re
-import shutil
-import socket
-import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import Browser, Locator, Page, sync_playwright
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from evcharge.client import Client, NoReply
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-FIGURES = Path(__file__).resolve().parent.parent / "docs" / "figures"
-SEED = 7
-SECONDS = 90.0
-"""How long drivers come and go."""
-FOLLOWED_MS = 60_000
-"""How long a charge is followed before its picture is taken: so that there is something of it."""
+from tests.support.browser import DESKTOP, FLAGS, PHONE, WAIT_MS
+from tests.support.ports import free_port
+from tests.support.servers import Client, Server
+from tests.support.tools import need
+
+FOLDER = Path(__file__).resolve().parent.parent / "docs" / "figures"
+
+LONG_MS = 180_000
 CAR = "Tesla Model 3"
-PHONE = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
-DESKTOP = {"viewport": {"width": 1280, "height": 800}}
-FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run")
+BUSY_S, PAUSE_S = 60, 0.18
+FAST, SLOW = 60, 8
+"""How many times as fast the server's clock goes, in the hour and after it."""
+HOUR_S = 3600
 
 
-def free_port() -> int:
-    """A port that is free at this moment."""
-    with socket.create_server(("127.0.0.1", 0)) as one:
-        return int(one.getsockname()[1])
+def drive(port: int, ended: threading.Event) -> None:
+    """Have cars come, charge, or wait in line, and go again when they are charged."""
+    chance = random.Random(14)
+    cars: list[str] = []
+    slots: dict[str, int] = {}
+    while not ended.wait(chance.expovariate(1 / PAUSE_S)):
+        # By such a clock the server may find a connection slow, and end it.
+        with contextlib.suppress(OSError), contextlib.closing(Client(port)) as client:
+            if not cars:
+                start = client.request("START")["data"]
+                cars = list(start["car_models"])
+                slots = {id: each["max_slots"] for id, each in start["station_models"].items()}
+            come_to(
+                client,
+                chance.choice(cars),
+                *chance.choices(list(slots), list(slots.values())),
+                chance,
+            )
 
 
-@contextmanager
-def network() -> Iterator[tuple[int, int]]:
-    """A server with its users: the ports of drivers and of the page."""
-    with tempfile.TemporaryDirectory() as folder:
-        data = str(Path(folder, "data"))
-        evcharge = str(Path(sys.executable).with_name("evcharge"))
-        subprocess.run(
-            [evcharge, "bootstrap", "--data", data, "--seed", str(SEED)],
-            check=True,
-            stdout=subprocess.DEVNULL,
-        )
-        port, web = free_port(), free_port()
-        server = subprocess.Popen(
-            [
-                *(str(Path(sys.executable).with_name("twistd")), "--nodaemon", "--pidfile="),
-                *("evcharge", "--port", f"localhost:{port}", "--web-port", str(web)),
-                *("--data", data),
-            ],
-            cwd=folder,
-            stdout=subprocess.DEVNULL,
-        )
-        try:
-            for _ in range(100):
-                try:
-                    Client(port=port).close()
-                    break
-                except NoReply:
-                    time.sleep(0.1)
-            yield port, web
-        finally:
-            server.terminate()
-            server.wait()
+def come_to(client: Client, car: str, station: str, chance: random.Random) -> None:
+    """One car charges at a station, or waits there."""
+    driver = {"user_name": "Ana", "selected_car": car, "battery_car": chance.randint(8, 60)}
+    come = {"user_id": client.request("LOGIN", **driver)["data"]["user_id"], "id_station": station}
+    if client.request("ARRIVE", **come, leaves_when_done=True)["data"].get("reason"):
+        client.request("RESERVE", **come, wait=True)
 
 
-def drive(port: int) -> None:
-    """Have drivers come, and drive away, for a while."""
-    dice = random.Random(SEED)
-    here: list[str] = []
-    ends = time.monotonic() + SECONDS
-    with Client(port=port) as server:
-        while time.monotonic() < ends:
-            user = server.request(
-                "LOGIN", user_name="Ana", selected_car=CAR, battery_car=dice.randrange(10, 60)
-            )["data"]["user_id"]
-            station = dice.randrange(1, 37)
-            choice = {"user_id": user, "id_station": station, "confirmation": True}
-            if server.request("PAYMENT", **choice)["data"].get("confirmation"):
-                here.append(user)
-            if here and dice.random() < 0.45:
-                server.request("STOP", user_id=here.pop(dice.randrange(len(here))))
-            time.sleep(dice.random() * 3)
-
-
-def opened(browser: Browser, web: int, language: str, **more: object) -> Page:
-    """The page, live."""
+def open_page(browser: Browser, port: int, language: str, **more: object) -> Page:
     context = browser.new_context(
-        locale=language, reduced_motion="reduce", device_scale_factor=1.5, **more
+        **{**DESKTOP, "locale": language, "reduced_motion": "reduce", **more}
     )
+    context.set_default_timeout(WAIT_MS)
     page = context.new_page()
-    page.goto(f"http://127.0.0.1:{web}/?lang={language}")
+    page.goto(f"http://127.0.0.1:{port}/")
     page.wait_for_selector("html[data-live]", state="attached")
     return page
 
 
-def step(page: Page, name: str) -> Locator:
-    """Wait until the trip has come so far."""
-    shown = page.locator(f"#trip-root .trip-body[data-step='{name}']")
-    shown.wait_for()
-    return shown
-
-
-def begin(page: Page, battery: int = 40) -> None:
-    """Take a trip up to the choice of a station."""
+def begin_trip(page: Page) -> None:
+    """Begin a trip from the middle of the map, as far as the suggestion."""
     page.locator("#trip-start").click()
-    step(page, "car")
     page.locator("#trip-car").select_option(CAR)
-    page.locator("#trip-battery").fill(str(battery))
+    page.locator("#trip-battery").fill("18")
     page.locator("#trip-root .primary").click()
-    step(page, "place")
-    page.get_by_role("button", name=re.compile("centre|centro")).click()
-    step(page, "stations")
+    page.locator("#trip-root .trip-row button:nth-child(2)").click()
+    at_step(page, "stations")
 
 
-def pay(page: Page) -> None:
-    """Take what is suggested, and pay."""
-    page.get_by_role("button", name=re.compile("Continu")).click()
-    page.get_by_role("button", name=re.compile("^(Pay|Pagar) ")).click()
-    step(page, "charging")
+def at_step(page: Page, name: str) -> None:
+    expect(page.locator(f"#trip-root .trip-body[data-step='{name}']")).to_be_visible(
+        timeout=WAIT_MS
+    )
 
 
-def keep(page: Page, name: str) -> None:
-    """Write a picture, when all has come to rest."""
-    page.mouse.move(0, 0)
-    page.wait_for_timeout(800)
-    page.screenshot(path=FIGURES / f"{name}.png")
-    page.context.close()
+def charge(page: Page) -> None:
+    """Pay at the quickest station."""
+    page.locator("#trip-criterion-time").check(force=True)
+    expect(page.locator("#trip-criterion-time")).to_be_checked()
+    page.locator("#trip-root .primary").click()
+    at_step(page, "confirm")
+    page.locator("#trip-root .primary").click()
+    at_step(page, "charging")
 
 
-def take(browser: Browser, web: int) -> None:
-    """All pictures."""
-    for language in ("en", "pt"):
-        page = opened(browser, web, language, **DESKTOP)
-        begin(page)
-        keep(page, f"page-{language}")
-    page = opened(browser, web, "en", **DESKTOP)
-    begin(page)
-    pay(page)
-    page.wait_for_timeout(FOLLOWED_MS)
-    keep(page, "trip")
-    page = opened(browser, web, "en", color_scheme="dark", **PHONE)
-    keep(page, "phone")
+def make(browser: Browser, port: int, folder: Path) -> None:
+    page = open_page(browser, port, "en")
+    page.locator("#map [data-look='queue']").last.click()
+    expect(page.locator("#map .groups li").first).to_be_visible()
+    page.screenshot(path=folder / "network.png")
+    phone = open_page(browser, port, "en", **PHONE, color_scheme="dark", device_scale_factor=2)
+    phone.screenshot(path=folder / "phone.png")
+    for name, language in (("page-pt", "pt-BR"), ("page-en", "en")):
+        page = open_page(browser, port, language)
+        begin_trip(page)
+        page.screenshot(path=folder / f"{name}.png")
+    charge(page)
+    expect(page.get_by_role("progressbar")).to_have_attribute(
+        "aria-valuenow", re.compile(r"[3-7]\d"), timeout=LONG_MS
+    )
+    page.screenshot(path=folder / "trip.png")
+    page.locator("#trip-root").get_by_role("button", name="Stop charging").click()
+    page.locator("#trip-root").get_by_role("button", name="Stop and leave").click()
+    at_step(page, "receipt")
+    page.screenshot(path=folder / "receipt.png")
 
 
-def main() -> int | str:
-    """The exit status, or what is missing."""
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        return "tools/screenshots.py: there is no chromium: apt install chromium"
-    with network() as (port, web), sync_playwright() as playwright:
-        drive(port)
-        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-        take(browser, web)
-        browser.close()
-    return 0
+def main() -> None:
+    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    port = free_port()
+    with tempfile.TemporaryDirectory() as data:
+        rate = Path(data) / "rate"
+        rate.write_text(f"-{HOUR_S}s x{FAST}")
+        faked = (
+            "env",
+            f"LD_PRELOAD={need('libfaketime')}",
+            f"FAKETIME_TIMESTAMP_FILE={rate}",
+            "FAKETIME_NO_CACHE=1",
+        )
+        began = time.monotonic()
+        server = Server(Path(data) / "data", "--web-port", str(port), before=faked).wait()
+        ended = threading.Event()
+        drivers = threading.Thread(target=drive, args=(server.port, ended))
+        drivers.start()
+        try:
+            drivers.join(BUSY_S)
+            ended.set()
+            # The clock, which is right by now, does not jump.
+            behind_s = (FAST - SLOW) * (time.monotonic() - began) - HOUR_S
+            rate.write_text(f"{behind_s:+.0f}s x{SLOW}")
+            with sync_playwright() as playwright:
+                browser = playwright.chromium.launch(
+                    executable_path=need("chromium"), args=[*FLAGS, "--font-render-hinting=none"]
+                )
+                make(browser, port, folder)
+        finally:
+            ended.set()
+            drivers.join()
+            server.end()
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
