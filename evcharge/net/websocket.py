@@ -123,7 +123,7 @@ class WebSocket(Protocol):
     One connection behind its handshake: the protocol of a transport, and the transport of another.
 
     :param inner: speaks over it, in lines; each message is one. A protocol that has `hang_up` too,
-        by which it is told to say no more.
+        by which it is told to say no more, and may be closed by halves.
     :param most: the longest message, bytes.
     :param clock: its timers are the server's.
     :param closed: called once, with this and the code by which it was closed.
@@ -274,9 +274,16 @@ class WebSocket(Protocol):
         end_sending(self.transport)
 
     def readConnectionLost(self) -> None:
-        """The client's end; where it had not said Close, it is gone."""
-        self._end()
-        self.transport.loseConnection()
+        """The client's end; where it had not said Close, what it sent before is answered first."""
+        left, self._left = self._left, b""
+        if left:
+            self._take(left)
+        if self._is_closing:
+            self._end()
+            self.transport.loseConnection()
+        else:
+            self.close_code = CloseCode.NORMAL_CLOSURE
+            self._inner.readConnectionLost()
 
     def writeConnectionLost(self) -> None:
         """Our own end has gone out; the client's is still to come."""

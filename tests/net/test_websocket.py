@@ -5,6 +5,7 @@ import tracemalloc
 from typing import Any
 
 from hypothesis import strategies as st
+from twisted.internet.defer import Deferred
 from twisted.internet.protocol import connectionDone
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
@@ -79,6 +80,9 @@ class Lines:
 
     def hang_up(self) -> None:
         self.hung_up += 1
+
+    def readConnectionLost(self) -> None:
+        self.transport.loseConnection()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.lost += 1
@@ -380,6 +384,30 @@ class ClosingTests(WebSocketCase):
                 self.socket.connectionLost()
             self.assertEqual(self.closed, [1006])
             self.assertEqual(self.inner.lost, 1)
+
+    def test_half_closed(self) -> None:
+        """Who closes half of it without a Close is answered what it asked, then told 1000."""
+        waiting: list[Deferred[bytes]] = []
+
+        def later(line: bytes, client: object) -> Deferred[bytes]:
+            waiting.append(Deferred())
+            return waiting[-1].addCallback(lambda _: line.upper())
+
+        factory = self.drivers(later)
+        self.socket.dataReceived(frame(TEXT, b"a") + frame(TEXT, b"b"))
+        # So much that it waits for its turn.
+        self.socket.dataReceived(frame(TEXT, b"c") * 1000)
+        self.socket.readConnectionLost()
+        self.assertFalse(self.transport.disconnecting)
+        while waiting:
+            waiting.pop().callback(b"")
+            factory._clock.advance(1)
+        *replies, (opcode, data) = self.take()
+        self.assertEqual(replies, [(TEXT, b"A"), (TEXT, b"B")] + [(TEXT, b"C")] * 1000)
+        self.assertEqual((opcode, data), (CLOSE, b"\x03\xe8"))
+        self.assertTrue(self.transport.disconnecting)
+        self.socket.connectionLost()
+        self.assertEqual(self.closed, [1006])
 
     def test_drained(self) -> None:
         """As the server ends, what was asked is answered, then comes its Close; later, the end."""
