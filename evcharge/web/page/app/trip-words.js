@@ -5,7 +5,7 @@ const HOUR_S = 3600;
 const MINUTE_S = 60;
 
 /** How long until somebody is charged at a station, minutes. */
-export const wholeTime = (option) =>
+const wholeTime = (option) =>
   option.travel_minutes + option.wait_minutes + option.charge_minutes;
 
 /** Whether nobody knows what charging costs there. */
