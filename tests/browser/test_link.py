@@ -4,6 +4,8 @@ import re
 import signal
 from pathlib import Path
 
+from playwright.sync_api import Route
+
 from tests.support.browser import BrowserTestCase
 
 FAILED = r"WebSocket connection|ERR_(CONNECTION_REFUSED|INTERNET_DISCONNECTED|CONNECTION_RESET)"
@@ -13,7 +15,7 @@ FAILED = r"WebSocket connection|ERR_(CONNECTION_REFUSED|INTERNET_DISCONNECTED|CO
 class LinkTests(BrowserTestCase):
     """What the head says of the connection."""
 
-    allowed = FAILED
+    allowed = rf"{FAILED}|status of 429"
 
     def test_killed(self) -> None:
         """When a server dies, what was known stays, greyed, with its time, until it is back."""
@@ -56,3 +58,20 @@ class LinkTests(BrowserTestCase):
             page.locator(f"#map [data-id='{number}']").dispatch_event("click")
         self.expect(page.locator("#link")).to_contain_text("Muitas requisições – aguarde")
         self.expect(page.locator("#link")).to_have_text("Ao vivo")
+
+    def test_refused_file(self) -> None:
+        """The other language's texts are asked for again where a busy server refuses them."""
+        self.serve()
+        page = self.open()
+        refusals = [429]
+
+        def answer(route: Route) -> None:
+            if refusals:
+                route.fulfill(status=refusals.pop())
+            else:
+                route.continue_()
+
+        page.route("**/texts-en.js", answer)
+        page.locator("#language").click()
+        self.expect(page.locator("html")).to_have_attribute("lang", "en")
+        self.assertEqual(refusals, [])

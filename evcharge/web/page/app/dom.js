@@ -1,6 +1,7 @@
 // Elements, made without markup: what comes from the network is only ever text.
 
 const SVG = "http://www.w3.org/2000/svg";
+const PAUSES_MS = [500, 1000, 2000, 4000];
 
 function fill(element, attributes, children) {
   for (const [name, value] of Object.entries(attributes)) {
@@ -42,4 +43,17 @@ export function eachFrame(action) {
       action();
     });
   };
+}
+
+/** What `load` gives, asked again a few times: a server that is busy refuses files, too. */
+export async function patiently(load) {
+  for (const pause of PAUSES_MS) {
+    try {
+      return await load();
+    } catch (failure) {
+      if (!(failure instanceof TypeError)) throw failure;
+      await new Promise((resolve) => setTimeout(resolve, pause));
+    }
+  }
+  return load();
 }

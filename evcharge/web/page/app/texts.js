@@ -1,5 +1,6 @@
 // What the page says, in the reader's language. The server's own messages are shown as they come.
 
+import { patiently } from "./dom.js";
 import { formatIn } from "./format.js";
 
 const LANGUAGES = {
@@ -50,7 +51,7 @@ export function keepLanguage() {
 
 /** Speak another language, in the whole page, once its texts are there. */
 export async function speak(other) {
-  texts = (await LANGUAGES[other]()).TEXTS;
+  texts = (await patiently(LANGUAGES[other])).TEXTS;
   language = other;
   formatIn(other);
   document.documentElement.lang = other === "pt" ? "pt-BR" : "en";

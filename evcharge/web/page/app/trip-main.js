@@ -1,6 +1,6 @@
 // "My trip", taken: holds the journey, asks the server what it wants to know, and shows what it is.
 
-import { el, mark, say } from "./dom.js";
+import { el, mark, patiently, say } from "./dom.js";
 import { carView, placeView } from "./trip-before.js";
 import { chargingView, finishedView, offeredView, reservedView, waitingView } from "./trip-charge.js";
 import { advance, begin, isUnderWay, rangeOf, status } from "./trip-journey.js";
@@ -331,7 +331,7 @@ export function startTrip(root, { wire, state: network, map, format, onLanguage,
   }
 
   onLanguage(async () => {
-    await loadTexts().catch(() => {});
+    await patiently(loadTexts).catch(() => {});
     isAwaited = false;
     show(state, true);
   });

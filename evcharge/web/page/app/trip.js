@@ -1,9 +1,8 @@
 // "My trip", until somebody takes one: a sentence and a button. All else of it is loaded then.
 
-import { el, say } from "./dom.js";
+import { el, patiently, say } from "./dom.js";
 
 const STYLES = "/static/trip.css";
-const PAUSES_MS = [500, 1000, 2000, 4000]; // A server that is busy refuses files, too.
 
 /**
  * Offer a journey in `root`; one that this tab has begun goes on at once.
@@ -27,7 +26,7 @@ export function mountTrip(root, tools) {
 
   /** Load the trip and show it; `action` is called with it. */
   async function begin(action = (trip) => trip.focus()) {
-    loading ??= loadPatiently(root, tools);
+    loading ??= patiently(() => load(root, tools));
     hasFailed = false;
     show();
     try {
@@ -44,18 +43,6 @@ export function mountTrip(root, tools) {
   show();
   if (isKept()) begin(() => {});
   return { chargeAt: (id) => begin((trip) => trip.chargeAt(id)) };
-}
-
-async function loadPatiently(root, tools) {
-  for (const pause of PAUSES_MS) {
-    try {
-      return await load(root, tools);
-    } catch (failure) {
-      if (!(failure instanceof TypeError)) throw failure;
-      await new Promise((resolve) => setTimeout(resolve, pause));
-    }
-  }
-  return load(root, tools);
 }
 
 async function load(root, tools) {
