@@ -28,7 +28,9 @@ SLOW = tests.process.test_clock_servers tests.storage.test_steps tests.storage.t
     tests.storage.test_sessions tests.storage.sql.test_kills tests.net.test_hostile \
     tests.web.test_hostile \
     tests.process.test_workers tests.storage.files.test_session_steps \
-    $(BROWSER) tests.process.test_live_web \
+    $(BROWSER) tests.process.test_live_web tests.handlers.test_journey_transports \
+    tests.handlers.test_journey_post tests.handlers.test_texts tests.web.test_web_ports \
+    tests.web.test_live \
     tests.handlers.test_journey_storages tests.storage.test_storage \
     tests.storage.sql.test_postgres_server tests.process.test_server \
     tests.process.test_faults tests.net.test_tls tests.project.test_release \

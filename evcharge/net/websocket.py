@@ -294,7 +294,13 @@ class WebSocket(Protocol):
             self._turn = None
         if not self._is_over:
             self._is_closing = self._is_over = True
-            self._closed(self, int(CloseCode.ABNORMAL_CLOSURE))
+            sent = self._reader.close_sent
+            # A Close that was not answered has its reason all the same; but 1000 is said to those
+            # who have gone without a word.
+            code = CloseCode.ABNORMAL_CLOSURE if sent is None else sent.code
+            if code == CloseCode.NORMAL_CLOSURE:
+                code = CloseCode.ABNORMAL_CLOSURE
+            self._closed(self, int(code))
         self._left = b""
         self._inner.connectionLost(reason)
 

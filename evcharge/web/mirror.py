@@ -34,7 +34,7 @@ from evcharge.outcomes import (
 )
 from evcharge.utils.time_utils import iso_utc
 from evcharge.web.geojson import feature_collection
-from evcharge.web.heads import is_json
+from evcharge.web.heads import has_already, is_json
 from evcharge.web.openapi import document
 from evcharge.web.request import WebContext, WebRequest
 from evcharge.web.routes import DOCUMENT, GEOJSON, JSON, STAYS_OPEN, Route, find
@@ -218,13 +218,4 @@ class Mirror:
         tag = f'W/"{digest}"'.encode()
         headers = {b"etag": tag, b"cache-control": b"no-cache", b"vary": b"accept-language"}
         # Of a 304, the length is that of what is not sent.
-        http.reply(304 if _has(http, tag) else 200, kind, body + b"\n", headers)
-
-
-def _has(http: WebRequest, tag: bytes) -> bool:
-    """Whether a client says that it has what `tag` is of."""
-    for header in http.requestHeaders.getRawHeaders(b"if-none-match") or ():
-        known = [each.strip().removeprefix(b"W/") for each in header.split(b",")]
-        if tag.removeprefix(b"W/") in known or known == [b"*"]:
-            return True
-    return False
+        http.reply(304 if has_already(http, tag) else 200, kind, body + b"\n", headers)

@@ -23,6 +23,7 @@ import attrs
 import msgspec
 
 from evcharge.outcomes import METHOD_NOT_ALLOWED, UNKNOWN_PATH
+from evcharge.web.heads import has_already
 from evcharge.web.listing import Listing
 from evcharge.web.request import WebContext, WebRequest
 
@@ -113,9 +114,8 @@ class Pages:
             allowed = {b"allow": b"GET, HEAD"}
             request.refuse(METHOD_NOT_ALLOWED, {"methods": "GET, HEAD"}, allowed)
             return
-        asked = b",".join(request.requestHeaders.getRawHeaders(b"if-none-match") or ())
         # One whose content the browser has is of no body; its headers are those of the whole.
-        code = 304 if content.tag in [tag.strip() for tag in asked.split(b",")] else 200
+        code = 304 if has_already(request, content.tag) else 200
         if content.compressed is not None and accepts_gzip(request):
             headers = {**content.headers, b"content-encoding": b"gzip"}
             request.reply(code, content.kind, content.compressed, headers)

@@ -385,6 +385,14 @@ class ClosingTests(WebSocketCase):
             self.assertEqual(self.closed, [1006])
             self.assertEqual(self.inner.lost, 1)
 
+    def test_unanswered(self) -> None:
+        """A Close that the client never answers counts by its own code when the connection goes."""
+        self.connect()
+        self.socket.close_code = GOING_AWAY
+        self.socket.loseWriteConnection()
+        self.socket.connectionLost()
+        self.assertEqual(self.closed, [1001])
+
     def test_half_closed(self) -> None:
         """Who closes half of it without a Close is answered what it asked, then told 1000."""
         waiting: list[Deferred[bytes]] = []
