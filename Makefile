@@ -30,7 +30,8 @@ SLOW = tests.process.test_clock_servers tests.storage.test_steps tests.storage.t
     tests.process.test_workers tests.storage.files.test_session_steps \
     $(BROWSER) tests.process.test_live_web tests.handlers.test_journey_transports \
     tests.handlers.test_journey_post tests.handlers.test_texts tests.web.test_web_ports \
-    tests.web.test_live \
+    tests.web.test_live tests.web.test_health tests.test_bootstrap tests.storage.sql.test_schema \
+    tests.process.test_live tests.test_cli \
     tests.handlers.test_journey_storages tests.storage.test_storage \
     tests.storage.sql.test_postgres_server tests.process.test_server \
     tests.process.test_faults tests.net.test_tls tests.project.test_release \
@@ -42,6 +43,9 @@ SLOW = tests.process.test_clock_servers tests.storage.test_steps tests.storage.t
     tests.project.test_operation_unit tests.project.test_soak tests.project.test_soak_sessions \
     tests.process.test_logs tests.project.test_watcher tests.project.test_operation_examples \
     tests.project.test_operation_proxies tests.project.test_web_page tests.web.test_schemathesis
+# Of the slow ones, those that look most into what others wrote: with the lowest versions, too.
+LOWEST = tests.net.test_tls tests.web.test_health tests.web.test_web_ports tests.web.test_live \
+    tests.storage.sql.test_schema
 FAST = $(filter-out $(SLOW),$(subst /,.,$(basename $(sort $(wildcard \
     tests/test_*.py tests/*/test_*.py tests/*/*/test_*.py)))))
 TRIAL = -Wall tools/tests.py --jobs $(JOBS)
@@ -132,7 +136,7 @@ $(VENV)/lowest/.test: $(PACKAGING) tools/lowest.py
 	@touch $@
 
 lowest: $(VENV)/lowest/.test
-	$(VENV)/lowest/bin/python $(TRIAL:-Wall=) tests.net.test_tls $(FAST)
+	$(VENV)/lowest/bin/python $(TRIAL:-Wall=) $(LOWEST) $(FAST)
 
 coverage: $(VENV)/.test
 	$(BIN)/coverage erase
