@@ -28,7 +28,7 @@ class Client(Protocol):
 
 class Connections(Factory):
     """
-    Knows the open connections, each a :class:`evcharge.net.protocol.DriverProtocol`.
+    Knows the open connections: drivers' protocols, or those of HTTP.
 
     :param clock: its timers are the server's.
     """
@@ -53,13 +53,17 @@ class Connections(Factory):
         )
 
     def connection_lost(self, connection: Any) -> None:
-        """Forget a connection."""
-        self.connections.discard(connection)
+        """Forget a connection that has ended."""
         if connection.client is not None:
             connection.client.disconnected()
         abort = self._aborts.pop(connection, None)
         if abort is not None and abort.active():
             abort.cancel()
+        self.forget(connection)
+
+    def forget(self, connection: Any) -> None:
+        """Look after a connection no more; it may go on, for somebody else."""
+        self.connections.discard(connection)
         if not self.connections:
             waiting, self._when_empty = self._when_empty, []
             for done in waiting:

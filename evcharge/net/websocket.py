@@ -393,9 +393,6 @@ class KeepAlive:
         """When each is asked next, the first one first."""
         self._look_at: IDelayedCall | None = None
 
-    def __len__(self) -> int:
-        return len(self._due)
-
     def add(self, connection: WebSocket) -> None:
         """Look after one more."""
         self._due[connection] = self._clock.seconds() + PING_S

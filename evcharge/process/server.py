@@ -176,7 +176,7 @@ class Server(InOrder):
             """What a connection goes through before it comes to `inner`, which may be TLS."""
             return guards.behind_proxy(guards.limit_connections(inner, say), len(endpoints))
 
-        certificate = self._certificate(settings, reactor, clock.seconds)
+        certificate = self._tls = self._certificate(settings, reactor, clock.seconds)
 
         def encrypted(inner: IProtocolFactory, plain_text: Callable[..., bytes]) -> Any:
             from evcharge.net.tls.connection import TLSFactory
@@ -225,15 +225,14 @@ class Server(InOrder):
         self, settings: Settings, reactor: Any, now: Callable[[], float]
     ) -> CertificateService | None:
         """What TLS is spoken with, if it is."""
-        self._tls: CertificateService | None = None
-        if settings.tls is not None:
-            # Only then, as it is big.
-            from evcharge.net.tls.certificate import CertificateService
+        if settings.tls is None:
+            return None
+        # Only then, as it is big.
+        from evcharge.net.tls.certificate import CertificateService
 
-            tls = settings.tls
-            self._tls = CertificateService(tls.certificate, tls.key, reactor, now)
-            self._tls.setServiceParent(self)
-        return self._tls
+        certificate = CertificateService(settings.tls.certificate, settings.tls.key, reactor, now)
+        certificate.setServiceParent(self)
+        return certificate
 
     def _web(
         self,
@@ -263,7 +262,6 @@ class Server(InOrder):
             perform=engine.perform,
             catalogue=engine.storage.catalogue,
             now=clock.seconds,
-            hub=engine.hub,
             figures=engine.figures,
             guards=guards,
             metrics=self._metrics,

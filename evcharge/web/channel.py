@@ -80,7 +80,7 @@ class WebChannel(HTTPChannel):
         self._later: Callable[..., IDelayedCall] = site.context.clock.callLater
 
     def connectionMade(self) -> None:
-        self.site.channels.add(self)
+        self.site.connections.add(self)
         transport: Any = self.transport
         if ITCPTransport.providedBy(transport):
             transport.setTcpKeepAlive(True)
@@ -98,7 +98,7 @@ class WebChannel(HTTPChannel):
         """
         transport: Any = self.transport
         transport.unregisterProducer()
-        self.site.connection_lost(self)
+        self.site.forget(self)
         # Each keeps the other, and only a collection would find them.
         self.requests.clear()
         # What has come behind the request is for it too.
@@ -341,7 +341,6 @@ class WebChannel(HTTPChannel):
             if call is not None and call.active():
                 call.cancel()
         super().connectionLost(reason)
-        self.client.disconnected()
         self.site.connection_lost(self)
 
     # What the timeouts see

@@ -10,7 +10,7 @@ import msgspec
 from twisted.internet.defer import Deferred
 
 from evcharge.handlers.start import Start
-from evcharge.outcomes import METHOD_NOT_ALLOWED, SUCCESS, Phrase, Reply
+from evcharge.outcomes import SUCCESS, Phrase, Reply
 from evcharge.utils.figures import decimal
 from evcharge.utils.time_utils import iso_utc
 from evcharge.web.request import WebContext, WebRequest
@@ -61,19 +61,18 @@ class Listing:
     def __init__(self, context: WebContext) -> None:
         self._context = context
 
-    def __call__(self, request: WebRequest) -> None:
-        """Answer a request."""
+    def __call__(self, request: WebRequest) -> Deferred[None] | None:
+        """Answer a request; what is returned fails where that cannot be."""
         request.route = "/static/stations.html"
-        if request.method not in (b"GET", b"HEAD"):
-            allowed = {b"allow": b"GET, HEAD"}
-            request.refuse(METHOD_NOT_ALLOWED, {"methods": "GET, HEAD"}, allowed)
-            return
+        if not request.allows("GET", "HEAD"):
+            return None
         controller = self._context.controllers[request.language]
         reply = controller.answer(Request(Start.TYPE), request.client)
         if isinstance(reply, Deferred):
-            reply.addCallback(self._send, request)
-        else:
-            self._send(reply, request)
+            request.pending = reply
+            return reply.addCallback(self._send, request)
+        self._send(reply, request)
+        return None
 
     def _send(self, reply: Reply, request: WebRequest) -> None:
         if reply.outcome is not SUCCESS:

@@ -36,15 +36,7 @@ from evcharge.net.guards import SUBSCRIBERS
 from evcharge.net.guards.clients import CountedClient
 from evcharge.net.sending import is_clear, sender
 from evcharge.net.states import Standing
-from evcharge.outcomes import (
-    METHOD_NOT_ALLOWED,
-    RATE_LIMITED,
-    UNKNOWN_PATH,
-    Phrase,
-    Refusal,
-    Reply,
-    invalid,
-)
+from evcharge.outcomes import RATE_LIMITED, Phrase, Refusal, Reply, invalid
 from evcharge.push import SSE, USER
 from evcharge.push.hub import SLICE_S, Subscription
 from evcharge.web.request import WebContext, WebRequest
@@ -238,13 +230,8 @@ class Live:
         self._next: IDelayedCall | None = None
 
     def __call__(self, request: WebRequest) -> None:
-        if request.path != PATH.encode():
-            request.refuse(UNKNOWN_PATH)
-            return
         request.route = PATH
-        if request.method not in (b"GET", b"HEAD"):
-            allowed = "GET, HEAD"
-            request.refuse(METHOD_NOT_ALLOWED, {"methods": allowed}, {b"allow": allowed.encode()})
+        if not request.allows("GET", "HEAD"):
             return
         data = asked_by(request.args)
         if isinstance(data, Refusal):
@@ -286,7 +273,7 @@ class Live:
         if self._next is None:
             self._next = self._context.clock.callLater(COMMENT_S, self._comment)
         # The factory ends it with the others.
-        channel.site.channels.add(stream)
+        channel.site.connections.add(stream)
         stream.begin(channel.hand_over(stream), encode(reply.data))
         if channel.is_ending:
             # Whoever says so has said it to the channel.
@@ -295,7 +282,6 @@ class Live:
     def _ended(self, site: Any, stream: Stream) -> None:
         del self._streams[stream]
         stream.client.address.streams -= 1
-        stream.client.disconnected()
         site.connection_lost(stream)
 
     def _comment(self) -> None:

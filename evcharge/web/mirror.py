@@ -33,11 +33,12 @@ from evcharge.outcomes import (
     Reply,
 )
 from evcharge.utils.time_utils import iso_utc
+from evcharge.web.answers import JSON
 from evcharge.web.geojson import feature_collection
 from evcharge.web.heads import has_already, is_json
 from evcharge.web.openapi import document
 from evcharge.web.request import WebContext, WebRequest
-from evcharge.web.routes import DOCUMENT, GEOJSON, JSON, STAYS_OPEN, Route, find
+from evcharge.web.routes import DOCUMENT, GEOJSON, STAYS_OPEN, Route, find
 from evcharge.wire.envelope import (
     UNREADABLE_TYPE,
     Request,

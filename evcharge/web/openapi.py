@@ -16,7 +16,8 @@ from evcharge import __version__
 from evcharge.handlers import MESSAGES, Handler
 from evcharge.handlers.station import DistanceList
 from evcharge.models.catalogue import Catalogue
-from evcharge.web.routes import DOCUMENT, JSON, ROUTES, STAYS_OPEN, Parameter, Route
+from evcharge.web.answers import JSON
+from evcharge.web.routes import DOCUMENT, ROUTES, STAYS_OPEN, Parameter, Route
 from evcharge.web.routes import ROOT as API
 from evcharge.wire.envelope import ENVELOPE_FIELDS
 from evcharge.wire.fields import (

@@ -22,7 +22,7 @@ from pathlib import Path, PurePosixPath
 import attrs
 import msgspec
 
-from evcharge.outcomes import METHOD_NOT_ALLOWED, UNKNOWN_PATH
+from evcharge.outcomes import UNKNOWN_PATH
 from evcharge.web.heads import has_already
 from evcharge.web.listing import Listing
 from evcharge.web.request import WebContext, WebRequest
@@ -99,20 +99,22 @@ class Pages:
         self._contents = contents(context)
         self._listing = Listing(context)
 
-    def __call__(self, request: WebRequest) -> None:
+    def __call__(self, request: WebRequest) -> object:
         """Answer a request."""
+        if request.path == STATIONS:
+            return self._listing(request)
+        self._show(request)
+        return None
+
+    def _show(self, request: WebRequest) -> None:
+        """Answer with the file that is there."""
         path = request.path
-        if path == STATIONS:
-            self._listing(request)
-            return
         content = self._contents.get(path)
         if content is None:
             request.refuse(UNKNOWN_PATH)
             return
         request.route = "/static/{file}" if path.startswith(STATIC) else path.decode()
-        if request.method not in (b"GET", b"HEAD"):
-            allowed = {b"allow": b"GET, HEAD"}
-            request.refuse(METHOD_NOT_ALLOWED, {"methods": "GET, HEAD"}, allowed)
+        if not request.allows("GET", "HEAD"):
             return
         # One whose content the browser has is of no body; its headers are those of the whole.
         code = 304 if has_already(request, content.tag) else 200

@@ -25,6 +25,7 @@ from evcharge.outcomes import (
     FORBIDDEN_ORIGIN,
     INTERNAL,
     LANGUAGES,
+    METHOD_NOT_ALLOWED,
     NOTHING,
     RATE_LIMITED,
     TOO_LARGE,
@@ -36,16 +37,13 @@ from evcharge.outcomes import (
     Reply,
 )
 from evcharge.push.figures import Figures
-from evcharge.push.hub import Hub
 from evcharge.storage import Perform
 from evcharge.utils.time_utils import iso_utc
 from evcharge.watch.metrics import Metrics
-from evcharge.web.answers import NO_BODY
+from evcharge.web.answers import JSON, NO_BODY
 from evcharge.web.origins import shown
 from evcharge.web.settings import WebSettings
 from evcharge.wire.envelope import Request, encode
-
-JSON = "application/json"
 
 UNKNOWN = "unknown"
 """What metrics call a path that a client makes up: it is no label."""
@@ -83,7 +81,6 @@ class WebContext:
     catalogue: Callable[[], Catalogue]
     now: Callable[[], float]
     """The present, seconds since the epoch."""
-    hub: Hub
     figures: Figures
     guards: Guards
     metrics: Metrics
@@ -117,11 +114,6 @@ class WebRequest(HTTPRequest):
         """Whose connection it came over."""
         self.site = channel.site
         self.context: WebContext = channel.site.context
-
-    def header(self, name: bytes) -> bytes | None:
-        """The value of a header; None where there is none, or more than one."""
-        values = self.requestHeaders.getRawHeaders(name) or ()
-        return values[0] if len(values) == 1 else None
 
     @property
     def language(self) -> str:
@@ -208,6 +200,14 @@ class WebRequest(HTTPRequest):
         """Answer with the envelope of a refusal."""
         controller = self.context.controllers[self.language]
         self.answer(controller.refuse(Request(), Refusal(outcome, figures)), headers)
+
+    def allows(self, *methods: str) -> bool:
+        """Whether its method is one of those that there are; else it is refused."""
+        allowed = ", ".join(methods)
+        if self.method.decode("latin-1") in methods:
+            return True
+        self.refuse(METHOD_NOT_ALLOWED, {"methods": allowed}, {b"allow": allowed.encode()})
+        return False
 
     def fail(self, failure: Failure) -> None:
         """Answer that the server has made a mistake, which the log has."""

@@ -16,11 +16,11 @@ from evcharge.handlers.public import FindTariff, ShowFigures
 from evcharge.handlers.start import Start
 from evcharge.handlers.subscribe import Subscribe
 from evcharge.outcomes import STATION_NOT_FOUND, Outcome
+from evcharge.web.answers import JSON
 from evcharge.wire.fields import Field, Kind, ListOf, Object
 
 ROOT = "/api/v1"
 
-JSON = "application/json"
 GEOJSON = "application/geo+json"
 
 

@@ -9,56 +9,55 @@ The web ports: HTTP as twisted.web reads it, and who answers which path.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IProtocolNegotiationFactory
-from twisted.internet.protocol import ServerFactory
 from zope.interface import implementer
 
+from evcharge.net.connections import Connections
 from evcharge.net.guards import PLAIN_TEXT
 from evcharge.net.proxy import V1_START, V2_START
 from evcharge.outcomes import NOT_ENCRYPTED, UNKNOWN_PATH, Outcome, Refusal
 from evcharge.utils.time_utils import iso_utc
-from evcharge.web.answers import Heads
+from evcharge.web import live, socket
+from evcharge.web.answers import JSON, Heads
 from evcharge.web.channel import WebChannel
 from evcharge.web.live import Live
 from evcharge.web.mirror import Mirror
 from evcharge.web.origins import Origins
 from evcharge.web.pages import Pages
-from evcharge.web.request import JSON, UNKNOWN, Answerer, WebContext, WebRequest, no_store
+from evcharge.web.request import UNKNOWN, Answerer, WebContext, WebRequest, no_store
 from evcharge.web.socket import Socket
 from evcharge.wire.envelope import Request, encode
 
 
-def answerers(context: WebContext) -> Sequence[tuple[bytes, Answerer]]:
-    """Who answers the paths that begin with what; the first that fits."""
-    return [
-        (b"/api/v1/socket", Socket(context)),
-        (b"/api/v1/live", Live(context)),
-        (b"/api/", Mirror(context)),
-        (b"/", Pages(context)),
-    ]
+def whole_paths(context: WebContext) -> Mapping[bytes, Answerer]:
+    """Who answers one path alone, whose connection leaves HTTP."""
+    return {socket.PATH.encode(): Socket(context), live.PATH.encode(): Live(context)}
+
+
+def beginnings(context: WebContext) -> Sequence[tuple[bytes, Answerer]]:
+    """Who answers the other paths, by what they begin with; the first that fits."""
+    return [(b"/api/", Mirror(context)), (b"/", Pages(context))]
 
 
 @implementer(IProtocolNegotiationFactory)
-class WebFactory(ServerFactory):
-    """Makes the connections of the web ports, and ends them all."""
+class WebFactory(Connections):
+    """Makes the connections of the web ports: channels of HTTP, and streams that come of them."""
 
     noisy = False
 
     def __init__(self, context: WebContext, storage_s: float) -> None:
+        super().__init__(context.clock)
         self.context = context
         self.origins = Origins(context.web.hosts, context.web.origins)
         self.heads = Heads(context.web.map_tiles, context.now, self.origins.are_many)
-        self.channels: set[Any] = set()
-        """The connections that speak HTTP, and those that are streams of events."""
         self.received_bytes = self.sent_bytes = 0
         self.is_draining = False
-        self._answerers = answerers(context)
-        self._when_empty: list[Deferred[None]] = []
-        context.guards.watch(self.channels, storage_s, http=True)
+        self._whole_paths = whole_paths(context)
+        self._beginnings = beginnings(context)
+        context.guards.watch(self.connections, storage_s, http=True)
 
     def acceptableProtocols(self) -> list[bytes]:
         """What is chosen of what a client of TLS could speak."""
@@ -87,7 +86,9 @@ class WebFactory(ServerFactory):
 
     def answerer(self, path: bytes) -> Answerer:
         """Who answers a path."""
-        for beginning, answer in self._answerers:
+        if path in self._whole_paths:
+            return self._whole_paths[path]
+        for beginning, answer in self._beginnings:
             if path.startswith(beginning):
                 return answer
         return lambda request: request.refuse(UNKNOWN_PATH)
@@ -95,32 +96,6 @@ class WebFactory(ServerFactory):
     def log(self, request: WebRequest) -> None:
         """Twisted would write a line for each request."""
 
-    def connection_lost(self, channel: Any) -> None:
-        """Forget a connection."""
-        self.channels.discard(channel)
-        if not self.channels:
-            waiting, self._when_empty = self._when_empty, []
-            for done in waiting:
-                done.callback(None)
-
     def drain(self) -> Deferred[None]:
-        """Have every connection answer what it has read and end; fires when all are gone."""
         self.is_draining = True
-        done: Deferred[None] = Deferred()
-        self._when_empty.append(done)
-        for channel in list(self.channels):
-            channel.drain()
-        if not self.channels and not done.called:
-            self._when_empty.remove(done)
-            done.callback(None)
-        return done
-
-    def give_up(self) -> None:
-        """Have every request that is still being carried out answered with its failure."""
-        for channel in list(self.channels):
-            channel.give_up()
-
-    def abort(self) -> None:
-        """End every connection now, whatever is still to be sent."""
-        for channel in list(self.channels):
-            channel.transport.abortConnection()
+        return super().drain()

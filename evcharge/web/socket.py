@@ -8,12 +8,7 @@ from websockets.server import ServerProtocol
 from evcharge.net.protocol import DriverProtocol
 from evcharge.net.states import Standing
 from evcharge.net.websocket import FAULT, GOING_AWAY, SILENT, KeepAlive, WebSocket, frame
-from evcharge.outcomes import (
-    INVALID_HANDSHAKE,
-    METHOD_NOT_ALLOWED,
-    UNKNOWN_PATH,
-    UPGRADE_REQUIRED,
-)
+from evcharge.outcomes import INVALID_HANDSHAKE, UPGRADE_REQUIRED
 from evcharge.web.request import WebContext, WebRequest
 
 PATH = "/api/v1/socket"
@@ -95,12 +90,8 @@ class Socket:
 
     def __call__(self, request: WebRequest) -> None:
         """Make a connection of HTTP one of WebSocket, or say why not."""
-        if request.path != PATH.encode():
-            request.refuse(UNKNOWN_PATH)
-            return
         request.route = PATH
-        if request.method != b"GET":
-            request.refuse(METHOD_NOT_ALLOWED, {"methods": "GET"}, headers={b"allow": b"GET"})
+        if not request.allows("GET"):
             return
         handshake = ServerProtocol(logger=SILENT)
         # It waits for the request's bytes, and would take none of what follows without.

@@ -37,7 +37,6 @@ def web_of(server: MemoryServer, **settings: Any) -> WebFactory:
             perform=engine.perform,
             catalogue=server.storage.catalogue,
             now=server.clock.seconds,
-            hub=engine.hub,
             figures=engine.figures,
             guards=server.guards,
             metrics=server.metrics,

@@ -297,7 +297,7 @@ class EndTests(StreamTestCase):
             if not is_gone:
                 self.assertTrue(stream.transport.disconnecting)
                 stream.protocol.connectionLost()
-            self.assertEqual(self.web.channels, set())
+            self.assertEqual(self.web.connections, set())
             self.assertEqual(self.server.guards.addresses.connections, 0)
         self.server.advance(COMMENT_S)
         self.assertLessEqual(len(self.server.clock.getDelayedCalls()), timers + 1)

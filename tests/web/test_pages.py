@@ -5,12 +5,16 @@ import json
 import re
 from pathlib import Path
 
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from evcharge.rules.journey import ListStations
 from evcharge.testing import MemoryServer
+from evcharge.web import listing as listing_module
 from evcharge.web.listing import listing
 from evcharge.web.pages import PAGE
 from tests.support.streams import Stream, web_of
+from tests.support.visitors import Visitor, reason, request
 
 MOST_BYTES = 80 * 1024
 """All that a browser fetches when it opens the page, compressed."""
@@ -109,6 +113,19 @@ class PagesTests(SynchronousTestCase):
             self.assertEqual((answer.code, answer.raw), (304, b""))
             self.assertEqual(answer.headers["etag"], tag)
         self.assertEqual(self.get("/static/app.css", head='If-None-Match: "other"\r\n').code, 200)
+
+    def test_listing_breaks(self) -> None:
+        """A table that cannot be made is answered with 500, though the storage took its time."""
+        context, stuck = self.server.engine.context, Deferred()
+        stations = context.perform(ListStations())
+        object.__setattr__(context, "perform", lambda operation: stuck)
+        self.patch(listing_module, "_row", lambda *_: 1 / 0)
+        visitor = Visitor(self.web)
+        self.assertEqual(visitor.send(request("/static/stations.html")), [])
+        stuck.callback(stations)
+        self.assertEqual([reason(each) for each in visitor.answers()], [(500, "internal")])
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        visitor.protocol.connectionLost()
 
     def test_head(self) -> None:
         """HEAD is GET without the body."""

@@ -262,14 +262,14 @@ class AnswerTests(SiteTestCase):
     def test_mistake(self) -> None:
         """A mistake of the server's own is a 500 with its incident, and the connection goes on."""
         self.serve()
-        self.patch(self.web, "_answerers", [(b"/", lambda asked: asked.no_such_thing)])
+        self.patch(self.web, "_beginnings", [(b"/", lambda asked: asked.no_such_thing)])
         visitor = self.visit()
         answer = visitor.ask(request("/"))
         self.assertEqual(reason(answer), (500, "internal"))
         self.assertIn("incident", answer.reply["data"])
         self.assertEqual(len(self.flushLoggedErrors(AttributeError)), 1)
         failing: Deferred[None] = Deferred()
-        self.patch(self.web, "_answerers", [(b"/", lambda asked: failing)])
+        self.patch(self.web, "_beginnings", [(b"/", lambda asked: failing)])
         self.assertEqual(visitor.send(request("/")), [])
         failing.errback(ZeroDivisionError())
         self.assertEqual([answer.code for answer in visitor.answers()], [500])
@@ -604,7 +604,7 @@ class LimitTests(SiteTestCase):
             visitor.protocol.dataReceived(sent)
             self.assertEqual(addresses.connections, 1)
             visitor.protocol.connectionLost()
-            self.assertEqual((addresses.connections, len(self.web.channels)), (0, 0))
+            self.assertEqual((addresses.connections, len(self.web.connections)), (0, 0))
 
 
 class EndTests(SiteTestCase):
@@ -662,7 +662,7 @@ class EndTests(SiteTestCase):
         """So it is at any time with what nobody answers; that is the server's fault."""
         self.serve()
         asked: list[Any] = []
-        self.patch(self.web, "_answerers", [(b"/", asked.append)])
+        self.patch(self.web, "_beginnings", [(b"/", asked.append)])
         visitor = self.visit()
         visitor.send(request())
         pass_time(self.server, self.server.storage.patience_s + 13)
@@ -680,7 +680,9 @@ class EndTests(SiteTestCase):
         visitor.protocol.connectionLost()
         self.carry_out()
         self.assertEqual(visitor.transport.take(), b"")
-        self.assertEqual((len(self.web.channels), self.server.guards.addresses.connections), (0, 0))
+        self.assertEqual(
+            (len(self.web.connections), self.server.guards.addresses.connections), (0, 0)
+        )
 
     def test_no_garbage(self) -> None:
         """Nothing of a connection has to be collected, however it has ended."""

@@ -67,7 +67,9 @@ class BytesTests(SynchronousTestCase):
                 self.assertEqual(visitor.send(request()), [])
         finally:
             visitor.protocol.connectionLost()
-        self.assertEqual((len(self.web.channels), self.server.guards.addresses.connections), (0, 0))
+        self.assertEqual(
+            (len(self.web.connections), self.server.guards.addresses.connections), (0, 0)
+        )
         return found
 
     @settings(max_examples=100)

@@ -138,7 +138,7 @@ class HandshakeTests(SocketTestCase):
         self.addCleanup(gc.enable)
         socket = self.connect()
         self.assertEqual([one() for one in seen], [None])
-        self.assertEqual(self.server.web.channels, set())
+        self.assertEqual(self.server.web.connections, set())
         self.assertEqual(self.reply(socket, frame(TEXT, START))["status"]["code"], 200)
 
     def test_language(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from twisted.internet.interfaces import IReactorTime
 
@@ -28,7 +28,12 @@ MARGIN_S = 10.0
 """How much longer than its storage the server may take for a request, seconds."""
 
 
-def of_lines(limits: Limits, storage_s: float) -> dict[Standing, tuple[float | None, str | None]]:
+Limited: TypeAlias = Mapping[Standing, tuple[float | None, str | None]]
+"""How long each may stand so, seconds, None: for ever; and why it is ended then, one of
+:data:`evcharge.net.guards.REASONS`, None: nobody is refused anything."""
+
+
+def of_lines(limits: Limits, storage_s: float) -> Limited:
     """How long connections may take that speak our lines."""
     return {
         Standing.IDLE: (limits.idle_s, IDLE),
@@ -39,7 +44,7 @@ def of_lines(limits: Limits, storage_s: float) -> dict[Standing, tuple[float | N
     }
 
 
-def of_http(limits: Limits, storage_s: float) -> dict[Standing, tuple[float | None, str | None]]:
+def of_http(limits: Limits, storage_s: float) -> Limited:
     """How long those may take that speak HTTP; who keeps one for later is refused nothing."""
     return {
         **of_lines(limits, storage_s),
@@ -82,15 +87,14 @@ class Timeouts:
     set back. So a limit holds to a look or two, and never too early.
 
     :param connections: those that are open, at any time.
-    :param limits: how long each may stand so, seconds, None: for ever; and why it is ended then,
-        one of :data:`evcharge.net.guards.REASONS`, None: nobody is refused anything.
+    :param limits: how long each may stand so, and why it is ended then.
     """
 
     def __init__(
         self,
         connections: Collection[Timed],
         clock: IReactorTime,
-        limits: Mapping[Standing, tuple[float | None, str | None]],
+        limits: Limited,
         on_refused: OnRefused,
     ) -> None:
         self._connections = connections
