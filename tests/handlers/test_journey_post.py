@@ -11,6 +11,7 @@ from tests.support import journey
 from tests.support.journey import login, outcome, station
 from tests.support.messages import TYPES, good_data
 from tests.support.posting import PostServer, ask
+from tests.support.scenarios import OF_TRANSPORTS, SESSIONS
 
 
 class ByPost:
@@ -27,27 +28,7 @@ def by_post(tests: type) -> type:
     return type(f"Post{tests.__name__}", (ByPost, tests), {"__doc__": tests.__doc__})
 
 
-for _tests in (
-    test_journey.EnvelopeTests,
-    test_journey.StartTests,
-    test_journey.LoginTests,
-    test_journey.NavigationTests,
-    test_journey.SelectionTests,
-    test_journey.PaymentTests,
-    test_journey.FailureTests,
-    test_charging.TargetTests,
-    test_charging.EvseTests,
-    test_charging.WhyTests,
-    test_charging.PriceTests,
-    test_charging.EvseListTests,
-    test_sessions.PairTests,
-    test_sessions.FieldTests,
-    test_sessions.DeadlineTests,
-    test_sessions.IdempotenceTests,
-    test_sessions.LineTests,
-    test_sessions.ChoiceTests,
-    test_sessions.ReservationTests,
-):
+for _tests in (*OF_TRANSPORTS, *SESSIONS):
     _class = by_post(_tests)
     globals()[_class.__name__] = _class
 del _class, _tests  # else they would run once more

@@ -21,9 +21,9 @@ from evcharge.storage.location import parse
 from evcharge.storage.sql.databases import Postgres, Sqlite
 from evcharge.storage.sql.store import SqlStorage
 from evcharge.testing import NOON
-from tests.handlers import test_charging, test_journey, test_sessions
 from tests.support import journey, postgres
 from tests.support.journey import station
+from tests.support.scenarios import JOURNEYS, SESSIONS
 
 
 def csv(stations: Sequence[Station]) -> bytes:
@@ -126,25 +126,7 @@ def over(place: type, tests: type) -> type:
 # What has to do with a storage; the rest would only be repeated.
 for _place, _tests in itertools.product(
     (Files, SqliteFile, PostgresDatabase),
-    (
-        test_journey.StartTests,
-        test_journey.LoginTests,
-        test_journey.NavigationTests,
-        test_journey.SelectionTests,
-        test_journey.PaymentTests,
-        test_charging.TargetTests,
-        test_charging.EvseTests,
-        test_charging.WhyTests,
-        test_charging.PriceTests,
-        test_charging.EvseListTests,
-        test_sessions.PairTests,
-        test_sessions.FieldTests,
-        test_sessions.DeadlineTests,
-        test_sessions.IdempotenceTests,
-        test_sessions.LineTests,
-        test_sessions.ChoiceTests,
-        test_sessions.ReservationTests,
-    ),
+    (*JOURNEYS, *SESSIONS),
 ):
     _class = over(_place, _tests)
     globals()[_class.__name__] = _class
