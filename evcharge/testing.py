@@ -15,7 +15,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, execute
-from twisted.internet.task import Clock
+from twisted.internet.protocol import connectionDone
 from twisted.internet.testing import StringTransport
 
 from evcharge.datasets import parse_car_models, parse_stations
@@ -30,6 +30,7 @@ from evcharge.process.clock import SteadyClock
 from evcharge.process.engine import Engine, Here
 from evcharge.process.options import Options
 from evcharge.process.server import driver_factory
+from evcharge.process.virtual_clock import VirtualClock
 from evcharge.storage import Storage
 from evcharge.storage.memory import MemoryStorage
 from evcharge.watch.metrics import Metrics
@@ -85,6 +86,7 @@ class MemoryServer:
     :param in_thread: where the storage is called; by default here and now.
     :param options: others of `twistd evcharge`, as they are typed there, for its limits:
         `["--rate-per-connection", "5"]`.
+    :param now: when it starts, seconds since the epoch.
     """
 
     def __init__(
@@ -97,6 +99,7 @@ class MemoryServer:
         user_ttl: float = 86400.0,
         in_thread: Any = call_now,
         options: Sequence[str] = (),
+        now: float = NOON,
     ) -> None:
         parsed = Options()
         parsed.parseOptions(
@@ -110,8 +113,7 @@ class MemoryServer:
             ]
         )
         self.settings = settings = parsed.settings
-        self.clock = Clock()
-        self.clock.advance(NOON)
+        self.clock = VirtualClock(now)
         self.storage = shipped_network() if storage is None else storage
         numbers = itertools.count(1)
         self.refused: list[str] = []
@@ -160,15 +162,23 @@ class MemoryServer:
         return protocol, transport
 
     def send(self, sent: bytes) -> list[dict[str, Any]]:
-        """Send bytes over a connection of their own; the replies that come at once."""
+        """Send bytes over a connection of their own, which stays; the replies that come at once."""
         protocol, transport = self.connect()
+        return self._say(protocol, transport, sent)
+
+    def _say(
+        self, protocol: DriverProtocol, transport: MemoryTransport, sent: bytes
+    ) -> list[dict[str, Any]]:
         protocol.dataReceived(sent)
         return [json.loads(line) for line in transport.take().splitlines()]
 
     def request(self, kind: str, /, **data: Any) -> dict[str, Any]:
-        """Send one request and return its reply."""
+        """Send one request over a connection of its own, close that, and return the reply."""
         request = {"type": kind, "data": data, "status": {}, "timestamp": ""}
-        (reply,) = self.send(json.dumps(request).encode() + b"\n")
+        protocol, transport = self.connect()
+        (reply,) = self._say(protocol, transport, json.dumps(request).encode() + b"\n")
+        # All that are open are looked at again and again.
+        transport.protocol.connectionLost(connectionDone)
         return reply
 
     def advance(self, seconds: float) -> None:

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -146,6 +146,7 @@ class StationTests(SubscribeTestCase):
         told = [line["data"] for line in listener.take() if "stations" in line["data"]]
         self.assertEqual([event["stations"]["2"]["available_slots"] for event in told], [1])
 
+    @settings(deadline=None)
     @given(st.lists(st.tuples(st.sampled_from(["pay", "reserve", "leave", "wait"]),
                               st.integers(1, 2), st.integers(0, 5)), max_size=25))  # fmt: skip
     def test_state(self, steps: list[tuple[str, int, int]]) -> None:
@@ -320,8 +321,7 @@ class FigureTests(SubscribeTestCase):
         self.server.advance(0)
         self.pay(1)
         self.server.advance(300)
-        again = MemoryServer(self.server.storage)
-        again.clock.advance(300)
+        again = MemoryServer(self.server.storage, now=self.server.clock.seconds())
         again.advance(0)
         again.advance(15)
         point = again.engine.figures.points[-1]
