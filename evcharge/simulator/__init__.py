@@ -1,0 +1,1 @@
+"""What would happen if: drivers of a scenario, at the engine that serves real ones."""
