@@ -1,0 +1,100 @@
+"""What one run of a scenario comes to: plain values, which a file has whole."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypeAlias
+
+import attrs
+import msgspec
+
+OUTCOMES = (
+    "served",
+    "served_after_wait",
+    "balked",
+    "reneged",
+    "no_show",
+    "offer_lapsed",
+    "no_fit",
+    "stranded",
+    "evicted",
+    "refused",
+    "still_there",
+)
+"""How a driver may end: each in exactly one way."""
+LOST = ("balked", "reneged", "offer_lapsed", "no_fit", "stranded")
+"""Those of them who wanted to charge here, and went without."""
+NETWORK = "network"
+"""The key of the place that is all stations together."""
+
+Figures: TypeAlias = Mapping[str, float | None]
+"""By its name; None where there is none: a price a kWh of no kWh."""
+Hours: TypeAlias = Mapping[str, tuple[float, ...]]
+"""By its name, a value for each hour of the window."""
+
+
+@attrs.frozen
+class Place:
+    """Something that there are figures of."""
+
+    key: str
+    """`network`, `zone:NAME` or `station:ID`."""
+    kind: str
+    """`network`, `zone` or `station`."""
+    name: str
+    latitude: float | None = None
+    longitude: float | None = None
+    evses: int = 0
+
+
+@attrs.frozen
+class DriverRecord:
+    """One driver, from birth to end. Instants are seconds since the scenario's start."""
+
+    identity: str
+    """zone/day/hour/k."""
+    zone: str
+    car: str
+    outcome: str
+    """One of :data:`OUTCOMES`."""
+    station: str | None = None
+    evse: str | None = None
+    born: float = 0.0
+    arrived: float | None = None
+    queued: float | None = None
+    charging: float | None = None
+    """When the car began to charge, and when it ended."""
+    ended: float | None = None
+    left: float | None = None
+    kwh: float = 0.0
+    paid: float = 0.0
+    """BRL."""
+
+
+@attrs.frozen
+class Replication:
+    """One run: its figures and drivers."""
+
+    number: int
+    places: tuple[Place, ...]
+    figures: Mapping[str, Figures]
+    """By the key of the place."""
+    hours: Mapping[str, Hours]
+    """By the key of the place."""
+    drivers: tuple[DriverRecord, ...]
+    digest: str
+    """SHA-256 of all that was asked and answered, as hex."""
+
+
+def encode(replication: Replication) -> bytes:
+    """As a file has it: JSON, the same bytes for the same run."""
+    return msgspec.json.encode(replication)
+
+
+def decode(data: bytes) -> Replication:
+    """
+    Read :func:`encode`'s.
+
+    :raise ValueError: it is something else, or cut short.
+    """
+    return msgspec.json.decode(data, type=Replication)
