@@ -4,8 +4,8 @@ The lowest versions that setup.cfg allows, as constraints for pip.
     python tools/lowest.py > lowest.txt
 
 Each requirement of the server and of the tests is a name alone, of which any version will do, or
-has one lower bound, `name >= 1.2`. Anything else stops this with status 1, so that no bound can be
-named that nobody tries.
+has one lower bound, `name >= 1.2`, perhaps for older Pythons alone, `; python_version < "3.11"`.
+Anything else stops this with status 1, so that no bound can be named that nobody tries.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from pathlib import Path
 SETUP = Path(__file__).resolve().parent.parent / "setup.cfg"
 TRIED = (("options", "install_requires"), ("options.extras_require", "test"))
 
-REQUIREMENT = re.compile(r"([\w.-]+)(?:\[[\w,-]+\])?(?: *>= *([\d.]+))?")
+REQUIREMENT = re.compile(
+    r"([\w.-]+)(?:\[[\w,-]+\])?(?: *>= *([\d.]+))?(?:; python_version < \"3\.\d+\")?"
+)
 
 
 def requirements(setup: str) -> Iterator[str]:

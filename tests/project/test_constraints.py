@@ -153,6 +153,7 @@ class LowestTests(SynchronousTestCase):
     def test_other_bounds(self) -> None:
         """A requirement with a bound that nobody would try is refused."""
         self.assertEqual(self.lowest.lowest(["a", "b[c,d] >= 1.2", "e-f>=3"]), ["b==1.2", "e-f==3"])
+        self.assertEqual(self.lowest.lowest(['a >= 1.2; python_version < "3.11"']), ["a==1.2"])
         for line in ("a ~= 1.2", "a >= 1, < 2", "a == 1", "a > 1", "a >= 1; python_version < '4'"):
             error = self.assertRaises(ValueError, self.lowest.lowest, ["b", line])
             self.assertIn(line, str(error))

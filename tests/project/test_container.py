@@ -125,7 +125,7 @@ class ContextTests(SynchronousTestCase):
         """What the image is made of."""
         package = {
             str(path.relative_to(ROOT))
-            for ending in ("*.py", "py.typed", "data/*.json", "data/*.csv")
+            for ending in ("*.py", "py.typed", "data/*.json", "data/*.csv", "data/scenarios/*")
             for path in (ROOT / "evcharge").rglob(ending)
         }
         page = {

@@ -202,6 +202,8 @@ class PackageTests(SynchronousTestCase):
             "twisted/plugins/evcharge_plugin.py",
             "evcharge/data/car_models.json",
             "evcharge/data/feira_de_santana_stations.csv",
+            "evcharge/data/scenarios/tariffs.json",
+            "evcharge/data/scenarios/weekday.toml",
             "evcharge/py.typed",
             "evcharge/web/page/index.html",
             "evcharge/web/page/app/main.js",
