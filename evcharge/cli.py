@@ -22,6 +22,7 @@ COMMANDS = {
     "bootstrap": "evcharge.commands.bootstrap",
     "apply": "evcharge.commands.apply",
     "evse": "evcharge.commands.evse",
+    "simulate": "evcharge.commands.simulate",
     "backup": "evcharge.commands.copies",
     "migrate": "evcharge.commands.copies",
     "export": "evcharge.commands.copies",

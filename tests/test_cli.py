@@ -42,6 +42,8 @@ class OutputTests(ServerTestCase):
             ("charge", "Tesla Model 3"),
             ("price", *files),
             ("price", "--json", *files),
+            ("simulate", "new", "--list"),
+            ("simulate", "check", "weekday"),
             ("ask", *at, "START"),
             ("ask", *at, "--json", "START"),
             ("drive", *at),

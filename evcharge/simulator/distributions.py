@@ -150,7 +150,7 @@ def read_distribution(value: object) -> Distribution:
         return _read_table(given)
     words = FORMS[form]
     figures = given if isinstance(given, list) else [given]
-    if len(figures) != len(words) or not all(map(_is_finite, figures)):
+    if len(figures) != len(words) or not all(map(is_figure, figures)):
         raise ValueError(f"{form}: must be {_wanted(words)}")
     found = Distribution(form, tuple(map(float, figures)))
     if form in ("uniform", "triangular") and sorted(found.figures) != list(found.figures):
@@ -169,7 +169,7 @@ def _wanted(words: Sequence[str]) -> str:
 def _read_table(given: object) -> Distribution:
     pairs = given if isinstance(given, list) else []
     for pair in pairs:
-        if not isinstance(pair, list) or len(pair) != 2 or not all(map(_is_finite, pair)):
+        if not isinstance(pair, list) or len(pair) != 2 or not all(map(is_figure, pair)):
             pairs = []
             break
     if not pairs:
@@ -188,5 +188,6 @@ def _is_number(value: object) -> bool:
     return is_one and (abs(value) < _MOST or value == math.inf)  # type: ignore[arg-type]
 
 
-def _is_finite(value: object) -> bool:
+def is_figure(value: object) -> bool:
+    """Whether that is a number, as scenarios may have one: finite, and not too large."""
     return _is_number(value) and value != math.inf

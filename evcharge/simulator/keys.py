@@ -23,6 +23,17 @@ Read = Callable[["Keys", Path, Any], Any]
 """Makes something of the value at a path. ValueError: what is wrong with the value itself."""
 
 
+MOST_NAMED = 12
+"""How many names of those that there are a message has."""
+
+LONGEST = 200
+"""No name is longer that something is meant by."""
+
+AN_INSTANT = "2026-03-02T00:00:00"
+
+FIRST_YEAR, LAST_YEAR = 2000, 2199
+
+
 class ScenarioError(Exception):
     """A scenario has mistakes: `problems` names each, with file, line and key."""
 
@@ -35,8 +46,8 @@ class ScenarioError(Exception):
 class Keys:
     """What is wrong so far, and what keys may name."""
 
-    places: Mapping[Path, Place]
-    """Where each key is written."""
+    place: Callable[[Path], Place]
+    """Where the value at a path is written, or what it is in."""
     stations: Sequence[str] | None
     """The ids of the network's stations; None where it could not be read. So it is with the two
     that follow."""
@@ -46,10 +57,7 @@ class Keys:
 
     def wrong(self, path: Path, what: str) -> None:
         """Say what is wrong at a path."""
-        place = next(
-            (self.places[path[:n]] for n in range(len(path), -1, -1) if path[:n] in self.places),
-            Place("scenario", 0, 0),
-        )
+        place = self.place(path)
         where = f"{dotted(path)}: " if path else ""
         self.found.append((place, f"{place}: {where}{what}"))
 
@@ -76,38 +84,56 @@ def keys_of(cls: type[Any]) -> dict[str, Any]:
     return {f.metadata["name"] or f.name: f for f in fields if "read" in f.metadata}
 
 
+Check = Callable[[Any], Iterable[tuple[str, str]]]
+"""Says of an object of a table what does not go together: the key to tell it at, empty for the
+table as a whole, and what is wrong."""
+
+
+def together(*names: str) -> Callable[[Check], Check]:
+    """Marks a method as a :data:`Check` of these keys: it is asked when each of them is right."""
+
+    def mark(check: Check) -> Check:
+        check.__dict__["checked"] = frozenset(names)
+        return check
+
+    return mark
+
+
 def table(cls: type[Any]) -> Read:
-    """
-    Reads a table as `cls`, whose method `mistakes`, if it has one, says what does not go together:
-    pairs of a key, empty for the table as a whole, and what is wrong.
-    """
+    """Reads a table as `cls`; None where something is wrong, which has been said."""
+    fields = keys_of(cls)
+    checks = [check for check in vars(cls).values() if hasattr(check, "checked")]
 
     def read(keys: Keys, path: Path, value: Any) -> Any:
         if not isinstance(value, dict):
             raise ValueError(f"must be a table, not {shown_value(value)}")
-        fields = keys_of(cls)
         before = len(keys.found)
+        wrong = set()
         for name in value:
             if name not in fields:
                 keys.wrong((*path, name), f"there is no such key{nearest(name, fields)}")
+                wrong.update(_near(name, fields))
         found = {}
         for name, field in fields.items():
+            so_far = len(keys.found)
             if name in value:
-                found[field.name] = value_at(keys, (*path, name), value[name], field)
+                found[field.name] = _value_at(keys, (*path, name), value[name], field)
             elif field.default is attrs.NOTHING:
                 keys.wrong(path, f"{name} is missing")
-        if len(keys.found) > before:
-            return None
+                found[field.name] = None
+            if len(keys.found) > so_far:
+                wrong.add(name)
         made = cls(**found)
-        for name, what in getattr(made, "mistakes", tuple)():
-            keys.wrong((*path, name) if name else path, what)
-        return made
+        for check in checks:
+            if wrong.isdisjoint(check.checked):
+                for name, what in check(made):
+                    keys.wrong((*path, name) if name else path, what)
+        return made if len(keys.found) == before else None
 
     return read
 
 
-def value_at(keys: Keys, path: Path, value: Any, field: Any) -> Any:
-    """What a key's field makes of its value; None where that is wrong, which has been said."""
+def _value_at(keys: Keys, path: Path, value: Any, field: Any) -> Any:
     try:
         return field.metadata["read"](keys, path, value)
     except ValueError as error:
@@ -167,9 +193,9 @@ def drawn(least: float, most: float, may_be_endless: bool = False) -> Read:
                 return found
             raise ValueError("must be finite")
         if found.least < least or found.most > most:
-            end = "" if math.isfinite(found.most) else f"; a {found.form} distribution has no end"
-            upper = f" to {most:g}" if math.isfinite(most) else " or more"
-            raise ValueError(f"must stay within {least:g}{upper}{end}")
+            bounds = f"from {least:g} to {most:g}" if math.isfinite(most) else f"{least:g} or more"
+            end = "" if math.isfinite(found.most) else f"; {found.form} has no end"
+            raise ValueError(f"must be {bounds}{end}")
         return found
 
     return read
@@ -199,10 +225,14 @@ def moment(_: Keys, __: Path, value: Any) -> datetime:
     if isinstance(value, datetime):
         if value.tzinfo is not None:
             raise ValueError("must be a local time, without an offset: time_zone says where")
-        return value
-    if isinstance(value, date):
-        return datetime.combine(value, time())
-    raise ValueError(f"must be a local time such as 2026-03-02T00:00:00, not {shown_value(value)}")
+        local = value
+    elif isinstance(value, date):
+        local = datetime.combine(value, time())
+    else:
+        raise ValueError(f"must be a local time such as {AN_INSTANT}, not {shown_value(value)}")
+    if not FIRST_YEAR <= local.year <= LAST_YEAR:
+        raise ValueError(f"must be in the years {FIRST_YEAR} to {LAST_YEAR}, not {local.year}")
+    return local
 
 
 def shown_value(value: Any) -> str:
@@ -212,10 +242,26 @@ def shown_value(value: Any) -> str:
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """Words that name what `name` may have been meant for, or else the first of all there are."""
+    names = list(known)
+    for near in _near(name, names):
+        return f"; the nearest is {near}"
+    more = ", …" if len(names) > MOST_NAMED else ""
+    return f"; there are {', '.join(names[:MOST_NAMED])}{more}" if names else ""
+
+
+def _near(name: str, known: Iterable[str]) -> list[str]:
     there = {each.casefold(): each for each in known}
-    near = difflib.get_close_matches(name.casefold(), there, n=1, cutoff=0.5)
-    if near:
-        return f"; the nearest is {there[near[0]]}"
-    names = list(there.values())
-    more = ", …" if len(names) > 12 else ""
-    return f"; there are {', '.join(names[:12])}{more}" if names else ""
+    found = difflib.get_close_matches(name.casefold()[:LONGEST], there, n=1, cutoff=0.5)
+    return [there[each] for each in found]
+
+
+def plain(value: Any) -> Any:
+    """A value of TOML as JSON has it: times, and numbers that are not finite, as text."""
+    if isinstance(value, Mapping):
+        return {name: plain(each) for name, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(each) for each in value]
+    if isinstance(value, (date, time)):
+        return value.isoformat()
+    is_endless = isinstance(value, float) and not math.isfinite(value)
+    return str(value) if is_endless else value

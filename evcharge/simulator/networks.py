@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -47,6 +48,7 @@ class Sources:
     evses: bytes | None = attrs.field(default=None, repr=False)
     cars: bytes | None = attrs.field(default=None, repr=False)
     tariffs: bytes | None = attrs.field(default=None, repr=False)
+    is_directory: bool = False
 
     def load(self) -> LoadedNetwork:
         """
@@ -67,21 +69,13 @@ class Sources:
             raise DatasetError(whole.problems)
         return LoadedNetwork(cars, whole.stations, known)
 
-    def described(self) -> dict[str, str | None]:
-        """The files by content, as JSON has it; null where it is the shipped one."""
-        own = {STATIONS: self.stations, EVSES: self.evses, CARS: self.cars, TARIFFS: self.tariffs}
-        return {
-            name: None if content is None else content.decode("utf-8", "replace")
-            for name, content in own.items()
-        }
-
     def _content(self, own: bytes | None, name: str) -> bytes:
         return shipped(name) if own is None else own
 
     def _called(self, name: str) -> str:
-        if self.name == SHIPPED or Path(self.name).suffix == ".csv":
-            return self.name if name == STATIONS and self.stations is not None else name
-        return str(Path(self.name) / name)
+        if self.is_directory:
+            return str(Path(self.name) / name)
+        return self.name if name == STATIONS else name
 
 
 @lru_cache(maxsize=4)
@@ -119,11 +113,12 @@ def find(name: str, folder: Path) -> Sources:
     if name == SHIPPED:
         return Sources()
     path = folder / name
-    if not path.is_dir():
+    if not os.path.isdir(path):
         return Sources(str(path), _read(path))
     there = {each: path / each for each in (EVSES, CARS, TARIFFS)}
-    more = {each: _read(path) if path.exists() else None for each, path in there.items()}
-    return Sources(str(path), _read(path / STATIONS), more[EVSES], more[CARS], more[TARIFFS])
+    more = {each: _read(path) if os.path.exists(path) else None for each, path in there.items()}
+    stations = _read(path / STATIONS)
+    return Sources(str(path), stations, more[EVSES], more[CARS], more[TARIFFS], is_directory=True)
 
 
 def _read(path: Path) -> bytes:

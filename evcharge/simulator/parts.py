@@ -7,7 +7,7 @@ Nothing in :class:`Driver` is a fact about anywhere: its values are made up.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -15,9 +15,9 @@ import attrs
 
 from evcharge.datasets.evses import MOST_EVSES, check_evses
 from evcharge.models.evse import STATUSES
-from evcharge.models.station import zone_of
+from evcharge.models.station import Station, zone_of
 from evcharge.models.terms import DEFAULT_TERMS
-from evcharge.simulator.distributions import Distribution, add_up
+from evcharge.simulator.distributions import Distribution, add_up, is_figure
 from evcharge.simulator.keys import (
     Keys,
     drawn,
@@ -26,10 +26,12 @@ from evcharge.simulator.keys import (
     moment,
     nearest,
     numbers,
+    plain,
     shown_value,
     table,
     tables,
     text,
+    together,
 )
 from evcharge.simulator.places import Path
 
@@ -37,6 +39,12 @@ Point = tuple[float, float]
 """Latitude and longitude, degrees, WGS 84."""
 
 WATCHED = "lost_share"
+
+EVERYWHERE = "everywhere"
+"""What a zone is called that nobody has named."""
+
+Mistakes = Iterator[tuple[str, str]]
+"""As of a :data:`evcharge.simulator.keys.Check`."""
 
 _SHARE = figure(0, 1)
 
@@ -76,10 +84,11 @@ def read_time_zone(keys: Keys, path: Path, value: Any) -> str:
 def _evses(_: Keys, path: Path, value: Any) -> tuple[Any, ...]:
     if not isinstance(value, list) or not value:
         raise ValueError(f"must be a list of EVSEs, not {shown_value(value)}")
-    problems = check_evses({"0": value}, "").problems
+    given = plain(value)
+    problems = check_evses({"0": given}, "").problems
     if problems:
         raise ValueError("; ".join(problem.removeprefix(": ") for problem in problems))
-    return tuple(value)
+    return tuple(given)
 
 
 def _point(_: Keys, __: Path, value: Any) -> Point:
@@ -105,6 +114,9 @@ def _short(value: Any) -> str:
     return str(value)[:60] if isinstance(value, list) else shown_value(value)
 
 
+WAYS = ("add_evses", "evses", "remove_evses", "status")
+
+
 @attrs.frozen
 class Change:
     """What becomes of a station, from an instant on."""
@@ -120,13 +132,12 @@ class Change:
     status: str | None = key(_one_of(*STATUSES), None)
     """Of all its EVSEs."""
 
-    def mistakes(self) -> Iterator[tuple[str, str]]:
-        """What does not go together."""
-        ways = ("add_evses", "evses", "remove_evses", "status")
-        there = [name for name in ways if getattr(self, name) is not None]
+    @together(*WAYS)
+    def _one_way(self) -> Mistakes:
+        there = [name for name in WAYS if getattr(self, name) is not None]
         if len(there) != 1:
             which = " and ".join(there) or "none"
-            yield "", f"one of {', '.join(ways)} says what changes, not {which}"
+            yield "", f"one of {', '.join(WAYS)} says what changes, not {which}"
 
 
 @attrs.frozen
@@ -139,8 +150,8 @@ class TariffTime:
     end: datetime = key(moment, name="to")
     tariff_id: str = key(_tariff, name="tariff")
 
-    def mistakes(self) -> Iterator[tuple[str, str]]:
-        """What does not go together."""
+    @together("from", "to")
+    def _in_order(self) -> Mistakes:
         if self.end <= self.begin:
             yield "to", f"must be later than from, which is {self.begin.isoformat()}"
 
@@ -179,16 +190,53 @@ class Zone:
     trip_to: tuple[Point, ...] = key(_points(1, 100), ())
     """Where those go who are on their way to another city; empty: they stay in this one."""
 
-    def mistakes(self) -> Iterator[tuple[str, str]]:
-        """What does not go together."""
+    @together("centre", "radius_km", "box")
+    def _one_shape(self) -> Mistakes:
         if (self.centre is None) == (self.box is None):
             yield "", "must have centre and radius_km, or box"
         elif (self.centre is None) != (self.radius_km is None):
             yield "", "centre and radius_km go together"
+
+    @together("box")
+    def _corners(self) -> Mistakes:
         if self.box is not None and not (
             self.box[0][0] <= self.box[1][0] and self.box[0][1] <= self.box[1][1]
         ):
             yield "box", "must have its south-west corner first, then the north-east one"
+
+
+def twice(names: Sequence[str]) -> list[str]:
+    """Which names come more than once."""
+    return list(dict.fromkeys(name for name in names if names.count(name) > 1))
+
+
+def around(stations: Iterable[Station]) -> Zone:
+    """The zone that there is where none is named: the box that all stations are in."""
+    places = [(station.latitude, station.longitude) for station in stations]
+    latitudes, longitudes = zip(*places, strict=True)
+    corners = ((min(latitudes), min(longitudes)), (max(latitudes), max(longitudes)))
+    return Zone(EVERYWHERE, 1.0, box=corners)
+
+
+def _zones(keys: Keys, path: Path, value: Any) -> Any:
+    found = tables(Zone)(keys, path, value)
+    given = [each for each in value if isinstance(each, dict)]
+    names = [each["name"] for each in given if isinstance(each.get("name"), str)]
+    for name in twice(names):
+        keys.wrong(path, f"two are called {name}")
+    shares = [each.get("share") for each in given]
+    if len(shares) > 1 and None in shares:
+        keys.wrong(path, "each of several must have its share")
+    elif shares != [None]:
+        _whole(keys, path, shares)
+    return found
+
+
+def _whole(keys: Keys, path: Path, shares: Iterable[Any]) -> None:
+    """Say it where shares that are right by themselves do not add up."""
+    there = list(shares)
+    if there and all(is_figure(share) and share >= 0 for share in there) and not add_up(there):
+        keys.wrong(path, f"the shares add up to {math.fsum(there):.12g}, not to 1")
 
 
 @attrs.frozen
@@ -202,23 +250,7 @@ class Demand:
     """Proportions, from midnight on."""
     by_weekday: tuple[float, ...] = key(numbers(7), (1.0,) * 7)
     """Proportions, from Monday on."""
-    zones: tuple[Zone, ...] = key(tables(Zone), (), "zone")
-
-    def mistakes(self) -> Iterator[tuple[str, str]]:
-        """What does not go together."""
-        if any(zone is None for zone in self.zones):
-            return
-        names = [zone.name for zone in self.zones]
-        for name in sorted({name for name in names if names.count(name) > 1}):
-            yield "zone", f"two are called {name}"
-        shares = [zone.share for zone in self.zones]
-        if len(shares) == 1 and shares[0] is None:
-            return
-        if any(share is None for share in shares):
-            yield "zone", "each must have its share"
-        elif shares and not add_up(share for share in shares if share is not None):
-            total = math.fsum(share for share in shares if share is not None)
-            yield "zone", f"the shares add up to {total:.12g}, not to 1"
+    zones: tuple[Zone, ...] = key(_zones, (), "zone")
 
     def mean(self, weekday: int, hour: int, years: float = 0.0) -> float:
         """
@@ -251,8 +283,8 @@ class Choose:
         """As :func:`evcharge.simulator.distributions.pick` takes them."""
         return tuple((name, getattr(self, name)) for name in CRITERIA)
 
-    def mistakes(self) -> Iterator[tuple[str, str]]:
-        """What does not go together."""
+    @together(*CRITERIA)
+    def _all_of_them(self) -> Mistakes:
         if not add_up(share for _, share in self.shares):
             total = math.fsum(share for _, share in self.shares)
             yield "", f"the shares add up to {total:.12g}, not to 1"
@@ -335,19 +367,20 @@ class Study:
     vary: tuple[Vary, ...] = key(tables(Vary), ())
 
 
+def _model(keys: Keys, _: Path, value: Any) -> str:
+    return _known("model", value, keys.cars)
+
+
 def read_fleet(keys: Keys, path: Path, value: Any) -> tuple[tuple[str, float], ...] | None:
     if value == "catalogue":
         return None
     if not isinstance(value, dict) or not value:
         raise ValueError('must be "catalogue", or a table of models and their shares')
-    found = []
     for name, share in value.items():
-        try:
-            _known("model", name, keys.cars)
-            found.append((name, _SHARE(keys, path, share)))
-        except ValueError as error:
-            keys.wrong((*path, name), str(error))
-    if len(found) == len(value) and not add_up(share for _, share in found):
-        total = math.fsum(share for _, share in found)
-        raise ValueError(f"the shares add up to {total:.12g}, not to 1")
-    return tuple(found)
+        for read, given in ((_model, name), (_SHARE, share)):
+            try:
+                read(keys, (*path, name), given)
+            except ValueError as error:
+                keys.wrong((*path, name), str(error))
+    _whole(keys, path, value.values())
+    return tuple(value.items())

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import date, datetime, time, timedelta
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +14,30 @@ import attrs
 from evcharge.datasets import DatasetError
 from evcharge.models.station import DEFAULT_TIME_ZONE, zone_of
 from evcharge.models.terms import Terms
-from evcharge.simulator.keys import Keys, ScenarioError, figure, key, moment, table, text
+from evcharge.simulator.keys import (
+    Keys,
+    ScenarioError,
+    figure,
+    key,
+    moment,
+    table,
+    text,
+    together,
+)
 from evcharge.simulator.networks import SHIPPED, Sources, find, impossible, load
 from evcharge.simulator.parts import (
     Demand,
     Driver,
     Faults,
+    Mistakes,
     NetworkKeys,
     Study,
+    around,
     read_fleet,
     read_time_zone,
+    twice,
 )
+from evcharge.simulator.places import dotted
 from evcharge.simulator.tree import Setting, Tree, path_of, read_tree
 
 DAYS_A_YEAR = 365.25
@@ -53,7 +66,8 @@ class Scenario:
     sources: Sources = attrs.field(factory=Sources)
     """The network's files, by content."""
     raw: Mapping[str, Any] = attrs.field(factory=dict)
-    """All tables, merged and with what the command line has set, as TOML has them."""
+    """All tables, merged and with what the command line has set, as TOML has them;
+    :func:`evcharge.simulator.keys.plain` makes JSON of them."""
     files: Mapping[str, str] = attrs.field(factory=dict)
     """The scenario's own files, by name and content."""
     folder: str = attrs.field(default="", eq=False)
@@ -85,33 +99,14 @@ class Scenario:
             time_zone=self.time_zone,
         )
 
-    def described(self) -> dict[str, Any]:
-        """All that it says, and all files that it names by content, as JSON has it."""
-        return {
-            "scenario": _plain(self.raw),
-            "files": dict(self.files),
-            "network": self.sources.described(),
-        }
-
     def years(self, instant: float) -> float:
         """How many years after the start an instant is, for the growth."""
         return (instant - self.begin) / (DAYS_A_YEAR * 86400)
 
-    def mistakes(self) -> Iterator[tuple[str, str]]:
-        """What does not go together."""
+    @together("study", "days")
+    def _leaves_something(self) -> Mistakes:
         if self.study.warm_up_hours >= self.days * 24:
             yield "study", f"warm_up_hours leaves nothing of {self.days} days"
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {name: _plain(each) for name, each in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(each) for each in value]
-    if isinstance(value, (date, time)):
-        return value.isoformat()
-    is_endless = isinstance(value, float) and not math.isfinite(value)
-    return str(value) if is_endless else value
 
 
 @attrs.frozen
@@ -137,12 +132,12 @@ def read(source: str | Path, settings: Iterable[Setting] = ()) -> Scenario:
         try:
             tree = tree.put(each)
         except ValueError as error:
-            problems.append(f"{each.option}: {error}")
+            problems.append(f"{each.option}: {dotted(each.path)}: {error}")
     scenario, found = _made(tree)
     problems = found + problems
     if scenario is None or problems:
         raise ScenarioError(problems)
-    _, problems = _variants(scenario, tree)
+    problems = _variants(scenario, tree)[1]
     if problems:
         raise ScenarioError(problems)
     return scenario
@@ -163,10 +158,18 @@ def _variants(scenario: Scenario, tree: Tree) -> tuple[Sequence[Variant], list[s
     if not vary:
         return [Variant({}, scenario)], []
     places = [tree.place(("study", "vary", number)) for number in range(len(vary))]
-    problems: list[str] = []
+    problems = [
+        f"{place}: study.vary: {each.varied} cannot be varied: all variants run the same"
+        for each, place in zip(vary, places, strict=True)
+        if each.varied.partition(".")[0].strip() in ("study", "extends")
+    ]
+    names = [each.varied for each in vary]
+    problems += [f"{places[0]}: study.vary: {n} is there twice" for n in twice(names)]
     count = math.prod(len(each.values) for each in vary)
     if count > MOST_VARIANTS:
-        return [], [f"{places[0]}: study.vary: {count} variants are over {MOST_VARIANTS}"]
+        problems.append(f"{places[0]}: study.vary: {count} variants are over {MOST_VARIANTS}")
+    if problems:
+        return [], problems
     found = []
     for values in itertools.product(*(each.values for each in vary)):
         changed = tree
@@ -175,7 +178,7 @@ def _variants(scenario: Scenario, tree: Tree) -> tuple[Sequence[Variant], list[s
                 changed = changed.put(Setting(str(place), path_of(each.varied), value), place)
             except ValueError as error:
                 problems.append(f"{place}: study.vary: {each.varied}: {error}")
-        made, wrong = _made(changed)
+        made, wrong = _made(changed, scenario)
         problems += wrong
         if made is not None:
             values_by_key = {e.varied: value for e, value in zip(vary, values, strict=True)}
@@ -183,16 +186,23 @@ def _variants(scenario: Scenario, tree: Tree) -> tuple[Sequence[Variant], list[s
     return found, list(dict.fromkeys(problems))
 
 
-def _made(tree: Tree) -> tuple[Scenario | None, list[str]]:
-    """The scenario of a tree, and all that is wrong with it."""
-    keys = Keys(tree.places, None, None, None)
+def _made(tree: Tree, before: Scenario | None = None) -> tuple[Scenario | None, list[str]]:
+    """
+    The scenario of a tree, and all that is wrong with it.
+
+    :param before: one of which it is a variant: the same network is not read again.
+    """
+    keys = Keys(tree.place, None, None, None)
     network = tree.raw.get("network")
     named = network.get("stations", SHIPPED) if isinstance(network, dict) else SHIPPED
     path = ("network", "stations")
     loaded, sources = None, Sources()
     if isinstance(named, str):
         try:
-            sources = find(named, tree.folder_of(path))
+            if before is not None and named == before.network.stations:
+                sources = before.sources
+            else:
+                sources = find(named, tree.folder_of(path))
             loaded = load(sources)
         except ValueError as error:
             keys.wrong(path, str(error))
@@ -207,7 +217,15 @@ def _made(tree: Tree) -> tuple[Scenario | None, list[str]]:
         return None, keys.problems
     for number, what in impossible(scenario.network.changes, loaded.stations):
         keys.wrong(("network", "change", number), what)
+    demand = scenario.demand
+    if not demand.zones:
+        demand = attrs.evolve(demand, zones=(around(loaded.stations.values()),))
     made = attrs.evolve(
-        scenario, sources=sources, raw=tree.raw, files=tree.files, folder=tree.folder
+        scenario,
+        demand=demand,
+        sources=sources,
+        raw=tree.raw,
+        files=tree.files,
+        folder=tree.folder,
     )
     return made, keys.problems

@@ -7,6 +7,7 @@ line sets goes before what the files say.
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -111,6 +112,8 @@ def _inside(raw: Any, path: Path) -> Any:
         return raw[part]
     if not isinstance(raw, dict):
         raise ValueError(f"there is no {part} in what is not a table")
+    if str(part).isdigit() and part not in raw:
+        raise ValueError(f"there is no list here that could have an entry {part}")
     return raw.get(str(part), {})
 
 
@@ -169,7 +172,7 @@ def setting(option: str, written: str) -> Setting:
     name, _, value = written.partition("=")
     if not name.strip() or not value.strip():
         raise ValueError(f"{option} must be key=value, not {written!r}")
-    return Setting(f"{option} {name.strip()}", path_of(name), _value(value))
+    return Setting(option, path_of(name), _value(value))
 
 
 def varied(option: str, written: str) -> Setting:
@@ -182,7 +185,7 @@ def varied(option: str, written: str) -> Setting:
     if isinstance(listed, str):
         listed = [_value(each) for each in values.split(",")]
     entry = {"key": name.strip(), "values": listed}
-    return Setting(f"{option} {name.strip()}", ("study", "vary"), entry)
+    return Setting(option, ("study", "vary"), entry)
 
 
 def path_of(name: str) -> Path:
@@ -193,7 +196,7 @@ def path_of(name: str) -> Path:
     """
     try:
         found: Any = tomllib.loads(f"{name} = 0")
-    except tomllib.TOMLDecodeError:
+    except ValueError:
         found = 0
     path: list[str] = []
     while isinstance(found, dict) and len(found) == 1:
@@ -208,7 +211,7 @@ def _value(written: str) -> Any:
     """A value as TOML has it; what is none is text, as shells take quotes away."""
     try:
         return tomllib.loads(f"value = {written}")["value"]
-    except tomllib.TOMLDecodeError:
+    except ValueError:
         return written.strip()
 
 
@@ -229,18 +232,20 @@ def _read(source: str, beside: FilePath, above: Sequence[str]) -> Tree:
     name, content = _content(source, beside)
     if name in above or len(above) >= DEEPEST:
         raise ScenarioError([f"{above[-1]}: extends: {' extends '.join((*above, name))}"])
+    file = len(above)
     try:
         raw = tomllib.loads(content)
-    except tomllib.TOMLDecodeError as error:
+        places = {path: Place(name, line, file) for path, line in lines_of(content).items()}
+    except ValueError as error:
         said = str(error)
         at = _AT.search(said)
         line = (at and at.group(1)) or content.count("\n") + 1
         raise ScenarioError([f"{name}:{line}: {_AT.sub('', said)}"]) from None
     except RecursionError:
         raise ScenarioError([f"{name}: has lists within lists, too deep to be read"]) from None
-    file = len(above)
-    places = {path: Place(name, line, file) for path, line in lines_of(content).items()}
-    own = Tree(raw, places, {FilePath(name).name: content}, str(FilePath(name).parent))
+    # Where on this machine they are is nobody's business who has the results.
+    called = source if above else FilePath(name).name
+    own = Tree(raw, places, {called: content}, str(FilePath(name).parent))
     extends = raw.get("extends")
     if not isinstance(extends, str):
         return own
@@ -253,19 +258,21 @@ def _read(source: str, beside: FilePath, above: Sequence[str]) -> Tree:
 
 def _content(source: str, beside: FilePath) -> tuple[str, str]:
     """A file's name and text. FileNotFoundError: there is none, in words for people."""
-    path = beside / source
+    path, known = beside / source, shipped_scenarios()
+    if source in known and not os.path.isfile(path):
+        return f"{source}.toml", known[source]
     try:
         return str(path), path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError:
         raise ScenarioError([f"{path}: is no text in UTF-8"]) from None
     except FileNotFoundError:
-        known = shipped_scenarios()
-        if source in known:
-            return f"{source}.toml", known[source]
         what = f"there is no file {path}"
-        if not path.suffix:
+        if path.stem in known:
+            what += f"; the shipped scenario is called {path.stem}"
+        elif not path.suffix:
             what += f", nor is a scenario of that name shipped{nearest(source, known)}"
         raise FileNotFoundError(what) from None
-    except OSError as error:
-        cure = remedy_to_read(error, path)
-        raise ScenarioError([f"{path}: {error.strerror or error}{cure}"]) from None
+    except (OSError, ValueError) as error:
+        cure = remedy_to_read(error, path) if isinstance(error, OSError) else ""
+        why = getattr(error, "strerror", None) or error
+        raise ScenarioError([f"{path}: {why}{cure}"]) from None

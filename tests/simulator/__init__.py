@@ -1,1 +1,1 @@
-"""Tests of evcharge/models/."""
+"""Tests of evcharge/simulator/."""
