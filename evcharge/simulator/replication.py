@@ -66,6 +66,8 @@ class DriverRecord:
     """When the car began to charge, and when it ended."""
     ended: float | None = None
     left: float | None = None
+    waited: float = 0.0
+    """How long in lines, all in all, seconds; 0 of one who arrived and had no need to."""
     kwh: float = 0.0
     paid: float = 0.0
     """BRL."""

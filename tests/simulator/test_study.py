@@ -1,0 +1,261 @@
+"""Variants times replications, wherever they run."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from pathlib import Path
+
+import attrs
+from twisted.trial.unittest import SynchronousTestCase
+
+from evcharge.simulator import study
+from evcharge.simulator.executors import NoCluster, Workers, cluster, here
+from evcharge.simulator.study import Study, StudyError
+from tests.support import replications
+from tests.support.replications import SCENARIOS, fail_at_2, plan, replicate
+
+
+class Backwards(Executor):
+    """Runs what it was told last first, when somebody waits."""
+
+    def __init__(self) -> None:
+        self.tasks: list[tuple[Future, Callable[[], object]]] = []
+
+    def submit(self, call, /, *args, **kwargs):
+        future = Future()
+        self.tasks.append((future, lambda: call(*args, **kwargs)))
+        if len(self.tasks) == 2:
+            for each, task in reversed(self.tasks):
+                each.set_result(task())
+            self.tasks.clear()
+        return future
+
+
+class StudyTests(SynchronousTestCase):
+    """A study, and its folder."""
+
+    def setUp(self) -> None:
+        self.folder = Path(self.mktemp())
+
+    def run_here(self, folder: Path, run_one=replicate, **changes: object) -> Study:
+        """Run the plan in this process, with what is changed of it."""
+        with here(1) as workers:
+            return study.run(plan(**changes), SCENARIOS, folder, workers, run_one)
+
+    def test_results(self) -> None:
+        """Each variant has all replications in their order, and drivers are in the files."""
+        told: list[tuple[int, int]] = []
+        with here(1) as workers:
+            made = study.run(
+                plan(), SCENARIOS, self.folder, workers, replicate, lambda *of: told.append(of)
+            )
+        self.assertTrue(made.is_complete)
+        self.assertEqual(told, [(done, 8) for done in range(9)])
+        for scenario, results in zip(SCENARIOS, made.results, strict=True):
+            expected = [attrs.evolve(replicate(scenario, n), drivers=()) for n in range(4)]
+            self.assertEqual(list(results), expected)
+        self.assertEqual(made.drivers(1, 3), replicate(SCENARIOS[1], 3).drivers)
+        self.assertEqual(study.read(self.folder), made)
+
+    def test_order(self) -> None:
+        """In whatever order tasks end, and in however many processes, the bytes are the same."""
+        self.run_here(self.folder / "one")
+        study.run(plan(), SCENARIOS, self.folder / "back", Workers(Backwards(), 1), replicate)
+        with here(2) as workers:
+            study.run(plan(), SCENARIOS, self.folder / "two", workers, replicate)
+        one = files(self.folder / "one")
+        self.assertEqual(len(one), 9)
+        self.assertEqual(files(self.folder / "back"), one)
+        self.assertEqual(files(self.folder / "two"), one)
+
+    def test_going_on(self) -> None:
+        """What there is of the same study is not run again; what is missing or cut short is."""
+        self.run_here(self.folder)
+        whole = files(self.folder)
+        (self.folder / "replications" / "add_evses=0-2.json").unlink()
+        cut = self.folder / "replications" / "add_evses=4-1.json"
+        cut.write_bytes(cut.read_bytes()[:100])
+        ran = []
+
+        def counted(scenario, number):
+            ran.append((scenario.added, number))
+            return replicate(scenario, number)
+
+        self.assertTrue(self.run_here(self.folder, counted).is_complete)
+        self.assertEqual(sorted(ran), [(0, 2), (4, 1)])
+        self.assertEqual(files(self.folder), whole)
+
+    def test_another_study(self) -> None:
+        """A folder that has something else is left as it is, and the person told what differs."""
+        self.run_here(self.folder)
+        before = files(self.folder)
+        error = self.assertRaises(StudyError, self.run_here, self.folder, seed=8)
+        self.assertIn("seed 7, not 8", str(error))
+        error = self.assertRaises(StudyError, self.run_here, self.folder, files={"a.toml": ""})
+        self.assertIn("another files", str(error))
+        self.assertEqual(files(self.folder), before)
+        other = self.folder / "replications"
+        error = self.assertRaises(StudyError, self.run_here, other)
+        self.assertIn("not empty", str(error))
+
+    def test_no_results(self) -> None:
+        """Reading a folder without results, or with a broken manifest, names it."""
+        error = self.assertRaises(StudyError, study.read, self.folder)
+        self.assertIn(str(self.folder), str(error))
+        self.folder.mkdir()
+        (self.folder / "manifest.json").write_text('{"plan": 3}')
+        error = self.assertRaises(StudyError, study.read, self.folder)
+        self.assertIn("manifest.json", str(error))
+
+    def test_not_writable(self) -> None:
+        """A folder that cannot be made is told by its name."""
+        self.folder.write_text("a file")
+        error = self.assertRaises(StudyError, self.run_here, self.folder)
+        self.assertIn(str(self.folder), str(error))
+
+    def test_manifest(self) -> None:
+        """The manifest has all that results depend on, and no time of the wall or folder."""
+        self.run_here(self.folder)
+        manifest = json.loads((self.folder / "manifest.json").read_text())
+        self.assertEqual(manifest["plan"]["files"], plan().files)
+        self.assertEqual(manifest["plan"]["seed"], 7)
+        self.assertEqual(set(manifest), {"evcharge", "python", "libraries", "plan"})
+        self.assertNotIn(str(self.folder), json.dumps(manifest))
+
+    def test_failure(self) -> None:
+        """A run that breaks ends the study; what was finished before is kept."""
+        error = self.assertRaises(ArithmeticError, self.run_here, self.folder, fail_at_2)
+        self.assertIn("born are 3", str(error))
+        self.assertEqual(len(list((self.folder / "replications").iterdir())), 4)
+
+    def test_without_drivers(self) -> None:
+        """A study of figures alone keeps no drivers."""
+        made = self.run_here(self.folder, has_drivers=False)
+        self.assertEqual(made.drivers(0, 0), ())
+        self.assertEqual(made.results[0][0].figures, replicate(SCENARIOS[0], 0).figures)
+
+    def test_other_version(self) -> None:
+        """A worker that has another evcharge refuses, and says which is wanted."""
+        error = self.assertRaises(StudyError, study.work, replicate, SCENARIOS[0], 0, "0.0.1", True)
+        self.assertIn("not 0.0.1", str(error))
+
+    def test_command(self) -> None:
+        """The command that repeats a study is without what changes no byte of it."""
+        words = "run a.toml --out x --seed 7 --workers=3 --cluster tcp://b:1 --set a.b=1"
+        self.assertEqual(
+            study.repeatable(words.split()), ("run", "a.toml", "--seed", "7", "--set", "a.b=1")
+        )
+
+    def test_no_scheduler(self) -> None:
+        """A cluster where nobody answers, or without Dask, is told in one sentence."""
+        with self.assertRaises(NoCluster) as caught, cluster("nonsense://"):
+            pass
+        self.assertNotIn("\n", str(caught.exception))
+
+
+class InterruptTests(SynchronousTestCase):
+    """Ctrl-C."""
+
+    def start(self, workers: int) -> tuple[subprocess.Popen[str], Path]:
+        """A study in a process group of its own, whose replications wait for leave."""
+        folder = Path(self.mktemp()).absolute()
+        folder.mkdir()
+        script = f"""
+            import pathlib
+            from evcharge.simulator import study
+            from evcharge.simulator.executors import here
+            from tests.support.replications import Scenario, plan, replicate_with_leave
+            if __name__ == "__main__":
+                scenarios = [Scenario(added, folder={str(folder)!r}) for added in (0, 4)]
+                with here({workers}) as workers:
+                    made = study.run(
+                        plan(), scenarios, pathlib.Path({str(folder / "out")!r}), workers,
+                        replicate_with_leave,
+                    )
+                print(made.is_complete, sum(map(len, made.results)))
+        """
+        path = folder / "script.py"
+        path.write_text(textwrap.dedent(script))
+        root = Path(replications.__file__).parents[2]
+        process = subprocess.Popen(
+            [sys.executable, str(path)],
+            env={**os.environ, "PYTHONPATH": str(root)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        return process, folder
+
+    def wait_for(self, folder: Path, pattern: str, number: int, process) -> None:
+        """Until as many files are there."""
+        deadline = time.monotonic() + 60
+        while len(list(folder.glob(pattern))) < number:
+            self.assertIsNone(process.poll())
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.02)
+
+    def check_interrupt(self, workers: int) -> None:
+        """Ctrl-C on a terminal is told to all processes; what is under way ends, and is kept."""
+        process, folder = self.start(workers)
+        self.wait_for(folder, "under-way-*", workers, process)
+        os.killpg(process.pid, signal.SIGINT)
+        # What would be cut off by it has time to be.
+        time.sleep(0.2)
+        (folder / "leave").touch()
+        out, errors = process.communicate(timeout=60)
+        self.assertEqual(errors, "")
+        done = len(list((folder / "out" / "replications").iterdir()))
+        self.assertEqual(out, f"False {done}\n")
+        self.assertGreaterEqual(done, workers)
+        # Besides those that run, some are with the workers already.
+        self.assertLess(done, 8)
+
+    def test_here(self) -> None:
+        """In one process."""
+        self.check_interrupt(1)
+
+    def test_processes(self) -> None:
+        """In several."""
+        self.check_interrupt(2)
+
+    def test_killed(self) -> None:
+        """Workers whose study was killed end by themselves."""
+        process, folder = self.start(2)
+        self.wait_for(folder, "under-way-*", 2, process)
+        process.kill()
+        process.communicate(timeout=60)
+        deadline = time.monotonic() + 30
+        while _members(process.pid):
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.05)
+
+
+def _members(group: int) -> list[str]:
+    """The processes of a group that are alive."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if fields[0] != "Z" and int(fields[2]) == group:
+            found.append(path.parent.name)
+    return found
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """All that is in a folder, by its path within."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
