@@ -1,0 +1,326 @@
+"""
+The report's pictures: SVG by matplotlib, the same bytes each time.
+
+Colours are names here, which the page gives their values to: light, dark, in print. Lines that have
+different colours have different dashes, too.
+"""
+
+from __future__ import annotations
+
+import html
+import io
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import attrs
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+from matplotlib.ticker import MultipleLocator
+
+STYLE: Any = {
+    "font.family": ["DejaVu Sans"],
+    "font.size": 9,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "evcharge",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 9,
+    "axes.titlelocation": "left",
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+}
+"""Text stays text; names inside are made of the drawing alone."""
+
+INK, MUTED, GRID, SURFACE = "#010101", "#020202", "#030303", "#040404"
+SERIES = ("#1101a1", "#1101a2", "#1101a3", "#1101a4", "#1101a5", "#1101a6")
+"""Stand for colours until the drawing is done."""
+
+NAMES = {
+    INK: "var(--ink)",
+    MUTED: "var(--muted)",
+    GRID: "var(--grid)",
+    SURFACE: "var(--surface)",
+    **{colour: f"var(--series-{number})" for number, colour in enumerate(SERIES, 1)},
+}
+
+DASHES = ("-", "--", "-.", ":", (0, (6, 1, 1, 1, 1, 1)), (0, (1, 3)))
+
+WIDTH = 5.8
+"""Inches: two stand beside one another on a screen, one on a telephone."""
+
+
+@attrs.frozen
+class Line:
+    """A row of numbers with a band about it."""
+
+    name: str
+    values: Sequence[float]
+    low: Sequence[float]
+    high: Sequence[float]
+
+
+@attrs.frozen
+class Panel:
+    """A part of a picture: lines over the same numbers."""
+
+    title: str
+    lines: Sequence[Line]
+
+
+@attrs.frozen
+class Dot:
+    """Something at a place in a picture."""
+
+    name: str
+    x: float
+    y: float
+    size: float
+    """0 to 1: its area."""
+    inner: float = 0.0
+    """0 to 1: the area of what is marked of it."""
+    told: str = ""
+    """Where the mouse is over it."""
+
+
+@attrs.frozen
+class Row:
+    """A mean with its interval."""
+
+    name: str
+    mean: float
+    low: float
+    high: float
+    told: str
+
+
+@attrs.frozen
+class Bar:
+    """A span in a row."""
+
+    row: int
+    begin: float
+    end: float
+    series: int
+    told: str
+
+
+def panels(of: Sequence[Panel], at: Sequence[float], x: str, alt: str, name: str) -> str:
+    """Pictures of lines, one below the other, over the same numbers `at`, which are called `x`."""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, 0.5 + 1.55 * len(of)), layout="constrained")
+        axes = list(figure.subplots(len(of), 1, sharex=True, squeeze=False)[:, 0])
+        for axis, panel in zip(axes, of, strict=True):
+            axis.set_title(panel.title, color=INK)
+            for number, line in enumerate(panel.lines):
+                colour = SERIES[number % len(SERIES)]
+                dash = DASHES[number % len(DASHES)]
+                axis.fill_between(at, line.low, line.high, color=colour, alpha=0.18, linewidth=0)
+                axis.plot(at, line.values, color=colour, linestyle=dash, label=line.name)
+            axis.set_ylim(bottom=0)
+            if len(panel.lines) > 1:
+                axis.legend(labelcolor=INK, ncols=3, loc="upper left", handlelength=3)
+        axes[-1].set_xlabel(x, color=INK)
+        _by_hour(axes[-1])
+        return _svg(figure, axes, alt, name)
+
+
+def survival(lines: Sequence[Line], at: Sequence[float], x: str, alt: str, name: str) -> str:
+    """Shares that go down, on a scale of powers of ten."""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, 3.2), layout="constrained")
+        axis = figure.subplots()
+        least = 1.0
+        for number, line in enumerate(lines):
+            colour = SERIES[number % len(SERIES)]
+            dash = DASHES[number % len(DASHES)]
+            # Of 0 there is no logarithm.
+            shown = [value if value > 0 else float("nan") for value in line.values]
+            least = min([least, *(value for value in line.values if value > 0)])
+            axis.fill_between(
+                at,
+                [max(low, least / 10) for low in line.low],
+                [max(high, least / 10) for high in line.high],
+                color=colour,
+                alpha=0.18,
+                linewidth=0,
+                step="post",
+            )
+            axis.step(at, shown, where="post", color=colour, linestyle=dash, label=line.name)
+        axis.set_yscale("log")
+        axis.set_ylim(least / 1.5, 1.0)
+        axis.yaxis.set_major_formatter(lambda value, _: f"{100 * value:g} %")
+        axis.yaxis.set_minor_formatter(lambda value, _: "")
+        axis.set_xlabel(x, color=INK)
+        if len(lines) > 1:
+            axis.legend(labelcolor=INK, handlelength=3)
+        return _svg(figure, [axis], alt, name)
+
+
+def dots(
+    of: Sequence[Dot], x: str, y: str, alt: str, name: str, as_map: bool = False, named: int = 8
+) -> str:
+    """
+    Discs at their places, the largest under the others, with the names of the largest ones.
+
+    :param as_map: whether x and y are degrees of longitude and latitude.
+    """
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, 4.4 if as_map else 3.6), layout="constrained")
+        axis = figure.subplots()
+        told = {}
+        by_size = sorted(of, key=lambda dot: -dot.size)
+        for number, dot in enumerate(by_size):
+            area = 12 + 500 * dot.size
+            found = axis.scatter(
+                [dot.x], [dot.y], s=area, color=SERIES[0], alpha=0.55, linewidths=0
+            )
+            found.set_gid(f"told-{number}")
+            told[f"told-{number}"] = dot.told
+            if dot.inner > 0:
+                axis.scatter(
+                    [dot.x],
+                    [dot.y],
+                    s=area * dot.inner,
+                    color=SERIES[1],
+                    linewidths=0.8,
+                    edgecolors=SURFACE,
+                )
+        for dot in by_size[:named]:
+            axis.annotate(
+                dot.name,
+                (dot.x, dot.y),
+                (4, 4),
+                textcoords="offset points",
+                color=INK,
+                fontsize=7,
+                annotation_clip=True,
+            )
+        axis.set_xlabel(x, color=INK)
+        axis.set_ylabel(y, color=INK)
+        axis.margins(0.14)
+        if as_map:
+            axis.set_aspect("equal", adjustable="datalim")
+            axis.ticklabel_format(useOffset=False)
+            axis.locator_params(nbins=5)
+        else:
+            axis.set_ylim(bottom=min(0.0, axis.get_ylim()[0]))
+        return _svg(figure, [axis], alt, name, told)
+
+
+def points(rows: Sequence[Row], x: str, alt: str, name: str, zero: bool = False) -> str:
+    """
+    A mean with its interval in each row, from the top down.
+
+    :param zero: whether a line shows where 0 is.
+    """
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, 0.9 + 0.34 * len(rows)), layout="constrained")
+        axis = figure.subplots()
+        for number, row in enumerate(rows):
+            axis.plot([row.low, row.high], [number, number], color=SERIES[0], linewidth=2)
+            (found,) = axis.plot(
+                [row.mean], [number], color=SERIES[0], marker="o", markersize=6, linestyle="none"
+            )
+            found.set_gid(f"told-{number}")
+        if zero:
+            axis.axvline(0, color=INK, linewidth=0.8)
+        else:
+            axis.set_xlim(left=min(0.0, *(row.low for row in rows)))
+        axis.set_yticks(range(len(rows)), [row.name for row in rows])
+        axis.set_ylim(len(rows) - 0.5, -0.5)
+        axis.set_xlabel(x, color=INK)
+        told = {f"told-{number}": row.told for number, row in enumerate(rows)}
+        return _svg(figure, [axis], alt, name, told)
+
+
+def bars(
+    rows: Sequence[str], of: Sequence[Bar], legend: Sequence[str], x: str, alt: str, name: str
+) -> str:
+    """Spans of time, a row each; `legend` says what each series is."""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, 1.1 + 0.3 * len(rows)), layout="constrained")
+        axis = figure.subplots()
+        told = {}
+        for number, bar in enumerate(of):
+            found = axis.barh(
+                bar.row,
+                bar.end - bar.begin,
+                left=bar.begin,
+                height=0.62 if bar.series == 0 else 0.3,
+                color=SERIES[bar.series],
+                edgecolor=SURFACE,
+                linewidth=0.6,
+                label=legend[bar.series],
+            )[0]
+            found.set_gid(f"told-{number}")
+            told[f"told-{number}"] = bar.told
+        axis.set_yticks(range(len(rows)), rows)
+        axis.set_ylim(len(rows) - 0.4, -0.6)
+        axis.set_xlabel(x, color=INK)
+        _by_hour(axis)
+        handles, labels = axis.get_legend_handles_labels()
+        shown = dict(zip(labels, handles, strict=True))
+        axis.legend(
+            shown.values(),
+            shown.keys(),
+            labelcolor=INK,
+            ncols=3,
+            loc="lower left",
+            bbox_to_anchor=(0, 1),
+        )
+        return _svg(figure, [axis], alt, name, told)
+
+
+def _by_hour(axis: Axes) -> None:
+    """Have the hours of a day at the ticks."""
+    begin, end = axis.get_xlim()
+    axis.xaxis.set_major_locator(MultipleLocator(3 if end - begin < 32 else 6))
+    axis.xaxis.set_major_formatter(lambda hour, _: f"{hour % 24:g}")
+
+
+def _svg(
+    figure: Figure,
+    axes: Sequence[Axes],
+    alt: str,
+    name: str,
+    told: dict[str, str] | None = None,
+) -> str:
+    """
+    The drawing as an element of a page.
+
+    :param name: before all names inside, of which a page may have each but once.
+    :param told: what each thing says where the mouse is over it, by its name.
+    """
+    for axis in axes:
+        axis.grid(color=GRID, linewidth=0.6)
+        axis.tick_params(which="both", color=GRID, labelcolor=MUTED, labelsize=8)
+        for spine in axis.spines.values():
+            spine.set_color(GRID)
+        axis.patch.set_alpha(0)
+    figure.patch.set_alpha(0)
+    written = io.StringIO()
+    canvas = FigureCanvasSVG(figure)
+    canvas.print_svg(
+        written, metadata={"Date": None, "Creator": None, "Format": None, "Type": None}
+    )
+    text = written.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>\s*", "", text, flags=re.DOTALL)
+    for colour, value in NAMES.items():
+        text = text.replace(colour, value)
+    for thing, words in (told or {}).items():
+        title = f"<title>{html.escape(words)}</title>"
+        text = text.replace(f'<g id="{thing}">', f'<g id="{thing}">{title}', 1)
+    text = re.sub(r'\bid="', f'id="{name}-', text)
+    text = re.sub(r"url\(#", f"url(#{name}-", text)
+    text = re.sub(r'href="#', f'href="#{name}-', text)
+    # Its size is the page's matter.
+    text = re.sub(r'(<svg\b[^>]*?) height="[^"]*"', r"\1", text, count=1)
+    text = re.sub(r'(<svg\b[^>]*?) width="[^"]*"', r"\1", text, count=1)
+    label = html.escape(alt)
+    return text.replace("<svg", f'<svg role="img" aria-label="{label}"', 1).strip()
