@@ -26,7 +26,7 @@ from evcharge.push.hub import Hub
 from evcharge.rules.events import Event
 from evcharge.rules.operation import Operation
 from evcharge.station_monitor import StationMonitor
-from evcharge.storage import Storage, Summary, performer
+from evcharge.storage import Eventual, Storage, Summary, carry_out, performer
 from evcharge.storage.group_commit import GroupCommit
 from evcharge.storage.threads import StorageThread
 from evcharge.watch.metrics import Metrics
@@ -60,6 +60,19 @@ class Here(Service):
         f()
 
 
+class Alone(Service):
+    """
+    In the place of a storage's thread, where nothing blocks and nobody else has the storage: each
+    operation is carried out here and now by itself, and waits for no batch.
+    """
+
+    busy = False
+
+    def soon(self, f: Callable[[], object]) -> None:
+        """Call `f`."""
+        f()
+
+
 class StorageService(Service):
     """
     Opens the storage when it starts; closes it when it stops, as all who use it have stopped.
@@ -83,7 +96,7 @@ class StorageService(Service):
         storage: Storage,
         timers: IReactorTime,
         clock: SteadyClock,
-        thread: StorageThread | Here,
+        thread: StorageThread | Here | Alone,
         happened: Callable[[Sequence[Event], float], None] = lambda events, at: None,
         carried_out: Callable[[int, float, int], None] = lambda size, seconds, attempts: None,
     ) -> None:
@@ -95,19 +108,31 @@ class StorageService(Service):
         self._storage = storage
         self._clock = clock
         self._thread = thread
-        self._group_commit: GroupCommit[Operation[Any]] = GroupCommit(
-            storage.execute,
-            thread,
-            timers,
-            storage.patience_s,
-            thread.soon,
-            storage.interrupt,
-            self._batch_ended,
-        )
-        self.perform = performer(storage, self._group_commit.submit, lambda: clock.number)
+        self._group_commit: GroupCommit[Operation[Any]] | None = None
+        submit: Callable[[Operation[Any]], Eventual[Any]] = self._carry_out
+        if not isinstance(thread, Alone):
+            self._group_commit = GroupCommit(
+                storage.execute,
+                thread,
+                timers,
+                storage.patience_s,
+                thread.soon,
+                storage.interrupt,
+                self._batch_ended,
+            )
+            submit = self._group_commit.submit
+        self.perform = performer(storage, submit, lambda: clock.number)
+
+    def _carry_out(self, operation: Operation[Any]) -> Any:
+        result = carry_out(self._storage, operation)
+        self._tell()
+        return result
 
     def _batch_ended(self, size: int, seconds: float, attempts: int) -> None:
         self._carried_out(size, seconds, attempts)
+        self._tell()
+
+    def _tell(self) -> None:
         while self._heard:
             try:
                 self._happened(*self._heard.popleft())
@@ -123,7 +148,8 @@ class StorageService(Service):
     def stopService(self) -> None:
         super().stopService()
         self._thread.stopService()
-        self._group_commit.close()
+        if self._group_commit is not None:
+            self._group_commit.close()
         # With a write still stuck in a thread, no other process may have the storage before this
         # one is gone.
         if not self._thread.busy:
@@ -153,7 +179,7 @@ class Engine(InOrder):
         storage: Storage,
         timers: IReactorTime,
         clock: SteadyClock,
-        thread: StorageThread | Here,
+        thread: StorageThread | Here | Alone,
         metrics: Metrics,
         guards: Mapping[str, Guard] = NO_GUARDS,
         keeps_time: bool = True,

@@ -43,6 +43,19 @@ def uniforms(seed: int, replication: int, *key: object) -> Uniforms:
     )
 
 
+def new_id(seed: int, replication: int, number: int, now: float) -> str:
+    """
+    An id in the form of :func:`evcharge.utils.ids.uuid7`, which anybody can work out.
+
+    :param now: seconds since the epoch.
+    """
+    key = f"{seed}/{replication}/id/{number}".encode()
+    digits = hashlib.blake2b(key, digest_size=16).hexdigest()
+    time = f"{int(now * 1000) & 0xFFFF_FFFF_FFFF:012x}"
+    variant = "89ab"[int(digits[3], 16) & 3]
+    return f"{time[:8]}-{time[8:]}-7{digits[:3]}-{variant}{digits[4:7]}-{digits[7:19]}"
+
+
 def poisson(mean: float, draws: Sequence[float]) -> int:
     """
     A Poisson number by inversion: of the same draws a greater mean makes it greater, or the same.

@@ -102,7 +102,7 @@ class Perform(Protocol):
 
 def performer(
     storage: Storage,
-    submit: Callable[[Operation[Any]], Deferred[Any]],
+    submit: Callable[[Operation[Any]], Eventual[Any]],
     clock: Callable[[], int | None] = lambda: None,
 ) -> Perform:
     """

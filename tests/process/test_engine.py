@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from evcharge.net.lines import Lines
 from evcharge.process.clock import SteadyClock
-from evcharge.process.engine import Engine, Here, InOrder
+from evcharge.process.engine import Alone, Engine, Here, InOrder
 from evcharge.process.options import Options
 from evcharge.testing import NOON, shipped_network
 from evcharge.watch.metrics import Metrics
@@ -23,6 +23,10 @@ class EngineTests(SynchronousTestCase):
         options = Options()
         options.parseOptions(["--sweep-interval", "5", "--user-ttl", "60"])
         self.settings = options.settings
+        self.serve(Here())
+
+    def serve(self, thread: Here | Alone) -> None:
+        """Have an engine, not started yet."""
         self.timers = Clock()
         self.metrics = Metrics()
         self.engine = Engine(
@@ -30,7 +34,7 @@ class EngineTests(SynchronousTestCase):
             shipped_network(),
             self.timers,
             SteadyClock(self.timers.seconds, lead_s=NOON),
-            Here(),
+            thread,
             self.metrics,
             keeps_time=False,
         )
@@ -56,6 +60,11 @@ class EngineTests(SynchronousTestCase):
         self.assertEqual(self.metrics.removed, 1)
         self.successResultOf(self.engine.stopService())
         self.assertEqual(self.timers.getDelayedCalls(), [])
+
+    def test_alone(self) -> None:
+        """Where nobody else asks, what is asked for is done at once, by no timer."""
+        self.serve(Alone())
+        self.test_day()
 
     def test_clock(self) -> None:
         """What is stored goes by the clock that the engine is given."""

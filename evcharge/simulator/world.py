@@ -1,0 +1,309 @@
+"""One run of a scenario: the engine, a clock that goes from event to event, and the drivers."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import attrs
+import msgspec
+
+from evcharge.handlers.session import Status
+from evcharge.handlers.subscribe import find_journey
+from evcharge.models.network import Network, StationRecord
+from evcharge.outcomes import INTERNAL, Reply
+from evcharge.process.clock import SteadyClock
+from evcharge.process.engine import Alone, Engine
+from evcharge.process.options import Options
+from evcharge.process.virtual_clock import VirtualCall, VirtualClock
+from evcharge.rules.events import (
+    Event,
+    PlaceLeft,
+    PlaceTaken,
+    SessionChanged,
+    SlotFreed,
+    SlotTaken,
+    UserRemoved,
+)
+from evcharge.rules.journey import ListSessions
+from evcharge.simulator import networks
+from evcharge.simulator.acts import Operators, begin_with
+from evcharge.simulator.arrivals import Person, hours, people, zones_of
+from evcharge.simulator.drivers import Ask, Diary, Journey, Known, Said, drive
+from evcharge.simulator.observe import Broken, Observer, Window
+from evcharge.simulator.records import Records
+from evcharge.simulator.replication import Replication
+from evcharge.simulator.scenario import Scenario
+from evcharge.simulator.streams import new_id
+from evcharge.storage.memory import MemoryStorage
+from evcharge.utils.time_utils import iso_utc
+from evcharge.watch.metrics import Metrics
+from evcharge.wire.envelope import Request, decode, encode
+
+COOL_DOWN_S = 24 * 3600.0
+"""For how long those may go on who are still there when nobody comes any more."""
+
+SWEEP_S = 3600.0
+"""Between two sweeps at the most: what is due is known, and has one of its own."""
+
+FORGET_S = 48 * 3600.0
+"""For how long a receipt is kept: longer than any journey."""
+
+STILL_THERE = "still_there"
+
+_encode, _decode = msgspec.json.Encoder().encode, msgspec.json.Decoder().decode
+
+
+class RunError(Exception):
+    """An invariant broke: says in which run, and when."""
+
+
+@attrs.define(eq=False)
+class Actor:
+    """A driver on the clock."""
+
+    diary: Diary
+    journey: Journey
+    timer: VirtualCall | None = None
+    """When it goes on by itself."""
+    told: VirtualCall | None = None
+    """When it is told of its journey; only one who listens is."""
+
+
+class World:
+    """
+    A scenario as it goes once.
+
+    :param by_bytes: whether requests and replies are written as lines, and read: the digest is of
+        those then, else of what became of the drivers.
+    """
+
+    def __init__(self, scenario: Scenario, replication: int, by_bytes: bool = False) -> None:
+        self.scenario = scenario
+        self.replication = replication
+        self.terms = terms = scenario.terms
+        self.clock = clock = VirtualClock(scenario.begin)
+        self.network = begin_with(scenario, networks.load(scenario.sources))
+        stations = [*self.network.stations.values()]
+        self.storage = MemoryStorage(self.network.car_models, stations, self.network.tariffs)
+        begin = scenario.begin + scenario.study.warm_up_hours * 3600.0
+        self.window = Window(begin, scenario.end)
+        self.observer = Observer(self.window, terms, clock.seconds)
+        parsed = Options()
+        parsed.parseOptions([f"--sweep-interval={SWEEP_S}"])
+        self.engine = Engine(
+            attrs.evolve(parsed.settings, terms=terms),
+            self.storage,
+            clock,
+            SteadyClock(clock.seconds, lead_s=0.0),
+            Alone(),
+            Metrics(terms=terms),
+            keeps_time=False,
+            new_id=self._new_id,
+        )
+        self.storage.listeners.append(self._heard)
+        self._answer = self.engine.controller.answer
+        self._status = Status(self.engine.context)
+        self._by_bytes = by_bytes
+        self._lines = hashlib.sha256()
+        self._broken: Broken | None = None
+        self._ids = 0
+        self._hours = hours(scenario)
+        places = [(station.latitude, station.longitude) for station in stations]
+        self.zones = zones_of(scenario, places)
+        self._is_over = False
+        """Whether nobody comes any more."""
+        self._actors: dict[Actor, None] = {}
+        """Those who are there, in the order in which they came."""
+        self._listening: dict[str, Actor] = {}
+        """Those who are to be told, by user id."""
+        self.records = Records(self.window, scenario.begin)
+        self.operators = Operators(
+            scenario, replication, clock, self.engine.perform, self._stations
+        )
+
+    def _new_id(self) -> str:
+        self._ids += 1
+        seed = self.scenario.study.seed
+        return new_id(seed, self.replication, self._ids, self.clock.seconds())
+
+    def _stations(self) -> Sequence[Any]:
+        return [state.station for state in self.storage.records.states]
+
+    # The run
+
+    def run(self) -> Replication:
+        """
+        Let it all happen.
+
+        :raise RunError: an invariant does not hold.
+        """
+        try:
+            return self._run()
+        except Broken as error:
+            at = iso_utc(self.clock.seconds())
+            seed = f"seed {self.scenario.study.seed}, replication {self.replication}"
+            raise RunError(f"{seed}, at {at}: {error}") from error
+
+    def _run(self) -> Replication:
+        clock, begin = self.clock, self.scenario.begin
+        records = {i: StationRecord(s, True, {}) for i, s in self.network.stations.items()}
+        self.observer.begin(Network({}, records), begin)
+        self.engine.monitor.startService()
+        self.operators.begin()
+        started = self._told_all("START", {})
+        self.known = Known(started["car_models"], started["station_models"])
+        self._next_hour()
+        limit = self.scenario.end + COOL_DOWN_S
+        while clock.next_at <= limit and not (
+            self._is_over and not self._actors and self.observer.is_empty
+        ):
+            clock.step()
+            if self._broken is not None:
+                raise self._broken
+        clock.advance_to(max(clock.seconds(), self.scenario.end))
+        for actor in list(self._actors):
+            actor.journey.close()
+            self._end(actor, STILL_THERE)
+        standing: Any = self.engine.perform(ListSessions())
+        self.observer.end(clock.seconds(), standing)
+        self.engine.monitor.stopService()
+        self._check_born()
+        digest = self._lines if self._by_bytes else self.records.digest
+        stations = [state.station for state in self.storage.records.states]
+        return Replication(
+            self.replication,
+            *self.records.figures(self.observer, stations, self.zones, self.scenario.title),
+            tuple(self.records.drivers),
+            digest.hexdigest(),
+        )
+
+    def _check_born(self) -> None:
+        if self.records.born != len(self.records.drivers):
+            raise Broken(f"{self.records.born} were born, {len(self.records.drivers)} have ended")
+
+    def _next_hour(self) -> None:
+        """Have those come who are born in the next hour."""
+        hour = next(self._hours, None)
+        if hour is None:
+            self._is_over = True
+            return
+        now = self.clock.seconds()
+        for person in people(
+            self.scenario, self.zones, hour, self.replication, list(self.known.cars)
+        ):
+            self.clock.call_at(max(now, person.born), self._begin, person)
+        self.clock.call_at(max(now, hour.begin + 3600.0), self._next_hour)
+        self._forget(now - FORGET_S)
+
+    def _forget(self, before: float) -> None:
+        """Let go of what nobody asks for any more: memory is for who is there."""
+        self.storage.payments.clear()
+        receipts = self.storage.receipts
+        for receipt_id, receipt in list(receipts.items()):
+            if receipt.ended_timestamp >= before:
+                break
+            del receipts[receipt_id]
+
+    # Drivers
+
+    def _begin(self, person: Person) -> None:
+        self.records.born += 1
+        diary = Diary(person)
+        actor = Actor(diary, drive(diary, self.scenario.driver, self.known, self.clock.seconds))
+        self._actors[actor] = None
+        self._go_on(actor, None)
+
+    def _go_on(self, actor: Actor, value: Any) -> None:
+        """Let a driver do what comes next, until it has to wait."""
+        send = actor.journey.send
+        while True:
+            try:
+                step = send(value)
+            except StopIteration as end:
+                self._end(actor, end.value)
+                return
+            if isinstance(step, Ask):
+                value = self._ask(step.type, step.data)
+            else:
+                if step.until < math.inf:
+                    at = max(step.until, self.clock.seconds())
+                    actor.timer = self.clock.call_at(at, self._resume, actor)
+                if step.listens and actor.diary.user_id is not None:
+                    self._listening[actor.diary.user_id] = actor
+                return
+
+    def _resume(self, actor: Actor, value: Any = None) -> None:
+        """Wake a driver, who has waited for the time or to be told."""
+        for call in (actor.timer, actor.told):
+            if call is not None and call.active():
+                call.cancel()
+        actor.timer = actor.told = None
+        self._listening.pop(actor.diary.user_id or "", None)
+        self._go_on(actor, value)
+
+    def _heard(self, events: Sequence[Event]) -> None:
+        try:
+            self.observer.happened(events)
+        except Broken as error:
+            # Whoever asked would take it for a fault of the request.
+            self._broken = self._broken or error
+        if not self._listening:
+            return
+        for event in events:
+            actor = self._listening.get(_user_of(event) or "")
+            if actor is not None and actor.told is None:
+                # When this is over: the storage must not be asked meanwhile.
+                actor.told = self.clock.call_at(self.clock.seconds(), self._tell, actor)
+
+    def _tell(self, actor: Actor) -> None:
+        """Tell a driver how the journey stands, as the hub tells who has subscribed."""
+        assert actor.diary.user_id is not None
+        self._resume(actor, find_journey(self._status, actor.diary.user_id))
+
+    def _end(self, actor: Actor, outcome: str) -> None:
+        for call in (actor.timer, actor.told):
+            if call is not None and call.active():
+                call.cancel()
+        self._listening.pop(actor.diary.user_id or "", None)
+        del self._actors[actor]
+        self.records.add(actor.diary, outcome)
+        if actor.diary.finding is not None and str(INTERNAL.reason) in actor.diary.finding:
+            raise Broken(f"{actor.diary.person.identity}: {actor.diary.finding}")
+
+    # Requests
+
+    def _ask(self, kind: str, data: Mapping[str, Any]) -> Said:
+        if self._by_bytes:
+            status, told = self._by_lines(kind, data)
+            return Said(status["code"], told)
+        reply: Any = self._answer(Request(kind, data))
+        return Said(reply.outcome.code, reply.data)
+
+    def _told_all(self, kind: str, data: Mapping[str, Any]) -> Any:
+        """The data of a reply that is partly written already."""
+        return self._by_lines(kind, data)[1]
+
+    def _by_lines(self, kind: str, data: Mapping[str, Any]) -> tuple[Any, Any]:
+        line = _encode({"type": kind, "data": data, "status": {}, "timestamp": ""})
+        reply: Any = self._answer(decode(line, self.engine.controller.reads))
+        assert isinstance(reply, Reply)
+        answer = encode(reply, iso_utc(self.clock.seconds()))
+        self._lines.update(line + b"\n" + answer + b"\n")
+        told = _decode(answer)
+        return told["status"], told["data"]
+
+
+def _user_of(event: Event) -> str | None:
+    if isinstance(event, (SlotTaken, SlotFreed, SessionChanged)):
+        return event.session.user_id
+    if isinstance(event, (PlaceTaken, PlaceLeft)):
+        return event.place.user_id
+    return event.user_id if isinstance(event, UserRemoved) else None
+
+
+def run(scenario: Scenario, replication: int) -> Replication:
+    """One run of a scenario; RunError: an invariant does not hold."""
+    return World(scenario, replication).run()

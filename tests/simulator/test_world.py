@@ -1,0 +1,353 @@
+"""A run: known answers, how drivers end, what is always so, and the same bytes."""
+
+import os
+import subprocess
+import sys
+from collections import Counter
+from statistics import fmean
+from typing import Any
+
+import attrs
+from twisted.trial.unittest import SynchronousTestCase
+
+from evcharge.models.session import CHARGING
+from evcharge.models.terms import DEFAULT_TERMS
+from evcharge.rules.events import SlotTaken
+from evcharge.simulator.arrivals import hours, people
+from evcharge.simulator.distributions import Distribution, number
+from evcharge.simulator.drivers import Ask, Diary, Known, Said, drive
+from evcharge.simulator.observe import Area, Broken, Observer, Window
+from evcharge.simulator.parts import Change, Faults, Options, Zone
+from evcharge.simulator.replication import OUTCOMES, Replication, encode
+from evcharge.simulator.scenario import Scenario
+from evcharge.simulator.world import RunError, World, run
+from tests.support.simulations import CAR, HABIT, HERE, one_station
+
+
+def ends(found: Replication) -> dict[str, int]:
+    """How many ended in which way."""
+    return dict(Counter(driver.outcome for driver in found.drivers))
+
+
+class KnownAnswerTests(SynchronousTestCase):
+    """Systems of which the answer is known."""
+
+    def test_loss(self) -> None:
+        """Of those who go where all is taken there are as many as Erlang's formula says."""
+        scenario = one_station(4, 9.0, days=5, warm_up_hours=4)
+        shares = [run(scenario, n).figures["network"]["lost_share"] or 0.0 for n in range(4)]
+        self.assertApproximates(fmean(shares), 0.315484, 0.025)
+
+    def test_nobody_waits_for_nothing(self) -> None:
+        """Where there are EVSEs for all, as many charge as come while one of them does."""
+        scenario = one_station(80, 37.5, days=2, warm_up_hours=2)
+        found = run(scenario, 0)
+        figures = found.figures["network"]
+        self.assertEqual((figures["lost"], figures["wait_mean"]), (0.0, 0.0))
+        # 37.5 an hour, 27 minutes each: 16.875 of 80.
+        self.assertApproximates(figures["utilisation"] or 0.0, 16.875 / 80, 0.02)
+        self.assertAlmostEqual(figures["power_kw"] or 0.0, 50.0, 6)
+        self.assertAlmostEqual(figures["price_kwh"] or 0.0, 2.0, 2)
+
+    def test_reneging(self) -> None:
+        """Of those whose patience is exponential as many leave the line as should."""
+        car = {**CAR, "battery_capacity": 1000}
+        scenario = one_station(
+            2, 5.0, days=12, warm_up_hours=6, car=car, joins_queue=1.0,
+            start_percent=number(0.01), target_percent=Distribution("exponential", (2.51,)),
+            patience_minutes=Distribution("exponential", (20.0,)),
+            options=Options(queue_limit=1000),
+        )  # fmt: skip
+        found = run(scenario, 0).figures["network"]
+        self.assertApproximates((found["reneged"] or 0) / (found["born"] or 1), 0.370, 0.05)
+        self.assertApproximates(found["wait_mean"] or 0.0, 7.402, 1.2)
+
+
+class OutcomeTests(SynchronousTestCase):
+    """How drivers end."""
+
+    def outcomes(self, scenario: Scenario) -> dict[str, int]:
+        """How many end how; each who was born ends once."""
+        world = World(scenario, 0)
+        found = world.run()
+        self.assertEqual(world.records.findings, [])
+        self.assertEqual(len(found.drivers), world.records.born)
+        self.assertEqual(len({driver.identity for driver in found.drivers}), world.records.born)
+        return ends(found)
+
+    def only(self, outcome: str, scenario: Scenario) -> None:
+        """All end in one way."""
+        self.assertEqual({*self.outcomes(scenario)}, {outcome})
+
+    def test_served(self) -> None:
+        """Where there is room all are served, with or without a booking, old or new."""
+        for ways in ({}, {"books": 1.0}, {"old_app": 1.0}, {"overstay_minutes": number(10.0)}):
+            self.only("served", one_station(30, 4.0, **ways))
+
+    def test_overstaying(self) -> None:
+        """Who stays longer than may be has to go, and was served all the same."""
+        self.only("served", one_station(30, 4.0, overstay_minutes=number(90.0)))
+
+    def test_waiting(self) -> None:
+        """Who waits is served after that."""
+        found = self.outcomes(one_station(1, 2.0, joins_queue=1.0))
+        self.assertEqual({*found}, {"served", "served_after_wait"})
+
+    def test_balked(self) -> None:
+        """Who is told of too long a wait, or finds the line full, goes."""
+        for ways in (
+            {"joins_queue": 0.0},
+            {"joins_queue": 1.0, "accepts_eta_minutes": number(0.0)},
+            {"joins_queue": 1.0, "options": Options(queue_limit=0)},
+            {"old_app": 1.0},
+        ):
+            found = self.outcomes(one_station(1, 6.0, **ways))
+            self.assertEqual({*found}, {"served", "balked"})
+
+    def test_second_try(self) -> None:
+        """Who is turned away asks again, once, for another station."""
+        scenario = one_station(1, 3.0, more=(30,), second_try=1.0, choose=HABIT)
+        world = World(scenario, 0)
+        found = world.run()
+        self.assertEqual({*ends(found)}, {"served"})
+        self.assertEqual({driver.station for driver in found.drivers}, {"1", "2"})
+
+    def test_reneged(self) -> None:
+        """Whose patience is over leaves the line."""
+        found = self.outcomes(one_station(1, 6.0, joins_queue=1.0, patience_minutes=number(2.0)))
+        self.assertEqual({*found}, {"served", "served_after_wait", "reneged"})
+
+    def test_offer_lapsed(self) -> None:
+        """Who does not answer an offer in time has lost it."""
+        found = self.outcomes(
+            one_station(1, 3.0, joins_queue=1.0, answers_offer_minutes=number(6.0))
+        )
+        self.assertEqual({*found}, {"served", "offer_lapsed"})
+
+    def test_no_show(self) -> None:
+        """Who has booked, or accepted, may not come."""
+        self.only("no_show", one_station(100, 3.0, books=1.0, no_show=1.0))
+        found = self.outcomes(one_station(1, 3.0, joins_queue=1.0, no_show=1.0))
+        self.assertEqual({*found}, {"served", "no_show"})
+
+    def test_no_fit(self) -> None:
+        """Whose car fits nowhere goes."""
+        car = {**CAR, "dc_connectors": ["CHAdeMO"]}
+        for ways in ({}, {"choose": HABIT}):
+            self.only("no_fit", one_station(2, 3.0, car=car, **ways))
+
+    def test_stranded(self) -> None:
+        """Whose battery does not reach a station stays where it is."""
+        far = Zone("far", centre=(HERE[0] + 1.0, HERE[1]), radius_km=0.0)
+        self.only("stranded", one_station(2, 3.0, zone=far, start_percent=number(5.0)))
+
+    def test_on_the_way(self) -> None:
+        """Who goes to another city charges at the nearest station on the way."""
+        north = Zone(
+            "north", centre=(HERE[0] + 0.1, HERE[1]), radius_km=0.0, trip_to=((-12.97, -38.5),)
+        )
+        scenario = one_station(40, 3.0, more=(40,), zone=north)
+        world = World(scenario, 0)
+        found = world.run()
+        self.assertEqual({(d.station, d.outcome) for d in found.drivers}, {("1", "served")})
+
+    def test_evicted(self) -> None:
+        """Whose EVSE breaks while the car charges has to go."""
+        faults = Faults(mean_days_between=0.02, repair_hours=number(0.1))
+        found = self.outcomes(one_station(3, 4.0, faults=faults, books=0.5))
+        self.assertGreater(found["evicted"], 0)
+        self.assertGreater(found["served"], 0)
+
+    def test_broken_while_others_wait(self) -> None:
+        """What breaks while drivers wait, and are offered something, leaves nobody behind."""
+        faults = Faults(mean_days_between=0.05, repair_hours=number(0.5))
+        scenario = one_station(
+            3, 8.0, days=2, faults=faults, books=0.5, joins_queue=1.0, no_show=0.1,
+            patience_minutes=Distribution("exponential", (30.0,)),
+            answers_offer_minutes=Distribution("exponential", (3.0,)),
+            overstay_minutes=Distribution("exponential", (10.0,)),
+            second_try=0.5, more=(2,), old_app=0.1,
+        )  # fmt: skip
+        found = self.outcomes(scenario)
+        self.assertGreaterEqual(len(found), 6, found)
+
+    def test_still_there(self) -> None:
+        """A day after the last one has come the run ends, with who is still there."""
+        options = Options(idle_minutes=1440)
+        found = self.outcomes(
+            one_station(200, 6.0, overstay_minutes=number(1500.0), options=options)
+        )
+        self.assertGreater(found["still_there"], 0)
+
+    def test_names(self) -> None:
+        """No driver ends otherwise than is said."""
+        self.assertEqual(len(set(OUTCOMES)), 11)
+
+
+class ActTests(SynchronousTestCase):
+    """What operators do."""
+
+    def test_added(self) -> None:
+        """EVSEs that are added in the course of a day serve those who come then, or wait."""
+        before = run(one_station(1, 6.0), 0)
+        change = Change(1, at=None, add_evses=3)
+        after = run(one_station(1, 6.0, changes=(change,)), 0)
+        self.assertGreater(ends(after)["served"], ends(before)["served"])
+        self.assertEqual(after.places[0].evses, 4)
+        noon = one_station(1, 6.0).start.replace(hour=12)
+        late = run(one_station(1, 6.0, changes=(attrs.evolve(change, at=noon),)), 0)
+        served = [ends(found)["served"] for found in (before, late, after)]
+        self.assertEqual(served, sorted(served))
+        self.assertEqual(late.places[0].evses, 4)
+
+    def test_removed(self) -> None:
+        """EVSEs that are removed take nobody any more, once they are free."""
+        noon = one_station(4, 6.0).start.replace(hour=12)
+        change = Change(1, at=noon, remove_evses=4)
+        found = run(one_station(4, 6.0, changes=(change,)), 0)
+        begun = [driver.charging for driver in found.drivers if driver.charging is not None]
+        self.assertLess(max(begun), 12 * 3600.0)
+        self.assertEqual({d.outcome for d in found.drivers if d.born > 12 * 3600}, {"no_fit"})
+
+    def test_out_of_order(self) -> None:
+        """A station that is out of service from an instant on loses those who charge there."""
+        noon = one_station(4, 6.0).start.replace(hour=12)
+        change = Change(1, at=noon, status="OUTOFORDER")
+        found = run(one_station(4, 6.0, changes=(change,)), 0)
+        share = found.figures["station:1"]["out_of_service_share"]
+        self.assertAlmostEqual(share or 0.0, 0.5, 9)
+        self.assertGreater(ends(found)["evicted"], 0)
+
+
+class SameTests(SynchronousTestCase):
+    """Nothing but the scenario and its seed makes a difference."""
+
+    SCENARIO = one_station(
+        2, 6.0, joins_queue=0.7, books=0.4, second_try=0.5, more=(1, 2), no_show=0.1,
+        patience_minutes=Distribution("exponential", (20.0,)),
+        answers_offer_minutes=Distribution("exponential", (2.0,)),
+        faults=Faults(0.5, Distribution("lognormal", (1.0, 1.0))),
+        zone=Zone("here", centre=HERE, radius_km=3.0),
+    )  # fmt: skip
+
+    def test_again(self) -> None:
+        """The same again is the same, to the byte; another seed or replication is not."""
+        first = encode(run(self.SCENARIO, 0))
+        self.assertEqual(first, encode(run(self.SCENARIO, 0)))
+        other = attrs.evolve(self.SCENARIO, study=attrs.evolve(self.SCENARIO.study, seed=8))
+        digests = {run(self.SCENARIO, 0).digest, run(self.SCENARIO, 1).digest, run(other, 0).digest}
+        self.assertEqual(len(digests), 3)
+
+    def test_bytes(self) -> None:
+        """Over lines all is as it is without, and there is one digest of all of them."""
+        plain, lines = run(self.SCENARIO, 0), World(self.SCENARIO, 0, by_bytes=True).run()
+        self.assertEqual(attrs.evolve(lines, digest=plain.digest), plain)
+        self.assertNotEqual(lines.digest, plain.digest)
+        self.assertEqual(World(self.SCENARIO, 0, by_bytes=True).run().digest, lines.digest)
+
+    def test_process(self) -> None:
+        """The order of sets, and the machine's time zone and language, make no difference."""
+        program = (
+            "from tests.simulator.test_world import SameTests\n"
+            "from evcharge.simulator.world import World\n"
+            "print(World(SameTests.SCENARIO, 0, by_bytes=True).run().digest)"
+        )
+        found = set()
+        for seed, zone, language in (("1", "America/Bahia", "C"), ("2", "Asia/Tokyo", "pt_BR")):
+            environment = {**os.environ, "PYTHONHASHSEED": seed, "TZ": zone, "LANG": language}
+            environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
+            told = subprocess.run(
+                [sys.executable, "-c", program], env=environment, check=True, capture_output=True
+            )
+            found.add(told.stdout)
+        self.assertEqual(len(found), 1)
+
+    def test_others(self) -> None:
+        """Who comes, and with what, does not go by what is there for them."""
+        more = attrs.evolve(self.SCENARIO, demand=attrs.evolve(
+            self.SCENARIO.demand, drivers_per_day=self.SCENARIO.demand.drivers_per_day * 1.1
+        ))  # fmt: skip
+        few, many = ({(d.identity, d.born, d.car) for d in run(s, 0).drivers}
+                     for s in (self.SCENARIO, more))  # fmt: skip
+        self.assertLess(few, many)
+
+
+class ScriptTests(SynchronousTestCase):
+    """What a driver does of itself."""
+
+    def test_refused(self) -> None:
+        """A reply that is in no script ends the journey, and is a finding."""
+        scenario = one_station(2, 3.0)
+        person = people(scenario, scenario.demand.zones, next(hours(scenario)), 0, ["Car"])[0]
+        diary, known = Diary(person), Known({"Car": CAR}, {})
+        journey = drive(diary, scenario.driver, known, lambda: person.born)
+        asked = next(journey)
+        self.assertEqual((type(asked), asked.type), (Ask, "LOGIN"))
+        with self.assertRaises(StopIteration) as ended:
+            journey.send(Said(429, {"reason": "rate_limited"}))
+        self.assertEqual(ended.exception.value, "refused")
+        self.assertEqual(diary.finding, "LOGIN: 429 rate_limited")
+
+
+class InvariantTests(SynchronousTestCase):
+    """What is always so is looked after."""
+
+    def test_area(self) -> None:
+        """An area is the integral of what there is, over the window alone, and by its hours."""
+        area = Area(Window(3600.0, 10800.0), since=3600.0, by_hour=[0.0, 0.0])
+        area.add(3, 1800.0)
+        area.add(-1, 5400.0)
+        area.add(-1, 9000.0)
+        area.settle(20000.0)
+        self.assertEqual(area.total, 3 * 1800.0 + 2 * 3600.0 + 1800.0)
+        self.assertEqual(area.by_hour, [3 * 1800.0 + 2 * 1800.0, 2 * 1800.0 + 1800.0])
+        self.assertEqual(area.most, 3)
+        area.add(1, 7200.0)
+        self.assertEqual(area.total, 3 * 1800.0 + 2 * 3600.0 + 1800.0 + 3600.0)
+        self.assertRaises(Broken, area.add, -3, 20000.0)
+
+    def test_two_places(self) -> None:
+        """A user who would be at two places is found."""
+        world = World(one_station(2, 3.0), 0)
+        taken: list[Any] = []
+
+        def double(events: Any) -> None:
+            if any(isinstance(e, SlotTaken) for e in events) and not taken:
+                taken.append(events)
+                world._heard(events)
+
+        world.storage.listeners.append(double)
+        error = self.assertRaises(RunError, world.run)
+        self.assertIn("seed 7, replication 0, at 2026-03-02T", str(error))
+        self.assertIn("two places", str(error))
+
+    def test_internal(self) -> None:
+        """A request that breaks ends the run, and is told with the driver whose it was."""
+        world = World(one_station(2, 3.0), 0)
+
+        def break_down(events: Any) -> None:
+            if any(isinstance(e, SlotTaken) for e in events):
+                raise ValueError("broken")
+
+        world.storage.listeners.append(break_down)
+        error = self.assertRaises(RunError, world.run)
+        self.assertIn("ARRIVE: 500 internal", str(error))
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+
+    def test_money(self) -> None:
+        """Payments that are not what receipts say are found."""
+        world = World(one_station(2, 3.0), 0)
+        world.observer._payments += 1
+        self.assertIn("BRL", str(self.assertRaises(RunError, world.run)))
+
+    def test_energy(self) -> None:
+        """Energy that is on no receipt is found."""
+        world = World(one_station(2, 3.0), 0)
+        world.observer._profiles_kwh += 0.01
+        self.assertIn("kWh", str(self.assertRaises(RunError, world.run)))
+
+    def test_little(self) -> None:
+        """An area that is no sum of waits is found."""
+        observer = Observer(Window(0.0, 3600.0), DEFAULT_TERMS, lambda: 0.0)
+        observer.network.areas[CHARGING].add(1, 0.0)
+        self.assertIn("charges", str(self.assertRaises(Broken, observer.end, 60.0, [])))
