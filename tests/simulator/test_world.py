@@ -17,7 +17,7 @@ from evcharge.simulator.arrivals import hours, people
 from evcharge.simulator.distributions import Distribution, number
 from evcharge.simulator.drivers import Ask, Diary, Known, Said, drive
 from evcharge.simulator.observe import Area, Broken, Observer, Window
-from evcharge.simulator.parts import Change, Faults, Options, Zone
+from evcharge.simulator.parts import Change, Faults, Options, TariffTime, Zone
 from evcharge.simulator.replication import OUTCOMES, Replication, encode
 from evcharge.simulator.scenario import Scenario
 from evcharge.simulator.world import RunError, World, run
@@ -217,6 +217,19 @@ class ActTests(SynchronousTestCase):
         share = found.figures["station:1"]["out_of_service_share"]
         self.assertAlmostEqual(share or 0.0, 0.5, 9)
         self.assertGreater(ends(found)["evicted"], 0)
+
+    def test_price(self) -> None:
+        """Who begins to charge while another tariff holds pays by that, and nobody else."""
+        plain = one_station(4, 6.0)
+        times = TariffTime(1, plain.start.replace(hour=18), plain.start.replace(hour=21), "ponta")
+        network = attrs.evolve(plain.network, tariffs=(times,))
+        found = run(attrs.evolve(plain, network=network), 0)
+        prices = {
+            (18 <= (d.charging or 0.0) / 3600 < 21, round(d.paid / d.kwh, 2))
+            for d in found.drivers
+            if d.kwh
+        }
+        self.assertEqual(prices, {(False, 2.0), (True, 3.2)})
 
 
 class SameTests(SynchronousTestCase):
