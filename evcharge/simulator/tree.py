@@ -262,7 +262,7 @@ def _content(source: str, beside: FilePath) -> tuple[str, str]:
     if source in known and not os.path.isfile(path):
         return f"{source}.toml", known[source]
     try:
-        return str(path), path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n")
+        return str(path), path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError:
         raise ScenarioError([f"{path}: is no text in UTF-8"]) from None
     except FileNotFoundError:
