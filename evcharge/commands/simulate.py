@@ -82,9 +82,6 @@ def _add_run(what: Any) -> None:
     run.add_argument("--workers", metavar="N", type=_whole(1, 256), help="processes (one a core)")
     run.add_argument("--cluster", metavar="URL", help="a Dask scheduler: tcp://host:8786")
     run.add_argument(
-        "--storage", metavar="URL", help="keep the data of a run there: sqlite:///FILE (memory)"
-    )
-    run.add_argument(
         "--bytes", action="store_true", help="have each line go through decoder and encoder, too"
     )
     run.add_argument(
@@ -105,6 +102,9 @@ def _add_report(what: Any) -> None:
     )
     report.add_argument("results", metavar="FOLDER", type=Path, help="what run has written")
     report.add_argument("other", metavar="FOLDER", type=Path, nargs="?", help="others beside them")
+    report.add_argument(
+        "--out", metavar="FOLDER", type=Path, help=f"for that of two ({RESULTS}/ and their names)"
+    )
     _add_language(report, "pt")
     report.set_defaults(run=_report)
 
@@ -255,12 +255,19 @@ def _check(options: argparse.Namespace) -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
-    raise Exit("run is not there yet")
+    scenario = read_scenario(options)
+    # What mistakes are told without need not be waited for.
+    from evcharge.commands.simulate_run import run
+
+    run(options, scenario)
 
 
 def _report(options: argparse.Namespace) -> None:
-    raise Exit("report is not there yet")
+    from evcharge.commands.simulate_run import again
+
+    again(options)
 
 
 def _drive(options: argparse.Namespace) -> None:
-    raise Exit("drive is not there yet")
+    read_scenario(options)
+    raise Exit("there are no drivers over TCP yet; to simulate them: evcharge simulate run")

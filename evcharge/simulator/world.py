@@ -304,6 +304,6 @@ def _user_of(event: Event) -> str | None:
     return event.user_id if isinstance(event, UserRemoved) else None
 
 
-def run(scenario: Scenario, replication: int) -> Replication:
-    """One run of a scenario; RunError: an invariant does not hold."""
-    return World(scenario, replication).run()
+def run(scenario: Scenario, replication: int, by_bytes: bool = False) -> Replication:
+    """One run of a :class:`World`; RunError: an invariant does not hold."""
+    return World(scenario, replication, by_bytes).run()

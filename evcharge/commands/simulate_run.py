@@ -1,0 +1,104 @@
+"""`evcharge simulate run` and `report`: a study, and what people read of it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
+from pathlib import Path
+
+from tqdm import tqdm
+
+from evcharge.commands import INTERRUPTED, Exit
+from evcharge.simulator import executors, report, study, world
+from evcharge.simulator.executors import NoCluster, Workers
+from evcharge.simulator.plans import plan_of
+from evcharge.simulator.scenario import Scenario
+from evcharge.simulator.study import Study, StudyError
+
+RESULTS = Path("results")
+"""The folder of results, where nobody names another."""
+
+
+def run(options: argparse.Namespace, scenario: Scenario) -> None:
+    """
+    Run a scenario's study, and write its results.
+
+    :raise Exit: it cannot be run, or was ended before its end.
+    """
+    folder = options.out or RESULTS / Path(options.scenario).stem
+    plan, scenarios = plan_of(scenario, _command(options), options.records == "all")
+    runs = len(scenarios) * plan.replications
+    run_one = partial(world.run, by_bytes=options.bytes)
+    try:
+        with _workers(options, runs) as workers, _bar() as progress:
+            done = study.run(plan, scenarios, folder, workers, run_one, progress)
+        _write(done, options.language)
+    except (StudyError, NoCluster, world.RunError) as error:
+        raise Exit(str(error)) from None
+    if not done.is_complete:
+        raise Exit(f"{folder}: not complete; the same command goes on with it", INTERRUPTED)
+
+
+def again(options: argparse.Namespace) -> None:
+    """
+    Write the report of results again; of two, one report of both, in a folder of its own.
+
+    :raise Exit: there are none, or the report cannot be written.
+    """
+    try:
+        done, folder = study.read(options.results), None
+        if options.other is not None:
+            done = study.beside(done, study.read(options.other))
+            folder = options.out or RESULTS / f"{options.results.name}-{options.other.name}"
+        _write(done, options.language, folder)
+    except StudyError as error:
+        raise Exit(str(error)) from None
+
+
+def _write(done: Study, language: str, folder: Path | None = None) -> None:
+    to = folder or done.folder
+    try:
+        has_report = report.write(done, language, folder)
+    except OSError as error:
+        raise Exit(f"{error.filename or to}: {error.strerror or error}") from None
+    if has_report:
+        print(f"{to / report.REPORT} is written")
+    else:
+        print(f"{to} has the tables; {report.EXTRA}")
+
+
+def _workers(options: argparse.Namespace, runs: int) -> AbstractContextManager[Workers]:
+    if options.cluster is not None:
+        return executors.cluster(options.cluster)
+    return executors.here(options.workers or min(runs, len(os.sched_getaffinity(0))))
+
+
+@contextmanager
+def _bar() -> Iterator[Callable[[int, int], None]]:
+    """A progress bar, where a person is watching."""
+    with tqdm(desc="replications", unit="run", disable=None) as bar:
+
+        def progress(done: int, of: int) -> None:
+            bar.total = of
+            bar.update(done - bar.n)
+
+        yield progress
+
+
+def _command(options: argparse.Namespace) -> list[str]:
+    """With which the same is run again; what changes no byte of the results is left out."""
+    words = ["evcharge", "simulate", "run", options.scenario]
+    for name in ("set", "vary"):
+        for each in getattr(options, name):
+            words += [f"--{name}", each]
+    for name in ("seed", "replications"):
+        if getattr(options, name) is not None:
+            words += [f"--{name}", getattr(options, name)]
+    if options.bytes:
+        words.append("--bytes")
+    if options.records != "all":
+        words += ["--records", options.records]
+    return words
