@@ -52,6 +52,8 @@ DASHES = ("-", "--", "-.", ":", (0, (6, 1, 1, 1, 1, 1)), (0, (1, 3)))
 
 WIDTH = 5.8
 """Inches: two stand beside one another on a screen, one on a telephone."""
+LETTERS = 84
+"""Of a legend that are as wide as a picture."""
 
 
 @attrs.frozen
@@ -122,10 +124,9 @@ def panels(of: Sequence[Panel], at: Sequence[float], x: str, alt: str, name: str
                 axis.fill_between(at, line.low, line.high, color=colour, alpha=0.18, linewidth=0)
                 axis.plot(at, line.values, color=colour, linestyle=dash, label=line.name)
             axis.set_ylim(bottom=0)
-            if len(panel.lines) > 1:
-                axis.legend(labelcolor=INK, ncols=3, loc="upper left", handlelength=3)
         axes[-1].set_xlabel(x, color=INK)
         _by_hour(axes[-1])
+        _legend(figure, max(axes, key=lambda axis: len(axis.lines)))
         return _svg(figure, axes, alt, name)
 
 
@@ -156,8 +157,7 @@ def survival(lines: Sequence[Line], at: Sequence[float], x: str, alt: str, name:
         axis.yaxis.set_major_formatter(lambda value, _: f"{100 * value:g} %")
         axis.yaxis.set_minor_formatter(lambda value, _: "")
         axis.set_xlabel(x, color=INK)
-        if len(lines) > 1:
-            axis.legend(labelcolor=INK, handlelength=3)
+        _legend(figure, axis)
         return _svg(figure, [axis], alt, name)
 
 
@@ -208,7 +208,7 @@ def dots(
             axis.ticklabel_format(useOffset=False)
             axis.locator_params(nbins=5)
         else:
-            axis.set_ylim(bottom=min(0.0, axis.get_ylim()[0]))
+            axis.set_ylim(0.0, 1.25 * max([dot.y for dot in of if dot.y > 0], default=1.0))
         return _svg(figure, [axis], alt, name, told)
 
 
@@ -274,6 +274,21 @@ def bars(
             bbox_to_anchor=(0, 1),
         )
         return _svg(figure, [axis], alt, name, told)
+
+
+def _legend(figure: Figure, axis: Axes) -> None:
+    """Say above the drawing which line is which, in as many columns as there is room for."""
+    handles, labels = axis.get_legend_handles_labels()
+    if len(labels) > 1:
+        columns = max(1, LETTERS // (max(map(len, labels)) + 8))
+        figure.legend(
+            handles,
+            labels,
+            labelcolor=INK,
+            ncols=min(columns, len(labels)),
+            loc="outside upper left",
+            handlelength=3,
+        )
 
 
 def _by_hour(axis: Axes) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 
 import attrs
@@ -38,6 +39,9 @@ MOST_LINES = len(pictures.SERIES)
 
 MINUTES = tuple(range(0, 241, 2))
 """For which the share is shown of those who waited longer."""
+
+POINT = re.compile(r">(−?\d+)\.(\d+(?: %)?)<")
+"""In a text that is a number."""
 
 HOUR_S = 3600.0
 DAY_S = 24 * HOUR_S
@@ -90,7 +94,11 @@ def all_pictures(study: Study, language: str, chosen: int) -> Sequence[Picture]:
     each: Sequence[Callable[[Drawn], Picture | None]] = (
         *(_sweep, _apart, _hours, _waits, _stations, _map, _gantt),
     )
-    return [picture for draw in each if (picture := draw(drawn)) is not None]
+    found = [picture for draw in each if (picture := draw(drawn)) is not None]
+    if language == "pt":
+        # Numbers at the axes are matplotlib's, which has no languages.
+        return [attrs.evolve(each, svg=POINT.sub(r">\1,\2<", each.svg)) for each in found]
+    return found
 
 
 def _line(name: str, of: Sequence[Interval]) -> Line:

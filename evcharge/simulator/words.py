@@ -17,17 +17,17 @@ COUNT, SHARE, MINUTES, KWH, MONEY, PRICE, KW, CLOCK, KM = (
 """What a figure is: how many decimals it has, and its unit."""
 
 UNITS = {
-    COUNT: ("", 1.0, 1),
-    SHARE: (" %", 100.0, 1),
-    MINUTES: (" min", 1.0, 1),
-    KWH: (" kWh", 1.0, 1),
-    MONEY: (" R$", 1.0, 2),
-    PRICE: (" R$/kWh", 1.0, 3),
-    KW: (" kW", 1.0, 1),
-    CLOCK: (" h", 1.0, 2),
-    KM: (" km", 1.0, 1),
+    COUNT: ("", "", 1.0, 1),
+    SHARE: ("", " %", 100.0, 1),
+    MINUTES: ("", " min", 1.0, 1),
+    KWH: ("", " kWh", 1.0, 1),
+    MONEY: ("R$ ", "", 1.0, 2),
+    PRICE: ("R$ ", "/kWh", 1.0, 3),
+    KW: ("", " kW", 1.0, 1),
+    CLOCK: ("", " h", 1.0, 2),
+    KM: ("", " km", 1.0, 1),
 }
-"""Of each kind: its unit, what it is multiplied by, and its decimals."""
+"""Of each kind: what stands before and after it, what it is multiplied by, and its decimals."""
 
 FROM_WHICH_WHOLE = 1000.0
 """From here on nobody reads decimals."""
@@ -91,10 +91,12 @@ def written(value: float, kind: str, language: str, signed: bool = False) -> str
 
     :param signed: whether it is a difference; one of shares is in points.
     """
-    unit, factor, places = UNITS[kind]
+    before, after, factor, places = UNITS[kind]
     if signed and kind == SHARE:
-        unit = POINTS.say(language)
-    return number(value * factor, language, places, signed) + unit
+        after = POINTS.say(language)
+    text = number(value * factor, language, places, signed)
+    sign = text[:1].strip("0123456789")
+    return sign + before + text.removeprefix(sign) + after
 
 
 def number(value: float, language: str, places: int, signed: bool = False) -> str:
@@ -123,7 +125,7 @@ def off(found: Interval, kind: str, language: str) -> str:
     """How far a mean may be off, in the figure's unit: `± 0,4`."""
     if found.half_width is None:
         return "(n = 1)"
-    _, factor, places = UNITS[kind]
+    *_, factor, places = UNITS[kind]
     is_whole = abs(found.mean * factor) >= FROM_WHICH_WHOLE
     return f"± {number(found.half_width * factor, language, 0 if is_whole else places)}"
 

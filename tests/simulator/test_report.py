@@ -16,7 +16,7 @@ from evcharge.simulator.executors import here
 from evcharge.simulator.replication import DriverRecord
 from evcharge.simulator.study import Study, Variant
 from evcharge.simulator.summaries import by_hour, differences, waiting_longer
-from evcharge.simulator.words import SHARE, number, setting, written
+from evcharge.simulator.words import MONEY, SHARE, number, setting, written
 from tests.simulator.test_study import files
 from tests.support.replications import BY_HOUR, SCENARIOS, Scenario, plan, replicate
 
@@ -143,6 +143,15 @@ class PageTests(SynchronousTestCase):
             self.assertGreaterEqual(len(alternatives), 5)
             for text in alternatives:
                 self.assertRegex(text, r"\d")
+
+    def test_axes(self) -> None:
+        """Numbers at the axes have the language's comma."""
+        made = run(self.folder)
+        number = r"<text[^>]*>−?\d+%s\d+(?: %%)?</text>"
+        for language, own, other in (("pt", ",", r"\."), ("en", r"\.", ",")):
+            text = report.page(made, language)
+            self.assertRegex(text, number % own)
+            self.assertNotRegex(text, number % other)
 
     def test_same_bytes(self) -> None:
         """The same study has the same report and tables, to the byte, each time."""
@@ -313,6 +322,8 @@ class WordTests(SynchronousTestCase):
         self.assertEqual(written(0.1166, SHARE, "pt"), "11,7 %")
         self.assertEqual(written(-0.061, SHARE, "pt", signed=True), "−6,1 pontos")
         self.assertEqual(written(0.061, SHARE, "en", signed=True), "+6.1 points")
+        self.assertEqual(written(-1234.5, MONEY, "pt", signed=True), "−R$ 1.234")
+        self.assertEqual(written(39.0, MONEY, "pt"), "R$ 39,00")
         self.assertEqual(number(-0.01, "pt", 1), "0,0")
         self.assertEqual(number(12345.6, "pt", 1), "12.346")
 
