@@ -112,6 +112,11 @@ def find(name: str, folder: Path) -> Sources:
     """
     if name == SHIPPED:
         return Sources()
+    if "://" in name:
+        raise ValueError(
+            "must be a file or a directory; of a database: evcharge export --storage URL "
+            "--data DIRECTORY"
+        )
     path = folder / name
     if not os.path.isdir(path):
         return Sources(str(path), _read(path))

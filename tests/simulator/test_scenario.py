@@ -707,6 +707,8 @@ class NetworkTests(ScenarioTestCase):
         self.assertEqual(
             problem, "feira.toml:2: network.stations: mine.csv: No such file or directory"
         )
+        (problem,) = self.problems(content.replace("mine.csv", "sqlite:///mine.db"))
+        self.assertIn("feira.toml:2: network.stations: must be a file or a directory", problem)
         self.write(f"{ROW}\n7;A;Rua;-91;-38.9;0;50\n", "mine.csv")
         problems = self.problems("days = 0\n" + content)
         self.assertEqual(len(problems), 3)
