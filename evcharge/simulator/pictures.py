@@ -87,6 +87,8 @@ class Dot:
     """0 to 1: the area of what is marked of it."""
     told: str = ""
     """Where the mouse is over it."""
+    rank: float = 0.0
+    """Those that have the greatest are named."""
 
 
 @attrs.frozen
@@ -165,7 +167,7 @@ def dots(
     of: Sequence[Dot], x: str, y: str, alt: str, name: str, as_map: bool = False, named: int = 8
 ) -> str:
     """
-    Discs at their places, the largest under the others, with the names of the largest ones.
+    Discs at their places, the largest under the others, with the names of some.
 
     :param as_map: whether x and y are degrees of longitude and latitude.
     """
@@ -190,7 +192,7 @@ def dots(
                     linewidths=0.8,
                     edgecolors=SURFACE,
                 )
-        for dot in by_size[:named]:
+        for dot in _named(of, named):
             axis.annotate(
                 dot.name,
                 (dot.x, dot.y),
@@ -210,6 +212,21 @@ def dots(
         else:
             axis.set_ylim(0.0, 1.25 * max([dot.y for dot in of if dot.y > 0], default=1.0))
         return _svg(figure, [axis], alt, name, told)
+
+
+def _named(of: Sequence[Dot], most: int) -> Sequence[Dot]:
+    """Those that are named: of the greatest rank, and with room for it."""
+    found: list[Dot] = []
+    wide, high = (
+        max(each) - min(each) or 1.0 for each in ([dot.x for dot in of], [dot.y for dot in of])
+    )
+    for dot in sorted(of, key=lambda dot: -dot.rank):
+        has_room = all(
+            abs(dot.x - each.x) > 0.35 * wide or abs(dot.y - each.y) > 0.06 * high for each in found
+        )
+        if has_room and len(found) < most:
+            found.append(dot)
+    return found
 
 
 def points(rows: Sequence[Row], x: str, alt: str, name: str, zero: bool = False) -> str:

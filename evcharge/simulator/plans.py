@@ -9,10 +9,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import attrs
-import msgspec
 
 from evcharge.simulator import scenario as scenarios
 from evcharge.simulator.distributions import Distribution
+from evcharge.simulator.keys import plain
 from evcharge.simulator.networks import Sources
 from evcharge.simulator.scenario import Scenario
 from evcharge.simulator.study import Plan, Variant, repeatable
@@ -36,8 +36,7 @@ def plan_of(
     found = scenarios.variants(scenario)
     labels = {each.varied: each.label or each.varied for each in scenario.study.vary}
     settings = [
-        tuple((labels[key], msgspec.to_builtins(value)) for key, value in each.values.items())
-        for each in found
+        tuple((labels[key], plain(value)) for key, value in each.values.items()) for each in found
     ]
     plan = Plan(
         title=scenario.title,
@@ -74,7 +73,7 @@ def _last(key: str) -> str:
 
 
 def _short(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(msgspec.to_builtins(value))
+    return value if isinstance(value, str) else json.dumps(plain(value), ensure_ascii=False)
 
 
 def _values(scenario: Scenario) -> Mapping[str, Any]:
@@ -101,7 +100,7 @@ def _plain(value: Any) -> Any:
         return {str(key): _plain(each) for key, each in value.items()}
     if isinstance(value, (tuple, list, set, frozenset)):
         return [_plain(each) for each in value]
-    return msgspec.to_builtins(value)
+    return plain(value)
 
 
 def _contents(sources: Sources) -> Mapping[str, str]:

@@ -188,7 +188,7 @@ def _of_stations(drawn: Drawn, figure: str) -> dict[str, float]:
 
 def _stations(drawn: Drawn) -> Picture | None:
     used, lost = _of_stations(drawn, "utilisation"), _of_stations(drawn, "lost_share")
-    kwh = _of_stations(drawn, "kwh")
+    kwh, born = _of_stations(drawn, "kwh"), _of_stations(drawn, "born")
     most = max(kwh.values(), default=0.0)
     names = {place.key: place.name for place in places(drawn.study)}
     both = [key for key in used if key in lost and key in kwh]
@@ -201,6 +201,7 @@ def _stations(drawn: Drawn) -> Picture | None:
             100 * used[key],
             100 * lost[key],
             kwh[key] / most,
+            rank=lost[key] * born.get(key, 0.0),
             told=f"{names[key]}: {written(used[key], SHARE, language)}, "
             f"{written(lost[key], SHARE, language)}, {number(kwh[key], language, 0)} kWh",
         )
@@ -243,7 +244,7 @@ def _map(drawn: Drawn) -> Picture | None:
         told = f"{place.name}: {number(count, drawn.language, 1)}"
         told += f", {number(gone, drawn.language, 1)} {drawn.say(say.LOST_ONES)}"
         where = (place.longitude or 0.0, place.latitude or 0.0)
-        dots.append(Dot(place.name, *where, count / most, gone / count, told))
+        dots.append(Dot(place.name, *where, count / most, gone / count, told, gone))
     top = max(there, key=lambda place: lost.get(place.key, 0.0))
     worst = number(lost.get(top.key, 0.0), drawn.language, 1)
     alt = drawn.say(say.MAP_ALT, n=len(there), most=top.name, lost=worst)
