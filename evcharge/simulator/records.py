@@ -68,6 +68,7 @@ class Records:
             charging=self._at(diary.charging),
             ended=self._at(diary.ended),
             left=self._at(diary.left),
+            waited=round(diary.waited_s, 3),
             kwh=diary.kwh,
             paid=diary.paid,
         )

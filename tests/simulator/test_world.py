@@ -63,6 +63,17 @@ class KnownAnswerTests(SynchronousTestCase):
         self.assertApproximates(found["wait_mean"] or 0.0, 7.402, 1.2)
 
 
+class RecordTests(SynchronousTestCase):
+    """What is kept of drivers."""
+
+    def test_waits(self) -> None:
+        """The waits of drivers are those that the figures are of."""
+        found = run(one_station(2, 4.0, days=1, joins_queue=1.0), 0)
+        waits = [driver.waited / 60 for driver in found.drivers if driver.arrived is not None]
+        self.assertGreater(max(waits), 1.0)
+        self.assertAlmostEqual(fmean(waits), found.figures["network"]["wait_mean"] or 0.0, 3)
+
+
 class OutcomeTests(SynchronousTestCase):
     """How drivers end."""
 
