@@ -10,7 +10,7 @@ from evcharge.commands import questions
 from evcharge.commands.journey import FREE, Journey, Refused, Step, leave, short_minutes, tenths
 from evcharge.commands.tables import Column, clean, numbered, table, width
 from evcharge.outcomes import Phrase
-from evcharge.utils.figures import kilometres, reais
+from evcharge.utils.figures import decimal, kilometres, reais
 from evcharge.utils.geo_utils import distance_km
 
 NAME, BATTERY, TRIP = "Ana", "40", "180"
@@ -25,6 +25,10 @@ NETWORK = Phrase(
 HOW_TO = Phrase(
     "Enter aceita o que está entre colchetes; Ctrl-C sai a qualquer momento.",
     "Enter accepts what is in brackets; Ctrl-C leaves at any time.",
+)
+SIMULATED = Phrase(
+    "O tempo é simulado: os minutos que se dizem aqui passam {scale} vezes mais rápido.",
+    "Time is simulated: the minutes that are told here pass {scale} times faster.",
 )
 EMPTY = Phrase(
     "Sem postos e carros não há jornada.", "Without stations and cars there is no journey."
@@ -41,6 +45,10 @@ def look_around(journey: Journey) -> Step | None:
         slots=sum(station["available_slots"] for station in journey.stations.values()),
         cars=len(journey.cars),
     )
+    scale = data.get("time_scale", 1.0)
+    if scale != 1.0:
+        shown = decimal(scale, journey.person.language, 0 if scale % 1 == 0 else 3)
+        journey.person.say(SIMULATED, scale=shown)
     if not journey.cars or not journey.stations:
         journey.person.say(EMPTY)
         journey.is_over = True

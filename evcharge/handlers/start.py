@@ -83,18 +83,18 @@ class Start(Handler):
         named: Sequence[str | None] | None,
     ) -> Reply:
         cars = self._part("car_models", self.context.catalogue().car_models, lambda cars: cars)
+        found: Mapping[str, Any]
         if named is not None:
-            return Reply({"car_models": cars, **self._named(stations, named)})
-        if len(stations) > limit:
-            return Reply(
-                {
-                    "car_models": cars,
-                    "total_stations": len(stations),
-                    "truncated": True,
-                    "station_models": self.some_stations(_first(stations, position, limit)),
-                }
-            )
-        return Reply({"car_models": cars, "station_models": self.all_stations(stations)})
+            found = self._named(stations, named)
+        elif len(stations) > limit:
+            found = {
+                "total_stations": len(stations),
+                "truncated": True,
+                "station_models": self.some_stations(_first(stations, position, limit)),
+            }
+        else:
+            found = {"station_models": self.all_stations(stations)}
+        return Reply({"car_models": cars, **found, "time_scale": self.context.terms.time_scale})
 
     def all_stations(self, stations: Stations) -> Any:
         """All stations, written anew only when one of them, or a price, has changed."""

@@ -183,6 +183,7 @@ class JourneyTests(DriveTestCase):
         fast = ("--time-scale", "1000", "--sweep-interval", "0.05")
         self.server = self.start(self.data, *fast).wait()
         terminal = self.terminal()
+        terminal.until("os minutos que se dizem aqui passam 1.000 vezes mais rápido.")
         terminal.until("[Ana]: ")
         terminal.type("\n" * 8)
         terminal.until("Parar e ir embora")

@@ -174,6 +174,13 @@ class StartTests(SynchronousTestCase):
         data = to.request("START", position=place, limit="3")["data"]
         self.assertEqual(list(data["station_models"]), ["1050", "1049", "1051"])
 
+    def test_time_scale(self) -> None:
+        """START tells how fast time goes, whichever stations it is asked for."""
+        for scale in (1, 60, 0.5):
+            to = server(station(1), station(2), time_scale=scale)
+            for data in ({}, {"limit": 1}, {"stations": [2]}, {"stations": []}):
+                self.assertEqual(to.request("START", **data)["data"]["time_scale"], scale)
+
     def test_limit(self) -> None:
         """A limit is honoured at any size; where there are no more stations nothing is left out."""
         to = server(*(station(number) for number in range(1, 8)))
