@@ -91,9 +91,14 @@ class Tree:
     def _with_varied(self, entry: Mapping[str, Any]) -> list[Any]:
         study = self.raw.get("study")
         there = study.get("vary") if isinstance(study, dict) else None
-        others = there if isinstance(there, list) else []
-        same = entry["key"]
-        return [o for o in others if not isinstance(o, dict) or o.get("key") != same] + [entry]
+        kept: list[Any] = []
+        for other in there if isinstance(there, list) else []:
+            if not isinstance(other, dict) or other.get("key") != entry["key"]:
+                kept.append(other)
+            elif "label" in other:
+                # What it is called there it is still called.
+                entry = {**entry, "label": other["label"]}
+        return [*kept, entry]
 
     def extended(self, over: Tree) -> Tree:
         """This one with what `over` says, which extends it."""
