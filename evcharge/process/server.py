@@ -269,6 +269,7 @@ class Server(InOrder):
             language=settings.language,
             max_line=settings.max_line,
             time_scale=settings.terms.time_scale,
+            time_zone=settings.terms.time_zone,
             clock=reactor,
         )
         return WebFactory(context, storage_s), [*sockets.values()]

@@ -149,6 +149,7 @@ def page_settings(context: WebContext) -> Mapping[str, object]:
         "name": "evcharge",
         "language": context.language,
         "time_scale": context.time_scale,
+        "time_zone": context.time_zone,
         "tiles": web.map_tiles,
         "attribution": web.map_attribution,
         "geojson": None if web.map_geojson is None else "/static/map.geojson",

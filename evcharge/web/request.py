@@ -91,6 +91,8 @@ class WebContext:
     """The longest body of a request, bytes."""
     time_scale: float
     """Simulated minutes a minute, for charges."""
+    time_zone: str
+    """Whose local time the page shows of a simulation."""
     clock: IReactorTime
 
 

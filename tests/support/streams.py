@@ -44,6 +44,7 @@ def web_of(server: MemoryServer, **settings: Any) -> WebFactory:
             language=server.settings.language,
             max_line=server.settings.max_line,
             time_scale=server.settings.terms.time_scale,
+            time_zone=server.settings.terms.time_zone,
             clock=server.clock,
         ),
         server.storage.patience_s,

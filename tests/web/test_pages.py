@@ -198,6 +198,7 @@ class PagesTests(SynchronousTestCase):
                 "name": "evcharge",
                 "language": "pt",
                 "time_scale": 1.0,
+                "time_zone": "America/Bahia",
                 "tiles": None,
                 "attribution": None,
                 "geojson": None,

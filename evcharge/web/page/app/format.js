@@ -24,6 +24,15 @@ const plain = (value, digits, least = digits) =>
     maximumFractionDigits: digits, minimumFractionDigits: least,
   })).format(value);
 
+// The browser may not know a time zone that the server knows.
+function inZone(options) {
+  try {
+    return new Intl.DateTimeFormat(locale, options);
+  } catch {
+    return new Intl.DateTimeFormat(locale, { ...options, timeZone: "UTC" });
+  }
+}
+
 const time = (value, options) =>
   kept(`t${JSON.stringify(options)}`, () => new Intl.DateTimeFormat(locale, options))
     .format(new Date(value));
@@ -50,6 +59,9 @@ export const format = {
   hour: (value) => time(value, { hour: "2-digit", minute: "2-digit" }),
   /** "13:45:12" */
   clock: (value) => time(value, { hour: "2-digit", minute: "2-digit", second: "2-digit" }),
+  /** "seg., 13:45", in a time zone */
+  weekday: (value, timeZone) => kept(`w${timeZone}`, () => inZone(
+    { weekday: "short", hour: "2-digit", minute: "2-digit", timeZone })).format(value),
   /** "07/04/2025 13:45" */
   moment: (value) => time(value, { dateStyle: "short", timeStyle: "short" }),
   /** For sorting names as people do. */

@@ -4,7 +4,7 @@ import { say } from "./dom.js";
 import { format } from "./format.js";
 import { mountMap } from "./map.js";
 import { mountNetwork } from "./network.js";
-import { followView } from "./parts.js";
+import { followSimulation, followView } from "./parts.js";
 import { Network } from "./state.js";
 import { mountTable } from "./table.js";
 import { keepLanguage, language, onLanguage, speak, text, wishedLanguage } from "./texts.js";
@@ -17,7 +17,8 @@ const at = (id) => document.getElementById(id);
 async function readSettings() {
   const reply = await fetch("/static/settings.json").catch(() => null);
   const settings = reply !== null && reply.ok ? await reply.json() : {};
-  return { name: "evcharge", tiles: null, attribution: null, geojson: null, time_scale: 1, ...settings };
+  return { name: "evcharge", tiles: null, attribution: null, geojson: null, time_scale: 1,
+    time_zone: "UTC", ...settings };
 }
 
 /** The state of the connection, in the head and as colours of the page. */
@@ -57,6 +58,7 @@ async function main() {
   mountNetwork(at("network-root"), { network });
   mountTable(at("stations-root"), { network, map, wire, onCharge });
   trip = mountTrip(at("trip-root"), { wire, state: network, map, settings, text, format, onLanguage });
+  followSimulation({ network, map, settings, clock: at("clock"), legend: at("legend"), panel: at("network-root") });
   network.onChange(() => {
     root.dataset.ready = "";
     if (link.state === "live") root.dataset.live = "";

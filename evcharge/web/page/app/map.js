@@ -211,6 +211,8 @@ export function mountMap(root, legend, { network, settings, wire, onCharge }) {
       markers.show(id);
       open(id);
     },
+    /** Have another layer drawn: `new Layer(map, L, root, ...more)`. */
+    addLayer: (Layer, ...more) => new Layer(map, L, root, ...more),
     /** Put a station into relief, such as the suggested one; null: none. */
     highlight: (id) => markers.highlight(id),
     /** See both, a place and a station. */

@@ -11,7 +11,7 @@ const ON_TOP = { queue: 2000, full: 1000, free: 0, out: -500 };
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
 /** Of size by zoom; never below 24 px, which a finger still hits. */
-const sizeAt = (zoom) => (zoom < 11.5 ? 24 : zoom < 13.5 ? 28 : 34);
+export const sizeAt = (zoom) => (zoom < 11.5 ? 24 : zoom < 13.5 ? 28 : 34);
 
 export class Markers {
   #map;

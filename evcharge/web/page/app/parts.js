@@ -1,6 +1,20 @@
-// A network of so many stations that the server tells of a part of it only: what the map shows.
+// What not every network has: more stations than the server tells of at once, and simulated cars.
+
+import { patiently } from "./dom.js";
 
 const SOON_MS = 400;
+
+/** Show what is simulated, from the moment on at which something is: its code comes only then. */
+export function followSimulation(options) {
+  const { network } = options;
+  let isAsked = false;
+  network.onChange(async () => {
+    if (isAsked || network.simulation === null) return;
+    isAsked = true;
+    const { mountSimulation } = await patiently(() => import("./simulation.js"));
+    mountSimulation(options);
+  });
+}
 
 /** Ask for the stations in view, now and whenever another part is seen. */
 export async function followView(map, wire) {

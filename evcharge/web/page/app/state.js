@@ -6,29 +6,36 @@ const MOST_POINTS = 240; // An hour of them.
 
 /**
  * `stations` has each by its id, with START's fields and `id`; `figures` the points of the last
- * hour, the oldest first; `at` is when something was heard last, or null.
+ * hour, the oldest first; `vehicles` the simulated cars by their id, and `simulation` how time goes
+ * for them, or null where nothing is simulated; `at` is when something was heard last, or null.
  */
 export class Network {
   stations = new Map();
   figures = [];
+  vehicles = new Map();
+  simulation = null;
   at = null;
   isPart = false; // Whether there are more stations than these.
   #listeners = new Set();
   #ids = new Set();
   #whole = false;
   #figures = false;
+  #simulation = false;
   #frame = eachFrame(() => this.#tell());
 
-  /** `listener({ids, whole, figures})`, at most once a frame: which stations, whether any came or
-   * went or was described anew, and whether there are other figures. */
+  /** `listener({ids, whole, figures, simulation})`, at most once a frame: which stations, whether
+   * any came or went or was described anew, and whether there are other figures, or cars or a clock
+   * of the simulation's. */
   onChange(listener) {
     this.#listeners.add(listener);
   }
 
   #tell() {
-    const change = { ids: this.#ids, whole: this.#whole, figures: this.#figures };
+    const change = {
+      ids: this.#ids, whole: this.#whole, figures: this.#figures, simulation: this.#simulation,
+    };
     this.#ids = new Set();
-    this.#whole = this.#figures = false;
+    this.#whole = this.#figures = this.#simulation = false;
     for (const listener of this.#listeners) listener(change);
   }
 
@@ -53,17 +60,32 @@ export class Network {
       if (this.figures.length > MOST_POINTS) this.figures.shift();
       this.#figures = true;
     }
-    if (this.#ids.size || this.#figures) this.#frame();
+    this.#takeSimulation(data);
+    if (this.#ids.size || this.#figures || this.#simulation) this.#frame();
     return isUnclear;
   }
 
-  #takeWhole({ stations, figures }) {
+  // Where a simulation has ended, it is null; where there is none, it is not there.
+  #takeSimulation({ vehicles = {}, vehicles_gone: gone = [], simulation }) {
+    for (const [id, vehicle] of Object.entries(vehicles)) this.vehicles.set(id, vehicle);
+    for (const id of gone) this.vehicles.delete(id);
+    if (simulation !== undefined) {
+      this.simulation = simulation && { ...simulation, heardAt: performance.now() };
+    }
+    this.#simulation ||= simulation !== undefined || gone.length > 0 || Object.keys(vehicles).length > 0;
+  }
+
+  #takeWhole(snapshot) {
+    const { stations, figures } = snapshot;
     const found = new Map();
     for (const [id, station] of Object.entries(stations ?? {})) found.set(id, { id, ...station });
     for (const id of [...this.stations.keys(), ...found.keys()]) this.#ids.add(id);
     this.stations = found;
     this.figures = figures ?? [];
-    this.#whole = this.#figures = true;
+    this.vehicles = new Map();
+    this.simulation = null;
+    this.#takeSimulation(snapshot);
+    this.#whole = this.#figures = this.#simulation = true;
     this.#frame();
   }
 }

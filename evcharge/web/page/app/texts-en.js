@@ -35,6 +35,10 @@ export const TEXTS = {
   "legend.queue": "full; the badge is the queue",
   "legend.out": "out of service",
   "legend.small": "more stations: zoom in",
+  "legend.driving": "{n} on the way",
+  "legend.waiting": "{n} waiting",
+  "legend.charging": "{n} charging",
+  "legend.battery": "filled as the battery is",
 
   label: "{name}: {n} of {m} slots free, queue {q}, {kw} kW, {price} per kWh",
   "label.price": "{name}: {n} of {m} slots free, queue {q}, {kw} kW, {price}",
@@ -84,6 +88,17 @@ export const TEXTS = {
   "network.time": "Time",
   "network.value.taken": "Slots",
   "network.value.load": "kW",
+
+  clock: "Simulated time: ",
+  vehicles: "vehicles simulated",
+  "vehicles.driving": "on the way",
+  "vehicles.waiting": "waiting",
+  "vehicles.charging": "charging",
+  "vehicles.numbers": "see vehicles",
+  "vehicles.title": "Simulated vehicles, by what they do",
+  "vehicles.state": "State",
+  "vehicles.count": "Vehicles",
+  "vehicles.battery": "Battery, mean",
 
   "table.caption": "Stations: free slots, queue, power and price",
   "table.search": "Search name or address",

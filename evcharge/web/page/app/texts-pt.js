@@ -35,6 +35,10 @@ export const TEXTS = {
   "legend.queue": "lotado; o selo é a fila",
   "legend.out": "fora de serviço",
   "legend.small": "mais postos: aproxime",
+  "legend.driving": "{n} a caminho",
+  "legend.waiting": "{n} esperando",
+  "legend.charging": "{n} carregando",
+  "legend.battery": "tão cheio quanto a bateria",
 
   label: "{name}: {n} de {m} vagas livres, fila {q}, {kw} kW, {price} por kWh",
   "label.price": "{name}: {n} de {m} vagas livres, fila {q}, {kw} kW, {price}",
@@ -84,6 +88,17 @@ export const TEXTS = {
   "network.time": "Hora",
   "network.value.taken": "Vagas",
   "network.value.load": "kW",
+
+  clock: "Hora da simulação: ",
+  vehicles: "veículos simulados",
+  "vehicles.driving": "a caminho",
+  "vehicles.waiting": "esperando",
+  "vehicles.charging": "carregando",
+  "vehicles.numbers": "ver veículos",
+  "vehicles.title": "Veículos simulados, pelo que fazem",
+  "vehicles.state": "Estado",
+  "vehicles.count": "Veículos",
+  "vehicles.battery": "Bateria, média",
 
   "table.caption": "Postos: vagas livres, fila, potência e preço",
   "table.search": "Buscar por nome ou endereço",

@@ -6,7 +6,7 @@ const SILENT_MS = 75_000; // The server says something at least every 30 s.
 const UNANSWERED_MS = 20_000;
 const BUSY_MS = 4000;
 const REFRESH_MS = 120_000; // Prices change by the hour, and names without an event.
-const TOPICS = ["stations", "figures"];
+const TOPICS = ["stations", "figures", "vehicles", "simulation"];
 const GOING_AWAY = 1001;
 
 /** What a request ends with whose answer will not come. */
