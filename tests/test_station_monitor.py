@@ -1,9 +1,9 @@
 """The sweep: one at a time, every few seconds, and told of as it went."""
 
 from twisted.internet.defer import Deferred
-from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from evcharge.process.virtual_clock import VirtualClock
 from evcharge.rules.sweep import Sweep, SweepResult
 from evcharge.station_monitor import END_S, StationMonitor
 from evcharge.storage import StorageUnavailable
@@ -15,7 +15,7 @@ class StationMonitorTests(SynchronousTestCase):
     """A storage in the test's hands: each sweep ends when the test says so."""
 
     def setUp(self) -> None:
-        self.clock = Clock()
+        self.clock = VirtualClock()
         self.set_by = 1000.0
         self.sweeps: list[tuple[Sweep, Deferred]] = []
         self.told: list[tuple[float, SweepResult | None]] = []

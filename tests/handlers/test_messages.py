@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 import evcharge
@@ -16,6 +15,7 @@ from evcharge.models.catalogue import Catalogue
 from evcharge.models.stations import Stations
 from evcharge.net.lines import Lines
 from evcharge.outcomes import Reply
+from evcharge.process.virtual_clock import VirtualClock
 from evcharge.push.hub import Hub
 from evcharge.testing import NOON, MemoryServer
 from evcharge.wire.envelope import UNREADABLE_TYPE
@@ -120,7 +120,7 @@ class DeclaredTests(SynchronousTestCase):
     def test_labels(self) -> None:
         """Requests are counted by the types that there are, and under two names besides."""
         labels: list[str] = []
-        hub = Hub(lambda operation: Stations(), Clock(), 0.1, lambda user_id: {})
+        hub = Hub(lambda operation: Stations(), VirtualClock(), 0.1, lambda user_id: {})
         context = Context(lambda operation: Stations(), Catalogue, lambda: NOON, hub)
         controller = Controller(
             handlers(context), lambda: NOON, answered=lambda kind, *_: labels.append(kind)

@@ -11,7 +11,6 @@ from OpenSSL import SSL
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory, Protocol
-from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from evcharge.net.proxy import (
@@ -23,6 +22,7 @@ from evcharge.net.proxy import (
     client_of,
     header_length,
 )
+from evcharge.process.virtual_clock import VirtualClock
 from evcharge.testing import MemoryServer, MemoryTransport
 from tests.support.certificates import make_certificate
 from tests.support.examples import given
@@ -149,7 +149,7 @@ class ConnectionTests(SynchronousTestCase):
     """Connections that start with a header."""
 
     def setUp(self) -> None:
-        self.clock = Clock()
+        self.clock = VirtualClock()
         self.inner = Recorders()
         self.refused: list[tuple[str, str]] = []
         self.factory = ProxyFactory(

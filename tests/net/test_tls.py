@@ -34,6 +34,7 @@ from evcharge.net.protocol import DriverFactory
 from evcharge.net.tls.certificate import CertificateService
 from evcharge.net.tls.connection import HANDSHAKE_S, TOLD_S, TURN_S, TLSFactory
 from evcharge.process.options import Options
+from evcharge.process.virtual_clock import VirtualClock
 from evcharge.tap import makeService
 from evcharge.testing import MemoryTransport
 from tests.support.certificates import make_certificate
@@ -644,7 +645,7 @@ class MemoryTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         certificate, key = make_certificate(Path(self.mktemp()))
-        self.clock = Clock()
+        self.clock = VirtualClock()
         self.service = CertificateService(certificate, key, self.clock, self.clock.seconds)
         self.service.read()
 

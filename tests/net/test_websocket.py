@@ -7,7 +7,6 @@ from typing import Any
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import connectionDone
-from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
@@ -26,6 +25,7 @@ from evcharge.net.websocket import (
     KeepAlive,
     WebSocket,
 )
+from evcharge.process.virtual_clock import VirtualClock
 from evcharge.testing import MemoryTransport
 from tests.support.examples import given
 from tests.support.frames import (
@@ -51,7 +51,7 @@ MOST = 1000
 """The longest message, bytes."""
 
 
-class Turns(Clock):
+class Turns(VirtualClock):
     """A clock on which nothing is done in the turn that asks for it."""
 
     TURN_S = 1e-6
@@ -60,7 +60,7 @@ class Turns(Clock):
         return super().callLater(max(delay, self.TURN_S), *more, **named)
 
     def turn(self) -> None:
-        self.advance(2 * self.TURN_S)
+        self.advance(self.TURN_S)
 
 
 class Lines:
@@ -305,7 +305,7 @@ class HostileFrameTests(WebSocketCase):
 
     def test_answered_before(self) -> None:
         """What came before it, though at once with it, is a line, and answered before the Close."""
-        factory = DriverFactory(upper, lambda: b"too large", Clock(), MOST)
+        factory = DriverFactory(upper, lambda: b"too large", VirtualClock(), MOST)
         self.connect(DriverProtocol(factory))
         self.socket.dataReceived(frame(TEXT, b"a") + frame(TEXT, b"b") + frame(TEXT, mask=None))
         first, second, (opcode, data) = self.take()
@@ -342,8 +342,8 @@ class HostileFrameTests(WebSocketCase):
 class ClosingTests(WebSocketCase):
     """How a connection ends."""
 
-    def drivers(self, dispatch: Any, clock: Clock | None = None) -> DriverFactory:
-        factory = DriverFactory(dispatch, lambda: b"too large", clock or Clock(), MOST)
+    def drivers(self, dispatch: Any, clock: VirtualClock | None = None) -> DriverFactory:
+        factory = DriverFactory(dispatch, lambda: b"too large", clock or VirtualClock(), MOST)
         self.connect(DriverProtocol(factory))
         return factory
 
@@ -419,7 +419,7 @@ class ClosingTests(WebSocketCase):
 
     def test_drained(self) -> None:
         """As the server ends, what was asked is answered, then comes its Close; later, the end."""
-        clock = Clock()
+        clock = VirtualClock()
         factory = self.drivers(upper, clock)
         self.socket.dataReceived(frame(TEXT, b"a"))
         self.socket.close_code = GOING_AWAY
@@ -463,7 +463,7 @@ class FloodTests(WebSocketCase):
 
     def test_pings(self) -> None:
         """It is read no more once the transport is full, and again when it has read them."""
-        factory = DriverFactory(upper, lambda: b"too large", Clock(), MOST)
+        factory = DriverFactory(upper, lambda: b"too large", VirtualClock(), MOST)
         self.connect(DriverProtocol(factory))
         self.socket.dataReceived(frame(PING, b"x" * 125))
         self.transport.producer.pauseProducing()

@@ -8,12 +8,12 @@ from typing import Any
 from hypothesis import settings
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
-from twisted.internet.task import Clock
 from twisted.logger import formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from evcharge.process.clock import LOOK_S, MOST_STEERING, SteadyClock, keep_steady, steady_source
 from evcharge.process.timekeeper import MADE_AT, Follower, Timekeeper
+from evcharge.process.virtual_clock import VirtualClock
 from evcharge.rules.clocks import Clocks
 from evcharge.rules.events import ClocksSet, Event
 from evcharge.rules.journey import AddUser
@@ -95,7 +95,7 @@ class SteadyClockTests(SynchronousTestCase):
 
     def test_timers(self) -> None:
         """A reactor's timers begin at the system's time, and go by the steady source alone."""
-        reactor = Clock()
+        reactor = VirtualClock()
         keep_steady(reactor, lambda: self.true)
         began = reactor.seconds()
         self.assertApproximates(began, time.time(), 5)
@@ -117,7 +117,7 @@ class TimekeeperTestCase(SynchronousTestCase):
     """A timekeeper over a storage in memory; time passes by :meth:`go`."""
 
     def setUp(self) -> None:
-        self.timers = Clock()
+        self.timers = VirtualClock()
         self.set_by = 0.0
         """By how much the system's clock is wrong."""
         self.clock = SteadyClock(self.timers.seconds, 0.0)
@@ -581,7 +581,7 @@ class FollowerTests(SynchronousTestCase):
 
     def test_follows(self) -> None:
         """It goes to the parent's time smoothly, and at once where that is another clock."""
-        timers = Clock()
+        timers = VirtualClock()
         clock = SteadyClock(timers.seconds, 1e9)
         follower = Follower(clock, timers)
         follower.startService()

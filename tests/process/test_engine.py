@@ -5,13 +5,13 @@ import json
 import attrs
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from evcharge.net.lines import Lines
 from evcharge.process.clock import SteadyClock
 from evcharge.process.engine import Alone, Engine, Here, InOrder
 from evcharge.process.options import Options
+from evcharge.process.virtual_clock import VirtualClock
 from evcharge.testing import NOON, shipped_network
 from evcharge.watch.metrics import Metrics
 
@@ -27,7 +27,7 @@ class EngineTests(SynchronousTestCase):
 
     def serve(self, thread: Here | Alone) -> None:
         """Have an engine, not started yet."""
-        self.timers = Clock()
+        self.timers = VirtualClock()
         self.metrics = Metrics()
         self.engine = Engine(
             self.settings,

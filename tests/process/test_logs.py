@@ -8,7 +8,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-from twisted.internet.task import Clock
 from twisted.logger import Logger, LogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -21,6 +20,7 @@ from evcharge.process.logs import (
     ThrottleService,
     log_file,
 )
+from evcharge.process.virtual_clock import VirtualClock
 from tests.support.servers import ROOT, ServerTestCase
 from tests.support.waiting import until
 
@@ -79,7 +79,7 @@ class LastTests(SynchronousTestCase):
 
     def test_told(self) -> None:
         """It is told when all has ended, and what is over sooner by the next event."""
-        clock = Clock()
+        clock = VirtualClock()
         triggers: list[tuple] = []
         clock.addSystemEventTrigger = lambda *trigger: triggers.append(trigger)
         written: list[dict] = []

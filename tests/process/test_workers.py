@@ -20,7 +20,7 @@ from twisted.internet import reactor
 from twisted.internet.endpoints import clientFromString, connectProtocol
 from twisted.internet.error import ProcessDone, ProcessTerminated
 from twisted.internet.protocol import Factory
-from twisted.internet.task import Clock, deferLater
+from twisted.internet.task import deferLater
 from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import formatEvent, formatEventAsClassicLogText
 from twisted.python.failure import Failure
@@ -28,6 +28,7 @@ from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from evcharge.process.clock import SteadyClock
+from evcharge.process.virtual_clock import VirtualClock
 from evcharge.process.workers.messages import (
     ANSWER,
     ASK,
@@ -501,7 +502,7 @@ class WorkerTests(SynchronousTestCase):
     """What keeps one worker running."""
 
     def setUp(self) -> None:
-        self.clock = Clock()
+        self.clock = VirtualClock()
         self.processes: list[FakeProcess] = []
         self.problem: Exception | None = None
         self.worker = Worker(3, lambda: b"{}\n", self.spawn, self.clock)

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from evcharge.process.virtual_clock import VirtualClock
 from evcharge.push.figures import INTERVAL_S, MOST_MINUTES, MOST_POINTS, Figures
 from evcharge.rules.claims import ARRIVE, Claim
 from evcharge.rules.events import Event
@@ -23,7 +23,7 @@ class LateAnswerTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.storage = shipped_network()
-        self.clock = Clock()
+        self.clock = VirtualClock()
         self.clock.advance(NOON)
         self.asked: list[tuple[Deferred[Any], Any]] = []
         """Who waits for the sessions, and what there were."""
@@ -75,7 +75,7 @@ class DayTests(SynchronousTestCase):
     """How much is kept, and for how long."""
 
     def setUp(self) -> None:
-        self.clock = Clock()
+        self.clock = VirtualClock()
         self.clock.advance(NOON)
         self.set_back_s = 0.0
         self.storage = shipped_network()

@@ -5,10 +5,10 @@ from collections.abc import Callable, Sequence
 
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
-from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from evcharge.process.virtual_clock import VirtualClock
 from evcharge.storage.group_commit import (
     MOST_AT_ONCE,
     MOST_GIVEN_UP,
@@ -24,7 +24,7 @@ class GroupCommitTests(SynchronousTestCase):
     """A batch executor in the test's hands: each batch ends when the test says so."""
 
     def setUp(self) -> None:
-        self.clock = Clock()
+        self.clock = VirtualClock()
         self.batches: list[tuple[list, Deferred]] = []
         self.interrupts = 0
         self.told: list[tuple[int, float, int]] = []
@@ -163,7 +163,7 @@ class GroupCommitTests(SynchronousTestCase):
         (first,) = self.submit("a")
         self.clock.advance(0.7)
         (second,) = self.submit("b")
-        self.clock.pump([0.1] * 8)
+        self.clock.advance(0.9)
         self.failureResultOf(first, Unavailable)
         self.assertNoResult(second)
         self.assertTrue(self.interrupts)

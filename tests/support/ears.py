@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from twisted.internet.task import Clock
+from twisted.internet.interfaces import IReactorTime
 
 from evcharge.push import Wishes
 from evcharge.push.hub import Hub, Subscription
@@ -20,7 +20,7 @@ class Ear:
 
     form_name = "tcp"
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: IReactorTime) -> None:
         self.form = as_json
         self.can_hear = True
         self.clock = clock

@@ -11,13 +11,13 @@ from types import SimpleNamespace
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
-from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from evcharge.net.guards import REASONS
 from evcharge.net.guards.service import Guards
+from evcharge.process.virtual_clock import VirtualClock
 from evcharge.process.workers.watch import WorkersWatch
 from evcharge.rules.journey import UNKNOWN_USER
 from evcharge.rules.sweep import SweepResult
@@ -296,7 +296,7 @@ class WorkersWatchTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.parent = SimpleNamespace(workers=[FakeWorker(), FakeWorker()], running=True)
-        self.watch = WorkersWatch(self.parent.workers, lambda: self.parent.running, Clock())
+        self.watch = WorkersWatch(self.parent.workers, lambda: self.parent.running, VirtualClock())
 
     def answer(self, number: int, answer: object) -> None:
         self.parent.workers[number].asked[-1].callback(answer)
@@ -359,7 +359,7 @@ class SiteTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.watched = SlowWatched()
-        self.port = site(self.watched, Clock())
+        self.port = site(self.watched, VirtualClock())
 
     def connect(self) -> tuple:
         """A connection: its protocol, None where it is not let in, and its transport."""
@@ -429,7 +429,7 @@ class SiteTests(SynchronousTestCase):
 
     def test_idle(self) -> None:
         """A connection over which nothing is asked is closed after a while."""
-        clock = Clock()
+        clock = VirtualClock()
         port = site(None, clock)
         protocol = port.buildProtocol(IPv4Address("TCP", "127.0.0.1", 1234))
         transport = StringTransport()

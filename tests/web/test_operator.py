@@ -9,11 +9,11 @@ from pathlib import Path
 
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.error import ConnectionDone
-from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from evcharge.handlers import Context
+from evcharge.process.virtual_clock import VirtualClock
 from evcharge.storage import carry_out
 from evcharge.testing import NOON, shipped_network
 from evcharge.web.health import LONGEST_BODY, REFUSED_S, REQUEST_S, site
@@ -334,7 +334,7 @@ class SiteTests(SynchronousTestCase):
     """The port without a network."""
 
     def setUp(self) -> None:
-        self.clock = Clock()
+        self.clock = VirtualClock()
         storage = shipped_network()
         file = Path(self.mktemp())
         context = Context(lambda op: carry_out(storage, op), storage.catalogue, lambda: NOON)
