@@ -390,12 +390,13 @@ class PriceTests(SynchronousTestCase):
     def test_at_arrival(self) -> None:
         """The price is that of the hours in which the car would charge there."""
         place = attrs.evolve(posts(1, Evse("1-1", AC_22)), tariff_id="noite")
-        to = network(place, tariffs=(NIGHT,))
         # 10:45:12 local time; 60 km take 37 minutes.
+        to = network(place, tariffs=(NIGHT,))
         user = login(to, 50, "Renault Zoe")
         day = select(to, user, {"1": 0}, target_percent=60)
         self.assertEqual((day["price_loading"], day["assumed"]), (15.6, []))
-        to.advance(11 * 3600 + 600)
+        to = network(place, tariffs=(NIGHT,), now=NOON + 11 * 3600 + 600)
+        user = login(to, 50, "Renault Zoe")
         shown = to.request("START")["data"]["station_models"]["1"]
         self.assertEqual((shown["price_kwh"], shown["tariff"]), (3.0, "noite"))
         near, far = (select(to, user, {"1": km}, target_percent=60) for km in (0, 60))
@@ -411,9 +412,9 @@ class PriceTests(SynchronousTestCase):
         """It is the price after the wait, where there is one, however fast time goes."""
         for scale in (1.0, 60.0):
             place = attrs.evolve(posts(1, Evse("1-1", AC_22)), tariff_id="noite")
-            to = network(place, tariffs=(NIGHT,), time_scale=scale)
-            # To 21:30; the other one charges for an hour and a half from then on.
-            to.advance(11 * 3600 - 912)
+            # From 21:30 on; the other one charges for an hour and a half.
+            now = NOON + 11 * 3600 - 912
+            to = network(place, tariffs=(NIGHT,), time_scale=scale, now=now)
             pay(to, login(to, 0, "Renault Zoe"), target_percent=63)
             found = select(to, login(to, 50, "Renault Zoe"), {"1": 0}, target_percent=60)
             self.assertGreater(found["wait_minutes"], 80)
@@ -599,7 +600,5 @@ class EvseListTests(SynchronousTestCase):
         self.assertEqual(told, {"32": "estrada", "34": "noite"})
         self.assertGreater(len(facts["1"]["evse_groups"]), 1)
         self.assertEqual(facts["34"]["price_kwh"], 2.7)
-        to.advance(12 * 3600)
-        night = to.request("START")["data"]["station_models"]
+        night = MemoryServer(now=NOON + 12 * 3600).request("START")["data"]["station_models"]
         self.assertEqual((night["34"]["price_kwh"], night["32"]["price_kwh"]), (1.9, 2.79))
-        self.assertEqual(to.clock.seconds(), NOON + 12 * 3600)
