@@ -15,7 +15,17 @@ from evcharge.handlers.start import MOST_NAMED, MOST_STATIONS, Start
 from evcharge.models.slots import StationState
 from evcharge.models.stations import Stations
 from evcharge.outcomes import TOO_MANY_STATIONS, Phrase, Refusal, Reply, invalid, missing
-from evcharge.push import FIGURES, STATIONS, TOPICS, USER, Area, Push, Wishes
+from evcharge.push import (
+    FIGURES,
+    SIMULATION,
+    STATIONS,
+    TOPICS,
+    USER,
+    VEHICLES,
+    Area,
+    Push,
+    Wishes,
+)
 from evcharge.push.lines import live_fields
 from evcharge.rules.journey import ListStations
 from evcharge.storage import Eventual
@@ -126,6 +136,12 @@ class Subscribe(Handler):
             snapshot[USER] = status.data
         if FIGURES in wishes.topics:
             snapshot[FIGURES] = list(hub.points)
+        clock = None if hub.simulation is None else hub.simulation.clock()
+        if hub.simulation is not None and clock is not None:
+            if VEHICLES in wishes.topics:
+                snapshot[VEHICLES] = hub.simulation.vehicles()
+            if SIMULATION in wishes.topics:
+                snapshot[SIMULATION] = clock
         return Reply(
             {
                 "seq": hub.next_seq(),

@@ -11,8 +11,16 @@ from evcharge.models.stations import Stations
 
 STATIONS, USER, FIGURES = ("stations", "user", "figures")
 
-TOPICS = (STATIONS, USER, FIGURES, "vehicles", "simulation")
-"""What can be listened to; of the last two there is something only while a simulation runs."""
+VEHICLES, SIMULATION = ("vehicles", "simulation")
+
+SIMULATED = frozenset({VEHICLES, SIMULATION})
+"""Of these there is something only while a simulation runs."""
+
+GONE = "vehicles_gone"
+"""What an event calls those of the vehicles that are there no more."""
+
+TOPICS = (STATIONS, USER, FIGURES, VEHICLES, SIMULATION)
+"""What can be listened to."""
 
 TCP, WEBSOCKET, SSE = ("tcp", "websocket", "sse")
 
@@ -23,6 +31,16 @@ Form: TypeAlias = Callable[[Mapping[str, Any]], bytes]
 """Writes the `data` of an event down: once for all who listen by the same form."""
 
 
+class Simulated(Protocol):
+    """A simulation, as handlers know it."""
+
+    def vehicles(self) -> Mapping[str, Mapping[str, Any]]:
+        """Where all cars are, by id."""
+
+    def clock(self) -> Mapping[str, Any] | None:
+        """What time it is in it; None once it is over."""
+
+
 class Push(Protocol):
     """The hub, as handlers know it."""
 
@@ -30,6 +48,10 @@ class Push(Protocol):
     """The least time between two lines to the same listener."""
     points: Sequence[Mapping[str, Any]]
     """The figures of the last hour."""
+
+    @property
+    def simulation(self) -> Simulated | None:
+        """The one that there is to see."""
 
     def see(self, stations: Stations) -> None:
         """These are the stations now: tell what is other than when they were last seen."""

@@ -6,6 +6,7 @@ The hub: what has changed since the last line, told to everybody who listens.
     apply(events) --> happened --+
     ListStations ---> see -------+--> Group.changed --tick--> one line --slices--> Listener.hear
     figures --------> new_point -+    what, since when        for all of a group      |
+    Simulation ------------------+                                                    |
                                                                                       | cannot now
                                  Subscription.owed <----------------------------------+
                                  goes into one line, at a later tick
@@ -18,7 +19,7 @@ reads slowly is told less, but always what is so in the end.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -29,9 +30,10 @@ from twisted.python.failure import Failure
 
 from evcharge.models.slots import StationState
 from evcharge.models.stations import Stations
-from evcharge.push import FIGURES, STATIONS, USER, Listener, Wishes
+from evcharge.push import FIGURES, SIMULATED, STATIONS, USER, Listener, Wishes
 from evcharge.push.journeys import Journeys
 from evcharge.push.lines import Change, Line, live_fields
+from evcharge.push.simulation import Simulation
 from evcharge.rules.events import Event, NetworkChanged
 from evcharge.rules.journey import ListStations
 from evcharge.storage import Eventual, Perform
@@ -141,6 +143,8 @@ class Hub:
         self._clock = clock
         self.interval_s = interval_s
         self.points = points
+        self.simulation: Simulation | None = None
+        """See :meth:`simulate`."""
         self._journeys = Journeys(find_journey, lambda user_id: self.change((USER, user_id)))
         self._sent = sent
         self._merged = merged
@@ -195,6 +199,8 @@ class Hub:
         self.listening[subscription.listener.form_name] += 1
         if wishes.user_id is not None and subscription.journey is not None:
             self._journeys.begin(wishes.user_id, subscription.journey)
+        if self.simulation is not None and wishes.topics & SIMULATED:
+            self.simulation.wake()
         if self._look_again is None:
             self._look_again = self._clock.callLater(LOOK_S, self._look)
         if self._quiet is None:
@@ -225,6 +231,8 @@ class Hub:
                 call.cancel()
         self._tick = self._turn = self._look_again = self._quiet = None
         self._queue.clear()
+        if self.simulation is not None:
+            self.simulation.close()
 
     def _ids(self, wishes: Wishes) -> frozenset[str] | None:
         if wishes.area is None:
@@ -287,6 +295,13 @@ class Hub:
     def new_point(self) -> None:
         """There are newer figures."""
         self.change((FIGURES, ""))
+
+    def simulate(self, simulation: Simulation) -> None:
+        """Tell of a simulation, from now on."""
+        self.simulation = simulation
+        simulation.tell(
+            self.change, lambda: any(group.topics & SIMULATED for group in self._groups)
+        )
 
     def _look(self) -> None:
         self._look_again = None
@@ -387,7 +402,9 @@ class Hub:
             lag_s = self._clock.seconds() - since if since is not None and is_late else None
         else:
             if line.changes:
-                owed.update(line.changes)
+                for change, since in line.changes.items():
+                    # Of cars it counts since when.
+                    owed.setdefault(change, since)
                 self._owing[subscription] = None
                 self._merged(1)
             return
@@ -413,14 +430,16 @@ class Hub:
         if self._queue and self._turn is None:
             self._turn = self._clock.callLater(0, self._serve)
 
-    def _data(self, changes: Iterable[Change]) -> dict[str, Any]:
+    def _data(self, changes: Mapping[Change, float]) -> dict[str, Any]:
         """The `data` of an event that says how what has changed is now."""
         data: dict[str, Any] = {"seq": self.next_seq()}
-        for topic, key in changes:
+        for (topic, key), since in changes.items():
             if topic == STATIONS:
                 data.setdefault(STATIONS, {})[key] = live_fields(self._stations.get(key))
             elif topic == FIGURES:
                 data[FIGURES] = self.points[-1]
             elif topic == USER:
                 data[USER] = self._journeys.found(key)
+            elif self.simulation is not None:
+                data |= self.simulation.told(topic, since)
         return data

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 from evcharge.models.slots import StationState
 from evcharge.push import Form
 
 Change: TypeAlias = tuple[str, str]
-"""A topic, and of what in it something is other than it was: a station's id, a user's, nothing."""
+"""A topic, and of what in it something is other than it was: a station's id, a user's, nothing.
+Of many cars that move it is one change."""
 
 
 def live_fields(state: StationState | None) -> dict[str, Any]:
@@ -46,7 +47,7 @@ class Line:
         self,
         changes: Mapping[Change, float],
         at: float,
-        data: Callable[[Iterable[Change]], Mapping[str, Any]],
+        data: Callable[[Mapping[Change, float]], Mapping[str, Any]],
     ) -> None:
         self.changes = changes
         self.at = at

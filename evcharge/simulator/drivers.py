@@ -21,6 +21,7 @@ from evcharge.models.session import FREE, OFFERED, RESERVED, WAITING
 from evcharge.models.terms import MOST_ARRIVAL_MINUTES
 from evcharge.simulator.arrivals import Person
 from evcharge.simulator.distributions import Distribution, pick
+from evcharge.simulator.doing import DRIVING, STANDING_AT_EVSE, STANDING_IN_LINE, Doing
 from evcharge.simulator.parts import Driver, Point
 from evcharge.simulator.streams import to_the_ms
 from evcharge.utils.geo_utils import distance_km
@@ -98,6 +99,7 @@ class Diary:
     """What has become of a driver so far. Instants are seconds since the epoch."""
 
     person: Person
+    doing: Doing | None = None
     user_id: str | None = None
     station: str | None = None
     """Where the driver went last."""
@@ -276,6 +278,9 @@ class DriverScript:
         if used > 0.0 and used >= self.percent:
             return "stranded"
         arrives_with = round(self.percent - used, 2)
+        goal, origin = self._place_of(station), diary.person.place
+        if diary.station is not None:
+            origin = self._place_of(diary.station)
         diary.station = station
         if which == "first" and not self.is_old and self._happens(ways.books, "books"):
             said = yield from self._ask(
@@ -289,6 +294,7 @@ class DriverScript:
             )
             if said.reason is None and self._happens(ways.no_show, "no_show"):
                 return "no_show"
+        diary.doing = Doing(DRIVING, origin, goal, self.percent, arrives_with)
         yield Sleep(self.now() + drive_s)
         self.percent = arrives_with
         diary.km += km
@@ -307,6 +313,7 @@ class DriverScript:
         if said.reason is not None:
             return "turned_away" if said.reason == "no_slot" else "no_fit"
         diary.charging, diary.evse = self.now(), said.data["id_evse"]
+        self._stand(STANDING_AT_EVSE, self.target_percent)
         told = yield from self._until(said.data["estimated_timestamp"])
         diary.ended = diary.left = self.now()
         begun, until = diary.charging, said.data["estimated_timestamp"]
@@ -345,6 +352,7 @@ class DriverScript:
             # At this very instant one came free.
             return (yield from self._accepted(here, "served"))
         diary.queued = self.now()
+        self._stand(STANDING_IN_LINE, self.percent)
         patience = self._drawn(ways.patience_minutes, f"patience_{which}")
         until = self._later(patience * MINUTE_S) if patience < inf else inf
         while True:
@@ -365,6 +373,10 @@ class DriverScript:
                 # The station is out of service.
                 self._end_wait()
                 return "turned_away"
+
+    def _stand(self, state: str, to_percent: float) -> None:
+        place = self._place_of(self.diary.station or "")
+        self.diary.doing = Doing(state, place, place, self.percent, to_percent)
 
     def _end_wait(self) -> None:
         if self.diary.queued is not None:
@@ -409,11 +421,14 @@ class DriverScript:
         diary = self.diary
         receipt = {"receipt_id": said.data["receipt_id"]}
         diary.charging, diary.evse = self.now(), said.data["id_evse"]
+        self._stand(STANDING_AT_EVSE, self.target_percent)
         told = yield from self._until(said.data["estimated_timestamp"])
         diary.ended = self.now()
         if told is None:
+            self.percent = self.target_percent
             stays = self._drawn(self.ways.overstay_minutes, "overstay")
             if stays > 0.0:
+                self._stand(STANDING_AT_EVSE, self.percent)
                 yield from self._ask("STOP", leave=False, **receipt)
                 # Until the operator has it go, at the latest.
                 yield from self._until(self._later(stays * MINUTE_S))

@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from evcharge.push import FORMS
+from evcharge.push.simulation import Course, Simulation
 from evcharge.rules.operator import SetEvseStatus
 from evcharge.testing import MemoryServer
 from evcharge.web.live import COMMENT_S
@@ -65,6 +66,34 @@ class ToldTests(StreamTestCase):
         other = self.subscribe(topics=["stations", "figures"])
         self.assertEqual((name, other.pop("seq") > data.pop("seq")), ("snapshot", True))
         self.assertEqual(data, other)
+
+    def test_simulation(self) -> None:
+        """Cars, and the clock they go by, are told alike over TCP, WebSocket and here."""
+        clock = self.server.clock
+        simulation = Simulation(clock, clock.seconds, 60.0, 7)
+        self.server.engine.hub.simulate(simulation)
+        begin, goal = clock.seconds(), (-12.2, -38.9)
+        key = simulation.come(Course("driving", (-12.3, -39.0), goal, begin, begin + 1, 40.0, 30.0))
+        topics = ["vehicles", "simulation"]
+        stream, tcp = self.stream("topics=vehicles,simulation"), Subscriber(self.server)
+        socket = Socket(self.server, self.web)
+        (_, data), *_ = stream.take()
+        socket.send(request_line("SUBSCRIBE", topics=topics).rstrip() + b" " * 100)
+        for other in (tcp.request("SUBSCRIBE", topics=topics), *socket.take()):
+            self.assertEqual(other["data"]["snapshot"], data["snapshot"])
+        car = {"latitude": -12.3, "longitude": -39.0, "battery_percent": 40.0, "state": "driving"}
+        self.assertEqual(data["snapshot"]["vehicles"], {key: car})
+        self.assertEqual(data["snapshot"]["simulation"].keys(), {"timestamp", "speed", "seed"})
+        self.server.advance(1.4)
+        car = {"latitude": -12.2, "longitude": -38.9, "battery_percent": 30.0, "state": "driving"}
+        for told in (stream.hear(0), *([e["data"] for e in t.take()] for t in (tcp, socket))):
+            self.assertEqual(told[-1]["vehicles"], {key: car})
+            self.assertEqual(sum("simulation" in each for each in told), 1)
+        simulation.end()
+        self.server.advance(0.2)
+        for told in (stream.hear(0), *([e["data"] for e in t.take()] for t in (tcp, socket))):
+            self.assertEqual((told[-1]["vehicles_gone"], told[-1]["simulation"]), ([key], None))
+        self.assertEqual(self.subscribe(topics=topics)["snapshot"], {})
 
     def test_change(self) -> None:
         """A change is told with the data of the EVENT about it."""
