@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cached_property
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import cached_property, lru_cache
 from itertools import count
 from math import inf
 from operator import is_
@@ -165,6 +165,31 @@ class KindState:
     does."""
 
 
+@attrs.frozen(eq=False)
+class Soonest:
+    """
+    When an EVSE of which kind is free.
+
+    It equals nothing but itself, so that what is worked out of it is soon found again: most
+    stations share theirs with others.
+    """
+
+    at: Collection[tuple[EvseKind, float]]
+    """Seconds since the epoch, -inf where one is free now; not the kinds of which none ever is."""
+
+    @classmethod
+    def of(cls, at: Collection[tuple[EvseKind, float]]) -> Soonest:
+        """The one object there is of this, where all are free now."""
+        if all(when == -inf for _, when in at):
+            return _free_now(tuple(kind for kind, _ in at))
+        return cls(at)
+
+
+@lru_cache(maxsize=20_000)
+def _free_now(kinds: tuple[EvseKind, ...]) -> Soonest:
+    return Soonest([(kind, -inf) for kind in kinds])
+
+
 Held: TypeAlias = tuple[str, float | None]
 """In which state an EVSE is held, and since when, seconds since the epoch, where that is known."""
 
@@ -187,10 +212,9 @@ class StationState:
     sessions leave."""
 
     @cached_property
-    def soonest(self) -> Sequence[tuple[EvseKind, float]]:
+    def soonest(self) -> Soonest:
         """
-        When an EVSE of which kind is free, seconds since the epoch: -inf where one is; where others
-        wait for one, no later than its turn. Not those of which none ever is.
+        When an EVSE of which kind is free; where others wait for one, no later than its turn.
         """
         found = []
         for each in self.kinds:
@@ -201,7 +225,7 @@ class StationState:
                 at = 0.0 if any(evse.in_service for evse in evses) else None
             if at is not None:
                 found.append((each.kind, at))
-        return found
+        return Soonest.of(found)
 
     @cached_property
     def free_kinds(self) -> Sequence[EvseKind]:

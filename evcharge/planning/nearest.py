@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import count
 from math import asin, cos, inf, pi, radians, sin, sqrt
@@ -28,9 +28,9 @@ import attrs
 
 from evcharge.models.estimates import Priced
 from evcharge.models.evse import EvseKind, without_ids
-from evcharge.models.slots import StationState
+from evcharge.models.slots import Soonest, StationState
 from evcharge.models.stations import Stations
-from evcharge.utils.geo_utils import EARTH_RADIUS_KM, distance_km
+from evcharge.utils.geo_utils import EARTH_RADIUS_KM, distances_from
 
 SMALLEST = 16
 """The most stations of a group that has no parts."""
@@ -46,11 +46,6 @@ a metre where there is no distance.
 Point = tuple[float, float, float]
 Box = tuple[float, float, float, float, float, float]
 """The least and the most x, the same of y, and of z."""
-
-
-Soonest = Collection[tuple[EvseKind, float]]
-"""When an EVSE of each kind is free, seconds since the epoch: -inf where one is. Not those of which
-none ever is."""
 
 Rank = Callable[[Soonest, Priced, float], Any]
 """
@@ -75,10 +70,10 @@ class Equipment:
 equipment_of = lru_cache(maxsize=20_000)(Equipment)
 
 
-Member = tuple[float, float, bool, Soonest, Priced, Equipment, StationState]
+Member = tuple[float, float, float, Point, bool, Soonest, Priced, Equipment, StationState]
 """
-A station: its latitude and longitude, whether an EVSE is free, when which is, its tariffs, its
-equipment, and its state.
+A station: its latitude, radians, the cosine of that, its longitude, degrees, and where that is;
+whether an EVSE is free, when which is, its tariffs, its equipment, and its state.
 
 To look at each of these where the station has it would take longer than all else.
 """
@@ -87,11 +82,21 @@ To look at each of these where the station has it would take longer than all els
 def _member(state: StationState) -> Member:
     station = state.station
     # Without their ids, so that there are few kinds, however many tariffs.
-    at = [(without_ids(kind), when) for kind, when in state.soonest]
+    at = [(without_ids(kind), when) for kind, when in state.soonest.at]
     kinds = tuple(without_ids(each.kind) for each in state.kinds)
     equipment = equipment_of(kinds, tuple(kind for kind, _ in at))
-    is_free = state.available_slots > 0
-    return station.latitude, station.longitude, is_free, at, station.priced, equipment, state
+    latitude = radians(station.latitude)
+    return (
+        latitude,
+        cos(latitude),
+        station.longitude,
+        _point(station.latitude, station.longitude),
+        state.available_slots > 0,
+        Soonest.of(at),
+        station.priced,
+        equipment,
+        state,
+    )
 
 
 @attrs.frozen
@@ -99,7 +104,13 @@ class Side:
     """The stations of a group that have something free, or those that have not."""
 
     box: Box
-    soonest: Mapping[EvseKind, float]
+    at: Mapping[EvseKind, float]
+    """When the first EVSE of each kind is free."""
+    soonest: Soonest = attrs.field(init=False, eq=False)
+
+    @soonest.default
+    def _soonest(self) -> Soonest:
+        return Soonest(self.at.items())
 
 
 class Group:
@@ -119,7 +130,7 @@ class Group:
         """What it is a part of."""
         self.box: Box = _around([part.box for part in parts]) if parts else _box(self.members)
         self.priced: Priced = Priced.of_all(
-            [part.priced for part in parts] or [member[4] for member in self.members]
+            [part.priced for part in parts] or [member[6] for member in self.members]
         )
         self.sides: tuple[Side | None, Side | None] = (None, None)
         """Of those that have nothing free, and of those that have; None where there are none."""
@@ -129,14 +140,19 @@ class Group:
         for part in parts:
             part.whole = self
 
-    def look(self) -> bool:
-        """Look anew at its stations; whether anything is another than before."""
+    def look(self, at_equipment: bool = True) -> bool:
+        """
+        Look anew at its stations; whether anything is another than before.
+
+        :param at_equipment: whether that may be another, too.
+        """
         before = self.sides, self.equipment
         self.sides = self._side(False), self._side(True)
-        equipment = Counter([member[5] for member in self.members])
-        for part in self.parts:
-            equipment.update(part.equipment)
-        self.equipment = equipment
+        if at_equipment:
+            equipment = Counter([member[7] for member in self.members])
+            for part in self.parts:
+                equipment.update(part.equipment)
+            self.equipment = equipment
         return before != (self.sides, self.equipment)
 
     def _side(self, is_free: bool) -> Side | None:
@@ -144,11 +160,11 @@ class Group:
         if self.parts:
             sides = [side for part in self.parts if (side := part.sides[is_free]) is not None]
             for side in sides:
-                _keep_least(at, side.soonest.items())
+                _keep_least(at, side.soonest.at)
             return Side(_around([side.box for side in sides]), at) if sides else None
-        members = [member for member in self.members if member[2] is is_free]
-        for member in members:
-            _keep_least(at, member[3])
+        members = [member for member in self.members if member[4] is is_free]
+        for soonest in {member[5] for member in members}:
+            _keep_least(at, soonest.at)
         return Side(_box(members), at) if members else None
 
 
@@ -214,6 +230,7 @@ class Nearest:
         """
         self._follow()
         here, beyond = _point(latitude, longitude), _square(from_km)
+        distance = distances_from(latitude, longitude)
         # Their number has a group come before each station that is equal to it: what is in it may
         # be, too. No two have the same, so that what stands behind it is never compared.
         numbers = count(-1, -1)
@@ -230,7 +247,7 @@ class Nearest:
                         continue
                     if from_km and _most_square(here, side.box) < beyond:
                         continue
-                    order = rank(side.soonest.items(), group.priced, away)
+                    order = rank(side.soonest, group.priced, away)
                     if order is not None:
                         heapq.heappush(ahead, (order, away, next(numbers), (group, is_free)))
             if not ahead:
@@ -242,9 +259,9 @@ class Nearest:
                 continue
             group, is_free = found
             opened, sides = group.parts, (is_free,)
-            for to_latitude, to_longitude, free, at, priced, _, state in group.members:
+            for to, cos_to, to_longitude, _, free, at, priced, _, state in group.members:
                 if free is is_free:
-                    away = distance_km(latitude, longitude, to_latitude, to_longitude)
+                    away = distance(to, cos_to, to_longitude)
                     if from_km <= away < within_km:
                         order = rank(at, priced, away)
                         if order is not None:
@@ -257,6 +274,7 @@ class Nearest:
         """How many stations that are nearer than that to a place have which equipment."""
         self._follow()
         here, within = _point(latitude, longitude), _square(within_km)
+        distance = distances_from(latitude, longitude)
         found = Counter[Equipment]()
         ahead = [] if self._root is None else [self._root]
         while ahead:
@@ -268,8 +286,8 @@ class Nearest:
                     found[equipment] += number
             else:
                 ahead += group.parts
-                for to_latitude, to_longitude, _, _, _, equipment, _ in group.members:
-                    if distance_km(latitude, longitude, to_latitude, to_longitude) < within_km:
+                for to, cos_to, to_longitude, *_, equipment, _ in group.members:
+                    if distance(to, cos_to, to_longitude) < within_km:
                         found[equipment] += 1
         return found
 
@@ -280,8 +298,10 @@ class Nearest:
             group: Group | None = self._group_of[key]
             assert group is not None
             place = [member[-1].station.key for member in group.members].index(key)
-            group.members[place] = _member(state)
-            while group is not None and group.look():
+            before, now = group.members[place], _member(state)
+            group.members[place] = now
+            is_other = now[7] is not before[7]
+            while group is not None and group.look(at_equipment=is_other):
                 group = group.whole
 
 
@@ -307,7 +327,7 @@ def _length(side: Sequence[float]) -> float:
 
 def _box(members: Iterable[Member]) -> Box:
     """Around some stations."""
-    x, y, z = zip(*(_point(member[0], member[1]) for member in members), strict=True)
+    x, y, z = zip(*(member[3] for member in members), strict=True)
     return min(x), max(x), min(y), max(y), min(z), max(z)
 
 

@@ -18,10 +18,10 @@ import attrs
 from evcharge.models.electric_car import ElectricCar
 from evcharge.models.estimates import ChargePlan, Priced, estimate, plan_charge
 from evcharge.models.evse import Evse, EvseKind, plugs_of, quickest, to_the_ms
-from evcharge.models.slots import StationState
+from evcharge.models.slots import Soonest, StationState
 from evcharge.models.tariffs import Tariff
 from evcharge.models.terms import Terms
-from evcharge.planning.nearest import Nearest, Soonest
+from evcharge.planning.nearest import Nearest
 from evcharge.rules.waiting import open_to, turn
 
 
@@ -91,6 +91,8 @@ class _Trip:
     _least: dict[int, float] = attrs.field(factory=dict, init=False)
     """What :meth:`least_s` said of a kind of EVSE, by its `id`: those that are alike are mostly one
     object, so there is no need to look into it."""
+    _firsts: dict[Soonest, tuple[float, float]] = attrs.field(factory=dict, init=False)
+    """What :meth:`first` said."""
     lines: dict[int, list[Evse]] = attrs.field(factory=dict, init=False)
     """The EVSEs that fit at each station where others wait in line, by its id: those that are open
     to the car, or else those that it may be given in its turn."""
@@ -119,8 +121,11 @@ class _Trip:
         When the first EVSE that fits is free, and no more than the charge takes there; infinite
         where none ever is.
         """
+        found = self._firsts.get(soonest)
+        if found is not None:
+            return found
         free_at, least_s, known = inf, inf, self._least
-        for kind, at in soonest:
+        for kind, at in soonest.at:
             charge_s = known.get(id(kind))
             if charge_s is None:
                 charge_s = self.least_s(kind)
@@ -129,7 +134,8 @@ class _Trip:
                     free_at = at
                 if charge_s < least_s:
                     least_s = charge_s
-        return free_at, least_s
+        found = self._firsts[soonest] = free_at, least_s
+        return found
 
     def free_at(self, state: StationState) -> float:
         """When the first EVSE that fits is free, or, where others wait, it is the car's turn."""
@@ -149,9 +155,10 @@ class _Trip:
     def until_charging_s(self, free_at: float, distance_km: float) -> float:
         """Travel and wait together."""
         # Not the wait by itself: with its rounding, who is nearer might seem to take longer.
-        return max(
-            self.car.travel_time_s(distance_km), (free_at - self.now) * self.terms.time_scale
-        )
+        travel_s = self.car.travel_time_s(distance_km)
+        if free_at == -inf:
+            return travel_s
+        return max(travel_s, (free_at - self.now) * self.terms.time_scale)
 
     def begin(self, free_at: float, distance_km: float) -> float:
         """When charging begins, seconds since the epoch."""
