@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from concurrent.futures import CancelledError, Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
 import attrs
 
 EXTRA = "pip install 'evcharge[cluster]'"
+TLS_SETTINGS = "see docs/simulator/cluster.md"
+GOES_ON = "the same command goes on where this ended"
 
 
 class NoCluster(Exception):
@@ -56,21 +59,35 @@ def cluster(address: str) -> Iterator[Workers]:
     Run them on the workers of a Dask scheduler, each of which needs the same evcharge.
 
     :param address: the scheduler's, such as `tcp://host:8786`.
-    :raise NoCluster: Dask is not installed, nobody answers there, or there is no worker.
+    :raise NoCluster: Dask is not installed, nobody answers there, there is no worker, or the
+        scheduler is lost meanwhile, or each worker that runs the same replication.
     """
     try:
-        from distributed import Client
+        from distributed import Client, KilledWorker
     except ImportError:
         raise NoCluster(f"a cluster needs Dask: {EXTRA}") from None
+    # Of a scheduler that is lost it writes tracebacks, beside the message of ours.
+    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
     try:
         client = Client(address, timeout=10)
+    except TypeError:
+        # Of `tls://` without certificates.
+        raise NoCluster(f"{address} needs Dask's certificates: {TLS_SETTINGS}") from None
     except (OSError, ValueError) as error:
         raise NoCluster(f"no Dask scheduler answers at {address}: {error}") from None
     with client:
         threads = sum(client.nthreads().values())
         if not threads:
             raise NoCluster(f"the scheduler at {address} has no workers: start `dask worker`")
-        yield Workers(client.get_executor(pure=False), threads)
+        try:
+            yield Workers(client.get_executor(pure=False), threads)
+        except CancelledError:
+            raise NoCluster(f"the scheduler at {address} was lost; {GOES_ON}") from None
+        except KilledWorker as error:
+            raise NoCluster(
+                f"{1 + error.allowed_failures} workers were lost with the same replication, for "
+                f"want of memory perhaps; {GOES_ON}"
+            ) from None
 
 
 class _InThisProcess(Executor):

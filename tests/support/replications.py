@@ -1,6 +1,8 @@
 """Studies that are made up: replications of the true shape, which take no time."""
 
 import math
+import os
+import signal
 import time
 from pathlib import Path
 
@@ -100,6 +102,12 @@ def fail_at_2(scenario: Scenario, number: int) -> Replication:
     """Fail as a broken invariant would, in the third replication."""
     if number == 2:
         raise ArithmeticError("born are 3, outcomes 2")
+    return replicate(scenario, number)
+
+
+def be_killed(scenario: Scenario, number: int) -> Replication:
+    """Lose the process that this runs in."""
+    os.kill(os.getpid(), signal.SIGKILL)
     return replicate(scenario, number)
 
 
