@@ -222,11 +222,12 @@ def read_scenario(options: argparse.Namespace) -> Any:
 
 def _new(options: argparse.Namespace) -> None:
     from evcharge.simulator.scenario import read
+    from evcharge.simulator.texts import called
     from evcharge.simulator.tree import shipped_scenarios
 
     if options.list:
         for name in shipped_scenarios():
-            print(f"{name:10}  {read(name).title}")
+            print(f"{name:10}  {called(read(name).title, 'en')}")
         return
     if options.file is None:
         raise Exit("new needs the FILE to write; --list shows the shipped scenarios", USAGE)

@@ -15,8 +15,10 @@ from typing import Any
 import attrs
 
 from evcharge.datasets.problems import listed
+from evcharge.outcomes import LANGUAGES
 from evcharge.simulator.distributions import Distribution, read_distribution
 from evcharge.simulator.places import Path, Place, dotted
+from evcharge.simulator.texts import Text
 from evcharge.utils.objects import shown
 
 Read = Callable[["Keys", Path, Any], Any]
@@ -164,6 +166,15 @@ def text(_: Keys, __: Path, value: Any) -> str:
     if not isinstance(value, str) or not value.strip() or not value.isprintable():
         raise ValueError(f"must be text, not {shown_value(value)}")
     return value
+
+
+def texts(keys: Keys, path: Path, value: Any) -> Text:
+    """Reads text, or a table of it by the language."""
+    if not isinstance(value, dict):
+        return text(keys, path, value)
+    if set(value) != set(LANGUAGES):
+        raise ValueError(f"must be text, or a table of {' and '.join(LANGUAGES)}")
+    return {language: text(keys, path, value[language]) for language in LANGUAGES}
 
 
 def figure(least: float, most: float, is_whole: bool = False) -> Read:

@@ -15,6 +15,7 @@ from evcharge.simulator.distributions import Distribution
 from evcharge.simulator.networks import LoadedNetwork, load
 from evcharge.simulator.parts import Change
 from evcharge.simulator.scenario import Scenario, Variant, variants
+from evcharge.simulator.texts import called
 from evcharge.utils.figures import decimal
 
 STEPS = 100
@@ -190,7 +191,7 @@ def words(scenario: Scenario, language: str) -> Iterator[str]:
     found = meaning(scenario)
     end = scenario.start + timedelta(days=scenario.days)
     if scenario.title:
-        yield scenario.title
+        yield called(scenario.title, language)
     yield WHEN.say(
         language,
         {
@@ -247,4 +248,5 @@ def _runs(scenario: Scenario, compared: Sequence[Variant], language: str) -> Ite
     yield RUNS.say(language, values)
     for each in scenario.study.vary:
         tried = ", ".join(str(value) for value in each.values)
-        yield "  " + VARIED.say(language, {"key": each.label or each.varied, "values": tried})
+        label = called(each.label or each.varied, language)
+        yield "  " + VARIED.say(language, {"key": label, "values": tried})

@@ -31,9 +31,11 @@ from evcharge.simulator.keys import (
     table,
     tables,
     text,
+    texts,
     together,
 )
 from evcharge.simulator.places import Path
+from evcharge.simulator.texts import Text
 
 Point = tuple[float, float]
 """Latitude and longitude, degrees, WGS 84."""
@@ -343,7 +345,7 @@ class Vary:
     varied: str = key(text, name="key")
     """The key, as :func:`evcharge.simulator.tree.path_of` reads it."""
     values: tuple[Any, ...] = key(_values)
-    label: str | None = key(text, None)
+    label: Text | None = key(texts, None)
 
 
 def _precision(keys: Keys, path: Path, value: Any) -> float:

@@ -7,7 +7,7 @@ A sentence comes first, then cards, pictures, tables, all that is assumed, and h
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from html import escape
 from importlib import resources
 from importlib.metadata import PackageNotFoundError, version
@@ -16,30 +16,16 @@ from typing import Any
 
 from evcharge.outcomes import Phrase
 from evcharge.simulator import report_words as say
-from evcharge.simulator.replication import NETWORK, Place
+from evcharge.simulator.replication import NETWORK
+from evcharge.simulator.report_tables import Table, off_or_ends, table, tables
+from evcharge.simulator.report_view import LOST_SHARE, View, chosen
 from evcharge.simulator.statistics import Interval
 from evcharge.simulator.study import Study
-from evcharge.simulator.summaries import (
-    HOURS,
-    by_hour,
-    differences,
-    first_shown,
-    places,
-    summary,
-)
+from evcharge.simulator.summaries import differences
 from evcharge.simulator.tables import write_tables
+from evcharge.simulator.texts import called
 from evcharge.simulator.whole import write_whole
-from evcharge.simulator.words import (
-    COUNT,
-    FIGURES,
-    SHARE,
-    number,
-    off,
-    per_cent,
-    setting,
-    with_interval,
-    written,
-)
+from evcharge.simulator.words import FIGURES, SHARE, number, written
 
 REPORT = "report.html"
 EXTRA = "for report.html: pip install 'evcharge[simulation]'"
@@ -48,12 +34,6 @@ CARDS = (
     *("lost_share", "wait_mean", "wait_p95", "utilisation"),
     *("born", "kwh", "peak_kw", "revenue"),
 )
-OF_PLACES = (
-    *("born", "lost", "lost_share", "sessions", "wait_mean", "wait_p95"),
-    *("utilisation", "idle_share", "kwh", "peak_kw", "revenue"),
-)
-NEAR = 0.05
-"""A share no further from 0 or 1 than this has a lopsided interval: its least and most are told."""
 
 
 def write(study: Study, language: str, folder: Path | None = None) -> bool:
@@ -78,40 +58,24 @@ def write(study: Study, language: str, folder: Path | None = None) -> bool:
     return True
 
 
-def chosen(study: Study) -> int:
-    """The variant that the report is about: of those after the first, which loses the fewest."""
-    means = {
-        variant: found.mean
-        for variant, results in enumerate(study.results)
-        if variant and (found := summary(results, NETWORK, "lost_share", study.plan.confidence))
-    }
-    return min(means, key=lambda variant: means[variant]) if means else 0
-
-
 def page(study: Study, language: str) -> str:
     """The report as HTML."""
-    return _Page(study, language).written()
+    return _Page(View(study, language, chosen(study))).written()
 
 
 class _Page:
-    def __init__(self, study: Study, language: str) -> None:
-        self.study, self.language = study, language
-        self.chosen = chosen(study)
-        self.places = places(study)
-        self.names = [setting(each.settings, language) for each in study.plan.variants]
-        self.per_cent = per_cent(study.plan.confidence, language)
+    def __init__(self, view: View) -> None:
+        self.view, self.study, self.language = view, view.study, view.language
+        self.behind: list[Table] = []
+        """Tables that pictures have."""
 
     def say(self, phrase: Phrase, **values: object) -> str:
         """A text in the report's language, for HTML."""
-        return escape(phrase.say(self.language, values))
-
-    def found(self, variant: int, place: str, figure: str) -> Interval | None:
-        results = self.study.results[variant]
-        return summary(results, place, figure, self.study.plan.confidence)
+        return escape(self.view.say(phrase, **values))
 
     def written(self) -> str:
         plan = self.study.plan
-        title = escape(plan.title or say.REPORT.say(self.language))
+        title = escape(called(plan.title, self.language) or self.view.say(say.REPORT))
         return "\n".join(
             (
                 "<!DOCTYPE html>",
@@ -128,8 +92,9 @@ class _Page:
                 "</header><main>",
                 self.cards(),
                 *self.pictures(),
-                f"<h2>{self.say(say.TABLES)}</h2>",
-                *self.tables(),
+                f'<section class="tables"><h2>{self.say(say.TABLES)}</h2>',
+                *tables(self.view, self.behind),
+                "</section>",
                 *self.assumptions(),
                 *self.again(),
                 "</main>",
@@ -140,25 +105,27 @@ class _Page:
 
     def sentence(self) -> str:
         """What the study comes to."""
-        base = self.found(0, NETWORK, "lost_share")
-        other = self.found(self.chosen, NETWORK, "lost_share")
+        base = self.view.found(0, NETWORK, LOST_SHARE)
+        other = self.view.found(self.view.chosen, NETWORK, LOST_SHARE)
         if base is None or other is None:
             return say.NOBODY.say(self.language)
-        if self.chosen == 0:
-            wait = with_unit(self.found(0, NETWORK, "wait_mean"), "wait_mean", self.language)
+        if self.view.chosen == 0:
+            waits = self.view.found(0, NETWORK, "wait_mean")
+            kind = FIGURES["wait_mean"].kind
+            wait = written(waits.mean, kind, self.language) if waits is not None else "–"
             certain = f" ({self.certain(base)})"
             lost = written(base.mean, SHARE, self.language)
             values = {"lost": lost, "certain": certain, "wait": wait}
             return say.LOST.say(self.language, values)
-        apart = differences(self.study, NETWORK, "lost_share")[self.chosen - 1]
+        apart = differences(self.study, NETWORK, LOST_SHARE)[self.view.chosen - 1]
         if apart is None:
             return say.NOBODY.say(self.language)
         phrase = say.INSTEAD if apart.is_apart_from_0 or apart.n == 1 else say.NOT_APART
         return phrase.say(
             self.language,
             {
-                "setting": self.names[self.chosen],
-                "first": self.names[0],
+                "setting": self.view.name(self.view.chosen),
+                "first": self.view.name(0),
                 "lost": written(other.mean, SHARE, self.language),
                 "base": written(base.mean, SHARE, self.language),
                 "points": written(apart.mean, SHARE, self.language, signed=True),
@@ -171,7 +138,7 @@ class _Page:
         if found.half_width is None:
             return say.ONE_ALONE.say(self.language)
         low, high = (number(100 * end, self.language, 1, signed) for end in (found.low, found.high))
-        values = {"confidence": self.per_cent, "low": low, "high": high}
+        values = {"confidence": self.view.per_cent, "low": low, "high": high}
         return say.CERTAIN.say(self.language, values)
 
     def subtitle(self) -> str:
@@ -193,7 +160,7 @@ class _Page:
         if not self.study.is_complete:
             done, of = sum(map(len, self.study.results)), plan.replications * len(plan.variants)
             yield f'<p class="bad" role="note">{self.say(say.INCOMPLETE, done=done, of=of)}</p>'
-        refused = [self.found(v, NETWORK, "refused") for v in range(len(plan.variants))]
+        refused = [self.view.found(v, NETWORK, "refused") for v in range(len(plan.variants))]
         most = max((found.mean for found in refused if found is not None), default=0.0)
         if most > 0:
             text = self.say(say.REFUSED, refused=number(most, self.language, 2))
@@ -205,111 +172,32 @@ class _Page:
 
     def card(self, figure: str) -> str:
         kind = FIGURES[figure].kind
-        value = self.found(self.chosen, NETWORK, figure)
+        value = self.view.found(self.view.chosen, NETWORK, figure)
         if value is None:
             return ""
-        small = off(value, kind, self.language)
-        if self.chosen:
-            base = self.found(0, NETWORK, figure)
-            if base is not None:
-                shown = written(base.mean, kind, self.language)
-                small += f" · {self.say(say.FIRST, value=shown)}"
-        label = escape(FIGURES[figure].phrase.say(self.language))
-        return f"<li>{label}<b>{written(value.mean, kind, self.language)}</b><small>{small}</small>"
+        small = list(off_or_ends(value, kind, self.language))
+        base = self.view.found(0, NETWORK, figure) if self.view.chosen else None
+        if base is not None:
+            shown = written(base.mean, kind, self.language)
+            small.append(self.view.say(say.FIRST, value=shown))
+        label = escape(self.view.say(FIGURES[figure].phrase))
+        # A number and its unit are not parted at the end of a line.
+        under = " · ".join(f"<span>{escape(each)}</span>" for each in small)
+        shown = written(value.mean, kind, self.language)
+        return f"<li>{label}<b>{shown}</b><small>{under}</small></li>"
 
     def pictures(self) -> Iterable[str]:
         # Without matplotlib there is no report; and it takes a second to be imported.
         from evcharge.simulator.report_pictures import all_pictures
 
         yield f'<h2>{self.say(say.PICTURES)}</h2><div class="pictures">'
-        for picture in all_pictures(self.study, self.language, self.chosen):
+        for picture in all_pictures(self.view):
+            if picture.table is not None:
+                self.behind.append(picture.table)
             yield f"<figure><h3>{escape(picture.title)}</h3>{picture.svg}"
-            yield f"<figcaption>{escape(picture.said)}</figcaption></figure>"
+            behind = f'<a href="#table-{picture.behind}">{self.say(say.THE_TABLE)}</a>'
+            yield f"<figcaption>{escape(picture.said)} {behind}</figcaption></figure>"
         yield "</div>"
-
-    def tables(self) -> Iterable[str]:
-        yield self.network_table()
-        for variant in dict.fromkeys((0, self.chosen)):
-            for kind, phrase in (("zone", say.ZONES), ("station", say.STATIONS_OF)):
-                there = [place for place in self.places if place.kind == kind]
-                if there:
-                    caption = self.say(phrase, setting=self.names[variant])
-                    yield self.places_table(caption, there, variant)
-        yield from self.hours_tables()
-
-    def network_table(self) -> str:
-        """All figures: a column a variant, and one a difference."""
-        variants = range(len(self.study.results))
-        heads = [self.say(say.FIGURE), *map(escape, self.names)]
-        heads += [
-            f"{self.say(say.DIFFERENCE)}: {escape(self.names[variant])}" for variant in variants[1:]
-        ]
-        rows = []
-        for name, figure in FIGURES.items():
-            found = [self.found(variant, NETWORK, name) for variant in variants]
-            if all(each is None for each in found):
-                continue
-            cells = [self.cell(each, figure.kind) for each in found]
-            for each in differences(self.study, NETWORK, name):
-                cells.append(self.cell(each, figure.kind, signed=True))
-            rows.append((escape(figure.phrase.say(self.language)), cells))
-        return _table(self.say(say.NETWORK), heads, rows)
-
-    def cell(self, found: Interval | None, kind: str, signed: bool = False) -> str:
-        """A figure, and what there is to say of its interval."""
-        shown = with_interval(found, kind, self.language, signed)
-        if found is None or found.half_width is None:
-            return _cell(shown, found)
-        if signed and not found.is_apart_from_0:
-            shown += f"<br><small>{self.say(say.SAME)}</small>"
-        elif not signed and kind == SHARE and not NEAR < found.mean < 1 - NEAR:
-            ends = [written(end, kind, self.language) for end in (found.least, found.most)]
-            shown += f"<br><small>{self.say(say.RANGE, least=ends[0], most=ends[1])}</small>"
-        return _cell(shown, found)
-
-    def places_table(self, caption: str, there: Sequence[Place], variant: int) -> str:
-        figures = [
-            name
-            for name in OF_PLACES
-            if any(self.found(variant, place.key, name) is not None for place in there)
-        ]
-        heads = [self.say(say.PLACE), self.say(say.EVSES)] if there[0].kind == "station" else None
-        labels = [escape(FIGURES[name].phrase.say(self.language)) for name in figures]
-        rows = []
-        for place in there:
-            cells = [_cell(str(place.evses), None, place.evses)] if heads else []
-            for name in figures:
-                found = self.found(variant, place.key, name)
-                cells.append(_cell(with_interval(found, FIGURES[name].kind, self.language), found))
-            rows.append((escape(place.name), cells))
-        return _table(caption, [*(heads or [self.say(say.PLACE)]), *labels], rows, sorts=True)
-
-    def hours_tables(self) -> Iterable[str]:
-        heads = {
-            **{"born": say.BORN, "served": say.SERVED, "lost": say.LOST_ONES},
-            **{"kwh": say.MEAN_KW, "queue": say.MEAN_QUEUE, "charging": say.CHARGING},
-        }
-        for variant in dict.fromkeys((0, self.chosen)):
-            found = {name: by_hour(self.study, variant, NETWORK, name) for name in HOURS}
-            found = {name: hours for name, hours in found.items() if hours}
-            count = min(map(len, found.values()), default=0)
-            first = first_shown(self.study)
-            rows = [
-                (
-                    f"{(first + hour) % 24:02}:00",
-                    [
-                        _cell(with_interval(hours[hour], COUNT, self.language), hours[hour])
-                        for hours in found.values()
-                    ],
-                )
-                for hour in range(count)
-            ]
-            if rows:
-                caption = f"{self.say(say.HOURS)}, {escape(self.names[variant])}"
-                table = _table(
-                    caption, [self.say(say.HOUR), *(self.say(heads[n]) for n in found)], rows
-                )
-                yield f"<details><summary>{caption}</summary>{table}</details>"
 
     def assumptions(self) -> Iterable[str]:
         plan = self.study.plan
@@ -325,8 +213,8 @@ class _Page:
             for key, value in _flat(plan.scenario, "")
         ]
         heads = [self.say(say.KEY), self.say(say.VALUE)]
-        table = _table(self.say(say.SCENARIO), heads, rows)
-        yield f"<details><summary>{self.say(say.ALL_VALUES)}</summary>{table}</details>"
+        values = table(self.say(say.SCENARIO), heads, rows)
+        yield f"<details><summary>{self.say(say.ALL_VALUES)}</summary>{values}</details>"
         yield f"<h2>{self.say(say.SCENARIO)}</h2>"
         for name, text in plan.files.items():
             yield f"<details><summary>{escape(name)}</summary><pre>{escape(text)}</pre></details>"
@@ -339,43 +227,8 @@ class _Page:
         yield f'<p class="muted">{self.say(say.AGAIN_SAID)} {with_them}</p>'
 
 
-def with_unit(found: Interval | None, figure: str, language: str) -> str:
-    """A mean alone, as a sentence has it."""
-    return "–" if found is None else written(found.mean, FIGURES[figure].kind, language)
-
-
 def _file(name: str) -> str:
     return (resources.files("evcharge") / "simulator" / name).read_text("utf-8")
-
-
-def _table(
-    caption: str,
-    heads: Sequence[str],
-    rows: Sequence[tuple[str, Sequence[str]]],
-    sorts: bool = False,
-) -> str:
-    """
-    A table; what it is given is HTML.
-
-    :param rows: the head of each, and its cells.
-    """
-    top = "".join(f'<th scope="col">{head}</th>' for head in heads)
-    body = "".join(
-        f'<tr><th scope="row">{head}</th>{"".join(cells)}</tr>\n' for head, cells in rows
-    )
-    sorting = " data-sorts" if sorts else ""
-    return (
-        f'<div class="box wide" tabindex="0" role="region" aria-label="{caption}">'
-        f"<table{sorting}><caption>{caption}</caption>"
-        f"<thead><tr>{top}</tr></thead><tbody>\n{body}</tbody></table></div>"
-    )
-
-
-def _cell(shown: str, found: Interval | None, value: float | None = None) -> str:
-    if found is not None:
-        value = found.mean
-    data = "" if value is None else f' data-value="{value:.9g}"'
-    return f"<td{data}>{shown}</td>"
 
 
 def _flat(value: Any, key: str) -> Iterable[tuple[str, Any]]:

@@ -2,46 +2,46 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
 
 import attrs
 
 from evcharge.outcomes import Phrase
 from evcharge.simulator import pictures
 from evcharge.simulator import report_words as say
-from evcharge.simulator.pictures import Bar, Dot, Line, Panel, Row
+from evcharge.simulator.pictures import About, Bar, Dot, Line, Panel, Row
 from evcharge.simulator.replication import NETWORK, DriverRecord
+from evcharge.simulator.report_tables import HOURLY, STATIONS, VARIANTS, Table
+from evcharge.simulator.report_view import View
 from evcharge.simulator.statistics import Interval
-from evcharge.simulator.study import Study
 from evcharge.simulator.summaries import (
     by_hour,
     differences,
     first_hour,
     first_shown,
     is_folded,
-    places,
     summary,
     waiting_longer,
 )
 from evcharge.simulator.words import (
     FIGURES,
+    KWH,
+    MONEY,
     SHARE,
     number,
-    per_cent,
-    setting,
     with_interval,
     written,
 )
 
-MOST_LINES = len(pictures.SERIES)
-"""Variants whose lines a picture has: the first ones, and the last one."""
+WAITS, GANTT = "waits", "gantt"
+"""What tables are called inside a page, that two of the pictures have."""
 
-MINUTES = tuple(range(0, 241, 2))
+MINUTES = tuple(range(0, 241))
 """For which the share is shown of those who waited longer."""
 
-POINT = re.compile(r">(−?\d+)\.(\d+(?: %)?)<")
-"""In a text that is a number."""
+TOLD = (0, 5, 10, 15, 20, 30, 45, 60, 90, 120, 180, 240)
+"""Those of them that the table has."""
 
 HOUR_S = 3600.0
 DAY_S = 24 * HOUR_S
@@ -54,51 +54,26 @@ class Picture:
     title: str
     svg: str
     said: str
+    behind: str
+    """The name of the table behind it."""
+    table: Table | None = None
+    """That one, where no other picture has it too."""
 
 
-@attrs.frozen
-class Drawn:
-    """What all pictures of a report are drawn by."""
-
-    study: Study
-    language: str
-    chosen: int
-    """The variant that the report is about, beside the first."""
-
-    def say(self, phrase: Phrase, **values: object) -> str:
-        """A text in the report's language."""
-        return phrase.say(self.language, values)
-
-    def name(self, variant: int) -> str:
-        """What a variant is called."""
-        return setting(self.study.plan.variants[variant].settings, self.language)
-
-    def per_cent(self) -> str:
-        """The confidence: `95`."""
-        return per_cent(self.study.plan.confidence, self.language)
-
-    def shown(self) -> Sequence[int]:
-        """The variants that have lines of their own."""
-        of = range(len(self.study.results))
-        return of if len(of) <= MOST_LINES else [*of[: MOST_LINES - 1], of[-1]]
-
-
-def all_pictures(study: Study, language: str, chosen: int) -> Sequence[Picture]:
+def all_pictures(view: View) -> Sequence[Picture]:
     """
     Those that there is something to show in, in order.
 
-    :param chosen: the variant that is shown beside the first.
     :raise StudyError: a replication cannot be read any more.
     """
-    drawn = Drawn(study, language, chosen)
-    each: Sequence[Callable[[Drawn], Picture | None]] = (
+    each: Sequence[Callable[[View], Picture | None]] = (
         *(_sweep, _apart, _hours, _waits, _stations, _map, _gantt),
     )
-    found = [picture for draw in each if (picture := draw(drawn)) is not None]
-    if language == "pt":
-        # Numbers at the axes are matplotlib's, which has no languages.
-        return [attrs.evolve(each, svg=POINT.sub(r">\1,\2<", each.svg)) for each in found]
-    return found
+    return [picture for draw in each if (picture := draw(view)) is not None]
+
+
+def _about(view: View, name: str, alt: str) -> About:
+    return About(name, alt, view.language)
 
 
 def _line(name: str, of: Sequence[Interval]) -> Line:
@@ -106,17 +81,17 @@ def _line(name: str, of: Sequence[Interval]) -> Line:
     return Line(name, [found.mean for found in of], low, [found.high for found in of])
 
 
-def _hours(drawn: Drawn) -> Picture | None:
-    study = drawn.study
+def _hours(view: View) -> Picture | None:
+    study = view.study
     if len(study.results) == 1:
         names = (("born", say.BORN), ("served", say.SERVED), ("lost", say.LOST_ONES))
-        of = [(0, figure, drawn.say(phrase)) for figure, phrase in names]
+        of = [(0, figure, view.say(phrase)) for figure, phrase in names]
         title = say.PER_HOUR
     else:
-        of = [(variant, "lost", drawn.name(variant)) for variant in drawn.shown()]
+        of = [(variant, "lost", view.name(variant)) for variant in view.shown]
         title = say.LOST_PER_HOUR
     rows = [(title, of)] + [
-        (phrase, [(variant, figure, drawn.name(variant)) for variant in drawn.shown()])
+        (phrase, [(variant, figure, view.name(variant)) for variant in view.shown])
         for figure, phrase in (("kwh", say.MEAN_KW), ("queue", say.MEAN_QUEUE))
     ]
     shown = []
@@ -124,43 +99,38 @@ def _hours(drawn: Drawn) -> Picture | None:
         found = [(name, by_hour(study, v, NETWORK, figure)) for v, figure, name in row]
         lines = [_line(name, values) for name, values in found if values]
         if lines:
-            shown.append(Panel(drawn.say(phrase), lines))
+            shown.append(Panel(view.say(phrase), lines))
     if not shown:
         return None
     count = min(len(line.values) for panel in shown for line in panel.lines)
     at = [first_shown(study) + hour + 0.5 for hour in range(count)]
-    said = drawn.say(say.HOURS_SAID, confidence=drawn.per_cent())
+    said = view.say(say.HOURS_SAID, confidence=view.per_cent)
     tops = [
-        drawn.say(
+        view.say(
             say.AT_MOST,
             panel=panel.title,
             line=line.name,
-            value=number(max(line.values), drawn.language, 1),
+            value=number(max(line.values), view.language, 1),
             hour=int(at[line.values.index(max(line.values))]) % 24,
         )
         for panel in shown
         for line in panel.lines
     ]
-    alt = drawn.say(say.HOURS_ALT, panels="; ".join(tops))
-    svg = pictures.panels(shown, at, drawn.say(say.HOUR), alt, "hours")
-    return Picture(
-        drawn.say(say.HOURS), svg, said + (drawn.say(say.DAY_MEAN) if is_folded(study) else "")
-    )
+    alt = view.say(say.HOURS_ALT, panels="; ".join(tops))
+    svg = pictures.panels(shown, at, view.say(say.HOUR), _about(view, "hours", alt))
+    said += view.say(say.DAY_MEAN) if is_folded(study) else ""
+    return Picture(view.say(say.HOURS), svg, said, HOURLY)
 
 
-def _waits(drawn: Drawn) -> Picture | None:
-    if not drawn.study.plan.has_drivers:
+def _waits(view: View) -> Picture | None:
+    if not view.study.plan.has_drivers:
         return None
-    lines, told = [], []
-    for variant in drawn.shown():
-        found = waiting_longer(drawn.study, variant, MINUTES)
-        if found is None or found[0].mean == 0.0:
-            continue
-        name = drawn.name(variant)
-        lines.append(_line(name, found))
-        for minutes in (0, 10, 30):
-            share = written(found[MINUTES.index(minutes)].mean, SHARE, drawn.language)
-            told.append(drawn.say(say.WAITS_ALT, line=name, share=share, minutes=minutes))
+    waited = {
+        view.name(variant): found
+        for variant in view.shown
+        if (found := waiting_longer(view.study, variant, MINUTES)) is not None
+    }
+    lines = [_line(name, found) for name, found in waited.items() if found[0].mean > 0.0]
     if not lines:
         return None
     # Where nobody waited any more there is nothing to see.
@@ -169,32 +139,51 @@ def _waits(drawn: Drawn) -> Picture | None:
     cut = [
         Line(line.name, line.values[:count], line.low[:count], line.high[:count]) for line in lines
     ]
+    told = [
+        view.say(say.WAITS_ALT, line=name, share=share, minutes=minutes)
+        for name, found in waited.items()
+        for minutes in (0, 10, 30)
+        for share in (written(found[minutes].mean, SHARE, view.language),)
+    ]
     alt = "; ".join(told) + "."
-    svg = pictures.survival(cut, MINUTES[:count], drawn.say(say.MINUTES_WAITED), alt, "waits")
-    return Picture(drawn.say(say.WAITS), svg, drawn.say(say.WAITS_SAID))
+    svg = pictures.survival(
+        cut, MINUTES[:count], view.say(say.MINUTES_WAITED), _about(view, "waits", alt)
+    )
+    table = _waits_table(view, waited)
+    return Picture(view.say(say.WAITS), svg, view.say(say.WAITS_SAID), WAITS, table)
 
 
-def _of_stations(drawn: Drawn, figure: str) -> dict[str, float]:
+def _waits_table(view: View, waited: Mapping[str, Sequence[Interval]]) -> Table:
+    heads = [view.say(say.VARIANT)]
+    heads += [view.say(say.WAITS_LONGER, minutes=minutes) for minutes in TOLD]
+    rows = [
+        [name, *(with_interval(found[minutes], SHARE, view.language) for minutes in TOLD)]
+        for name, found in waited.items()
+    ]
+    return Table(WAITS, view.say(say.WAITS), heads, rows)
+
+
+def _of_stations(view: View, figure: str) -> dict[str, float]:
     """A figure's mean for each station that has one, in the variant that is shown."""
-    plan = drawn.study.plan
-    results = drawn.study.results[drawn.chosen]
+    plan = view.study.plan
+    results = view.study.results[view.chosen]
     found = {
         place.key: summary(results, place.key, figure, plan.confidence)
-        for place in places(drawn.study)
+        for place in view.places
         if place.kind == "station"
     }
     return {key: value.mean for key, value in found.items() if value is not None}
 
 
-def _stations(drawn: Drawn) -> Picture | None:
-    used, lost = _of_stations(drawn, "utilisation"), _of_stations(drawn, "lost_share")
-    kwh, born = _of_stations(drawn, "kwh"), _of_stations(drawn, "born")
+def _stations(view: View) -> Picture | None:
+    used, lost = _of_stations(view, "utilisation"), _of_stations(view, "lost_share")
+    kwh, born = _of_stations(view, "kwh"), _of_stations(view, "born")
     most = max(kwh.values(), default=0.0)
-    names = {place.key: place.name for place in places(drawn.study)}
+    names = {place.key: place.name for place in view.places}
     both = [key for key in used if key in lost and key in kwh]
     if not both or not most:
         return None
-    language = drawn.language
+    language = view.language
     dots = [
         Dot(
             names[key],
@@ -211,29 +200,29 @@ def _stations(drawn: Drawn) -> Picture | None:
         f"{FIGURES[figure].phrase.say(language)}, %" for figure in ("utilisation", "lost_share")
     )
     top = max(both, key=lambda key: used[key])
-    alt = drawn.say(
+    alt = view.say(
         say.STATIONS_ALT,
         n=len(both),
         most=names[top],
         used=written(used[top], SHARE, language),
     )
-    svg = pictures.dots(dots, x, y, alt, "stations")
-    return Picture(_titled(drawn, say.STATIONS), svg, drawn.say(say.STATIONS_SAID))
+    svg = pictures.dots(dots, x, y, _about(view, "stations", alt))
+    return Picture(_titled(view, say.STATIONS), svg, view.say(say.STATIONS_SAID), STATIONS)
 
 
-def _titled(drawn: Drawn, phrase: Phrase) -> str:
-    title = drawn.say(phrase)
-    if len(drawn.study.results) == 1:
+def _titled(view: View, phrase: Phrase, **values: object) -> str:
+    title = view.say(phrase, **values)
+    if len(view.study.results) == 1:
         return title
-    return f"{title}, {drawn.say(say.OF, setting=drawn.name(drawn.chosen))}"
+    return f"{title}, {view.say(say.OF, setting=view.name(view.chosen))}"
 
 
-def _map(drawn: Drawn) -> Picture | None:
-    born, lost = _of_stations(drawn, "born"), _of_stations(drawn, "lost")
+def _map(view: View) -> Picture | None:
+    born, lost = _of_stations(view, "born"), _of_stations(view, "lost")
     most = max(born.values(), default=0.0)
     there = [
         place
-        for place in places(drawn.study)
+        for place in view.places
         if born.get(place.key) and place.latitude is not None and place.longitude is not None
     ]
     if len(there) < 2:
@@ -241,63 +230,64 @@ def _map(drawn: Drawn) -> Picture | None:
     dots = []
     for place in there:
         count, gone = born[place.key], lost.get(place.key, 0.0)
-        told = f"{place.name}: {number(count, drawn.language, 1)}"
-        told += f", {number(gone, drawn.language, 1)} {drawn.say(say.LOST_ONES)}"
+        told = f"{place.name}: {number(count, view.language, 1)} {view.say(say.BORN)}"
+        told += f", {number(gone, view.language, 1)} {view.say(say.LOST_ONES)}"
         where = (place.longitude or 0.0, place.latitude or 0.0)
         dots.append(Dot(place.name, *where, count / most, gone / count, told, gone))
     top = max(there, key=lambda place: lost.get(place.key, 0.0))
-    worst = number(lost.get(top.key, 0.0), drawn.language, 1)
-    alt = drawn.say(say.MAP_ALT, n=len(there), most=top.name, lost=worst)
-    axes = (drawn.say(say.LONGITUDE), drawn.say(say.LATITUDE))
-    svg = pictures.dots(dots, *axes, alt, "map", as_map=True, named=5)
-    return Picture(_titled(drawn, say.MAP), svg, drawn.say(say.MAP_SAID))
+    worst = number(lost.get(top.key, 0.0), view.language, 1)
+    alt = view.say(say.MAP_ALT, n=len(there), most=top.name, lost=worst)
+    axes = (view.say(say.LONGITUDE), view.say(say.LATITUDE))
+    legend = (view.say(say.BORN), view.say(say.LOST_ONES))
+    svg = pictures.dots(dots, *axes, _about(view, "map", alt), legend=legend, as_map=True)
+    return Picture(_titled(view, say.MAP), svg, view.say(say.MAP_SAID), STATIONS)
 
 
-def _sweep(drawn: Drawn) -> Picture | None:
-    plan = drawn.study.plan
+def _sweep(view: View) -> Picture | None:
+    plan = view.study.plan
     if len(plan.variants) == 1:
         return None
     rows = []
-    for variant, results in enumerate(drawn.study.results):
+    for variant, results in enumerate(view.study.results):
         found = summary(results, NETWORK, "lost_share", plan.confidence)
         if found is not None:
-            rows.append(_row(drawn, variant, found))
+            rows.append(_row(view, variant, found))
     if not rows:
         return None
     alt = "; ".join(row.told for row in rows)
-    svg = pictures.points(rows, drawn.say(say.LOST_PER_CENT), alt, "sweep")
-    said = drawn.say(say.SWEEP_SAID, confidence=drawn.per_cent())
-    return Picture(drawn.say(say.SWEEP), svg, said)
+    svg = pictures.points(rows, view.say(say.LOST_PER_CENT), _about(view, "sweep", alt))
+    said = view.say(say.SWEEP_SAID, confidence=view.per_cent)
+    return Picture(view.say(say.SWEEP), svg, said, VARIANTS)
 
 
-def _row(drawn: Drawn, variant: int, found: Interval, signed: bool = False) -> Row:
-    name = drawn.name(variant)
-    told = f"{name}: {with_interval(found, SHARE, drawn.language, signed)}"
+def _row(view: View, variant: int, found: Interval, signed: bool = False) -> Row:
+    name = view.name(variant)
+    told = f"{name}: {with_interval(found, SHARE, view.language, signed)}"
     return Row(name, 100 * found.mean, 100 * found.low, 100 * found.high, told)
 
 
-def _apart(drawn: Drawn) -> Picture | None:
+def _apart(view: View) -> Picture | None:
     rows = [
-        _row(drawn, variant, found, signed=True)
-        for variant, found in enumerate(differences(drawn.study, NETWORK, "lost_share"), 1)
+        _row(view, variant, found, signed=True)
+        for variant, found in enumerate(differences(view.study, NETWORK, "lost_share"), 1)
         if found is not None and found.half_width is not None
     ]
     if not rows:
         return None
     alt = "; ".join(row.told for row in rows)
-    svg = pictures.points(rows, drawn.say(say.LOST_POINTS), alt, "apart", zero=True)
-    said = drawn.say(say.APART_SAID, confidence=drawn.per_cent())
-    return Picture(drawn.say(say.APART, first=drawn.name(0)), svg, said)
+    svg = pictures.points(rows, view.say(say.LOST_POINTS), _about(view, "apart", alt), zero=True)
+    said = view.say(say.APART_SAID, confidence=view.per_cent)
+    return Picture(view.say(say.APART, first=view.name(0)), svg, said, VARIANTS)
 
 
-def _gantt(drawn: Drawn) -> Picture | None:
-    results = drawn.study.results[drawn.chosen]
-    if not drawn.study.plan.has_drivers or not results:
+def _gantt(view: View) -> Picture | None:
+    results = view.study.results[view.chosen]
+    if not view.study.plan.has_drivers or not results:
         return None
-    begin = drawn.study.plan.warm_up_hours * HOUR_S
+    begin = view.study.plan.warm_up_hours * HOUR_S
     drivers = [
         driver
-        for driver in drawn.study.drivers(drawn.chosen, results[0].number)
+        for driver in view.study.drivers(view.chosen, results[0].number)
         if driver.charging is not None
         and driver.evse is not None
         and begin <= driver.charging < begin + DAY_S
@@ -314,25 +304,48 @@ def _gantt(drawn: Drawn) -> Picture | None:
     bars: list[Bar] = []
     for driver in those:
         row = evses.index(driver.evse or "")
-        bars += _bars(driver, row, first_hour(drawn.study), begin)
+        bars += _bars(view, driver, row, begin)
     name = next(
         (each.name for each in results[0].places if each.key == f"station:{station}"), station
     )
-    alt = drawn.say(say.GANTT_ALT, sessions=len(those), evses=len(evses), station=name)
-    legend = (drawn.say(say.CHARGING), drawn.say(say.IDLE))
-    svg = pictures.bars(evses, bars, legend, drawn.say(say.HOUR), alt, "gantt")
-    title = drawn.say(say.GANTT, station=name)
-    return Picture(title, svg, drawn.say(say.GANTT_SAID))
+    alt = view.say(say.GANTT_ALT, sessions=len(those), evses=len(evses), station=name)
+    legend = (view.say(say.CHARGING), view.say(say.IDLE))
+    about = _about(view, "gantt", alt)
+    first = first_hour(view.study)
+    svg = pictures.bars(evses, bars, legend, (first, first + 24), view.say(say.HOUR), about)
+    title = _titled(view, say.GANTT, station=name)
+    table = _sessions(view, title, those)
+    return Picture(title, svg, view.say(say.GANTT_SAID), GANTT, table)
 
 
-def _bars(driver: DriverRecord, row: int, first: int, begin: float) -> Sequence[Bar]:
+def _sessions(view: View, title: str, those: Sequence[DriverRecord]) -> Table:
+    begin = datetime.fromisoformat(view.study.plan.start)
+
+    def at(instant: float | None) -> str:
+        if instant is None:
+            return "–"
+        return (begin + timedelta(seconds=round(instant))).strftime("%H:%M")
+
+    heads = (say.EVSE, say.FROM, say.UNTIL, say.LEFT, say.CAR, say.ENERGY, say.PAID)
+    rows = [
+        [
+            *(each.evse or "", at(each.charging), at(each.ended), at(each.left), each.car),
+            *(written(each.kwh, KWH, view.language), written(each.paid, MONEY, view.language)),
+        ]
+        for each in those
+    ]
+    return Table(GANTT, title, [view.say(head) for head in heads], rows)
+
+
+def _bars(view: View, driver: DriverRecord, row: int, begin: float) -> Sequence[Bar]:
     def hour(instant: float) -> float:
-        return first + (instant - begin) / HOUR_S
+        return first_hour(view.study) + (instant - begin) / HOUR_S
 
     charging, ended, left = driver.charging or 0.0, driver.ended, driver.left
     if ended is None:
         return []
-    bars = [Bar(row, hour(charging), hour(ended), 0, f"{driver.car}, {driver.kwh:.1f} kWh")]
+    told = f"{driver.car}, {written(driver.kwh, KWH, view.language)}"
+    bars = [Bar(row, hour(charging), hour(ended), 0, told)]
     if left is not None and left > ended:
         bars.append(Bar(row, hour(ended), hour(left), 1, driver.car))
     return bars

@@ -125,6 +125,16 @@ GANTT_SAID = Phrase(
     "O posto com mais sessões, na primeira replicação: uma linha por vaga.",
     "The station with the most sessions, in the first replication: a row for each EVSE.",
 )
+EVSE, FROM, UNTIL, LEFT, CAR, ENERGY, PAID = (
+    Phrase("vaga", "EVSE"),
+    Phrase("de", "from"),
+    Phrase("até", "until"),
+    Phrase("saiu", "left"),
+    Phrase("carro", "car"),
+    Phrase("energia", "energy"),
+    Phrase("pago", "paid"),
+)
+WAITS_LONGER = Phrase("mais de {minutes} min", "over {minutes} min")
 GANTT_ALT = Phrase(
     "{sessions} recargas em {evses} vagas de {station}.",
     "{sessions} sessions at {evses} EVSEs of {station}.",
@@ -132,9 +142,21 @@ GANTT_ALT = Phrase(
 CHARGING, IDLE = Phrase("recarga", "charging"), Phrase("vaga ocupada depois", "idle after it")
 
 TABLES = Phrase("Tabelas", "Tables")
-THE_TABLE = Phrase("A tabela", "The table")
+THE_TABLE = Phrase("A tabela.", "The table.")
+VARIANT = Phrase("variante", "variant")
+COMPARED = Phrase("abaixo, a diferença para {first}", "below, the difference to {first}")
+STEADY = Phrase("Regime permanente, em 20 lotes", "The steady state, in 20 batches")
+STEADY_SAID = Phrase(
+    "De uma só replicação longa: a média de 20 lotes, com o intervalo de {confidence} %. Onde um "
+    "lote se parece com o seguinte (correlação acima de 0,2), ela é curta demais para o intervalo.",
+    "Of one long replication: the mean of 20 batches, with its {confidence} % interval. Where a "
+    "batch is like the next one (correlation over 0.2), it is too short for the interval.",
+)
+OVER_BATCHES = Phrase("média dos lotes", "mean of the batches")
+LAG_1 = Phrase("correlação de vizinhos", "correlation of neighbours")
+TOO_SHORT = Phrase("curta demais", "too short")
 NETWORK = Phrase("A rede toda, por replicação", "The whole network, a replication")
-DIFFERENCE = Phrase("diferença", "difference")
+EQUAL = Phrase("igual", "the same")
 SAME = Phrase("não se distingue", "cannot be told apart")
 RANGE = Phrase("de {least} a {most}", "from {least} to {most}")
 ZONES = Phrase("Zonas, {setting}", "Zones, {setting}")

@@ -22,6 +22,7 @@ from evcharge.simulator.keys import (
     moment,
     table,
     text,
+    texts,
     together,
 )
 from evcharge.simulator.networks import SHIPPED, Sources, find, impossible, load
@@ -38,6 +39,7 @@ from evcharge.simulator.parts import (
     twice,
 )
 from evcharge.simulator.places import dotted
+from evcharge.simulator.texts import Text
 from evcharge.simulator.tree import Setting, Tree, path_of, read_tree
 
 DAYS_A_YEAR = 365.25
@@ -50,7 +52,7 @@ class Scenario:
     """A scenario, of which nothing is wrong. Plain data: it can be pickled."""
 
     demand: Demand = key(table(Demand))
-    title: str = key(text, "")
+    title: Text = key(texts, "")
     start: datetime = key(moment, datetime(2026, 3, 2))
     """Local."""
     days: int = key(figure(1, 36_600, is_whole=True), 1)

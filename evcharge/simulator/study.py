@@ -23,8 +23,10 @@ import attrs
 import msgspec
 
 from evcharge import __version__
+from evcharge.outcomes import LANGUAGES
 from evcharge.simulator.executors import Workers
 from evcharge.simulator.replication import DriverRecord, Replication, decode, encode
+from evcharge.simulator.texts import Text, called
 from evcharge.simulator.whole import write_whole
 
 MANIFEST = "manifest.json"
@@ -48,7 +50,7 @@ class Variant:
 
     name: str
     """Of files, and one of its own in the study."""
-    settings: tuple[tuple[str, Any], ...] = ()
+    settings: tuple[tuple[Text, Any], ...] = ()
     """What it has different from the others: what that is called, and its value."""
 
 
@@ -56,7 +58,7 @@ class Variant:
 class Plan:
     """What is to be run. All of it stands in the manifest."""
 
-    title: str
+    title: Text
     start: str
     """Local, as ISO 8601 has it."""
     days: int
@@ -189,7 +191,10 @@ def beside(one: Study, other: Study) -> Study:
     }
     plan = attrs.evolve(
         one.plan,
-        title=" | ".join(dict.fromkeys(study.plan.title for study in both)),
+        title={
+            language: " | ".join(dict.fromkeys(called(each.plan.title, language) for each in both))
+            for language in LANGUAGES
+        },
         replications=max(study.plan.replications for study in both),
         variants=tuple(variants),
         files=files,

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
-from evcharge.simulator.replication import DriverRecord, Place, Replication
-from evcharge.simulator.statistics import Interval, difference, interval
+from evcharge.simulator.replication import LOST, NETWORK, DriverRecord, Place, Replication
+from evcharge.simulator.statistics import (
+    BATCHES,
+    Batches,
+    Interval,
+    batch_means,
+    difference,
+    interval,
+)
 from evcharge.simulator.study import Study
 
 HOURS = ("born", "served", "lost", "kwh", "queue", "charging")
@@ -116,3 +123,28 @@ def waiting_longer(
     if not rows:
         return None
     return [interval(column, study.plan.confidence) for column in zip(*rows, strict=True)]
+
+
+def steady(study: Study, variant: int) -> Mapping[str, Batches]:
+    """
+    What the batches of one long run say of the steady state: of drivers, in the order in which they
+    come, and of hours. Empty where there are several replications, or no warm-up.
+    """
+    plan, results = study.plan, study.results[variant]
+    if plan.replications > 1 or not plan.warm_up_hours or not results:
+        return {}
+    drivers = sorted(
+        (each for each in study.drivers(variant, results[0].number) if is_counted(study, each)),
+        key=lambda driver: driver.born,
+    )
+    hours = results[0].hours.get(NETWORK, {})
+    found: dict[str, Sequence[float]] = {
+        "lost_share": [float(driver.outcome in LOST) for driver in drivers],
+        "wait_mean": [driver.waited / 60.0 for driver in drivers if driver.arrived is not None],
+        **{name: hours.get(name, ()) for name in ("kwh", "queue", "charging")},
+    }
+    return {
+        name: batch_means(values, plan.confidence)
+        for name, values in found.items()
+        if len(values) >= BATCHES
+    }

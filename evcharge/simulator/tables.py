@@ -14,6 +14,7 @@ from evcharge.simulator.replication import DriverRecord
 from evcharge.simulator.statistics import Interval
 from evcharge.simulator.study import Study
 from evcharge.simulator.summaries import HOURS, differences, places, summary
+from evcharge.simulator.texts import called
 from evcharge.simulator.whole import write_whole, writing
 from evcharge.simulator.words import FIGURES
 
@@ -60,7 +61,7 @@ def figures(study: Study) -> Mapping[str, Any]:
     variants = [
         {
             "name": variant.name,
-            "settings": dict(variant.settings),
+            "settings": {called(label, "en"): value for label, value in variant.settings},
             "replications": len(results),
             "figures": {
                 place.key: {
@@ -84,7 +85,7 @@ def figures(study: Study) -> Mapping[str, Any]:
                     told = {**_interval(found), "apart_from_0": found.is_apart_from_0}
                     row["figures"].setdefault(place.key, {})[name] = told
     return {
-        "title": plan.title,
+        "title": called(plan.title, "en"),
         "complete": study.is_complete,
         "seed": plan.seed,
         "replications": plan.replications,

@@ -9,6 +9,7 @@ import attrs
 
 from evcharge.outcomes import Phrase
 from evcharge.simulator.statistics import Interval
+from evcharge.simulator.texts import Text, called
 from evcharge.utils.figures import decimal
 
 COUNT, SHARE, MINUTES, KWH, MONEY, PRICE, KW, CLOCK, KM = (
@@ -130,12 +131,13 @@ def off(found: Interval, kind: str, language: str) -> str:
     return f"± {number(found.half_width * factor, language, 0 if is_whole else places)}"
 
 
-def setting(settings: tuple[tuple[str, Any], ...], language: str) -> str:
+def setting(settings: tuple[tuple[Text, Any], ...], language: str) -> str:
     """What a variant has different, for a person: `4 vagas a mais`, `study.seed = 7`."""
     parts = []
-    for label, value in settings:
+    for named, value in settings:
+        label = called(named, language)
         if isinstance(value, float) and not isinstance(value, bool):
-            shown = f"{value:g}".replace(".", "," if language == "pt" else ".")
+            shown = plain_number(value, language)
         else:
             shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         if not label:
@@ -145,6 +147,11 @@ def setting(settings: tuple[tuple[str, Any], ...], language: str) -> str:
         else:
             parts.append(f"{shown} {label}")
     return ", ".join(parts) or BASE.say(language)
+
+
+def plain_number(value: float, language: str) -> str:
+    """A number with the digits that it has."""
+    return f"{value:g}".replace(".", "," if language == "pt" else ".")
 
 
 POINTS = Phrase(" pontos", " points")

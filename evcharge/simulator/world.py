@@ -37,6 +37,7 @@ from evcharge.simulator.records import Records
 from evcharge.simulator.replication import Replication
 from evcharge.simulator.scenario import Scenario
 from evcharge.simulator.streams import new_id
+from evcharge.simulator.texts import called
 from evcharge.storage.memory import MemoryStorage
 from evcharge.utils.time_utils import iso_utc
 from evcharge.watch.metrics import Metrics
@@ -173,9 +174,10 @@ class World:
         self._check_born()
         digest = self._lines if self._by_bytes else self.records.digest
         stations = [state.station for state in self.storage.records.states]
+        title = called(self.scenario.title, "en")
         return Replication(
             self.replication,
-            *self.records.figures(self.observer, stations, self.zones, self.scenario.title),
+            *self.records.figures(self.observer, stations, self.zones, title),
             tuple(self.records.drivers),
             digest.hexdigest(),
         )

@@ -15,7 +15,7 @@ from evcharge.simulator import report, study, tables
 from evcharge.simulator.executors import here
 from evcharge.simulator.replication import DriverRecord
 from evcharge.simulator.study import Study, Variant
-from evcharge.simulator.summaries import by_hour, differences, waiting_longer
+from evcharge.simulator.summaries import by_hour, differences, steady, waiting_longer
 from evcharge.simulator.words import MONEY, SHARE, number, setting, written
 from tests.simulator.test_study import files
 from tests.support.replications import BY_HOUR, SCENARIOS, Scenario, plan, replicate
@@ -135,6 +135,75 @@ class PageTests(SynchronousTestCase):
             outside = re.findall(r"(?:url\((?!#)|@import|https?://)[^\s\"')]*", text)
             self.assertEqual({each for each in outside if "www.w3.org" not in each}, set())
             self.assertEqual(page.tags.count("figure"), 7)
+
+    def test_tables_behind(self) -> None:
+        """Each picture has a table behind it, to which it leads."""
+        for made in (run(self.folder / "two"), one_variant(self.folder / "one")):
+            text = report.page(made, "en")
+            behind = re.findall(r'<figcaption>.*?<a href="#(.*?)">The table', text)
+            self.assertEqual(len(behind), Page(text).tags.count("figure"))
+            for name in behind:
+                self.assertRegex(text, f'id="{name}"[^>]*><table')
+        self.assertRegex(text, r"<td>BYD Dolphin</td><td>\d+\.\d kWh</td><td>R\$ \d+")
+
+    def test_languages(self) -> None:
+        """What a scenario calls things by the language is in the report's own."""
+        label = {"pt": "vagas", "en": "EVSEs"}
+        variants = (Variant("a", ((label, 0),)), Variant("b", ((label, 4),)))
+        title = {"pt": "Um dia", "en": "A day"}
+        made = run(self.folder, title=title, variants=variants)
+        self.assertEqual(study.read(self.folder), made)
+        for language, own, other in (("pt", "4 vagas", "4 EVSEs"), ("en", "4 EVSEs", "4 vagas")):
+            text = report.page(made, language)
+            self.assertIn(f"<h1>{title[language]}</h1>", text)
+            self.assertIn(own, text)
+            self.assertNotIn(other, text)
+        self.assertEqual(tables.figures(made)["title"], "A day")
+        self.assertEqual(tables.figures(made)["variants"][1]["settings"], {"EVSEs": 4})
+
+    def test_many_variants(self) -> None:
+        """All of many variants are compared, and a table has columns of some."""
+        variants = tuple(Variant(f"v{n}", (("vagas", n),)) for n in range(9))
+        made = run(self.folder, [Scenario(n) for n in range(9)], variants=variants, replications=2)
+        text = report.page(made, "pt")
+        compared = text[text.index('id="table-variants"') :]
+        rows = re.findall(r'<th scope="row">(.*?)</th>', compared[: compared.index("</table>")])
+        self.assertEqual(rows, [f"{n} vagas" for n in range(9)])
+        heads = re.findall(r'<th scope="col">(\d vagas)</th>', text)
+        self.assertEqual(heads, [f"{n} vagas" for n in (0, 1, 2, 3, 4, 8)])
+
+    def test_refused(self) -> None:
+        """What the server refused is shown red, at the top and in the table."""
+        made = one_variant(self.folder)
+        self.assertNotIn('class="bad"', report.page(made, "pt"))
+        first, *others = made.results[0]
+        figures = {**first.figures, "network": {**first.figures["network"], "refused": 2.0}}
+        made = attrs.evolve(made, results=((attrs.evolve(first, figures=figures), *others),))
+        text = report.page(made, "pt")
+        self.assertIn('<p class="bad" role="note">O servidor recusou 0,50 pedidos', text)
+        self.assertRegex(text, r'<span class="bad">recusados pelo servidor</span>')
+        self.assertRegex(text, r'<td[^>]*><span class="bad">0,5 ± 1,6')
+
+    def test_steady_state(self) -> None:
+        """One long run with a warm-up has batch means; one that is too short says so."""
+        made = one_variant(self.folder, replications=1, warm_up_hours=2.0)
+        (alone,) = made.results[0]
+        # Each hour is like the one before.
+        hours = {"network": {**alone.hours["network"], "queue": tuple(map(float, range(24)))}}
+        made = attrs.evolve(made, results=((attrs.evolve(alone, hours=hours),),))
+        found = steady(made, 0)
+        self.assertEqual(list(found), ["lost_share", "wait_mean", "kwh", "queue", "charging"])
+        self.assertTrue(found["queue"].is_too_short)
+        self.assertFalse(found["lost_share"].is_too_short)
+        text = report.page(made, "pt")
+        self.assertIn("Regime permanente", text)
+        self.assertEqual(
+            text.count("curta demais</td>"), sum(b.is_too_short for b in found.values())
+        )
+        self.assertIn("n = 1, sem intervalo", text)
+        for others in ({"replications": 1}, {"warm_up_hours": 2.0}):
+            other = one_variant(self.folder / str(others), **others)
+            self.assertNotIn("Regime permanente", report.page(other, "pt"))
 
     def test_alternatives(self) -> None:
         """Each picture says in words what it shows, figures included."""

@@ -30,6 +30,7 @@ from evcharge.simulator.parts import (
     Zone,
 )
 from evcharge.simulator.scenario import Scenario, read, variants
+from evcharge.simulator.texts import called
 from evcharge.simulator.tree import setting, shipped_scenarios, varied
 from tests.support.scripted import ROOT
 
@@ -131,7 +132,9 @@ class ReadingTests(ScenarioTestCase):
         """Each shipped scenario can be read by its name, and has a title of its own."""
         names = shipped_scenarios()
         self.assertEqual(sorted(names), ["growth", "holiday", "terminal", "weekday"])
-        self.assertEqual(len({read(name).title for name in names}), len(names))
+        for language in ("pt", "en"):
+            titles = {called(read(name).title, language) for name in names}
+            self.assertEqual(len(titles), len(names))
         self.assertEqual(len(variants(read("terminal"))), 4)
 
     def test_distributions(self) -> None:

@@ -1,0 +1,14 @@
+"""What things are called by who made a scenario."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypeAlias
+
+Text: TypeAlias = str | Mapping[str, str]
+"""What something is called: in every language alike, or by the language ("pt" and "en")."""
+
+
+def called(name: Text, language: str) -> str:
+    """What something is called in a language."""
+    return name if isinstance(name, str) else name[language]
