@@ -114,8 +114,11 @@ def _add_drive(what: Any) -> None:
         "drive",
         help="have a running server live: evcharge simulate drive my.toml --speed 60",
         description=(
-            "Has the drivers of a scenario use a running server over TCP. What operators do in "
-            "it (faults, other stations, prices) is left out."
+            "Has the drivers of a scenario use a running server over TCP, for as long as the "
+            "scenario lasts or until Ctrl-C. Stations and cars are the server's; what operators do "
+            "in the scenario (faults, other stations, prices) is left out. Exit status: 1 where "
+            "the server replied what it should not, 2 for wrong usage, 3 when no server answers, "
+            "130 after Ctrl-C, once what was held is given up."
         ),
     )
     _add_scenario(drive)
@@ -123,7 +126,10 @@ def _add_drive(what: Any) -> None:
         "--server",
         metavar="ENDPOINT",
         default="tcp:127.0.0.1:8888",
-        help="its port for drivers (%(default)s)",
+        help="its port for drivers, tcp:HOST:PORT or tls:HOST:PORT (%(default)s)",
+    )
+    drive.add_argument(
+        "--ca", metavar="FILE", type=Path, help="with tls: trust the certificates in this PEM file"
     )
     drive.add_argument(
         "--speed",
@@ -270,5 +276,9 @@ def _report(options: argparse.Namespace) -> None:
 
 
 def _drive(options: argparse.Namespace) -> None:
-    read_scenario(options)
-    raise Exit("there are no drivers over TCP yet; to simulate them: evcharge simulate run")
+    if options.vary or options.replications is not None:
+        raise Exit("drive goes once: --vary and --replications are for simulate run", USAGE)
+    scenario = read_scenario(options)
+    from evcharge.commands.simulate_drive import run
+
+    run(options, scenario)

@@ -87,7 +87,7 @@ class Known:
 
     def fits(self, car: str, station: str) -> bool:
         """Whether a driver of such a car would try that station."""
-        facts, there = self.cars[car], self.stations[station]["connectors"]
+        facts, there = self.cars[car], self.stations[station].get("connectors")
         own = (facts.get("ac_connectors"), facts.get("dc_connectors"))
         if not there or own == (None, None):
             return True
@@ -259,8 +259,8 @@ class DriverScript:
         said = yield from self._ask("SELECTION_STATION", "no_station", **how)
         if said.reason is not None:
             # In range there was nothing that fits, or there was nothing in range.
-            excluded = said.data["excluded"]
-            in_range = excluded["no_connector"] + excluded["not_in_service"]
+            excluded = said.data.get("excluded", {})
+            in_range = excluded.get("no_connector", 0) + excluded.get("not_in_service", 0)
             return None, "no_fit" if in_range else "stranded"
         return (said.data["id_station"], said.data["distance_km"]), ""
 
@@ -312,16 +312,18 @@ class DriverScript:
         )
         if said.reason is not None:
             return "turned_away" if said.reason == "no_slot" else "no_fit"
-        diary.charging, diary.evse = self.now(), said.data["id_evse"]
+        # Servers that know no more than such an application tell neither EVSE nor energy.
+        kwh = said.data.get("energy_kwh") or 0.0
+        diary.charging, diary.evse = self.now(), said.data.get("id_evse")
         self._stand(STANDING_AT_EVSE, self.target_percent)
         told = yield from self._until(said.data["estimated_timestamp"])
         diary.ended = diary.left = self.now()
         begun, until = diary.charging, said.data["estimated_timestamp"]
         if told is not None and self.now() < until:
             # By the operator; such an application does not know the receipt.
-            diary.kwh = said.data["energy_kwh"] * (self.now() - begun) / (until - begun)
+            diary.kwh = kwh * (self.now() - begun) / (until - begun)
             return "evicted"
-        diary.kwh, diary.paid = said.data["energy_kwh"], said.data["amount"]
+        diary.kwh, diary.paid = kwh, said.data["amount"]
         return "served"
 
     def _arrive(self, station: str, which: str) -> Journey:

@@ -106,9 +106,13 @@ class Pace:
 
     def _tell(self, told: Callable[[Lateness], object]) -> None:
         self.tell(told)
+        told(self.lateness())
+
+    def lateness(self) -> Lateness:
+        """How late the things were that were done since this was asked last, or told."""
         lateness = Lateness.of(self._late)
         self._late.clear()
-        told(lateness)
+        return lateness
 
     def stop(self) -> None:
         """Tell nothing any more."""
