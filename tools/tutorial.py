@@ -84,7 +84,10 @@ class Results:
     def __init__(self, folder: Path) -> None:
         self.study: Study = study.read(folder)
         self.report = (folder / "report.html").read_text("utf-8")
-        self.names = [setting(each.settings, "en") for each in self.study.plan.variants]
+        of = [each.settings for each in self.study.plan.variants]
+        # What is the same in all variants needs no saying.
+        own = [tuple(each for each in one if any(each not in other for other in of)) for one in of]
+        self.names = [setting(each, "en") for each in own]
 
     @property
     def sentence(self) -> str:

@@ -649,7 +649,8 @@ class VariantTests(ScenarioTestCase):
         scenario = read("terminal", [varied("--vary", "network.change.0.add_evses=1,3")])
         added = [each.scenario.network.changes[0].add_evses for each in variants(scenario)]
         self.assertEqual(added, [1, 3])
-        self.assertEqual(scenario.study.vary[0].label, "more EVSEs at the bus terminal")
+        label = scenario.study.vary[0].label
+        self.assertEqual(label["en"], "more EVSEs at the bus terminal")
 
     def test_mistakes(self) -> None:
         """A value that is wrong is told at once, where it is written."""
