@@ -14,6 +14,9 @@ MOST_WAITING = 20
 MOST_ARRIVAL_MINUTES = 120
 """How far away a driver may be who reserves."""
 
+LEAST_SPEED, MOST_SPEED = 1.0, 600.0
+"""How many times as fast as real time a simulation may go that people look at."""
+
 
 @attrs.frozen
 class Terms:

@@ -194,11 +194,17 @@ class Engine(InOrder):
         self.perform = perform = self._opened.perform
         terms = settings.terms
         self.figures = Figures(perform, timers, now, terms)
+        self.listeners: list[Callable[[Sequence[Event]], object]] = []
+        """Who hears what has happened, once it is durable."""
+        self.find_journey: Callable[[str], Eventual[Mapping[str, Any]]] = lambda user_id: (
+            find_journey(messages[Status.TYPE], user_id)
+        )
+        """How a user's journey stands, by id: the data of STATUS's reply."""
         self.hub = Hub(
             perform,
             timers,
             settings.live_interval_s,
-            lambda user_id: find_journey(messages[Status.TYPE], user_id),
+            self.find_journey,
             self.figures.points,
             metrics.told,
             metrics.spared,
@@ -245,6 +251,8 @@ class Engine(InOrder):
     def _happened(self, events: Sequence[Event], at: float) -> None:
         self.figures.happened(events)
         self.hub.happened(events, at)
+        for listener in self.listeners:
+            listener(events)
         if self._counts is not None:
             self._counts.happened(events)
 

@@ -17,6 +17,7 @@ from evcharge.net.ports import LAYERED_ENDPOINTS, LOCAL, port_number
 from evcharge.outcomes import LANGUAGES
 from evcharge.process.logs import FORMATS, OBSERVER, Log, choose
 from evcharge.process.settings import Settings, TlsSettings
+from evcharge.process.simulate_options import SimulateOptions
 from evcharge.process.values import number, one_of, port_of, time_zone, whole
 from evcharge.process.web_options import WebOptions
 from evcharge.storage.location import STORAGE_VARIABLE, Location, parse
@@ -33,7 +34,7 @@ SHARED_ENDPOINTS = ("tcp", "tcp6", "unix")
 """Endpoints that are a listening socket and nothing more: several processes can accept from it."""
 
 
-class Options(WebOptions):
+class Options(WebOptions, SimulateOptions):
     """
     The options of `twistd evcharge`.
 
@@ -291,6 +292,7 @@ class Options(WebOptions):
         self["data"] = os.path.abspath(self["data"])
         tls = self._tls()
         self._choose_log()
+        simulation = self.simulation()
         self.settings = Settings(
             storage=self._storage(),
             port=self["port"]
@@ -326,6 +328,7 @@ class Options(WebOptions):
                 proxy_protocol=bool(self["proxy-protocol"]),
             ),
             verbose=bool(self["verbose"]),
+            simulation=simulation,
         )
         _check_shareable(self.settings)
         _check_layers(self.settings)

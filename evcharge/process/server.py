@@ -220,6 +220,11 @@ class Server(InOrder):
         self._drivers = DriverService(ports, factories, engine, reactor)
         for part in (engine, guards, self._drivers):
             part.setServiceParent(self)
+        if settings.simulation is not None:
+            # Only then, as it is big.
+            from evcharge.simulator.live import Live
+
+            Live(settings.simulation, engine, reactor, clock.seconds).setServiceParent(self)
 
     def _certificate(
         self, settings: Settings, reactor: Any, now: Callable[[], float]

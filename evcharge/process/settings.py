@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import attrs
 
 from evcharge.models.terms import Terms
 from evcharge.net.guards.limits import Limits
 from evcharge.storage.location import Location
 from evcharge.web.settings import WebSettings
+
+if TYPE_CHECKING:
+    from evcharge.simulator.scenario import Scenario
 
 
 @attrs.frozen
@@ -20,6 +25,19 @@ class TlsSettings:
     """The absolute path of the PEM file of the certificate, and its chain."""
     key: str
     """That of its private key."""
+
+
+@attrs.frozen
+class SimulationSettings:
+    """What is simulated in the server."""
+
+    scenario: Scenario
+    name: str
+    """What the scenario was called."""
+    speed: float
+    """How many times as fast as real time it goes: the `time_scale` of the terms."""
+    for_ever: bool
+    """Whether days follow that the scenario does not have."""
 
 
 @attrs.frozen
@@ -54,6 +72,8 @@ class Settings:
     limits: Limits
     verbose: bool
     """Whether there is a line in the log for each request."""
+    simulation: SimulationSettings | None = None
+    """None: only drivers from outside come."""
 
     @property
     def ports(self) -> dict[str, str]:

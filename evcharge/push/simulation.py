@@ -183,7 +183,9 @@ class Simulation:
             if car.other_at < since:
                 continue
             if car.course is None:
-                gone.append(key)
+                # Who has left since the last look is told of by the next.
+                if car.told is None:
+                    gone.append(key)
             else:
                 moved[key] = car.course.at(now)
         return {VEHICLES: moved, GONE: gone} if gone else {VEHICLES: moved}

@@ -15,9 +15,6 @@ from evcharge.simulator.arrivals import HOUR_S, Hour, Person, hours, people
 from evcharge.simulator.parts import Zone
 from evcharge.simulator.scenario import Scenario
 
-LEAST_SPEED, MOST_SPEED = 1.0, 600.0
-"""How many times as fast as real time a simulation may go that others see."""
-
 TOLD_S = 60.0
 """How often it is told how late things are, real seconds."""
 
@@ -90,6 +87,10 @@ class Pace:
     def to_simulated(self, at: float) -> float:
         """An instant by the server's clock, seconds since the epoch, as a simulated one."""
         return self.seconds() + (at - self._wall()) * self.speed
+
+    def to_real(self, at: float) -> float:
+        """A simulated instant as one by the server's clock, seconds since the epoch."""
+        return self._wall() + (at - self.seconds()) / self.speed
 
     def call_at(self, at: float, f: Callable[..., object], /, *args: Any) -> IDelayedCall:
         """Have something called at a simulated instant; at once, if that is over."""

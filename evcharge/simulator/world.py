@@ -122,7 +122,14 @@ class World:
         """Those who are to be told, by user id."""
         self.records = Records(self.window, scenario.begin)
         self.operators = Operators(
-            scenario, replication, clock, self.engine.perform, self._stations
+            scenario,
+            replication,
+            clock,
+            self.engine.perform,
+            self._stations,
+            clock.seconds,
+            terms,
+            scenario.network.changes,
         )
 
     def _new_id(self) -> str:

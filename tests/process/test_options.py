@@ -5,10 +5,13 @@ import re
 from twisted.trial.unittest import SynchronousTestCase
 
 from evcharge.process.options import Options
+from evcharge.process.simulate_options import SimulateOptions
 from evcharge.process.web_options import WebOptions
 from tests.support.servers import ROOT
 
-PARAMETERS = [*Options.optParameters, *WebOptions.optParameters]
+CLASSES = (Options, WebOptions, SimulateOptions)
+PARAMETERS = [row for each in CLASSES for row in each.optParameters]
+FLAGS = [*Options.optFlags, *SimulateOptions.optFlags]
 
 
 class PageTests(SynchronousTestCase):
@@ -24,7 +27,7 @@ class PageTests(SynchronousTestCase):
 
     def test_names(self) -> None:
         """Each option stands in the table, with its short form, and no other."""
-        shorts = {name: short for name, short, *_ in [*PARAMETERS, *Options.optFlags]}
+        shorts = {name: short for name, short, *_ in [*PARAMETERS, *FLAGS]}
         # Those that may be given several times.
         shorts.update(
             {name[4:].replace("_", "-"): None for name in vars(WebOptions) if name[:4] == "opt_"}
@@ -43,5 +46,5 @@ class PageTests(SynchronousTestCase):
                     f"{default:g}" if isinstance(default, float) else str(default),
                     name,
                 )
-        for name, *_ in Options.optFlags:
+        for name, *_ in FLAGS:
             self.assertEqual(self.rows[name][1], "off", name)
