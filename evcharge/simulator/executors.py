@@ -29,6 +29,8 @@ class Workers:
 
     executor: Executor
     at_once: int
+    are_here: bool = True
+    """Whether they have this machine's files."""
 
 
 @contextmanager
@@ -80,7 +82,7 @@ def cluster(address: str) -> Iterator[Workers]:
         if not threads:
             raise NoCluster(f"the scheduler at {address} has no workers: start `dask worker`")
         try:
-            yield Workers(client.get_executor(pure=False), threads)
+            yield Workers(client.get_executor(pure=False), threads, are_here=False)
         except CancelledError:
             raise NoCluster(f"the scheduler at {address} was lost; {GOES_ON}") from None
         except KilledWorker as error:

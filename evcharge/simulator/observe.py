@@ -8,7 +8,8 @@ is a :class:`Broken`, which says so.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from array import array
+from collections.abc import Callable, Iterable, Mapping, MutableSequence, Sequence
 from decimal import Decimal
 
 import attrs
@@ -78,7 +79,7 @@ class Area:
     """Times seconds."""
     most: int = 0
     """In the window."""
-    by_hour: list[float] | None = None
+    by_hour: MutableSequence[float] | None = None
 
     def add(self, by: int, at: float) -> None:
         """There is so much more from an instant on, which may be a little before the last one."""
@@ -104,6 +105,10 @@ class Area:
         if self.by_hour is not None:
             for hour, seconds in _cut(self.window, begin, end, HOUR_S, len(self.by_hour)):
                 self.by_hour[hour] += value * seconds
+
+
+def _zeros(number: int) -> array[float]:
+    return array("d", bytes(8 * number))
 
 
 def _cut(
@@ -132,8 +137,8 @@ class Seen:
 
     window: Window
     areas: dict[str, Area] = attrs.field(init=False)
-    by_hour_kwh: list[float] = attrs.field(init=False)
-    quarters: dict[int, float] = attrs.field(factory=dict)
+    by_hour_kwh: array[float] = attrs.field(init=False)
+    quarters: array[float] = attrs.field(init=False)
     """Energy by the quarter of an hour of the window, kWh."""
     kwh: float = 0.0
     sessions: int = 0
@@ -145,12 +150,16 @@ class Seen:
     def _areas(self) -> dict[str, Area]:
         found = {name: Area(self.window, since=self.window.begin) for name in AREAS}
         for name in (QUEUE, CHARGING):
-            found[name].by_hour = [0.0] * self.window.hours
+            found[name].by_hour = _zeros(self.window.hours)
         return found
 
     @by_hour_kwh.default
-    def _by_hour_kwh(self) -> list[float]:
-        return [0.0] * self.window.hours
+    def _by_hour_kwh(self) -> array[float]:
+        return _zeros(self.window.hours)
+
+    @quarters.default
+    def _quarters(self) -> array[float]:
+        return _zeros(math.ceil((self.window.end - self.window.begin) / QUARTER_S))
 
     def charge(self, profile: Profile, begin: float, seconds: float) -> float:
         """Take in what was charged of a profile in so many seconds; all of that, kWh."""
@@ -162,9 +171,9 @@ class Seen:
             to = window.begin + (number + 1) * QUARTER_S
             until = total if to >= end else profile.energy_after(to - begin)
             energy, taken = until - taken, until
-            if number >= 0 and window.begin + number * QUARTER_S < window.end:
+            if 0 <= number < len(self.quarters):
                 self.kwh += energy
-                self.quarters[number] = self.quarters.get(number, 0.0) + energy
+                self.quarters[number] += energy
                 if number // 4 < hours:
                     self.by_hour_kwh[number // 4] += energy
             if to >= end:
@@ -176,10 +185,8 @@ class Seen:
     def peak(self) -> tuple[float, float] | None:
         """The greatest mean power over a quarter of an hour, kW, and when it began, hours from the
         begin of the window; None: nothing was charged."""
-        if not self.quarters:
-            return None
-        number, kwh = max(self.quarters.items(), key=lambda each: (each[1], -each[0]))
-        return kwh * 4.0, number / 4.0
+        kwh = max(self.quarters, default=0.0)
+        return (kwh * 4.0, self.quarters.index(kwh) / 4.0) if kwh else None
 
 
 @attrs.define(eq=False)
@@ -367,7 +374,7 @@ class Observer:
             raise Broken(f"payments are {self._payments - ahead} BRL, receipts {self._totals}")
         self._same("waits", self.network.areas[QUEUE].total, self._waits_s)
         self._same("charges", self.network.areas[CHARGING].total, self._charges_s)
-        by_hour = math.fsum(self.network.quarters.values())
+        by_hour = math.fsum(self.network.quarters)
         if abs(by_hour - self.network.kwh) > most:
             raise Broken(f"quarters have {by_hour:.6f} kWh, the window {self.network.kwh:.6f}")
         for what in AREAS:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+import tempfile
+from array import array
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import IO, Any
 
 import attrs
-import msgspec
 
 from evcharge.models.station import Station
 from evcharge.simulator import observe
@@ -23,6 +24,8 @@ from evcharge.simulator.replication import (
     Figures,
     Hours,
     Place,
+    driver_line,
+    drivers_of,
 )
 from evcharge.simulator.statistics import percentile
 
@@ -30,7 +33,111 @@ SERVED = ("served", "served_after_wait")
 
 PERCENTILES = (50, 90, 95, 99)
 
-_encode = msgspec.json.Encoder().encode
+MOST_IN_MEMORY = 10_000
+"""Drivers who are gone; before that many have gathered they go to disk."""
+
+
+class Gone:
+    """
+    Those who are gone, in their order: a collection that is on disk where it is large.
+
+    :param most: so many are in memory at the most.
+    """
+
+    def __init__(self, most: int = MOST_IN_MEMORY) -> None:
+        self._most = most
+        self._last: list[DriverRecord] = []
+        self._file: IO[bytes] | None = None
+        self._on_disk = 0
+
+    def add(self, record: DriverRecord) -> None:
+        """
+        One more.
+
+        :raise OSError: there is no room for temporary files.
+        """
+        self._last.append(record)
+        if len(self._last) >= self._most:
+            if self._file is None:
+                # It goes when nobody has it any more, by whatever end.
+                self._file = tempfile.TemporaryFile()  # noqa: SIM115
+            self._file.writelines(map(driver_line, self._last))
+            self._on_disk += len(self._last)
+            self._last.clear()
+
+    def all(self) -> Collection[DriverRecord]:
+        """All of them; a tuple where none is on disk."""
+        return tuple(self._last) if self._file is None else self
+
+    def __len__(self) -> int:
+        return self._on_disk + len(self._last)
+
+    def __iter__(self) -> Iterator[DriverRecord]:
+        if self._file is not None:
+            self._file.seek(0)
+            yield from drivers_of(self._file)
+        yield from self._last
+
+    def __contains__(self, record: object) -> bool:
+        return any(each == record for each in self)
+
+
+@attrs.define(eq=False)
+class Tally:
+    """What drivers came to who were born in the window, of a place, or of all."""
+
+    window: Window
+    ends: dict[str, int] = attrs.field(factory=lambda: dict.fromkeys(OUTCOMES, 0))
+    waits: array[float] = attrs.field(factory=lambda: array("d"))
+    """Of those who came to a station, minutes: percentiles are of all of them."""
+    kwh: float = 0.0
+    revenue: float = 0.0
+    km: float = 0.0
+    drive_s: float = 0.0
+    hours: dict[str, array[float]] = attrs.field(init=False)
+    """By the hour in which they were born."""
+
+    @hours.default
+    def _hours(self) -> dict[str, array[float]]:
+        nothing = bytes(8 * self.window.hours)
+        return {name: array("d", nothing) for name in ("born", "served", "lost")}
+
+    def add(self, outcome: str, diary: Diary) -> None:
+        """One more."""
+        self.ends[outcome] += 1
+        if diary.arrived is not None:
+            self.waits.append(diary.waited_s / 60.0)
+        self.kwh += diary.kwh
+        self.revenue += diary.paid
+        self.km += diary.km
+        self.drive_s += diary.drive_s
+        hour = self.window.hour(diary.person.born)
+        if hour is not None:
+            self.hours["born"][hour] += 1.0
+            if outcome in SERVED:
+                self.hours["served"][hour] += 1.0
+            elif outcome in LOST:
+                self.hours["lost"][hour] += 1.0
+
+    def figures(self) -> Figures:
+        """Those that drivers tell."""
+        born = sum(self.ends.values())
+        lost = sum(self.ends[outcome] for outcome in LOST)
+        waits = sorted(self.waits)
+        waited = [wait for wait in waits if wait > 0.0]
+        found: dict[str, float | None] = {"born": float(born)}
+        found |= {outcome: float(number) for outcome, number in self.ends.items()}
+        found["lost"] = float(lost)
+        found["lost_share"] = lost / born if born else None
+        found["wait_mean"] = math.fsum(waits) / len(waits) if waits else None
+        found["wait_mean_of_waiting"] = math.fsum(waited) / len(waited) if waited else None
+        for percent in PERCENTILES:
+            found[f"wait_p{percent}"] = percentile(waits, percent / 100) if waits else None
+        found["kwh"] = self.kwh
+        found["revenue"] = self.revenue
+        found["km"] = self.km
+        found["drive_minutes"] = self.drive_s / 60.0
+        return found
 
 
 @attrs.define(eq=False)
@@ -44,13 +151,13 @@ class Records:
     window: Window
     begin: float
     born: int = 0
-    drivers: list[DriverRecord] = attrs.field(factory=list)
+    gone: Gone = attrs.field(factory=Gone)
     digest: Any = attrs.field(factory=hashlib.sha256)
     """Of the records, in their order."""
     findings: list[str] = attrs.field(factory=list)
     """What was replied that is in no script, with who was."""
-    _counted: list[tuple[DriverRecord, Diary]] = attrs.field(factory=list)
-    """Those who were born in the window."""
+    _tallies: dict[str, Tally] = attrs.field(factory=dict)
+    """Of those who were born in the window, by the key of the place."""
 
     def add(self, diary: Diary, outcome: str) -> None:
         """A driver's journey is over."""
@@ -72,12 +179,22 @@ class Records:
             kwh=diary.kwh,
             paid=diary.paid,
         )
-        self.drivers.append(record)
-        self.digest.update(_encode(record) + b"\n")
+        self.gone.add(record)
+        self.digest.update(driver_line(record))
         if diary.finding is not None:
             self.findings.append(f"{person.identity}: {diary.finding}")
         if self.window.begin <= person.born < self.window.end:
-            self._counted.append((record, diary))
+            keys = [NETWORK, f"zone:{person.zone.name}"]
+            if diary.station is not None:
+                keys.append(f"station:{diary.station}")
+            for key in keys:
+                self._tally(key).add(outcome, diary)
+
+    def _tally(self, key: str) -> Tally:
+        tally = self._tallies.get(key)
+        if tally is None:
+            tally = self._tallies[key] = Tally(self.window)
+        return tally
 
     def _since_begin(self, at: float) -> float:
         return round(at - self.begin, 6)
@@ -98,11 +215,6 @@ class Records:
         figures: dict[str, Figures] = {}
         hours: dict[str, Hours] = {}
         seen = {NETWORK: observer.network}
-        of: dict[str, list[tuple[DriverRecord, Diary]]] = {NETWORK: self._counted}
-        for each in self._counted:
-            of.setdefault(f"zone:{each[0].zone}", []).append(each)
-            if each[0].station is not None:
-                of.setdefault(f"station:{each[0].station}", []).append(each)
         evses = 0
         for station in sorted(stations, key=lambda station: station.station_id):
             key, there = f"station:{station.key}", len(station.evses)
@@ -115,9 +227,9 @@ class Records:
         # Of a zone there are those alone that drivers tell.
         nothing: Figures = dict.fromkeys(observe.figures(observer.network))
         for place in places:
-            drivers = of.get(place.key, [])
-            figures[place.key] = {**nothing, **self._of_drivers(drivers)}
-            hours[place.key] = self._by_hour(drivers)
+            tally = self._tally(place.key)
+            figures[place.key] = {**nothing, **tally.figures()}
+            hours[place.key] = {name: tuple(values) for name, values in tally.hours.items()}
             if place.key in seen:
                 told = dict(observe.figures(seen[place.key]))
                 if told["peak_at"] is not None:
@@ -125,39 +237,3 @@ class Records:
                 figures[place.key] = {**figures[place.key], **told}
                 hours[place.key] = {**hours[place.key], **observe.hours(seen[place.key])}
         return tuple(places), figures, hours
-
-    def _of_drivers(self, drivers: Sequence[tuple[DriverRecord, Diary]]) -> Figures:
-        born = len(drivers)
-        ends = dict.fromkeys(OUTCOMES, 0)
-        for record, _ in drivers:
-            ends[record.outcome] += 1
-        lost = sum(ends[outcome] for outcome in LOST)
-        waits = sorted(diary.waited_s / 60.0 for _, diary in drivers if diary.arrived is not None)
-        waited = [wait for wait in waits if wait > 0.0]
-        found: dict[str, float | None] = {"born": float(born)}
-        found |= {outcome: float(number) for outcome, number in ends.items()}
-        found["lost"] = float(lost)
-        found["lost_share"] = lost / born if born else None
-        found["wait_mean"] = math.fsum(waits) / len(waits) if waits else None
-        found["wait_mean_of_waiting"] = math.fsum(waited) / len(waited) if waited else None
-        for percent in PERCENTILES:
-            found[f"wait_p{percent}"] = percentile(waits, percent / 100) if waits else None
-        found["kwh"] = math.fsum(record.kwh for record, _ in drivers)
-        found["revenue"] = math.fsum(record.paid for record, _ in drivers)
-        found["km"] = math.fsum(diary.km for _, diary in drivers)
-        found["drive_minutes"] = math.fsum(diary.drive_s for _, diary in drivers) / 60.0
-        return found
-
-    def _by_hour(self, drivers: Sequence[tuple[DriverRecord, Diary]]) -> Hours:
-        """By the hour in which they were born."""
-        found = {name: [0.0] * self.window.hours for name in ("born", "served", "lost")}
-        for record, diary in drivers:
-            hour = self.window.hour(diary.person.born)
-            if hour is None:
-                continue
-            found["born"][hour] += 1.0
-            if record.outcome in SERVED:
-                found["served"][hour] += 1.0
-            elif record.outcome in LOST:
-                found["lost"][hour] += 1.0
-        return {name: tuple(values) for name, values in found.items()}

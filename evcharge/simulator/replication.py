@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import TypeAlias
 
 import attrs
@@ -83,14 +83,15 @@ class Replication:
     """By the key of the place."""
     hours: Mapping[str, Hours]
     """By the key of the place."""
-    drivers: tuple[DriverRecord, ...]
+    drivers: Collection[DriverRecord]
+    """In the order in which they went; of very many, on disk."""
     digest: str
     """SHA-256 of all that was asked and answered, as hex."""
 
 
 def encode(replication: Replication) -> bytes:
-    """As a file has it: JSON, the same bytes for the same run."""
-    return msgspec.json.encode(replication)
+    """As a file has it, without its drivers: JSON, the same bytes for the same run."""
+    return msgspec.json.encode(attrs.evolve(replication, drivers=()))
 
 
 def decode(data: bytes) -> Replication:
@@ -99,4 +100,21 @@ def decode(data: bytes) -> Replication:
 
     :raise ValueError: it is something else, or cut short.
     """
-    return msgspec.json.decode(data, type=Replication)
+    return attrs.evolve(msgspec.json.decode(data, type=Replication), drivers=())
+
+
+def driver_line(record: DriverRecord) -> bytes:
+    """A driver as a line of JSON, its end included."""
+    return _encode(record) + b"\n"
+
+
+def drivers_of(lines: Iterable[bytes]) -> Iterator[DriverRecord]:
+    """
+    The drivers of such lines, one after another.
+
+    :raise ValueError: one is something else, or cut short.
+    """
+    return map(_decode, lines)
+
+
+_encode, _decode = msgspec.json.Encoder().encode, msgspec.json.Decoder(DriverRecord).decode

@@ -25,9 +25,16 @@ import msgspec
 from evcharge import __version__
 from evcharge.outcomes import LANGUAGES
 from evcharge.simulator.executors import Workers
-from evcharge.simulator.replication import DriverRecord, Replication, decode, encode
+from evcharge.simulator.replication import (
+    DriverRecord,
+    Replication,
+    decode,
+    driver_line,
+    drivers_of,
+    encode,
+)
 from evcharge.simulator.texts import Text, called
-from evcharge.simulator.whole import write_whole
+from evcharge.simulator.whole import write_whole, writing
 
 MANIFEST = "manifest.json"
 REPLICATIONS = "replications"
@@ -97,17 +104,20 @@ class Study:
         """Whether all replications are there."""
         return all(len(found) == self.plan.replications for found in self.results)
 
-    def drivers(self, variant: int, number: int) -> tuple[DriverRecord, ...]:
+    def drivers(self, variant: int, number: int) -> Iterator[DriverRecord]:
         """
-        Those of one replication, from its file.
+        Those of one replication, from its file, one after another; none where they were not kept.
 
         :raise StudyError: the file cannot be read any more.
         """
-        path = _path(*self.sources[variant], number)
-        found = _finished(path)
-        if found is None:
-            raise StudyError(f"{path}: no replication, or only a part of one")
-        return found.drivers
+        if not self.plan.has_drivers:
+            return
+        path = _drivers_of(_path(*self.sources[variant], number))
+        try:
+            with path.open("rb") as lines:
+                yield from drivers_of(lines)
+        except (OSError, ValueError) as error:
+            raise StudyError(f"{path}: has no drivers, or only a part of them: {error}") from None
 
 
 def repeatable(command: Iterable[str]) -> tuple[str, ...]:
@@ -227,7 +237,7 @@ def _run(
     missing = [task for task in tasks if _finished(task[0]) is None]
     waiting, done = iter(missing), len(tasks) - len(missing)
     progress(done, len(tasks))
-    under_way: dict[Future[str], Path] = {}
+    under_way: dict[Future[tuple[str, str]], Path] = {}
     with _interrupts() as interrupted:
         try:
             while True:
@@ -236,14 +246,19 @@ def _run(
                     if task is None:
                         break
                     path, scenario, number = task
+                    drivers = _drivers_of(path) if plan.has_drivers else None
                     future = workers.executor.submit(
-                        work, run_one, scenario, number, __version__, plan.has_drivers
+                        work, run_one, scenario, number, __version__, drivers, workers.are_here
                     )
                     under_way[future] = path
                 if not under_way:
                     break
                 for future in wait(under_way, return_when=FIRST_COMPLETED).done:
-                    write_whole(under_way.pop(future), future.result())
+                    path, (text, drivers_text) = under_way.pop(future), future.result()
+                    if drivers_text:
+                        write_whole(_drivers_of(path), drivers_text)
+                    # Where this is there, all is.
+                    write_whole(path, text)
                     done += 1
                     progress(done, len(tasks))
         except BrokenProcessPool:
@@ -257,29 +272,39 @@ def _run(
     return _study(plan, folder, _versions(manifest))
 
 
-def work(run_one: Run, scenario: Any, number: int, wanted: str, has_drivers: bool) -> str:
+def work(
+    run_one: Run, scenario: Any, number: int, wanted: str, drivers: Path | None, is_here: bool
+) -> tuple[str, str]:
     """
     Run one replication where a worker is.
 
     :param wanted: the version of evcharge that a worker has to have.
-    :return: it, as its file has it.
+    :param drivers: the file for them; None: they are not kept.
+    :param is_here: whether a worker writes that file, which is on its machine.
+    :return: the replication, as its file has it; and its drivers, where they are not written yet.
     :raise StudyError: the worker has another version.
+    :raise OSError: the file cannot be written.
     """
     if __version__ != wanted:
         raise StudyError(
             f"{platform.node()} has evcharge {__version__}, not {wanted}: install the same there"
         )
     found = run_one(scenario, number)
-    return encode(found if has_drivers else attrs.evolve(found, drivers=())).decode()
+    text, lines = encode(found).decode(), map(driver_line, found.drivers)
+    if drivers is None:
+        return text, ""
+    if not is_here:
+        return text, b"".join(lines).decode()
+    with writing(drivers) as file:
+        file.writelines(line.decode() for line in lines)
+    return text, ""
 
 
 def _study(plan: Plan, folder: Path, versions: Mapping[str, str]) -> Study:
     results = []
     for variant in plan.variants:
         paths = (_path(folder, variant, number) for number in range(plan.replications))
-        found = [each for each in map(_finished, paths) if each is not None]
-        # Of drivers there may be more than memory has room for.
-        results.append(tuple(attrs.evolve(each, drivers=()) for each in found))
+        results.append(tuple(each for each in map(_finished, paths) if each is not None))
     sources = tuple((folder, variant) for variant in plan.variants)
     return Study(plan, folder, tuple(results), sources, versions)
 
@@ -291,6 +316,11 @@ def _versions(manifest: Mapping[str, Any]) -> Mapping[str, str]:
 
 def _path(folder: Path, variant: Variant, number: int) -> Path:
     return folder / REPLICATIONS / f"{variant.name}-{number}.json"
+
+
+def _drivers_of(path: Path) -> Path:
+    """Where the drivers of a replication are: of very many memory has no room for all."""
+    return path.with_name(f"{path.stem}.drivers.jsonl")
 
 
 def _finished(path: Path) -> Replication | None:

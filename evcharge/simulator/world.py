@@ -165,9 +165,11 @@ class World:
         self.known = Known(started["car_models"], started["station_models"])
         self._next_hour()
         limit = self.scenario.end + COOL_DOWN_S
-        while clock.next_at <= limit and not (
+        while (next_at := clock.next_at) <= limit and not (
             self._is_over and not self._actors and self.observer.is_empty
         ):
+            if next_at < clock.seconds():
+                raise Broken("an event was left before the present")
             clock.step()
             if self._broken is not None:
                 raise self._broken
@@ -185,13 +187,13 @@ class World:
         return Replication(
             self.replication,
             *self.records.figures(self.observer, stations, self.zones, title),
-            tuple(self.records.drivers),
+            self.records.gone.all(),
             digest.hexdigest(),
         )
 
     def _check_born(self) -> None:
-        if self.records.born != len(self.records.drivers):
-            raise Broken(f"{self.records.born} were born, {len(self.records.drivers)} have ended")
+        if self.records.born != len(self.records.gone):
+            raise Broken(f"{self.records.born} were born, {len(self.records.gone)} have ended")
 
     def _next_hour(self) -> None:
         """Have those come who are born in the next hour."""

@@ -277,7 +277,7 @@ class PageTests(SynchronousTestCase):
         both = study.beside(one, other)
         text = report.page(both, "pt")
         self.assertIn("Com then perdem-se", text)
-        self.assertEqual(both.drivers(1, 2), other.drivers(0, 2))
+        self.assertEqual(list(both.drivers(1, 2)), list(other.drivers(0, 2)))
 
 
 class TableTests(SynchronousTestCase):

@@ -60,7 +60,7 @@ class StudyTests(SynchronousTestCase):
         for scenario, results in zip(SCENARIOS, made.results, strict=True):
             expected = [attrs.evolve(replicate(scenario, n), drivers=()) for n in range(4)]
             self.assertEqual(list(results), expected)
-        self.assertEqual(made.drivers(1, 3), replicate(SCENARIOS[1], 3).drivers)
+        self.assertEqual(tuple(made.drivers(1, 3)), replicate(SCENARIOS[1], 3).drivers)
         self.assertEqual(study.read(self.folder), made)
 
     def test_order(self) -> None:
@@ -70,7 +70,8 @@ class StudyTests(SynchronousTestCase):
         with here(2) as workers:
             study.run(plan(), SCENARIOS, self.folder / "two", workers, replicate)
         one = files(self.folder / "one")
-        self.assertEqual(len(one), 9)
+        # The manifest, and two for each replication.
+        self.assertEqual(len(one), 17)
         self.assertEqual(files(self.folder / "back"), one)
         self.assertEqual(files(self.folder / "two"), one)
 
@@ -132,17 +133,38 @@ class StudyTests(SynchronousTestCase):
         """A run that breaks ends the study; what was finished before is kept."""
         error = self.assertRaises(ArithmeticError, self.run_here, self.folder, fail_at_2)
         self.assertIn("born are 3", str(error))
-        self.assertEqual(len(list((self.folder / "replications").iterdir())), 4)
+        self.assertEqual(len(list((self.folder / "replications").glob("*.json"))), 4)
 
     def test_without_drivers(self) -> None:
         """A study of figures alone keeps no drivers."""
         made = self.run_here(self.folder, has_drivers=False)
-        self.assertEqual(made.drivers(0, 0), ())
+        self.assertEqual(list(made.drivers(0, 0)), [])
+        self.assertEqual(list(self.folder.rglob("*.jsonl")), [])
         self.assertEqual(made.results[0][0].figures, replicate(SCENARIOS[0], 0).figures)
+
+    def test_far_away(self) -> None:
+        """Workers that have no files of this machine send all, and it comes to the same bytes."""
+        self.run_here(self.folder / "here")
+        with here(1) as workers:
+            away = attrs.evolve(workers, are_here=False)
+            study.run(plan(), SCENARIOS, self.folder / "away", away, replicate)
+        self.assertEqual(files(self.folder / "away"), files(self.folder / "here"))
+
+    def test_lost_drivers(self) -> None:
+        """Where the file of drivers is gone or cut short, it is named."""
+        made = self.run_here(self.folder)
+        path = self.folder / "replications" / "add_evses=0-1.drivers.jsonl"
+        path.write_bytes(path.read_bytes()[:-9])
+        for _ in range(2):
+            error = self.assertRaises(StudyError, list, made.drivers(0, 1))
+            self.assertIn(str(path), str(error))
+            path.unlink(missing_ok=True)
 
     def test_other_version(self) -> None:
         """A worker that has another evcharge refuses, and says which is wanted."""
-        error = self.assertRaises(StudyError, study.work, replicate, SCENARIOS[0], 0, "0.0.1", True)
+        error = self.assertRaises(
+            StudyError, study.work, replicate, SCENARIOS[0], 0, "0.0.1", None, True
+        )
         self.assertIn("not 0.0.1", str(error))
 
     def test_command(self) -> None:
@@ -213,7 +235,7 @@ class InterruptTests(SynchronousTestCase):
         (folder / "leave").touch()
         out, errors = process.communicate(timeout=60)
         self.assertEqual(errors, "")
-        done = len(list((folder / "out" / "replications").iterdir()))
+        done = len(list((folder / "out" / "replications").glob("*.json")))
         self.assertEqual(out, f"False {done}\n")
         self.assertGreaterEqual(done, workers)
         # Besides those that run, some are with the workers already.

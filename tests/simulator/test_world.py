@@ -1,5 +1,6 @@
 """A run: how drivers end, what is always so, and the same bytes."""
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -18,7 +19,8 @@ from evcharge.simulator.distributions import Distribution, number
 from evcharge.simulator.drivers import Ask, Diary, Known, Said, drive
 from evcharge.simulator.observe import Area, Broken, Observer, Window
 from evcharge.simulator.parts import Change, Faults, Options, TariffTime, Zone
-from evcharge.simulator.replication import OUTCOMES, Replication, encode
+from evcharge.simulator.records import Gone
+from evcharge.simulator.replication import OUTCOMES, Replication, driver_line, encode
 from evcharge.simulator.scenario import Scenario
 from evcharge.simulator.world import RunError, World, run
 from tests.support.simulations import CAR, HABIT, HERE, one_station
@@ -38,6 +40,40 @@ class RecordTests(SynchronousTestCase):
         waits = [driver.waited / 60 for driver in found.drivers if driver.arrived is not None]
         self.assertGreater(max(waits), 1.0)
         self.assertAlmostEqual(fmean(waits), found.figures["network"]["wait_mean"] or 0.0, 3)
+
+    def test_on_disk(self) -> None:
+        """Very many drivers are on disk, and all is as if they were not."""
+        scenario = one_station(2, 4.0, days=1, joins_queue=1.0)
+        plain, world = run(scenario, 0), World(scenario, 0)
+        world.records.gone = Gone(most=7)
+        found = world.run()
+        self.assertIsInstance(found.drivers, Gone)
+        self.assertGreater(len(found.drivers), 70)
+        self.assertEqual(tuple(found.drivers), plain.drivers)
+        self.assertEqual(attrs.evolve(found, drivers=plain.drivers), plain)
+        # They can be looked at again, and are lines of which the digest is.
+        lines = b"".join(map(driver_line, found.drivers))
+        self.assertEqual(hashlib.sha256(lines).hexdigest(), found.digest)
+
+    def test_memory(self) -> None:
+        """Nothing in the engine or beside it is kept of those who are gone."""
+        kept = []
+        for days in (4, 8):
+            world = World(one_station(3, 6.0, days=days, joins_queue=1.0), 0)
+            world.run()
+            storage = world.storage
+            held = storage.records
+            kept.append(
+                max(
+                    map(
+                        len,
+                        (storage.payments, held.users, held.held, world._actors, world._listening),
+                    )
+                )
+            )
+            self.assertLess(len(storage.receipts), 3 * 24 * 6 * 1.3)
+            self.assertEqual(world.observer._at, {})
+        self.assertLess(max(kept), 30, kept)
 
 
 class OutcomeTests(SynchronousTestCase):
