@@ -5,6 +5,8 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Callable
+from decimal import Decimal
 from statistics import fmean
 from typing import Any
 
@@ -12,12 +14,11 @@ import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
 from evcharge.models.session import CHARGING
-from evcharge.models.terms import DEFAULT_TERMS
-from evcharge.rules.events import SlotTaken
+from evcharge.rules.events import Event, SlotFreed, SlotTaken
 from evcharge.simulator.arrivals import hours, people
 from evcharge.simulator.distributions import Distribution, number
 from evcharge.simulator.drivers import Ask, Diary, Known, Said, drive
-from evcharge.simulator.observe import Area, Broken, Observer, Window
+from evcharge.simulator.observe import IDLE, QUEUE, Area, Broken, Window
 from evcharge.simulator.parts import Change, Faults, Options, TariffTime, Zone
 from evcharge.simulator.records import Gone
 from evcharge.simulator.replication import OUTCOMES, Replication, driver_line, encode
@@ -337,9 +338,21 @@ class InvariantTests(SynchronousTestCase):
         self.assertEqual(area.total, 3 * 1800.0 + 2 * 3600.0 + 1800.0 + 3600.0)
         self.assertRaises(Broken, area.add, -3, 20000.0)
 
+    def broken(self, world: World) -> str:
+        """How a run ends that breaks: with its seed, its replication and an instant."""
+        error = str(self.assertRaises(RunError, world.run))
+        self.assertTrue(error.startswith("seed 7, replication 3, at 2026-03-0"), error)
+        return error
+
+    def with_events(self, change: Callable[[Event], Event]) -> World:
+        """A world whose engine says something else of what happens."""
+        world = World(one_station(2, 3.0), 3)
+        world.storage.listeners[:] = [lambda events: world._heard([change(e) for e in events])]
+        return world
+
     def test_two_places(self) -> None:
         """A user who would be at two places is found."""
-        world = World(one_station(2, 3.0), 0)
+        world = World(one_station(2, 3.0), 3)
         taken: list[Any] = []
 
         def double(events: Any) -> None:
@@ -348,37 +361,81 @@ class InvariantTests(SynchronousTestCase):
                 world._heard(events)
 
         world.storage.listeners.append(double)
-        error = self.assertRaises(RunError, world.run)
-        self.assertIn("seed 7, replication 0, at 2026-03-02T", str(error))
-        self.assertIn("two places", str(error))
+        self.assertIn("two places", self.broken(world))
+
+    def test_two_cars(self) -> None:
+        """An EVSE that has two cars is found."""
+
+        def change(event: Event) -> Event:
+            if not isinstance(event, SlotTaken) or event.book is None:
+                return event
+            sessions = {
+                user_id: attrs.evolve(session, evse_uid=event.session.evse_uid)
+                for user_id, session in event.book.slots.sessions.items()
+            }
+            slots = attrs.evolve(event.book.slots, sessions=sessions)
+            return attrs.evolve(event, book=attrs.evolve(event.book, slots=slots))
+
+        self.assertIn("an EVSE of station 1 has two cars", self.broken(self.with_events(change)))
+
+    def test_free(self) -> None:
+        """A station that says another number of free EVSEs than it has is found."""
+
+        def change(event: Event) -> Event:
+            if not isinstance(event, SlotFreed) or event.book is None:
+                return event
+            slots = attrs.evolve(event.book.slots, max_slots=3)
+            return attrs.evolve(event, book=attrs.evolve(event.book, slots=slots))
+
+        self.assertIn("free EVSEs, and says", self.broken(self.with_events(change)))
 
     def test_internal(self) -> None:
         """A request that breaks ends the run, and is told with the driver whose it was."""
-        world = World(one_station(2, 3.0), 0)
+        world = World(one_station(2, 3.0), 3)
 
         def break_down(events: Any) -> None:
             if any(isinstance(e, SlotTaken) for e in events):
                 raise ValueError("broken")
 
         world.storage.listeners.append(break_down)
-        error = self.assertRaises(RunError, world.run)
-        self.assertIn("ARRIVE: 500 internal", str(error))
+        self.assertIn("ARRIVE: 500 internal", self.broken(world))
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
 
+    def test_born(self) -> None:
+        """A driver who has been forgotten is found."""
+        world = World(one_station(2, 3.0), 3)
+        world.records.born += 1
+        self.assertIn("were born", self.broken(world))
+
     def test_money(self) -> None:
-        """Payments that are not what receipts say are found."""
-        world = World(one_station(2, 3.0), 0)
-        world.observer._payments += 1
-        self.assertIn("BRL", str(self.assertRaises(RunError, world.run)))
+        """Payments that are not what receipts say are found, to the cent."""
+        world = World(one_station(2, 3.0), 3)
+        world.observer._payments += Decimal("0.01")
+        self.assertIn("BRL", self.broken(world))
 
     def test_energy(self) -> None:
-        """Energy that is on no receipt is found."""
-        world = World(one_station(2, 3.0), 0)
+        """Energy that is on no receipt is found, and such that is in no hour."""
+        world = World(one_station(2, 3.0), 3)
         world.observer._profiles_kwh += 0.01
-        self.assertIn("kWh", str(self.assertRaises(RunError, world.run)))
+        self.assertIn("receipts have", self.broken(world))
+        world = World(one_station(2, 3.0), 3)
+        world.observer.network.quarters[3] += 0.01
+        self.assertIn("quarters have", self.broken(world))
+
+    def test_clock(self) -> None:
+        """A clock that goes back is found, and an event that is left before the present."""
+        world = World(one_station(2, 3.0), 3)
+        noon, seconds = world.clock.seconds() + 43200.0, world.clock.seconds
+        world.observer.now = lambda: seconds() - (7200.0 if seconds() > noon else 0.0)
+        self.assertIn("the clock has gone back", self.broken(world))
+        world = World(one_station(2, 3.0), 3)
+        clock = world.clock
+        clock.call_at(noon, lambda: setattr(clock, "_now", noon + 7200.0))
+        self.assertIn("an event was left before the present", self.broken(world))
 
     def test_little(self) -> None:
-        """An area that is no sum of waits is found."""
-        observer = Observer(Window(0.0, 3600.0), DEFAULT_TERMS, lambda: 0.0)
-        observer.network.areas[CHARGING].add(1, 0.0)
-        self.assertIn("charges", str(self.assertRaises(Broken, observer.end, 60.0, [])))
+        """An area that is no sum of waits, of charges or of what stations have is found."""
+        for what, said in ((QUEUE, "waits"), (CHARGING, "charges"), (IDLE, "idle")):
+            world = World(one_station(2, 3.0), 3)
+            world.observer.network.areas[what].add(1, world.clock.seconds())
+            self.assertIn(f"the area of {said} is", self.broken(world))
