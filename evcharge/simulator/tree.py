@@ -42,6 +42,8 @@ class Setting:
     option: str
     path: Path
     value: Any
+    is_varied: bool = False
+    """Whether it is one more that is compared, and not all of them."""
 
 
 @attrs.frozen
@@ -73,7 +75,7 @@ class Tree:
         :raise ValueError: a number is that of no entry, or what is not a table should have a key.
         """
         value = each.value
-        if each.path == ("study", "vary"):
+        if each.is_varied:
             value = self._with_varied(value)
         path: Path = ()
         raw: Any = self.raw
@@ -190,7 +192,7 @@ def varied(option: str, written: str) -> Setting:
     if isinstance(listed, str):
         listed = [_value(each) for each in values.split(",")]
     entry = {"key": name.strip(), "values": listed}
-    return Setting(option, ("study", "vary"), entry)
+    return Setting(option, ("study", "vary"), entry, is_varied=True)
 
 
 def path_of(name: str) -> Path:

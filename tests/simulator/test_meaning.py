@@ -65,7 +65,13 @@ class MeaningTests(SynchronousTestCase):
 
     def test_words(self) -> None:
         """In words, in each language."""
-        scenario = read("terminal")
+        settings = (
+            "title=More EVSEs at the bus terminal",
+            'network.change=[{station = "3", add_evses = 2}]',
+            'study.vary=[{key = "network.change.0.add_evses", values = [0, 2, 4, 6], '
+            'label = "more EVSEs at the bus terminal"}]',
+        )
+        scenario = read("weekday", [setting("--set", each) for each in settings])
         english = [*words(scenario, "en")]
         self.assertEqual(
             english,

@@ -651,6 +651,8 @@ class VariantTests(ScenarioTestCase):
         self.assertEqual(added, [1, 3])
         label = scenario.study.vary[0].label
         self.assertEqual(label["en"], "more EVSEs at the bus terminal")
+        none = read("terminal", [setting("--set", "study.vary=[]")])
+        self.assertEqual(len(variants(none)), 1)
 
     def test_mistakes(self) -> None:
         """A value that is wrong is told at once, where it is written."""
