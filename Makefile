@@ -31,7 +31,7 @@ SLOW = tests.process.test_clock_servers tests.storage.test_steps tests.storage.t
     $(BROWSER) tests.process.test_live_web tests.handlers.test_journey_transports \
     tests.handlers.test_journey_post tests.handlers.test_texts tests.web.test_web_ports \
     tests.web.test_live tests.web.test_health tests.test_bootstrap tests.storage.sql.test_schema \
-    tests.process.test_live tests.test_cli \
+    tests.process.test_live tests.process.test_simulate tests.simulator.test_live tests.test_cli \
     tests.handlers.test_journey_storages tests.storage.test_storage \
     tests.storage.sql.test_postgres_server tests.process.test_server \
     tests.process.test_faults tests.net.test_tls tests.project.test_release \
