@@ -36,6 +36,9 @@ COOL_DOWN_S = 24 * HOUR_S
 LOOK_S = 0.2
 """How often it is looked whether it is over, and what the server has refused."""
 
+AGAIN_S = 300.0
+"""How often START is asked again: a server's network changes while it runs."""
+
 SHOWN_FINDINGS = 10
 
 LEFT_OUT = (
@@ -162,7 +165,7 @@ class Show:
         """Whether nobody comes any more."""
         self._interrupted = False
         self._told: set[str] = set()
-        """What the person has been told that the server refuses."""
+        """Findings, and what the server refuses, that the person has been told of."""
         self._worst = Lateness(0, 0.0, 0.0)
         """How late things were in the worst minute."""
 
@@ -188,8 +191,13 @@ class Show:
         if started.code != 200:
             raise Exit(f"{self._server}: START: {started.code} {clean(str(started.reason))}")
         self._connections.listening.is_possible = heard.reason != "unknown_type"
-        self._check(started.data)
-        self._drive(started.data)
+        try:
+            self._check(started.data)
+            self._drive(started.data)
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            # A server of another kind may say anything.
+            why = f"{type(error).__name__} {error}"
+            raise Exit(f"{self._server}: START: its reply is not as expected: {why}") from None
 
     @property
     def _server(self) -> str:
@@ -286,6 +294,17 @@ class Show:
         self.pace.tell(self._tell_minute)
         self._look.clock = self._reactor
         self._look.start(LOOK_S, now=False)
+        self._connections.later(AGAIN_S, self._ask_again)
+
+    def _ask_again(self) -> None:
+        """Have those who come from now on know of the stations that there are now."""
+
+        def told(said: Said | None) -> None:
+            if said is not None and said.code == 200:
+                self.crowd.known = Known(said.data["car_models"], said.data["station_models"])
+
+        self._connections.ask("START", {}, told)
+        self._connections.later(AGAIN_S, self._ask_again)
 
     # What is told
 
@@ -322,6 +341,10 @@ class Show:
             self._worst = late
 
     def _look_around(self) -> None:
+        for finding in self.crowd.findings:
+            if finding not in self._told:
+                self._told.add(finding)
+                self._warn(f"a finding: {clean(finding)}")
         for what in self._connections.refusals:
             if what not in self._told:
                 self._told.add(what)

@@ -158,7 +158,7 @@ class Crowd:
         except StopIteration as end:
             self._end(actor, end.value)
             return
-        except (LookupError, TypeError, ValueError, ArithmeticError) as error:
+        except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
             # A server of another version may say less than the script goes by.
             self._find(actor, f"{asked}: not as expected: {type(error).__name__} {error}")
             return

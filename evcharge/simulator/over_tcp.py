@@ -102,19 +102,18 @@ class Link(LineReceiver):
         try:
             said = _decode(line)
             kind, number, data = said["type"], said.get("id"), said["data"]
-            code, at = (
-                said["status"]["code"],
-                datetime.fromisoformat(said["timestamp"].replace("Z", "+00:00")),
-            )
+            code, at = said["status"]["code"], said["timestamp"].replace("Z", "+00:00")
+            self._connections.server_now = datetime.fromisoformat(at).timestamp()
         except (ValueError, LookupError, TypeError, AttributeError):
+            kind, number, data, code = None, None, None, None
+        if not (isinstance(data, dict) and isinstance(code, int)):
             self._connections.foreign(self)
             return
-        self._connections.server_now = at.timestamp()
         if kind == "EVENT":
             if number == self.listens_as:
                 self._connections.listening.heard(self, data)
             return
-        request = self.pending.pop(number, None)
+        request = self.pending.pop(number, None) if isinstance(number, int) else None
         if request is not None:
             self.is_answered = True
             self._connections.replied(request, Said(code, data))
