@@ -115,6 +115,8 @@ class CrowdTests(SynchronousTestCase):
         for _ in range(24 * 60):
             self.server.advance(HOUR_S / 60)
             self.way.see()
+            # Who has taken an offer then charges, which is news once more.
+            self.way.see()
             moves = len(self.moves)
             self.way.see()
             self.assertEqual(len(self.moves), moves)
