@@ -53,7 +53,8 @@ function drawCar(context, state, share, radius, { colour, surface }) {
   context.stroke(shape);
 }
 
-const ease = (car, now) => Math.min(1, (now - car.since) / car.takes);
+/** How much of its way to where it is now a car has been drawn along. */
+const shareOf = (car, now) => (now < car.since + car.takes ? (now - car.since) / car.takes : 1);
 
 /** The cars of a network that are on the map. */
 export class Cars {
@@ -111,14 +112,17 @@ export class Cars {
     const stands = state === "driving" ? 0 : 1;
     const to = { latitude, longitude, stands };
     if (before === undefined) {
-      const car = { told, from: to, to, since: now, heardAt: now, takes: 1, place: null, stand: 0 };
+      const car = { told, from: to, to, since: now, heardAt: now, takes: 0, place: null, stand: 0 };
       this.#cars.set(id, car);
       if (stands) this.#park(id, car);
       return;
     }
     const from = this.#seen(before, now);
-    const takes = Math.min(Math.max((now - before.heardAt) * LATE, LEAST_MS), LONGEST_MS);
-    Object.assign(before, { told, from, to, since: now, heardAt: now, takes: this.#calm.matches ? 1 : takes });
+    // Of one that stands, only the battery is news.
+    const isStill = Object.keys(to).every((key) => from[key] === to[key]);
+    const takes = isStill || this.#calm.matches ? 0
+      : Math.min(Math.max((now - before.heardAt) * LATE, LEAST_MS), LONGEST_MS);
+    Object.assign(before, { told, from, to, since: now, heardAt: now, takes });
     const place = stands ? `${latitude} ${longitude}` : null;
     if (place !== before.place) {
       this.#leave(id, before);
@@ -127,7 +131,7 @@ export class Cars {
   }
 
   #seen(car, now) {
-    const share = ease(car, now);
+    const share = shareOf(car, now);
     const { from, to } = car;
     return {
       latitude: from.latitude + (to.latitude - from.latitude) * share,
@@ -219,7 +223,7 @@ export class Cars {
     let isMoving = false;
     for (const car of this.#cars.values()) {
       const { latitude, longitude, stands } = this.#seen(car, now);
-      isMoving ||= ease(car, now) < 1;
+      isMoving ||= shareOf(car, now) < 1;
       const at = map.latLngToContainerPoint([latitude, longitude]);
       if (at.x < -60 || at.y < -60 || at.x > size.x + 60 || at.y > size.y + 60) continue;
       const [x, y] = stands > 0 ? this.#offset(car.stand, radius) : [0, 0];

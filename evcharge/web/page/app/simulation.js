@@ -35,7 +35,7 @@ function makeClock(root, network, timeZone) {
   const time = el("time");
   const label = el("span", { class: "visually-hidden" });
   const speed = el("span", { class: "speed" });
-  root.append(label, time, speed);
+  root.append(label, time, " ", speed);
   let call = 0;
   function tell() {
     clearTimeout(call);
