@@ -1,8 +1,11 @@
-# make run: the server on port 8888; make test: every test. Each sets up what it needs.
+# make run: the server on port 8888; make demo: one with simulated drivers; make test: every test.
+# Each sets up what it needs.
 VENV ?= .venv
 PYTHON ?= python3
 PORT ?= 8888
 DATA ?= evcharge-data
+DEMO ?= evcharge-demo
+SPEED ?= 60
 STORAGE ?=
 WEB ?= 8080
 TESTS ?=
@@ -59,10 +62,11 @@ KILLERS = $(filter-out tests.project.%,$(FAST)) $(filter tests.storage.% tests.h
 # The lowest Python that setup.cfg names, where this machine has it.
 OLDEST = $(or $(firstword $(shell $(PYTHON) tools/pythons.py)),$(PYTHON))
 
-.PHONY: help run test fast check lowest coverage lint format bench mutants soak docs changelog audit constraints pictures release clean
+.PHONY: help run demo test fast check lowest coverage lint format bench mutants soak docs changelog audit constraints pictures release clean
 
 help:
 	@echo "make run       run the server (PORT=$(PORT) WEB=$(WEB) DATA=$(DATA) STORAGE=files)"
+	@echo "make demo      run one with simulated drivers, to be looked at (SPEED=$(SPEED) DEMO=$(DEMO))"
 	@echo "make test      run every test (TESTS=tests.net.test_tls for some of them)"
 	@echo "make fast      run the half of the tests that does not take long"
 	@echo "make check     check style and types, and run that half: before each commit"
@@ -108,17 +112,25 @@ $(VENV)/.docs: $(PACKAGING) $(VENV)/.made
 $(VENV)/.audit: $(VENV)/.made
 	$(call install,pip-audit,pip-audit)
 
-run: $(VENV)/.run
+# A server and its map, where the port for that is free. 1: where its data is. 2: its options.
+define serve
 	@web='$(WEB)'; \
 	if [ -n "$$web" ] && ! $(BIN)/python tools/free.py "$$web"; then \
-	    echo "Port $$web is taken, so there is no map: make run WEB=8081 shows it at another"; \
+	    echo "Port $$web is taken, so there is no map: make $@ WEB=8081 shows it at another"; \
 	    web=; \
 	fi; \
 	case "$$web" in *[!0-9]*) map=$$web ;; *) map=http://127.0.0.1:$$web ;; esac; \
 	echo "Starting evcharge at port $(PORT), with $${web:+its map at $$map and }its data in" \
-	    '$(or $(STORAGE),$(DATA)); Ctrl-C ends it'; \
-	exec $(BIN)/twistd --nodaemon --pidfile= evcharge --port '$(PORT)' --data '$(DATA)' \
-	    $(if $(STORAGE),--storage '$(STORAGE)') $${web:+--web-port "$$web"}
+	    '$(1); Ctrl-C ends it'; \
+	exec $(BIN)/twistd --nodaemon --pidfile= evcharge --port '$(PORT)' $(2) $${web:+--web-port "$$web"}
+endef
+
+run: $(VENV)/.run
+	$(call serve,$(or $(STORAGE),$(DATA)),--data '$(DATA)' $(if $(STORAGE),--storage '$(STORAGE)'))
+
+demo: $(VENV)/.run
+	@echo 'Drivers are simulated, and their time goes $(SPEED) times as fast as ours'
+	$(call serve,$(DEMO),--data '$(DEMO)' --simulate demo --speed '$(SPEED)' --for-ever)
 
 test: $(VENV)/.test
 	$(BIN)/python $(TRIAL) $(or $(TESTS),$(SLOW) $(FAST))
@@ -170,6 +182,7 @@ docs: $(VENV)/.docs
 
 pictures: $(VENV)/.test
 	$(BIN)/python tools/screenshots.py
+	$(BIN)/python tools/animation.py
 
 changelog: $(VENV)/.docs
 	$(BIN)/towncrier build --draft

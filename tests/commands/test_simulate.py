@@ -65,7 +65,8 @@ class NewTests(SimulateTestCase):
         """The shipped ones are listed with their titles."""
         lines = self.said("new", "--list").splitlines()
         self.assertEqual(
-            [line.split()[0] for line in lines], ["growth", "holiday", "terminal", "weekday"]
+            [line.split()[0] for line in lines],
+            ["demo", "growth", "holiday", "terminal", "weekday"],
         )
         self.assertEqual(lines[-1], "weekday     Feira de Santana, a weekday")
 

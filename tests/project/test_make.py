@@ -1,12 +1,14 @@
 """What a person sees who types `make run`, on a terminal of its own."""
 
 import contextlib
+import json
 import os
 import pty
 import re
 import signal
 import socket
 import sys
+import urllib.request
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -263,6 +265,36 @@ class RunTests(MakeTestCase):
         self.assertEqual(page, f"The page is at http://127.0.0.1:{web}")
         self.assertEqual(received, "Received SIGINT, shutting down.")
         self.assertEqual(down, "Server Shut Down.")
+
+    def test_demo(self) -> None:
+        """A demonstration says where its map is, and has cars there, until Ctrl-C."""
+        web = free_port()
+        data = self.folder / "demo"
+        make = self.make("demo", "PORT=0", f"WEB={web}", f"DEMO={data}", f"DATA={self.folder}/mine")
+        make.wait(" users\n")
+        self.assertEqual(
+            make.shown.splitlines()[:2],
+            [
+                "Drivers are simulated, and their time goes 60 times as fast as ours",
+                f"Starting evcharge at port 0, with its map at http://127.0.0.1:{web} and its data "
+                f"in {data}; Ctrl-C ends it",
+            ],
+        )
+        seen = set[str]()
+        address = f"http://127.0.0.1:{web}/api/v1/live?topics=vehicles,simulation"
+        with urllib.request.urlopen(address, timeout=60) as live:
+            for line in live:
+                if line.startswith(b"data: "):
+                    told = json.loads(line[6:])
+                    told = told.get("snapshot", told)
+                    seen |= {car["state"] for car in told.get("vehicles", {}).values()}
+                if seen >= {"driving", "charging"}:
+                    break
+        make.press_ctrl_c()
+        self.assertEqual(make.end(), -signal.SIGINT)
+        self.assertIn("Server Shut Down.", make.shown)
+        self.assertNotIn("Traceback", make.shown)
+        self.assertFalse((self.folder / "mine").exists())
 
     def started(self, make: Terminal) -> list[str]:
         """What is said before the log begins, of a server that listens and is then ended."""

@@ -131,7 +131,7 @@ class ReadingTests(ScenarioTestCase):
     def test_shipped(self) -> None:
         """Each shipped scenario can be read by its name, and has a title of its own."""
         names = shipped_scenarios()
-        self.assertEqual(sorted(names), ["growth", "holiday", "terminal", "weekday"])
+        self.assertEqual(sorted(names), ["demo", "growth", "holiday", "terminal", "weekday"])
         for language in ("pt", "en"):
             titles = {called(read(name).title, language) for name in names}
             self.assertEqual(len(titles), len(names))
