@@ -110,10 +110,9 @@ def make(browser: Browser, port: int, folder: Path) -> None:
     page.screenshot(path=folder / "network.png")
     phone = open_page(browser, port, "en", **PHONE, color_scheme="dark", device_scale_factor=2)
     phone.screenshot(path=folder / "phone.png")
-    for name, language in (("page-pt", "pt-BR"), ("page-en", "en")):
-        page = open_page(browser, port, language)
-        begin_trip(page)
-        page.screenshot(path=folder / f"{name}.png")
+    page = open_page(browser, port, "en")
+    begin_trip(page)
+    page.screenshot(path=folder / "page.png")
     charge(page)
     expect(page.get_by_role("progressbar")).to_have_attribute(
         "aria-valuenow", re.compile(r"[3-7]\d"), timeout=LONG_MS

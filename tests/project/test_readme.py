@@ -61,9 +61,9 @@ class PageTests(SynchronousTestCase):
 
     def test_alike(self) -> None:
         """They have the same parts, the same links and the same commands."""
-        # The picture is of the page in one's own language.
+        # The pictures are of the page in one's own language.
         english, portuguese = (
-            re.sub(r"-(en|pt)\.png", ".png", page.read_text()) for page in PAGES.values()
+            re.sub(r"-(en|pt)\.(gif|png)", r".\2", page.read_text()) for page in PAGES.values()
         )
         for pattern in (
             r"^(#+) ",
