@@ -299,9 +299,13 @@ class Hub:
     def simulate(self, simulation: Simulation) -> None:
         """Tell of a simulation, from now on."""
         self.simulation = simulation
-        simulation.tell(
-            self.change, lambda: any(group.topics & SIMULATED for group in self._groups)
-        )
+        simulation.tell(self.change, self._is_watched)
+        if self._is_watched():
+            simulation.wake()
+
+    def _is_watched(self) -> bool:
+        """Whether anybody listens to what is simulated."""
+        return any(group.topics & SIMULATED for group in self._groups)
 
     def _look(self) -> None:
         self._look_again = None

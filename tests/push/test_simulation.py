@@ -87,6 +87,16 @@ class SimulationTests(SynchronousTestCase):
              "state": "driving"},
         )  # fmt: skip
 
+    def test_listened_before(self) -> None:
+        """Who listens before there is a simulation is told of it when there is."""
+        self.hub.simulation = None
+        ear = self.ear("vehicles", "simulation")
+        self.hub.simulate(Simulation(self.clock, self.now, SPEED, 8))
+        self.hub.simulation.come(course(self.now(), 600.0))
+        self.clock.advance(2)
+        told = {key: value for line in ear.take() for key, value in line.items()}
+        self.assertEqual((list(told["vehicles"]), told["simulation"]["seed"]), (["sim-1"], 8))
+
     def test_stands_exactly_there(self) -> None:
         """A car that charges is told where its station is, to the last digit, and its battery."""
         place = (-12.2551234567, -38.9651234567)
