@@ -14,6 +14,8 @@ exclude_patterns = ["_build"]
 myst_heading_anchors = 3
 highlight_language = "none"
 html_theme = "alabaster"
+html_static_path = ["_static"]
+html_css_files = ["narrow.css"]
 
 
 def setup(app):
