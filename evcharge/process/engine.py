@@ -251,10 +251,10 @@ class Engine(InOrder):
     def _happened(self, events: Sequence[Event], at: float) -> None:
         self.figures.happened(events)
         self.hub.happened(events, at)
-        for listener in self.listeners:
-            listener(events)
         if self._counts is not None:
             self._counts.happened(events)
+        for listener in self.listeners:
+            listener(events)
 
     def close(self) -> None:
         """From now on have every request answered with `unavailable`."""

@@ -151,6 +151,8 @@ class Operators:
     """EVSEs that may break, by uid."""
     _out: dict[str, None] = attrs.field(factory=dict, init=False)
     """Those that they have taken out of service."""
+    _broken: set[str] = attrs.field(factory=set, init=False)
+    """Those that are out of service by a fault, and nobody has said anything of since."""
     _is_over: bool = attrs.field(default=False, init=False)
 
     def begin(self) -> None:
@@ -215,6 +217,7 @@ class Operators:
         for station in stations:
             if station.station_id == station_id:
                 for evse in station.evses:
+                    self._broken.discard(evse.uid)
                     self._set(evse.uid, status)
 
     def _watch(self) -> None:
@@ -242,8 +245,15 @@ class Operators:
         self.clock.call_at(self._later(in_service_s), self._break, uid, number)
 
     def _break(self, uid: str, number: int) -> None:
-        if self._is_over:
+        if not self._is_over:
+            self._then(self.stations(), self._break_one, uid, number)
+
+    def _break_one(self, stations: Iterable[Station], uid: str, number: int) -> None:
+        if not any(evse.uid == uid for station in stations for evse in station.in_order):
+            # Others have taken it out of service, and it is theirs to say when it is back.
+            self._wait_for_fault(uid, number + 1)
             return
+        self._broken.add(uid)
         self._set(uid, BROKEN)
         repair_s = self.scenario.faults.repair_hours.draw(self._luck(uid, number)[1]) * HOUR_S
         self.clock.call_at(self._later(repair_s), self._mend, uid, number)
@@ -251,5 +261,7 @@ class Operators:
     def _mend(self, uid: str, number: int) -> None:
         if self._is_over:
             return
-        self._set(uid, IN_SERVICE)
+        if uid in self._broken:
+            self._broken.discard(uid)
+            self._set(uid, IN_SERVICE)
         self._wait_for_fault(uid, number + 1)

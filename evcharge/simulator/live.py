@@ -7,7 +7,13 @@ from datetime import datetime
 from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, inlineCallbacks, maybeDeferred, succeed
+from twisted.internet.defer import (
+    Deferred,
+    TimeoutError,
+    inlineCallbacks,
+    maybeDeferred,
+    succeed,
+)
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -45,7 +51,7 @@ RENEW_S = 3600.0
 """How often drivers learn anew which stations there are, simulated seconds."""
 
 LEAVE_S = 3.0
-"""How long drivers may take to leave when the server is to end, seconds."""
+"""How long drivers and operators may take to leave when it is to end, seconds."""
 
 
 class Shown:
@@ -257,18 +263,20 @@ class Live(Service):
             if call.active():
                 call.cancel()
         left: Deferred[Any] = Deferred()
-        # What is too late fires nothing.
-        left.addErrback(lambda failure: None)
-        late = self._reactor.callLater(LEAVE_S, left.cancel)
         crowd.leave(lambda: left.callback(None))
-        return left.addCallback(self._left, late)
+        left.addCallback(lambda _: self._operators.end())
+        left.addTimeout(LEAVE_S, self._reactor)
+        return left.addErrback(self._not_in_time).addCallback(self._left)
 
-    def _left(self, _: object, late: IDelayedCall) -> Deferred[Any]:
-        if late.active():
-            late.cancel()
+    def _not_in_time(self, failure: Failure) -> None:
+        failure.trap(TimeoutError)
+        self.log.warn(
+            "Not all simulated drivers could leave in time: what they hold ends by itself"
+        )
+
+    def _left(self, _: object) -> None:
         self._simulation.end()
         self._inside.stop()
-        return self._operators.end()
 
     # What is said of it
 

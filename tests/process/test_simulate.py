@@ -102,13 +102,24 @@ class SimulateTests(ServerTestCase):
             (there["name_station"], there["available_slots"], there["queue_length"]),
             ("Posto", 2, 0),
         )
+        self.check_again(again)
+
+    def check_again(self, server: Server, *options: str) -> None:
+        """Where the scenario's network is, it is simulated as if it were new."""
+        if server.process.poll() is None:
+            server.end()
+        again = self.serve(*options)
+        self.wait_for(again, "Simulates ")
+        self.assertNotIn("left out", "".join(again.log))
 
     def test_sqlite(self) -> None:
         """So it is with SQLite; and Ctrl-C ends it as well."""
-        server = self.serve("--storage", f"sqlite:///{self.data.absolute()}.db", "--for-ever")
+        storage = ("--storage", f"sqlite:///{self.data.absolute()}.db")
+        server = self.serve(*storage, "--for-ever")
         self.watch(server)
         self.check_end(server, signal.SIGINT)
         self.assertIn("for ever", "".join(server.log))
+        self.check_again(server, *storage)
 
     def test_postgresql(self) -> None:
         """So it is with PostgreSQL, whose replies all come later."""

@@ -19,8 +19,9 @@ from evcharge.models.evse import IN_SERVICE
 from evcharge.process.settings import SimulationSettings
 from evcharge.process.virtual_clock import VirtualClock
 from evcharge.rules.journey import ListSessions
+from evcharge.rules.operator import SetEvseStatus
 from evcharge.simulator.distributions import number
-from evcharge.simulator.live import Live
+from evcharge.simulator.live import LEAVE_S, Live
 from evcharge.simulator.parts import Change, Faults, TariffTime
 from evcharge.simulator.scenario import Scenario
 from evcharge.storage import Summary
@@ -323,9 +324,46 @@ class OperatorTests(LiveTestCase):
         self.live.stopService()
         self.assertEqual((self.held(), self.stations()["1"]["available_slots"]), (0, 20))
 
+    def test_not_theirs(self) -> None:
+        """An EVSE that the operator has taken out of service is not put back by a fault's end."""
+        faults = Faults(mean_days_between=0.1, repair_hours=number(1.0))
+        self.begin(one_station(2, 0.0, days=4, faults=faults))
+        (evse, _) = self.server.request("START", stations=["1"])["data"]["station_models"]["1"][
+            "evses"
+        ]
+        terms, now = self.server.engine.context.terms, self.server.clock.seconds()
+        self.server.engine.perform(SetEvseStatus(evse["uid"], "INOPERATIVE", None, now, terms))
+        free = set()
+        for _ in range(90):
+            self.hours(1)
+            free.add(self.stations()["1"]["available_slots"])
+        self.assertEqual(free, {0, 1})
+        self.live.stopService()
+        self.assertEqual(self.stations()["1"]["available_slots"], 1)
+
 
 class EndTests(LiveTestCase):
     """How it ends."""
+
+    def test_stuck_storage(self) -> None:
+        """Where the storage does not answer the server ends all the same, in its time."""
+        stuck: list[Deferred[Any]] = []
+
+        def in_thread(f: Callable[..., Any], *args: Any) -> Deferred[Any]:
+            if not self.is_stuck:
+                return execute(f, *args)
+            stuck.append(Deferred())
+            return stuck[-1]
+
+        self.is_stuck = False
+        self.begin(one_station(3, 6.0, choose=HABIT, joins_queue=1.0), in_thread=in_thread)
+        self.hours(6)
+        self.is_stuck = True
+        ended = self.live.stopService()
+        self.assertNoResult(ended)
+        self.server.advance(LEAVE_S)
+        self.successResultOf(ended)
+        self.said("^Not all simulated drivers could leave in time")
 
     def test_stop(self) -> None:
         """When the server ends, drivers give up what they hold, and no timer is left."""
