@@ -34,7 +34,7 @@ from evcharge.storage.files.store import FileStorage
 from evcharge.storage.location import parse
 from evcharge.testing import NOON
 from evcharge.utils.time_utils import iso_utc
-from tests.support import postgres
+from tests.support import engines, postgres
 from tests.support.commands import run
 from tests.support.examples import examples, given
 from tests.support.logged import logged
@@ -52,6 +52,8 @@ from tests.support.operations import (
     user_ids,
 )
 from tests.support.waiting import until
+
+engines.share()
 
 ROOT = Path(evcharge.__file__).resolve().parent.parent
 HEADER = ";".join((*COLUMNS, *OPTIONAL_COLUMNS))

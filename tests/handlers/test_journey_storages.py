@@ -21,9 +21,11 @@ from evcharge.storage.location import parse
 from evcharge.storage.sql.databases import Postgres, Sqlite
 from evcharge.storage.sql.store import SqlStorage
 from evcharge.testing import NOON
-from tests.support import journey, postgres
+from tests.support import engines, journey, postgres
 from tests.support.journey import station
 from tests.support.scenarios import JOURNEYS, SESSIONS
+
+engines.share()
 
 
 def csv(stations: Sequence[Station]) -> bytes:

@@ -22,10 +22,12 @@ from evcharge.storage.memory import MemoryStorage
 from evcharge.storage.sql import schema
 from evcharge.storage.sql.store import SqlStorage
 from evcharge.testing import NOON
-from tests.support import postgres
+from tests.support import engines, postgres
 from tests.support.drivers_machine import CAR_FACTS, STATIONS, TARIFF, DriversMachine
 from tests.support.examples import examples
 from tests.support.folders import new_folder
+
+engines.share()
 
 NETWORK = Contents(
     CAR_FACTS,

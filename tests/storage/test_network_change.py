@@ -29,7 +29,7 @@ from evcharge.storage.sql.databases import Sqlite
 from evcharge.storage.sql.rows import session_row
 from evcharge.storage.sql.store import SqlStorage
 from evcharge.testing import NOON, shipped_network
-from tests.support import postgres
+from tests.support import engines, postgres
 from tests.support.calls import Calls, Killed
 from tests.support.folders import NETWORK, ONE_CAR, new_folder
 from tests.support.operations import (
@@ -51,6 +51,8 @@ from tests.support.operations import (
     until_done,
 )
 from tests.support.waiting import until
+
+engines.share()
 
 SMALL = {
     CARS: ONE_CAR,

@@ -45,9 +45,11 @@ from evcharge.storage.location import parse
 from evcharge.storage.sql.store import SqlStorage
 from evcharge.testing import NOON
 from tests.storage.test_invariants import NETWORK, opened
-from tests.support import postgres
+from tests.support import engines, postgres
 from tests.support.clocks import DAY_S, move_all
 from tests.support.drivers_machine import CARS, TERMS
+
+engines.share()
 
 MINUTE_S = TERMS.real_s(60.0)
 
@@ -247,8 +249,8 @@ class SessionsContract:
             SetEvseStatus("8-1", "IN_SERVICE", None, NOON + MINUTE_S, TERMS),
             Sweep(NOON + DAY_S, 0.0, TERMS),
         ):
+            before = everything(self.url)
             for number in count():
-                before = everything(self.url)
                 storage = self.make()
                 seen = [*carry_out(storage, ListStations())]
                 for name in ("before_cursor_execute", "commit"):

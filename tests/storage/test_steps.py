@@ -35,7 +35,7 @@ from evcharge.storage.location import parse
 from evcharge.storage.sql.databases import Sqlite
 from evcharge.storage.sql.store import SqlStorage
 from evcharge.testing import NOON
-from tests.support import postgres
+from tests.support import engines, postgres
 from tests.support.calls import Calls, Killed
 from tests.support.folders import NETWORK, ONE_CAR, new_folder
 from tests.support.operations import (
@@ -50,6 +50,8 @@ from tests.support.operations import (
     take,
     take_slot,
 )
+
+engines.share()
 
 
 @attrs.frozen

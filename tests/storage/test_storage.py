@@ -44,7 +44,7 @@ from evcharge.storage.records import MOST_STALE
 from evcharge.storage.sql.databases import Postgres, Sqlite
 from evcharge.storage.sql.store import SqlStorage
 from evcharge.testing import NOON, shipped_network
-from tests.support import postgres
+from tests.support import engines, postgres
 from tests.support.examples import examples, given
 from tests.support.folders import NETWORK
 from tests.support.operations import (
@@ -68,6 +68,8 @@ from tests.support.operations import (
     until_done,
     user_ids,
 )
+
+engines.share()
 
 
 class StorageContract:

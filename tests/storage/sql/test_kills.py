@@ -33,9 +33,11 @@ from evcharge.storage.sql.store import SqlStorage
 from evcharge.testing import NOON
 from tests.storage.test_invariants import NETWORK, opened
 from tests.storage.test_sessions import claim
-from tests.support import postgres
+from tests.support import engines, postgres
 from tests.support.calls import Killed
 from tests.support.drivers_machine import CARS, TERMS
+
+engines.share()
 
 SOON = NOON + TERMS.real_s(60.0)
 LATER = NOON + TERMS.real_s(86400.0)
