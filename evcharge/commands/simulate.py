@@ -90,6 +90,11 @@ def _add_run(what: Any) -> None:
         default="all",
         help="write a row for each driver, or figures alone (%(default)s)",
     )
+    run.add_argument(
+        "--storage",
+        metavar="URL",
+        help="an empty one, to keep the data of one run, as a server would: sqlite:///FILE",
+    )
     _add_language(run, "pt")
     run.set_defaults(run=_run)
 

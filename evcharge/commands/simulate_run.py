@@ -11,12 +11,15 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from evcharge.commands import INTERRUPTED, Exit
+from evcharge.commands import INTERRUPTED, USAGE, Exit
+from evcharge.commands.storages import location
 from evcharge.simulator import executors, report, study, world
 from evcharge.simulator.executors import NoCluster, Workers
 from evcharge.simulator.plans import plan_of
 from evcharge.simulator.scenario import Scenario
 from evcharge.simulator.study import Study, StudyError
+from evcharge.storage import StorageError
+from evcharge.storage.location import Location
 
 RESULTS = Path("results")
 """The folder of results, where nobody names another."""
@@ -31,15 +34,30 @@ def run(options: argparse.Namespace, scenario: Scenario) -> None:
     folder = options.out or RESULTS / Path(options.scenario).stem
     plan, scenarios = plan_of(scenario, _command(options), options.records == "all")
     runs = len(scenarios) * plan.replications
-    run_one = partial(world.run, by_bytes=options.bytes)
+    run_one = partial(world.run, by_bytes=options.bytes, keep=_keep(options, runs))
     try:
         with _workers(options, runs) as workers, _bar() as progress:
             done = study.run(plan, scenarios, folder, workers, run_one, progress)
         _write(done, options.language)
-    except (StudyError, NoCluster, world.RunError) as error:
+    except (StudyError, NoCluster, world.RunError, StorageError) as error:
         raise Exit(str(error)) from None
     if not done.is_complete:
         raise Exit(f"{folder}: not complete; the same command goes on with it", INTERRUPTED)
+
+
+def _keep(options: argparse.Namespace, runs: int) -> Location | None:
+    """Where the data of the run is kept; Exit: there are several runs, or it is elsewhere."""
+    if options.storage is None:
+        return None
+    if runs > 1:
+        raise Exit(
+            f"--storage keeps the data of one run, not of {runs}: with --replications 1, and "
+            "nothing that is varied",
+            USAGE,
+        )
+    if options.cluster is not None:
+        raise Exit("--storage is on this machine: it does not go with --cluster", USAGE)
+    return location("--storage", options.storage)
 
 
 def again(options: argparse.Namespace) -> None:

@@ -27,17 +27,21 @@ from evcharge.rules.events import (
     SlotTaken,
     UserRemoved,
 )
-from evcharge.rules.journey import ListSessions
+from evcharge.rules.journey import ListSessions, ListStations
 from evcharge.simulator import networks
 from evcharge.simulator.acts import Operators, begin_with
 from evcharge.simulator.arrivals import Person, hours, people, zones_of
 from evcharge.simulator.drivers import Ask, Diary, Journey, Known, Said, drive
+from evcharge.simulator.networks import LoadedNetwork
 from evcharge.simulator.observe import Broken, Observer, Window
 from evcharge.simulator.records import Records
 from evcharge.simulator.replication import Replication
 from evcharge.simulator.scenario import Scenario
 from evcharge.simulator.streams import new_id
 from evcharge.simulator.texts import called
+from evcharge.storage import Storage
+from evcharge.storage.contents import Contents
+from evcharge.storage.location import CopyableStorage, Location
 from evcharge.storage.memory import MemoryStorage
 from evcharge.utils.time_utils import iso_utc
 from evcharge.watch.metrics import Metrics
@@ -79,16 +83,29 @@ class World:
 
     :param by_bytes: whether requests and replies are written as lines, and read: the digest is of
         those then, else of what became of the drivers.
+    :param kept: a storage for it, not open, which must be empty: it is opened, and has the
+        scenario's network; None: it is in memory alone.
+    :raise StorageError: that storage has data, or cannot be opened.
     """
 
-    def __init__(self, scenario: Scenario, replication: int, by_bytes: bool = False) -> None:
+    def __init__(
+        self,
+        scenario: Scenario,
+        replication: int,
+        by_bytes: bool = False,
+        kept: CopyableStorage | None = None,
+    ) -> None:
         self.scenario = scenario
         self.replication = replication
         self.terms = terms = scenario.terms
         self.clock = clock = VirtualClock(scenario.begin)
         self.network = begin_with(scenario, networks.load(scenario.sources))
         stations = [*self.network.stations.values()]
-        self.storage = MemoryStorage(self.network.car_models, stations, self.network.tariffs)
+        network = self.network.car_models, stations, self.network.tariffs
+        self.storage: Storage = MemoryStorage(*network) if kept is None else kept
+        if kept is not None:
+            kept.write_contents(_contents(self.network))
+            kept.open(scenario.begin)
         begin = scenario.begin + scenario.study.warm_up_hours * 3600.0
         self.window = Window(begin, scenario.end)
         self.observer = Observer(self.window, terms, clock.seconds)
@@ -138,7 +155,8 @@ class World:
         return new_id(seed, self.replication, self._ids, self.clock.seconds())
 
     def _stations(self) -> Sequence[Any]:
-        return [state.station for state in self.storage.records.states]
+        states: Any = self.engine.perform(ListStations())
+        return [state.station for state in states]
 
     # The run
 
@@ -182,11 +200,10 @@ class World:
         self.engine.monitor.stopService()
         self._check_born()
         digest = self._lines if self._by_bytes else self.records.digest
-        stations = [state.station for state in self.storage.records.states]
         title = called(self.scenario.title, "en")
         return Replication(
             self.replication,
-            *self.records.figures(self.observer, stations, self.zones, title),
+            *self.records.figures(self.observer, self._stations(), self.zones, title),
             self.records.gone.all(),
             digest.hexdigest(),
         )
@@ -211,6 +228,8 @@ class World:
 
     def _forget(self, before: float) -> None:
         """Let go of what nobody asks for any more: memory is for who is there."""
+        if not isinstance(self.storage, MemoryStorage):
+            return
         self.storage.payments.clear()
         receipts = self.storage.receipts
         for receipt_id, receipt in list(receipts.items()):
@@ -315,6 +334,28 @@ def _user_of(event: Event) -> str | None:
     return event.user_id if isinstance(event, UserRemoved) else None
 
 
-def run(scenario: Scenario, replication: int, by_bytes: bool = False) -> Replication:
-    """One run of a :class:`World`; RunError: an invariant does not hold."""
-    return World(scenario, replication, by_bytes).run()
+def _contents(network: LoadedNetwork) -> Contents:
+    """What a storage has before anybody comes."""
+    records = [StationRecord(station, True, {}) for station in network.stations.values()]
+    tariffs = [tariff.body for tariff in network.tariffs.values()]
+    return Contents(network.car_models, records, (), (), (), count=0, tariffs=tariffs)
+
+
+def run(
+    scenario: Scenario, replication: int, by_bytes: bool = False, keep: Location | None = None
+) -> Replication:
+    """
+    One run of a :class:`World`.
+
+    :param keep: where all is kept, as a server would keep it; None: nowhere.
+    :raise RunError: an invariant does not hold.
+    :raise StorageError: there is data, or it cannot be opened.
+    """
+    if keep is None:
+        return World(scenario, replication, by_bytes).run()
+    storage = keep.storage(terms=scenario.terms)
+    world = World(scenario, replication, by_bytes, storage)
+    try:
+        return world.run()
+    finally:
+        storage.close()

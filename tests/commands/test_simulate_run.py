@@ -57,6 +57,20 @@ class RunTests(SimulateTestCase):
         self.assertIn("replications/books=1-1.json", files)
         self.assertNotIn("drivers.csv", files)
 
+    def test_storage(self) -> None:
+        """The data of one run is kept where that is wanted; of several, or beside others, not."""
+        url = f"sqlite:///{self.folder / 'kept.sqlite'}"
+        kept = self.run_it("kept", "--replications=1", "--storage", url)
+        self.assertEqual(kept, self.run_it("plain", "--replications=1"))
+        words = ("run", "weekday", *SMALL, "--storage", url, "--out", str(self.folder / "more"))
+        self.assertIn("is not empty", self.said(*words, "--replications=1", status=1))
+        self.assertIn("of one run, not of 2", self.said(*words, status=2))
+        self.assertFalse((self.folder / "more" / "replications" / "base-0.json").exists())
+        wrong = ("--replications=1", "--cluster", "tcp://127.0.0.1:1")
+        self.assertIn("not go with --cluster", self.said(*words, *wrong, status=2))
+        self.assertIn("must be files", self.said("run", "weekday", "--replications=1", "--storage",
+                                                 "mysql://a", status=1))  # fmt: skip
+
     def test_mistakes(self) -> None:
         """A scenario with mistakes is not run, and nothing is written."""
         out = self.folder / "out"
