@@ -47,7 +47,7 @@ SLOW = tests.process.test_clock_servers tests.storage.test_steps tests.storage.t
     tests.process.test_logs tests.project.test_watcher tests.project.test_operation_examples \
     tests.project.test_operation_proxies tests.project.test_web_page tests.web.test_schemathesis \
     tests.simulator.test_cluster tests.simulator.test_report tests.simulator.test_tutorial \
-    tests.commands.test_simulate_drive \
+    tests.commands.test_simulate_drive tests.commands.test_simulate_run \
     tests.simulator.test_known_answers
 # Of the slow ones, those that look most into what others wrote: with the lowest versions, too.
 LOWEST = tests.net.test_tls tests.web.test_health tests.web.test_web_ports tests.web.test_live \

@@ -218,7 +218,12 @@ def read_scenario(options: argparse.Namespace) -> Any:
 
     try:
         settings = [setting("--set", each) for each in options.set]
-        settings += [varied("--vary", each) for each in options.vary]
+        tried = [varied("--vary", each) for each in options.vary]
+        keys = [each.value["key"] for each in tried]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise ValueError(f"--vary: {key} is there twice; all its values go into one")
+        settings += tried
         for name in ("seed", "replications"):
             value = getattr(options, name)
             if value is not None:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
 
+import attrs
 from tqdm import tqdm
 
 from evcharge.commands import INTERRUPTED, USAGE, Exit
 from evcharge.commands.storages import location
 from evcharge.simulator import executors, report, study, world
+from evcharge.simulator.beside import beside
 from evcharge.simulator.executors import NoCluster, Workers
 from evcharge.simulator.plans import plan_of
 from evcharge.simulator.scenario import Scenario
@@ -23,6 +27,9 @@ from evcharge.storage.location import Location
 
 RESULTS = Path("results")
 """The folder of results, where nobody names another."""
+
+GOES_ON = "the same command goes on with it"
+ENDING = b"\nending after what is under way; Ctrl-C again ends at once\n"
 
 
 def run(options: argparse.Namespace, scenario: Scenario) -> None:
@@ -36,13 +43,15 @@ def run(options: argparse.Namespace, scenario: Scenario) -> None:
     runs = len(scenarios) * plan.replications
     run_one = partial(world.run, by_bytes=options.bytes, keep=_keep(options, runs))
     try:
-        with _workers(options, runs) as workers, _bar() as progress:
-            done = study.run(plan, scenarios, folder, workers, run_one, progress)
+        with _workers(options, runs) as workers, _bar(runs) as progress:
+            done = study.run(plan, scenarios, folder, workers, run_one, progress, _say_ending)
         _write(done, options.language)
     except (StudyError, NoCluster, world.RunError, StorageError) as error:
         raise Exit(str(error)) from None
+    except KeyboardInterrupt:
+        raise Exit(f"{folder}: ended at once; {GOES_ON}", INTERRUPTED) from None
     if not done.is_complete:
-        raise Exit(f"{folder}: not complete; the same command goes on with it", INTERRUPTED)
+        raise Exit(f"{folder}: not complete; {GOES_ON}", INTERRUPTED)
 
 
 def _keep(options: argparse.Namespace, runs: int) -> Location | None:
@@ -66,11 +75,15 @@ def again(options: argparse.Namespace) -> None:
 
     :raise Exit: there are none, or the report cannot be written.
     """
+    folder = options.out
     try:
-        done, folder = study.read(options.results), None
+        done = study.read(options.results)
         if options.other is not None:
-            done = study.beside(done, study.read(options.other))
-            folder = options.out or RESULTS / f"{options.results.name}-{options.other.name}"
+            done = beside(done, study.read(options.other))
+            names = [each.resolve().name for each in (options.results, options.other)]
+            folder = folder or RESULTS / "-".join(names)
+            words = (*done.plan.command, "--language", options.language)
+            done = attrs.evolve(done, plan=attrs.evolve(done.plan, command=words))
         _write(done, options.language, folder)
     except StudyError as error:
         raise Exit(str(error)) from None
@@ -80,12 +93,26 @@ def _write(done: Study, language: str, folder: Path | None = None) -> None:
     to = folder or done.folder
     try:
         has_report = report.write(done, language, folder)
+    except FileExistsError:
+        raise Exit(f"{to}: is a file, not a folder") from None
     except OSError as error:
         raise Exit(f"{error.filename or to}: {error.strerror or error}") from None
+    except KeyboardInterrupt:
+        raise Exit(
+            f"{to}: the report is not written; it is by: "
+            f"evcharge simulate report {shlex.quote(str(done.folder))}",
+            INTERRUPTED,
+        ) from None
     if has_report:
         print(f"{to / report.REPORT} is written")
     else:
         print(f"{to} has the tables; {report.EXTRA}")
+
+
+def _say_ending() -> None:
+    # In the handler of a signal print might be in the middle of something.
+    if sys.stderr.isatty():
+        os.write(sys.stderr.fileno(), ENDING)
 
 
 def _workers(options: argparse.Namespace, runs: int) -> AbstractContextManager[Workers]:
@@ -95,12 +122,14 @@ def _workers(options: argparse.Namespace, runs: int) -> AbstractContextManager[W
 
 
 @contextmanager
-def _bar() -> Iterator[Callable[[int, int], None]]:
+def _bar(runs: int) -> Iterator[Callable[[int, int], None]]:
     """A progress bar, where a person is watching."""
-    with tqdm(desc="replications", unit="run", disable=None) as bar:
+    with tqdm(desc="replications", total=runs, unit="run", disable=None) as bar:
 
         def progress(done: int, of: int) -> None:
-            bar.total = of
+            if not bar.n:
+                # Those that were there before took no time.
+                bar.initial = done
             bar.update(done - bar.n)
 
         yield progress

@@ -160,6 +160,9 @@ class _Page:
         if not self.study.is_complete:
             done, of = sum(map(len, self.study.results)), plan.replications * len(plan.variants)
             yield f'<p class="bad" role="note">{self.say(say.INCOMPLETE, done=done, of=of)}</p>'
+        if self.study.unlike:
+            text = self.say(say.UNLIKE, keys=", ".join(self.study.unlike))
+            yield f'<p class="note" role="note">{text}</p>'
         refused = [self.view.found(v, NETWORK, "refused") for v in range(len(plan.variants))]
         most = max((found.mean for found in refused if found is not None), default=0.0)
         if most > 0:

@@ -276,7 +276,8 @@ def _apart(view: View) -> Picture | None:
         return None
     alt = "; ".join(row.told for row in rows)
     svg = pictures.points(rows, view.say(say.LOST_POINTS), _about(view, "apart", alt), zero=True)
-    said = view.say(say.APART_SAID, confidence=view.per_cent)
+    phrase = say.APART_UNLIKE if view.study.unlike else say.APART_SAID
+    said = view.say(phrase, confidence=view.per_cent)
     return Picture(view.say(say.APART, first=view.name(0)), svg, said, VARIANTS)
 
 

@@ -36,6 +36,12 @@ INCOMPLETE = Phrase(
     "Incompleto: há {done} de {of} replicações. O mesmo comando continua de onde parou.",
     "Incomplete: there are {done} of {of} replications. The same command goes on from there.",
 )
+UNLIKE = Phrase(
+    "Os dois estudos não têm os mesmos motoristas: diferem em {keys}. Por isso as diferenças entre "
+    "eles são menos certas do que entre variantes de um só.",
+    "The two studies do not have the same drivers: they differ in {keys}. So differences between "
+    "them are less certain than between variants of one.",
+)
 REFUSED = Phrase(
     "O servidor recusou {refused} pedidos por replicação que nenhum motorista esperava: "
     "é um defeito a investigar.",
@@ -117,6 +123,12 @@ APART_SAID = Phrase(
     "válidos para todas ao mesmo tempo (Bonferroni). Onde o 0 está dentro, não se distinguem.",
     "The same drivers in each variant; differences in pairs, {confidence} % intervals that hold "
     "for all at once (Bonferroni). Where 0 is inside they cannot be told apart.",
+)
+APART_UNLIKE = Phrase(
+    "Intervalos de {confidence} % válidos para todas ao mesmo tempo (Bonferroni). Onde o 0 está "
+    "dentro, não se distinguem.",
+    "{confidence} % intervals that hold for all at once (Bonferroni). Where 0 is inside they "
+    "cannot be told apart.",
 )
 LOST_POINTS = Phrase("perdidos, pontos", "lost, points")
 

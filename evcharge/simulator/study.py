@@ -23,7 +23,6 @@ import attrs
 import msgspec
 
 from evcharge import __version__
-from evcharge.outcomes import LANGUAGES
 from evcharge.simulator.executors import Workers
 from evcharge.simulator.replication import (
     DriverRecord,
@@ -33,11 +32,15 @@ from evcharge.simulator.replication import (
     drivers_of,
     encode,
 )
-from evcharge.simulator.texts import Text, called
+from evcharge.simulator.texts import Text
 from evcharge.simulator.whole import write_whole, writing
+from evcharge.utils.objects import shown
+from evcharge.utils.permissions import remedy_to_read
 
 MANIFEST = "manifest.json"
 REPLICATIONS = "replications"
+TOLD_FIRST = ("evcharge", "plan.seed", "plan.replications", "plan.scenario.", "plan.files.")
+"""Keys of the manifest, of what a person would want to know first where several differ."""
 LIBRARIES = ("Twisted", "attrs", "msgspec")
 """Those that a run goes by; their versions stand in the manifest."""
 CHANGE_NOTHING = ("--out", "--workers", "--cluster")
@@ -98,6 +101,8 @@ class Study:
     """For each variant the folder that its files are in, and what it is called there."""
     versions: Mapping[str, str]
     """Of evcharge, Python and libraries, with which it was run."""
+    unlike: tuple[str, ...] = ()
+    """Why not all variants have the same drivers: the keys in which two studies differ."""
 
     @property
     def is_complete(self) -> bool:
@@ -141,6 +146,7 @@ def run(
     workers: Workers,
     run_one: Run,
     progress: Callable[[int, int], None] = lambda done, of: None,
+    ending: Callable[[], None] = lambda: None,
 ) -> Study:
     """
     Run what of a plan has not been run yet. Ctrl-C ends it after what is under way, or, when
@@ -150,13 +156,14 @@ def run(
     :param folder: for the results; made if it is not there.
     :param run_one: can be pickled: it is called where the workers are.
     :param progress: told how many replications there are, and of how many.
+    :param ending: called in the handler of the signal when Ctrl-C comes first.
     :raise StudyError: the folder has something else, or a worker was lost.
     :raise Exception: what `run_one` raises; what was finished before is kept.
     """
     manifest = _manifest(plan)
     try:
         _begin(folder, manifest)
-        return _run(plan, scenarios, folder, manifest, workers, run_one, progress)
+        return _run(plan, scenarios, folder, manifest, workers, run_one, progress, ending)
     except OSError as error:
         raise StudyError(f"{error.filename or folder}: {error.strerror or error}") from None
 
@@ -165,58 +172,41 @@ def read(folder: Path) -> Study:
     """
     What is in a folder of results, without running anything.
 
-    :raise StudyError: it has no results.
+    :raise StudyError: it has no results, or such as another version has written in its own way.
     """
     path = folder / MANIFEST
     try:
         manifest = json.loads(path.read_bytes())
-        plan = msgspec.convert(manifest["plan"], Plan)
-        return _study(plan, folder, _versions(manifest))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise StudyError(f"{folder}: has no results: there is no {MANIFEST}") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except OSError as error:
+        raise StudyError(f"{path}: {error.strerror}{remedy_to_read(error, path)}") from None
+    except ValueError as error:
         raise StudyError(f"{path}: is no manifest: {error}") from None
+    wrote = manifest.get("evcharge") if isinstance(manifest, dict) else None
+    is_own = wrote in (None, __version__)
+    other = "" if is_own else f"; evcharge {wrote} wrote it, and this is {__version__}"
+    try:
+        plan = msgspec.convert(manifest["plan"], Plan)
+        study = _study(plan, folder, _versions(manifest))
+    except OSError as error:
+        raise StudyError(f"{error.filename or folder}: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise StudyError(f"{path}: is no manifest: {error}{other}") from None
+    if other and (cut := _unreadable(study)) is not None:
+        raise StudyError(f"{cut}: cannot be read{other}")
+    return study
 
 
-def beside(one: Study, other: Study) -> Study:
-    """
-    Two studies as one, whose variants are those of both: the differences are to the first of `one`,
-    replication by replication.
-    """
-    both = (one, other)
-    names = [study.folder.resolve().name for study in both]
-    if names[0] == names[1]:
-        names = [str(study.folder) for study in both]
-    variants = [
-        attrs.evolve(
-            variant, name=f"{name}: {variant.name}", settings=(("", name), *variant.settings)
-        )
-        for name, study in zip(names, both, strict=True)
-        for variant in study.plan.variants
-    ]
-    files = {
-        f"{name}: {file}": text
-        for name, study in zip(names, both, strict=True)
-        for file, text in study.plan.files.items()
-    }
-    plan = attrs.evolve(
-        one.plan,
-        title={
-            language: " | ".join(dict.fromkeys(called(each.plan.title, language) for each in both))
-            for language in LANGUAGES
-        },
-        replications=max(study.plan.replications for study in both),
-        variants=tuple(variants),
-        files=files,
-        command=("evcharge", "simulate", "report", *(str(study.folder) for study in both)),
-        has_drivers=one.plan.has_drivers and other.plan.has_drivers,
-    )
-    return attrs.evolve(
-        one,
-        plan=plan,
-        results=(*one.results, *other.results),
-        sources=(*one.sources, *other.sources),
-    )
+def _unreadable(study: Study) -> Path | None:
+    """A replication's file that is there, and of which nothing could be made."""
+    for variant, results in zip(study.plan.variants, study.results, strict=True):
+        read = {each.number for each in results}
+        for number in range(study.plan.replications):
+            path = _path(study.folder, variant, number)
+            if number not in read and path.exists():
+                return path
+    return None
 
 
 def _run(
@@ -227,6 +217,7 @@ def _run(
     workers: Workers,
     run_one: Run,
     progress: Callable[[int, int], None],
+    ending: Callable[[], None],
 ) -> Study:
     # All variants of a replication before the next one: what is interrupted has whole pairs.
     tasks: list[tuple[Path, Any, int]] = [
@@ -238,7 +229,7 @@ def _run(
     waiting, done = iter(missing), len(tasks) - len(missing)
     progress(done, len(tasks))
     under_way: dict[Future[tuple[str, str]], Path] = {}
-    with _interrupts() as interrupted:
+    with _interrupts(ending) as interrupted:
         try:
             while True:
                 while not interrupted and len(under_way) < workers.at_once + 1:
@@ -366,21 +357,41 @@ def _begin(folder: Path, manifest: Mapping[str, Any]) -> None:
 def _other(there: bytes, manifest: Mapping[str, Any]) -> str:
     """What the manifest that is there has different, for a person."""
     try:
-        found = json.loads(there)
-        before = {**found, **found["plan"]}
-    except (ValueError, KeyError, TypeError):
+        before = _flat(json.loads(there))
+    except ValueError:
         return f"its {MANIFEST} cannot be read"
-    now = json.loads(json.dumps({**manifest, **manifest["plan"]}))
-    for key, value in now.items():
-        if key != "plan" and before.get(key) != value:
-            if isinstance(value, (str, int, float)):
-                return f"{key} {before.get(key)}, not {value}"
-            return f"another {key}"
+    now = _flat(json.loads(json.dumps(manifest)))
+    keys = [key for key in {**now, **before} if now.get(key) != before.get(key)]
+    # That which says the most comes first: a command differs wherever anything else does.
+    keys.sort(key=lambda key: [not key.startswith(each) for each in TOLD_FIRST])
+    for key in keys:
+        # Texts of files would fill a page.
+        if key.startswith("plan.files."):
+            how = "is new" if key not in before else "has changed"
+            return f"{key.removeprefix('plan.files.')} {how if key in now else 'is left out'}"
+        name = key.removeprefix("plan.").removeprefix("scenario.")
+        if isinstance(before.get(key, now.get(key)), list):
+            return f"another {name}"
+        return f"{name} {_shown(before, key)}, not {_shown(now, key)}"
     return f"another {MANIFEST}"
 
 
+def _flat(value: Any, key: str = "") -> dict[str, Any]:
+    """All values in tables, by their whole keys."""
+    if not isinstance(value, dict):
+        return {key: value}
+    found: dict[str, Any] = {}
+    for name, inner in value.items():
+        found.update(_flat(inner, f"{key}.{name}" if key else name))
+    return found
+
+
+def _shown(flat: Mapping[str, Any], key: str) -> str:
+    return shown(flat[key]) if key in flat else "absent"
+
+
 @contextmanager
-def _interrupts() -> Iterator[list[int]]:
+def _interrupts(ending: Callable[[], None]) -> Iterator[list[int]]:
     """
     Take note of Ctrl-C, in the list, instead of being interrupted; of the second one no more.
     """
@@ -389,6 +400,7 @@ def _interrupts() -> Iterator[list[int]]:
     def note(number: int, frame: FrameType | None) -> None:
         interrupted.append(number)
         signal.signal(signal.SIGINT, before)
+        ending()
 
     before = signal.signal(signal.SIGINT, note)
     try:

@@ -79,15 +79,20 @@ class Tree:
             value = self._with_varied(value)
         path: Path = ()
         raw: Any = self.raw
+        is_new, new = False, list[Path]()
         for part in each.path:
             is_entry = isinstance(raw, list)
             path = (*path, int(part) if is_entry and str(part).isdigit() else part)
+            is_new = is_new or (isinstance(raw, dict) and part not in raw)
+            if is_new:
+                # A table that no file has is in the option, too.
+                new.append(path)
             raw = _inside(raw, path)
         at = place or Place(each.option, 0, len(self.files))
         return attrs.evolve(
             self,
             raw=_with(self.raw, path, value),
-            places={**_without(self.places, path), path: at},
+            places={**_without(self.places, path), **dict.fromkeys(new, at), path: at},
         )
 
     def _with_varied(self, entry: Mapping[str, Any]) -> list[Any]:

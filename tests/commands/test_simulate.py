@@ -102,6 +102,18 @@ class CheckTests(SimulateTestCase):
         """An option that cannot be read is told as such."""
         said = self.said("check", "weekday", "--set", "days", status=2)
         self.assertEqual(said, "evcharge: --set must be key=value, not 'days'\n")
+        twice = ("--vary=driver.books=0", "--vary", "driver.books=1")
+        said = self.said("check", "weekday", *twice, status=2)
+        self.assertEqual(
+            said, "evcharge: --vary: driver.books is there twice; all its values go into one\n"
+        )
+
+    def test_no_such_table(self) -> None:
+        """A key in a table that there is not is told by the option that names it."""
+        for option, value in (("--set", "network.chang.a=1"), ("--vary", "foo.bar=1,2")):
+            said = self.said("check", "weekday", option, value, status=1)
+            self.assertIn(f"evcharge: {option}: ", said)
+            self.assertIn("there is no such key", said)
 
 
 class ParserTests(SimulateTestCase):

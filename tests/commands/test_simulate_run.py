@@ -1,9 +1,15 @@
 """`evcharge simulate run` and `report`, run as people run them."""
 
 import json
+import shlex
+import signal
+import subprocess
 from pathlib import Path
 
 from tests.commands.test_simulate import SimulateTestCase
+from tests.simulator.test_study import files
+from tests.support.scripted import COMMAND, command, environment
+from tests.support.waiting import until
 
 SMALL = ("--set", "demand.drivers_per_day=60", "--replications", "2")
 
@@ -49,6 +55,75 @@ class RunTests(SimulateTestCase):
         self.assertEqual((self.folder / "out" / "figures.csv").read_bytes(), before["figures.csv"])
         said = self.said("report", str(self.folder), status=1)
         self.assertIn("has no results", said)
+
+    def test_anywhere(self) -> None:
+        """Report and manifest, too, are the same in another time zone and language of the machine,
+        and whatever order strings are kept in."""
+        one = self.run_it("one", "--vary", "driver.books=0,1", "--replications=1")
+        elsewhere = {"TZ": "Asia/Tokyo", "LANG": "C", "LC_ALL": "C", "PYTHONHASHSEED": "5"}
+        line = ("simulate", "run", "weekday", *SMALL, "--vary", "driver.books=0,1")
+        other = self.folder / "other"
+        done = command(*line, "--replications=1", "--out", str(other), **elsewhere)
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        self.assertIn("report.html", one)
+        self.assertEqual(files(other), one)
+
+    def test_report_of_two(self) -> None:
+        """Two results have one report, which says how it is made again."""
+        self.run_it("a")
+        self.run_it("b", "--set", "driver.books=1")
+        folders = [str(self.folder / name) for name in ("a", "b")]
+        out = self.folder / "both"
+        self.said("report", *folders, "--language=en", "--out", str(out))
+        text = (out / "report.html").read_text()
+        again = f"evcharge simulate report {' '.join(folders)} --language en"
+        self.assertIn(f"<pre>{again}</pre>", text)
+        self.said("report", folders[0], "--out", str(self.folder / "c"))
+        self.assertTrue((self.folder / "c" / "report.html").exists())
+        self.assertIn("is named twice", self.said("report", folders[0], folders[0], status=1))
+        said = self.said("report", *folders, "--out", str(out / "report.html"), status=1)
+        self.assertEqual(said, f"evcharge: {out}/report.html: is a file, not a folder\n")
+
+    def test_no_room(self) -> None:
+        """A report for which there is no room is told, and what was there is as it was."""
+        before = self.run_it("out")
+        line = shlex.join([*COMMAND, "simulate", "report", str(self.folder / "out")])
+        done = subprocess.run(
+            ["sh", "-c", f"ulimit -f 1; exec {line} --language en"],
+            capture_output=True,
+            text=True,
+            env=environment(PYTHONDONTWRITEBYTECODE="1", MPLCONFIGDIR=str(self.folder)),
+        )
+        self.assertEqual((done.returncode, done.stdout), (1, ""))
+        self.assertEqual(done.stderr, f"evcharge: {self.folder}/out: File too large\n")
+        self.assertEqual(files(self.folder / "out"), before)
+
+    def test_interrupted_report(self) -> None:
+        """Ctrl-C while the report is made says by what it is made again."""
+        self.run_it("out")
+        out = self.folder / "out"
+        for name in ("stations.csv", "report.html"):
+            (out / name).unlink()
+        process = subprocess.Popen(
+            [*COMMAND, "simulate", "report", str(out)],
+            env=environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        # The pictures are made after the tables.
+        until((out / "stations.csv").exists, "the tables")
+        process.send_signal(signal.SIGINT)
+        said, errors = process.communicate(timeout=60)
+        self.assertEqual((said, process.returncode), ("", 130))
+        self.assertEqual(
+            errors,
+            f"evcharge: {out}: the report is not written; it is by: "
+            f"evcharge simulate report {out}\n",
+        )
+        self.assertEqual([name for name in files(out) if name.endswith(".tmp")], [])
 
     def test_variants(self) -> None:
         """Values of a key are compared."""

@@ -12,9 +12,10 @@ import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
 from evcharge.simulator import report, study, tables
+from evcharge.simulator.beside import beside
 from evcharge.simulator.executors import here
 from evcharge.simulator.replication import DriverRecord
-from evcharge.simulator.study import Study, Variant
+from evcharge.simulator.study import Study, StudyError, Variant
 from evcharge.simulator.summaries import by_hour, differences, steady, waiting_longer
 from evcharge.simulator.words import MONEY, SHARE, number, setting, written
 from tests.simulator.test_study import files
@@ -274,10 +275,29 @@ class PageTests(SynchronousTestCase):
     def test_beside(self) -> None:
         """Two studies stand beside one another, each by the name of its folder."""
         one, other = one_variant(self.folder / "now"), one_variant(self.folder / "then", seed=8)
-        both = study.beside(one, other)
+        both = beside(one, other)
         text = report.page(both, "pt")
         self.assertIn("Com then perdem-se", text)
         self.assertEqual(list(both.drivers(1, 2)), list(other.drivers(0, 2)))
+
+    def test_beside_others(self) -> None:
+        """Where two studies have other drivers it is said; of other lengths they have no report."""
+        one = one_variant(self.folder / "a")
+        same = one_variant(self.folder / "b", scenario={"driver": {"books": 0.5}})
+        text = report.page(beside(one, same), "en")
+        self.assertNotIn("do not have the same drivers", text)
+        self.assertIn("The same drivers in each variant", text)
+        self.assertIn('<th scope="row">a.driver.books</th>', text)
+        self.assertIn('<th scope="row">b.driver.books</th>', text)
+        text = report.page(beside(one, one_variant(self.folder / "c", seed=8)), "en")
+        self.assertIn("do not have the same drivers: they differ in seed.", text)
+        self.assertNotIn("The same drivers in each variant", text)
+        for other, expected in (
+            (one_variant(self.folder / "d", days=2), "days is 1 in one, 2 in the other"),
+            (one, "is named twice"),
+        ):
+            error = self.assertRaises(StudyError, beside, one, other)
+            self.assertIn(expected, str(error))
 
 
 class TableTests(SynchronousTestCase):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
+from evcharge import __version__
 from evcharge.simulator import study
 from evcharge.simulator.executors import NoCluster, Workers, cluster, here
 from evcharge.simulator.study import Study, StudyError
@@ -98,8 +100,16 @@ class StudyTests(SynchronousTestCase):
         before = files(self.folder)
         error = self.assertRaises(StudyError, self.run_here, self.folder, seed=8)
         self.assertIn("seed 7, not 8", str(error))
-        error = self.assertRaises(StudyError, self.run_here, self.folder, files={"a.toml": ""})
-        self.assertIn("another files", str(error))
+        for changes, expected in (
+            ({"scenario": {"driver": {"books": 0.5}, "demand": {}}}, "driver.books 0.3, not 0.5"),
+            ({"files": {**plan().files, "feira.toml": ""}}, "feira.toml has changed"),
+            ({"files": {**plan().files, "a.toml": ""}}, "a.toml is new"),
+            ({"files": {}}, "feira.toml is left out"),
+            ({"command": ("evcharge", "simulate", "run", "other.toml")}, "another command"),
+            ({"has_drivers": False}, "has_drivers true, not false"),
+        ):
+            error = self.assertRaises(StudyError, self.run_here, self.folder, **changes)
+            self.assertIn(f"results of another run ({expected})", str(error))
         self.assertEqual(files(self.folder), before)
         other = self.folder / "replications"
         error = self.assertRaises(StudyError, self.run_here, other)
@@ -113,6 +123,23 @@ class StudyTests(SynchronousTestCase):
         (self.folder / "manifest.json").write_text('{"plan": 3}')
         error = self.assertRaises(StudyError, study.read, self.folder)
         self.assertIn("manifest.json", str(error))
+
+    def test_other_version_wrote(self) -> None:
+        """What another version wrote is read, or said to be its."""
+        made = self.run_here(self.folder)
+        path = self.folder / "manifest.json"
+        path.write_text(path.read_text().replace(f'"{__version__}"', '"0.0.1"'))
+        found = study.read(self.folder)
+        self.assertEqual((found.results, found.versions["evcharge"]), (made.results, "0.0.1"))
+        error = self.assertRaises(StudyError, self.run_here, self.folder)
+        self.assertIn(f'evcharge "0.0.1", not "{__version__}"', str(error))
+        replication = self.folder / "replications" / "add_evses=4-1.json"
+        replication.write_text('{"number": 1}')
+        error = self.assertRaises(StudyError, study.read, self.folder)
+        self.assertEqual(
+            str(error),
+            f"{replication}: cannot be read; evcharge 0.0.1 wrote it, and this is {__version__}",
+        )
 
     def test_not_writable(self) -> None:
         """A folder that cannot be made is told by its name."""
@@ -128,6 +155,17 @@ class StudyTests(SynchronousTestCase):
         self.assertEqual(manifest["plan"]["seed"], 7)
         self.assertEqual(set(manifest), {"evcharge", "python", "libraries", "plan"})
         self.assertNotIn(str(self.folder), json.dumps(manifest))
+
+    def test_no_room(self) -> None:
+        """Where there is no room the folder is named, and nothing is half-written."""
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        self.addCleanup(resource.setrlimit, resource.RLIMIT_FSIZE, before)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+        error = self.assertRaises(StudyError, self.run_here, self.folder)
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        self.assertEqual(str(error), f"{self.folder}: File too large")
+        self.assertEqual(list(files(self.folder)), ["manifest.json"])
+        self.assertTrue(self.run_here(self.folder).is_complete)
 
     def test_failure(self) -> None:
         """A run that breaks ends the study; what was finished before is kept."""
@@ -199,6 +237,7 @@ class InterruptTests(SynchronousTestCase):
                     made = study.run(
                         plan(), scenarios, pathlib.Path({str(folder / "out")!r}), workers,
                         replicate_with_leave,
+                        ending=pathlib.Path({str(folder / "ending")!r}).touch,
                     )
                 print(made.is_complete, sum(map(len, made.results)))
         """
@@ -248,6 +287,34 @@ class InterruptTests(SynchronousTestCase):
     def test_processes(self) -> None:
         """In several."""
         self.check_interrupt(2)
+
+    def test_second(self) -> None:
+        """The second Ctrl-C ends it at once; what was finished is kept."""
+        for workers in (1, 2):
+            process, folder = self.start(workers)
+            self.wait_for(folder, "under-way-*", workers, process)
+            os.killpg(process.pid, signal.SIGINT)
+            self.wait_for(folder, "ending", 1, process)
+            os.killpg(process.pid, signal.SIGINT)
+            process.communicate(timeout=60)
+            self.assertNotEqual(process.returncode, 0)
+            self.assertTrue((folder / "out" / "manifest.json").exists())
+            self.assertEqual(list((folder / "out" / "replications").iterdir()), [])
+
+    def test_lost_worker(self) -> None:
+        """Where the system ends a worker it is said, with what to do; what is there is kept."""
+        process, folder = self.start(2)
+        self.wait_for(folder, "under-way-*", 2, process)
+        lost = next(
+            int(pid)
+            for pid in _members(process.pid)
+            if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        )
+        os.kill(lost, signal.SIGKILL)
+        _, errors = process.communicate(timeout=60)
+        self.assertIn("StudyError: a worker was ended from outside", errors)
+        self.assertIn("the same command goes on", errors)
+        self.assertTrue((folder / "out" / "manifest.json").exists())
 
     def test_killed(self) -> None:
         """Workers whose study was killed end by themselves."""
