@@ -213,6 +213,19 @@ class SimulationTests(SynchronousTestCase):
         # A minute of them.
         self.assertLess(len(self.simulation._vehicles), 61 / 0.3 + 5)
 
+    def test_missed(self) -> None:
+        """Who could not hear is told of each car that has moved meanwhile, not of the last ones."""
+        first, second = self.come(0.0), self.come(0.0)
+        ear = self.ear()
+        ear.can_hear = False
+        for key in (first, second):
+            self.simulation.moved(key, course(self.now(), 0.0, THERE, HERE))
+            self.clock.advance(1)
+        ear.can_hear = True
+        self.clock.advance(1)
+        (line,) = ear.take()
+        self.assertEqual(line["vehicles"], self.simulation.vehicles())
+
     STEPS = st.lists(
         st.tuples(
             st.sampled_from(["come", "move", "gone", "pass", "deaf", "hear"]),

@@ -198,6 +198,18 @@ class DriverTests(LiveTestCase):
         assert lateness is not None
         self.assertGreater(float(lateness[1]), 0.1)
 
+    def test_no_limit(self) -> None:
+        """How many users an address may have logged in is no limit for simulated ones."""
+        self.begin(
+            one_station(40, 30.0, choose=HABIT, zone=AWAY, speed_km_h=5.0),
+            options=["--max-pending-logins=1"],
+        )
+        self.hours(3)
+        crowd = self.live.crowd
+        assert crowd is not None
+        self.assertGreater(crowd.outcomes["served"], 10)
+        self.assertEqual((crowd.findings, set(crowd.outcomes)), ({}, {"served"}))
+
     def test_finding(self) -> None:
         """A reply that is in no script is in the log, and the others go on."""
         self.begin(one_station(40, 10.0, choose=HABIT))
