@@ -301,16 +301,14 @@ class Live(Service):
 
     def _say_left_out(self, stations: int) -> None:
         network = self._scenario.network
-        more = [
-            f"{len(there)} {what}"
-            for there, what in ((network.changes, "changes of it"), (network.tariffs, "prices"))
-            if there
-        ]
+        left_out = ["the scenario's network"]
+        left_out += ["its changes"] if network.changes else []
+        left_out += ["its prices"] if network.tariffs else []
         self.log.warn(
             "The simulation goes at the {stations} stations that the storage has already; left out "
             "{left_out}. A new storage gets the scenario's network",
             stations=stations,
-            left_out=" and ".join(["the scenario's network", *more]),
+            left_out=" and ".join(left_out),
         )
 
     def _say_figures(self, lateness: Lateness) -> None:

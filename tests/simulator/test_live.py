@@ -243,7 +243,7 @@ class NetworkTests(LiveTestCase):
         self.assertEqual(
             self.said("left out"),
             "The simulation goes at the 2 stations that the storage has already; left out the "
-            "scenario's network and 1 changes of it. A new storage gets the scenario's network",
+            "scenario's network and its changes. A new storage gets the scenario's network",
         )
 
     def test_shipped_network_with_users(self) -> None:
