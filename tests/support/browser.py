@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import (
@@ -153,6 +153,7 @@ class BrowserTestCase(ServerTestCase):
     """
 
     expect = staticmethod(expect)
+    port = 0
     allowed = r"(?!)"
     """What the console may say all the same: Chromium itself tells of connections that fail."""
 
@@ -169,7 +170,8 @@ class BrowserTestCase(ServerTestCase):
             body()
             wrong = [text for text in self.said if not re.search(self.allowed, text)]
             self.assertEqual(wrong, [], "the console")
-            hosts = {urlsplit(address).netloc for address in self.asked}
+            asked = map(urlsplit, self.asked)
+            hosts = {each.netloc for each in asked if each.scheme != "file"}
             self.assertEqual(hosts - {f"127.0.0.1:{self.port}"}, set(), "other hosts")
         except BaseException:
             self._keep()
@@ -200,7 +202,7 @@ class BrowserTestCase(ServerTestCase):
         **more: Any,
     ) -> Page:
         """
-        The page, in a profile of its own.
+        The page, in a profile of its own; or a file, by its address.
 
         :param live: wait until it shows the network.
         :param websockets: has each WebSocket of the page, in the server's stead.
@@ -220,7 +222,7 @@ class BrowserTestCase(ServerTestCase):
         page.on("websocket", lambda opened: self.asked.append(opened.url))
         if websockets is not None:
             page.route_web_socket("**", websockets)
-        page.goto(f"http://127.0.0.1:{self.port}{path}")
+        page.goto(urljoin(f"http://127.0.0.1:{self.port}/", path))
         if live:
             self.wait_until_live(page)
         return page
