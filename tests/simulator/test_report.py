@@ -2,7 +2,9 @@
 
 import csv
 import io
+import itertools
 import json
+import math
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -17,11 +19,35 @@ from evcharge.simulator.executors import here
 from evcharge.simulator.replication import DriverRecord
 from evcharge.simulator.study import Study, StudyError, Variant
 from evcharge.simulator.summaries import by_hour, differences, steady, waiting_longer
-from evcharge.simulator.words import MONEY, SHARE, number, setting, written
+from evcharge.simulator.words import FIGURES, MONEY, SHARE, number, setting, written
 from tests.simulator.test_study import files
 from tests.support.replications import BY_HOUR, SCENARIOS, Scenario, plan, replicate
+from tests.support.servers import ROOT
 
 VOID = {"meta", "br", "link", "img", "use", "path", "rect"}
+
+
+EYES = {
+    "all": ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)),
+    "no red": ((0.1523, 1.0526, -0.2049), (0.1145, 0.7863, 0.0992), (-0.0039, -0.0481, 1.052)),
+    "no green": ((0.3673, 0.8606, -0.228), (0.2801, 0.6725, 0.0474), (-0.0118, 0.0429, 0.969)),
+    "no blue": ((1.2555, -0.0767, -0.1788), (-0.0784, 0.9308, 0.1476), (0.0047, 0.6914, 0.3039)),
+}
+"""What linear red, green and blue are to them: Machado, Oliveira and Fernandes, 2009."""
+
+
+def _lab(colour: str, matrix) -> tuple[float, float, float]:
+    """A colour in CIE L*a*b*, in which distances are those that people see."""
+    parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+    r, g, b = (
+        min(max(sum(a * b for a, b in zip(row, linear, strict=True)), 0), 1) for row in matrix
+    )
+    x = (0.4124 * r + 0.3576 * g + 0.1805 * b) / 0.9505
+    y = 0.2126 * r + 0.7152 * g + 0.0722 * b
+    z = (0.0193 * r + 0.1192 * g + 0.9505 * b) / 1.089
+    x, y, z = (t ** (1 / 3) if t > 0.008856 else 7.787 * t + 16 / 116 for t in (x, y, z))
+    return 116 * y - 16, 500 * (x - y), 200 * (y - z)
 
 
 class Page(HTMLParser):
@@ -231,6 +257,19 @@ class PageTests(SynchronousTestCase):
         self.assertIn("report.html", one)
         self.assertEqual(files(self.folder / "b"), one)
 
+    def test_colours(self) -> None:
+        """Any two series differ by their colours to who sees no red, no green or no blue."""
+        css = (ROOT / "evcharge/simulator/report.css").read_text()
+        schemes = re.findall(r"^ *:root \{(.*?)\}", css, re.S | re.M)
+        self.assertEqual(len(schemes), 3)
+        for scheme in schemes:
+            colours = re.findall(r"--series-\d: (#\w{6})", scheme)
+            self.assertEqual(len(colours), 6)
+            for eye, matrix in EYES.items():
+                seen = [_lab(colour, matrix) for colour in colours]
+                for one, other in itertools.combinations(seen, 2):
+                    self.assertGreater(math.dist(one, other), 10, (eye, colours))
+
     def test_escapes(self) -> None:
         """What a scenario says is text, whatever stands in it."""
         bad = "<script>alert(1)</script>&"
@@ -350,6 +389,24 @@ class TableTests(SynchronousTestCase):
         self.assertEqual(list(rows[0]), ["variant", "replication", *fields])
         lost = next(row for row in rows if row["outcome"] == "balked")
         self.assertEqual((lost["charging"], lost["kwh"]), ("", "0"))
+
+    def test_columns(self) -> None:
+        """docs/simulator/results.md names every column, and every figure, in order."""
+        text = (ROOT / "docs/simulator/results.md").read_text()
+        text = text[text.index("## Columns") : text.index("## Interrupted")]
+        hours, stations, drivers, figures = re.split(
+            r"`stations.csv`: |`drivers.csv`: |Figures of a place", text
+        )
+        named = [name for name in re.findall(r"`(\w+)`", hours) if name != "hours"]
+        self.assertEqual(named, list(self.rows("hours.csv")[0]))
+        listed = re.findall(r"^\| `(\w+)` \|", figures, re.M)
+        self.assertEqual(listed, list(FIGURES))
+        named = re.findall(r"`(\w+)`", stations)
+        self.assertEqual(named + listed, list(self.rows("stations.csv")[0]))
+        heads = re.findall(r"`(\w+)`", drivers.partition("| column")[0])
+        cells = re.findall(r"^\| (`.*?) \|", drivers, re.M)
+        named = heads + [name for cell in cells for name in re.findall(r"`(\w+)`", cell)]
+        self.assertEqual(named, list(self.rows("drivers.csv")[0]))
 
     def test_no_drivers(self) -> None:
         """A study of figures alone writes no drivers, and its report does without them."""
