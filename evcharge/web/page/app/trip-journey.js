@@ -10,6 +10,7 @@ const LEAST_CHARGE = 10;
 
 const BINDING = ["PAYMENT", "RESERVE", "ARRIVE", "STOP", "CANCEL"];
 const UNBIDDEN = ["reply", "gone", "trouble", "askStop"];
+const OF_USERS = ["pay", "reserve", "join"];
 
 /**
  * The journey's beginning, or what `kept` (`{user_id, receipt_id}`) remembers of one.
@@ -51,6 +52,8 @@ export const chosenOption = (state) =>
 export function advance(state, action) {
   // Who has asked for a slot, or has given one back, waits for the answer.
   if (BINDING.includes(state.asking?.type) && !UNBIDDEN.includes(action.is)) return state;
+  // Whom the server does not know any more is logged in anew first.
+  if (OF_USERS.includes(action.is) && state.userId === null) return state;
   return ACTIONS[action.is](state, action);
 }
 
