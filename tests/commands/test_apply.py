@@ -17,12 +17,14 @@ from evcharge.datasets import COLUMNS
 from evcharge.datasets.files import CARS, EVSES, OUT_OF_SERVICE, STATIONS, TARIFFS
 from evcharge.storage.location import parse
 from evcharge.testing import NOON
-from tests.support import postgres
+from tests.support import engines, postgres
 from tests.support.commands import run
 from tests.support.operations import a_session, a_user, add_user, available, stations, take_slot
 from tests.support.servers import LOGIN, ROOT, ServerTestCase
 from tests.support.transcripts import replay, shell
 from tests.support.waiting import until
+
+engines.share()
 
 SLOTS = "quantidadeDeVeiculosSimultaneos"
 

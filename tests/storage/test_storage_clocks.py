@@ -27,7 +27,7 @@ from evcharge.storage.sql.databases import Sqlite
 from evcharge.storage.sql.store import SqlStorage
 from evcharge.testing import NOON
 from tests.storage import test_storage
-from tests.support import postgres
+from tests.support import engines, postgres
 from tests.support.clocks import (
     DAY_S,
     HOUR_S,
@@ -53,6 +53,8 @@ from tests.support.operations import (
     unseated,
     user_ids,
 )
+
+engines.share()
 
 
 def by(operation: Operation[Any], number: int) -> Operation[Any]:

@@ -42,7 +42,7 @@ from evcharge.storage.sql.rows import MODEL_FIGURES
 from evcharge.storage.sql.store import SqlStorage
 from evcharge.testing import NOON
 from evcharge.utils.ids import uuid7
-from tests.support import postgres
+from tests.support import engines, postgres
 from tests.support.confined import ALLOW, ERRNO, PR_SET_NO_NEW_PRIVS, Filter
 from tests.support.logged import logged
 from tests.support.operations import (
@@ -66,6 +66,8 @@ from tests.support.operations import (
 )
 from tests.support.tools import need
 from tests.support.waiting import until
+
+engines.share()
 
 PATIENCE_S = 20.0
 FLUSHES = ("fsync", "fdatasync")

@@ -18,8 +18,10 @@ from evcharge.storage.location import parse
 from evcharge.storage.sql import schema
 from evcharge.testing import NOON, MemoryServer
 from tests.storage.sql.test_schema import revisions
-from tests.support import postgres
+from tests.support import engines, postgres
 from tests.support.servers import ServerTestCase
+
+engines.share()
 
 CAR = {
     "brand": "Fiat",
@@ -164,14 +166,14 @@ class UpgradeContract:
         """That of a new database."""
         raise NotImplementedError
 
-    def served(self) -> Iterator[tuple[Earlier, Storage, MemoryServer]]:
+    def served(self, *options: str) -> Iterator[tuple[Earlier, Storage, MemoryServer]]:
         """A server of each earlier version's database."""
         for revision in revisions()[:-1]:
             earlier = Earlier(self.url(), revision)
             storage = parse(earlier.url, "").storage()
             summary = storage.open(NOON)
             self.assertEqual((summary.stations, summary.users), (2, 5))
-            yield earlier, storage, MemoryServer(storage)
+            yield earlier, storage, MemoryServer(storage, options=options)
             storage.close()
 
     def payments(self, earlier: Earlier) -> dict[str, list[Payment]]:
@@ -249,7 +251,7 @@ class UpgradeContract:
 
     def test_left(self) -> None:
         """Who leaves in any way has a receipt, and what was paid is its total."""
-        for earlier, storage, server in self.served():
+        for earlier, storage, server in self.served("--idle-minutes", "1"):
             server.advance(10.0)
             stop = {"user_id": "first", "receipt_id": receipt_id("first")}
             stopped = server.request("STOP", **stop)["data"]
@@ -263,7 +265,7 @@ class UpgradeContract:
             )
             broken = SetEvseStatus("8-1", "OUTOFORDER", None, NOON + 10)
             carry_out(storage, broken)
-            server.advance(2000.0)
+            server.advance(200.0)
             reasons = {}
             for user_id in STATIONS:
                 (told,) = server.request("HISTORY", driver_id=user_id)["data"]["receipts"]
