@@ -27,28 +27,27 @@ BROWSER = $(subst /,.,$(basename $(sort $(wildcard tests/browser/test_*.py))))
 
 # What takes minutes: kills, processes by the dozen, floods. All other tests are the fast half. The
 # longest come first, so that no process is left with one when the others have ended.
-SLOW = tests.process.test_clock_servers tests.storage.test_steps tests.storage.test_invariants \
-    tests.storage.test_sessions tests.storage.sql.test_kills tests.net.test_hostile \
-    tests.web.test_hostile \
-    tests.process.test_workers tests.storage.files.test_session_steps \
-    $(BROWSER) tests.process.test_live_web tests.handlers.test_journey_transports \
-    tests.handlers.test_journey_post tests.handlers.test_texts tests.web.test_web_ports \
-    tests.web.test_live tests.web.test_health tests.test_bootstrap tests.storage.sql.test_schema \
-    tests.process.test_live tests.process.test_simulate tests.simulator.test_live tests.test_cli \
-    tests.handlers.test_journey_storages tests.storage.test_storage \
-    tests.storage.sql.test_postgres_server tests.process.test_server \
-    tests.process.test_faults tests.net.test_tls tests.project.test_release \
-    tests.commands.test_ask tests.commands.test_drive tests.commands.test_drive_sessions \
-    tests.commands.test_migrate tests.commands.test_migrate_sessions \
-    tests.storage.test_network_change tests.storage.sql.test_sql tests.storage.sql.test_upgrade \
-    tests.storage.test_storage_clocks tests.planning.test_nearest tests.handlers.test_sessions \
-    tests.commands.test_apply tests.commands.test_backup tests.process.test_secrets \
-    tests.project.test_operation_unit tests.project.test_soak tests.project.test_soak_sessions \
-    tests.process.test_logs tests.project.test_watcher tests.project.test_operation_examples \
-    tests.project.test_operation_proxies tests.project.test_web_page tests.web.test_schemathesis \
-    tests.simulator.test_cluster tests.simulator.test_report tests.simulator.test_tutorial \
-    tests.commands.test_simulate_drive tests.commands.test_simulate_run \
-    tests.simulator.test_known_answers
+SLOW = tests.process.test_clock_servers tests.web.test_schemathesis tests.simulator.test_tutorial \
+    tests.storage.test_invariants tests.storage.sql.test_kills tests.storage.test_steps \
+    tests.handlers.test_journey_storages tests.process.test_workers tests.net.test_hostile \
+    tests.web.test_hostile tests.storage.files.test_session_steps \
+    tests.storage.test_network_change tests.storage.test_storage tests.commands.test_simulate_run \
+    $(BROWSER) tests.storage.test_sessions tests.commands.test_migrate tests.commands.test_apply \
+    tests.storage.sql.test_sql tests.storage.test_storage_clocks tests.net.test_tls \
+    tests.project.test_soak tests.storage.sql.test_upgrade tests.simulator.test_known_answers \
+    tests.simulator.test_report tests.project.test_release tests.process.test_server \
+    tests.storage.sql.test_postgres_server tests.simulator.test_live \
+    tests.process.test_simulate tests.commands.test_simulate_drive \
+    tests.handlers.test_journey_transports tests.planning.test_nearest \
+    tests.handlers.test_journey_post tests.process.test_live_web tests.process.test_faults \
+    tests.test_bootstrap tests.process.test_logs tests.handlers.test_texts \
+    tests.web.test_web_ports tests.web.test_live tests.web.test_health \
+    tests.storage.sql.test_schema tests.process.test_live tests.test_cli tests.commands.test_ask \
+    tests.commands.test_drive tests.commands.test_drive_sessions \
+    tests.commands.test_migrate_sessions tests.handlers.test_sessions tests.commands.test_backup \
+    tests.process.test_secrets tests.project.test_operation_unit tests.project.test_soak_sessions \
+    tests.project.test_watcher tests.project.test_operation_examples \
+    tests.project.test_operation_proxies tests.project.test_web_page tests.simulator.test_cluster
 # Of the slow ones, those that look most into what others wrote: with the lowest versions, too.
 LOWEST = tests.net.test_tls tests.web.test_health tests.web.test_web_ports tests.web.test_live \
     tests.storage.sql.test_schema

@@ -4,6 +4,7 @@ import ast
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 import attrs
@@ -31,6 +32,7 @@ REACHABLE = rf"{PACKAGE}\.|twisted\.|{NOW}$"
 BY_NAME = ("import_module", "__import__", "namedModule", "namedAny")
 
 
+@cache
 def imports(source: str, module: str, is_package: bool = False) -> list[str]:
     """
     The whole names of all that `module` of our package imports, wherever it does.
