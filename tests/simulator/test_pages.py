@@ -10,8 +10,8 @@ from evcharge.process.options import Options
 from tests.support.servers import ROOT
 
 PAGES = ROOT / "docs" / "simulator"
-OTHERS = {"--only", "--nodaemon"}
-"""Of a benchmark, and of twistd."""
+OTHERS = {"--only", "--arrivals", "--nodaemon"}
+"""Of benchmarks, and of twistd."""
 
 
 def options() -> dict[str, set[str]]:
