@@ -77,9 +77,12 @@ def parts_of(mean: float) -> int:
 def _poisson(mean: float, draw: float) -> int:
     number, chance = 0, math.exp(-mean)
     below = chance
-    while draw >= below and chance > 0.0:
+    while draw >= below:
         number += 1
         chance *= mean / number
+        if number > mean and below + chance == below:
+            # Of a draw next to 1: the sum gets no further, in as many digits as there are.
+            break
         below += chance
     return number
 

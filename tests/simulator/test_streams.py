@@ -61,7 +61,12 @@ class PoissonTests(SynchronousTestCase):
         """Where nobody is expected nobody comes."""
         self.assertEqual((parts_of(0.0), poisson(0.0, [])), (0, 0))
 
-    @given(st.floats(0, 480), st.floats(0, 20), st.floats(0, 1, exclude_max=True))
+    def test_luck(self) -> None:
+        """The greatest draw that there is brings many, and not as many as a float can count."""
+        most = 1.0 - 2.0**-53
+        self.assertEqual([poisson(mean, [most]) for mean in (0.3, 5.0, 400.0)], [12, 33, 566])
+
+    @given(st.floats(0, 480), st.floats(0.001, 20), st.floats(0, 1 - 1e-9))
     def test_grows(self, mean: float, more: float, draw: float) -> None:
-        """The same luck brings as many, or more, where more are expected."""
+        """The same luck brings as many, or more, where more are expected: to nine digits."""
         self.assertLessEqual(poisson(mean, [draw]), poisson(mean + more, [draw]))
