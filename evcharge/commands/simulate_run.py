@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -15,7 +16,6 @@ import attrs
 from tqdm import tqdm
 
 from evcharge.commands import INTERRUPTED, USAGE, Exit
-from evcharge.commands.storages import location
 from evcharge.simulator import executors, report, study, world
 from evcharge.simulator.beside import beside
 from evcharge.simulator.executors import NoCluster, Workers
@@ -27,6 +27,9 @@ from evcharge.storage.location import Location
 
 RESULTS = Path("results")
 """The folder of results, where nobody names another."""
+
+WIDE = 60
+"""Columns of a terminal that has room for all of the progress bar."""
 
 GOES_ON = "the same command goes on with it"
 ENDING = b"\nending after what is under way; Ctrl-C again ends at once\n"
@@ -66,6 +69,9 @@ def _keep(options: argparse.Namespace, runs: int) -> Location | None:
         )
     if options.cluster is not None:
         raise Exit("--storage is on this machine: it does not go with --cluster", USAGE)
+    # It knows all of a server's options, which takes half a second to be imported.
+    from evcharge.commands.storages import location
+
     return location("--storage", options.storage)
 
 
@@ -124,7 +130,9 @@ def _workers(options: argparse.Namespace, runs: int) -> AbstractContextManager[W
 @contextmanager
 def _bar(runs: int) -> Iterator[Callable[[int, int], None]]:
     """A progress bar, where a person is watching."""
-    with tqdm(desc="replications", total=runs, unit="run", disable=None) as bar:
+    # In a narrow terminal there is room for the rate and the time left, or for the name.
+    name = "replications" if shutil.get_terminal_size().columns >= WIDE else None
+    with tqdm(desc=name, total=runs, unit="run", disable=None) as bar:
 
         def progress(done: int, of: int) -> None:
             if not bar.n:

@@ -254,15 +254,11 @@ def _short(name: str) -> str:
 
 
 def _named(of: Sequence[Dot], most: int) -> Sequence[Dot]:
-    """Those that are named: of the greatest rank, and with room for it."""
+    """Those that are named: of the greatest rank, and with a line of their own for it."""
     found: list[Dot] = []
-    wide, high = (
-        max(each) - min(each) or 1.0 for each in ([dot.x for dot in of], [dot.y for dot in of])
-    )
+    high = max(dot.y for dot in of) - min(dot.y for dot in of) or 1.0
     for dot in sorted(of, key=lambda dot: -dot.rank):
-        has_room = all(
-            abs(dot.x - each.x) > 0.6 * wide or abs(dot.y - each.y) > 0.07 * high for each in found
-        )
+        has_room = all(abs(dot.y - each.y) > 0.06 * high for each in found)
         if has_room and len(found) < most:
             found.append(dot)
     return found
