@@ -20,18 +20,16 @@ from twisted.internet.task import LoopingCall
 
 from evcharge.commands import FAILED, INTERRUPTED, NO_REPLY, USAGE, Exit
 from evcharge.commands.tables import Column, clean, table, width
-from evcharge.simulator.arrivals import HOUR_S, zones_of
+from evcharge.simulator.arrivals import COOL_DOWN_S, HOUR_S
 from evcharge.simulator.crowd import Crowd
-from evcharge.simulator.drivers import Known, Said
+from evcharge.simulator.drivers import Said
+from evcharge.simulator.known import Known
 from evcharge.simulator.over_tcp import Connections
 from evcharge.simulator.pace import MOST_LATE_S, Arrivals, Lateness, Pace
 from evcharge.simulator.replication import OUTCOMES
 from evcharge.simulator.scenario import Scenario
 from evcharge.simulator.texts import called
 from evcharge.utils.time_utils import iso_utc
-
-COOL_DOWN_S = 24 * HOUR_S
-"""For how long those may go on who are still there when nobody comes any more, simulated."""
 
 LOOK_S = 0.2
 """How often it is looked whether it is over, and what the server has refused."""
@@ -271,15 +269,12 @@ class Show:
         self.pace = Pace(
             self._reactor, scenario.begin, speed, wall=lambda: self._connections.server_now
         )
-        self.crowd = Crowd(self.pace, ways, Known(cars, stations), self._connections)
-        around = scenario
-        if "zone" not in scenario.raw.get("demand", {}):
-            around = attrs.evolve(scenario, demand=attrs.evolve(scenario.demand, zones=()))
+        self.crowd = Crowd(self.pace, ways, Known.of(told), self._connections)
         places = [(each["latitude"], each["longitude"]) for each in stations.values()]
         self.arrivals = Arrivals(
             self.pace,
             scenario,
-            zones_of(around, places),
+            scenario.zones_at(places),
             list(cars),
             self.crowd.come,
             self._nobody_comes,
@@ -301,7 +296,7 @@ class Show:
 
         def told(said: Said | None) -> None:
             if said is not None and said.code == 200:
-                self.crowd.known = Known(said.data["car_models"], said.data["station_models"])
+                self.crowd.known = Known.of(said.data)
 
         self._connections.ask("START", {}, told)
         self._connections.later(AGAIN_S, self._ask_again)

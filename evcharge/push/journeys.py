@@ -12,17 +12,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from evcharge.models.session import WAITING
-from evcharge.rules.events import (
-    Event,
-    NetworkChanged,
-    PlaceLeft,
-    PlaceTaken,
-    SessionChanged,
-    SlotFreed,
-    SlotTaken,
-    UserRemoved,
-    stations_of,
-)
+from evcharge.rules.events import Event, NetworkChanged, stations_of, user_of
 from evcharge.storage import Eventual
 from evcharge.storage.group_commit import Unavailable
 
@@ -98,7 +88,7 @@ class Journeys:
         """Ask for those anew that are other by what has happened."""
         if not self._known:
             return
-        users = {_user_of(event) for event in events}
+        users = {user_of(event) for event in events}
         stations = {str(number) for number in stations_of(events)}
         is_other = any(isinstance(event, NetworkChanged) for event in events)
         for user_id, known in list(self._known.items()):
@@ -152,11 +142,3 @@ class Journeys:
 
 def _lasting(found: Found) -> dict[str, Any]:
     return {name: value for name, value in found.items() if name not in GOES_ON}
-
-
-def _user_of(event: Event) -> str | None:
-    if isinstance(event, (SlotTaken, SlotFreed, SessionChanged)):
-        return event.session.user_id
-    if isinstance(event, (PlaceTaken, PlaceLeft)):
-        return event.place.user_id
-    return event.user_id if isinstance(event, UserRemoved) else None

@@ -268,6 +268,15 @@ def _slot(kind: str, at: float, session: ChargingSession, book: Book | None) -> 
     )
 
 
+def user_of(event: Event) -> str | None:
+    """Whose journey may stand otherwise now; None: nobody's by this alone."""
+    if isinstance(event, (SlotTaken, SlotFreed, SessionChanged)):
+        return event.session.user_id
+    if isinstance(event, (PlaceTaken, PlaceLeft)):
+        return event.place.user_id
+    return event.user_id if isinstance(event, UserRemoved) else None
+
+
 def stations_of(events: Sequence[Event]) -> set[int]:
     """The stations of which something may be shown otherwise now, but for another network."""
     found: set[int] = set()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date, datetime, timedelta, timezone, tzinfo
 from functools import partial
 
@@ -24,11 +24,11 @@ from evcharge.simulator.streams import (
 
 HOUR_S = 3600.0
 
+COOL_DOWN_S = 24 * HOUR_S
+"""For how long those may go on who are still there when nobody comes any more."""
+
 KM_A_DEGREE = 111.195
 """Of latitude."""
-
-EVERYWHERE = "everywhere"
-"""The name of the zone where a scenario names none."""
 
 DECIMALS = 6
 """Of a place, degrees, as it is drawn: a hundred thousandth of a kilometre."""
@@ -108,19 +108,6 @@ def _midnight(day: date, zone: tzinfo) -> float:
     return datetime(day.year, day.month, day.day, tzinfo=zone).timestamp()
 
 
-def zones_of(scenario: Scenario, stations: Iterable[Point]) -> Sequence[Zone]:
-    """
-    Where drivers come from: one zone around all stations, where a scenario names none.
-
-    :param stations: where they are.
-    """
-    if scenario.demand.zones:
-        return scenario.demand.zones
-    latitudes, longitudes = zip(*stations, strict=True)
-    box = (min(latitudes), min(longitudes)), (max(latitudes), max(longitudes))
-    return (Zone(EVERYWHERE, box=box),)
-
-
 def people(
     scenario: Scenario,
     zones: Sequence[Zone],
@@ -131,7 +118,7 @@ def people(
     """
     Those who are born in an hour, in order of time.
 
-    :param zones: of the scenario.
+    :param zones: where they come from.
     :param cars: the keys of the catalogue, for a fleet of all of them alike.
     """
     demand, seed = scenario.demand, scenario.study.seed

@@ -18,7 +18,8 @@ from twisted.internet.interfaces import IDelayedCall
 
 from evcharge.models.terms import MOST_ARRIVAL_MINUTES
 from evcharge.simulator.arrivals import Person
-from evcharge.simulator.drivers import Ask, Diary, Journey, Known, Said, Sleep, drive
+from evcharge.simulator.drivers import Ask, Diary, Journey, Said, Sleep, drive
+from evcharge.simulator.known import Known
 from evcharge.simulator.pace import Pace
 from evcharge.simulator.parts import Driver
 

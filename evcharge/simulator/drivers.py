@@ -22,6 +22,7 @@ from evcharge.models.terms import MOST_ARRIVAL_MINUTES
 from evcharge.simulator.arrivals import Person
 from evcharge.simulator.distributions import Distribution, pick
 from evcharge.simulator.doing import DRIVING, STANDING_AT_EVSE, STANDING_IN_LINE, Doing
+from evcharge.simulator.known import Known
 from evcharge.simulator.parts import Driver, Point
 from evcharge.simulator.streams import to_the_ms
 from evcharge.utils.geo_utils import distance_km
@@ -67,31 +68,6 @@ class Said:
 
 
 Journey: TypeAlias = Generator[Ask | Sleep, Any, str]
-
-
-@attrs.frozen
-class Known:
-    """What START has told."""
-
-    cars: Mapping[str, Mapping[str, Any]]
-    stations: Mapping[str, Mapping[str, Any]]
-
-    def away(self, place: Point, but: str | None = None) -> list[tuple[float, str]]:
-        """How far away each station is but for one, km, and its id: the nearest first."""
-        found = [
-            (distance_km(*place, each["latitude"], each["longitude"]), key)
-            for key, each in self.stations.items()
-            if key != but
-        ]
-        return sorted(found)
-
-    def fits(self, car: str, station: str) -> bool:
-        """Whether a driver of such a car would try that station."""
-        facts, there = self.cars[car], self.stations[station].get("connectors")
-        own = (facts.get("ac_connectors"), facts.get("dc_connectors"))
-        if not there or own == (None, None):
-            return True
-        return any(name in there for names in own if names for name in names)
 
 
 @attrs.define(eq=False)
@@ -200,9 +176,7 @@ class DriverScript:
         if not self._happens(ways.second_try, "second_try"):
             return "balked"
         station, _ = chosen
-        there = self.known.stations[station]
-        place = there["latitude"], there["longitude"]
-        chosen, _ = yield from self._choose(place, station, trip_km)
+        chosen, _ = yield from self._choose(self._place_of(station), station, trip_km)
         outcome = "balked" if chosen is None else (yield from self._go(*chosen, "second"))
         return "balked" if outcome == "turned_away" else outcome
 

@@ -30,24 +30,22 @@ from evcharge.rules.journey import ListStations
 from evcharge.rules.network import ChangeNetwork, NetworkChange
 from evcharge.simulator import networks
 from evcharge.simulator.acts import Operators, begin_with
+from evcharge.simulator.arrivals import COOL_DOWN_S, HOUR_S
 from evcharge.simulator.crowd import Actor, Crowd
 from evcharge.simulator.doing import Doing
-from evcharge.simulator.drivers import Known, Sleep
+from evcharge.simulator.drivers import Sleep
 from evcharge.simulator.inside import Inside
+from evcharge.simulator.known import Known
 from evcharge.simulator.networks import Sources
 from evcharge.simulator.pace import Arrivals, Lateness, Pace
-from evcharge.simulator.parts import Zone, around
-from evcharge.simulator.replication import LOST
+from evcharge.simulator.replication import LOST, SERVED
 from evcharge.simulator.scenario import Scenario
 from evcharge.storage import Eventual
-
-COOL_DOWN_S = 24 * 3600.0
-"""For how long those may go on who are there when nobody comes any more, simulated seconds."""
 
 OVER_S = 600.0
 """How often it is looked then whether they have left, simulated seconds."""
 
-RENEW_S = 3600.0
+RENEW_S = HOUR_S
 """How often drivers learn anew which stations there are, simulated seconds."""
 
 LEAVE_S = 3.0
@@ -146,9 +144,11 @@ class Live(Service):
         if problem is not None:
             self.log.error("Nothing is simulated: {problem}", problem=problem)
             return
+        places = [(each.latitude, each.longitude) for each in stations]
+        zones = scenario.demand.zones if is_own else scenario.zones_at(places)
         self._simulation = Simulation(reactor, pace.seconds, pace.speed, scenario.study.seed)
         self._shown = Shown(self._simulation, pace.seconds)
-        known = Known(started["car_models"], started["station_models"])
+        known = Known.of(started)
         self.crowd = Crowd(pace, scenario.driver, known, self._inside, self._moved)
         self._operators = Operators(
             scenario,
@@ -160,7 +160,6 @@ class Live(Service):
             self._engine.context.terms,
             scenario.network.changes if is_own else (),
         )
-        zones = _zones(scenario, is_own, stations)
         self._arrivals = Arrivals(
             pace, scenario, zones, list(known.cars), self.crowd.come, self._nobody_comes,
             self._missed, settings.for_ever,
@@ -228,7 +227,7 @@ class Live(Service):
 
     def _renewed(self, started: Mapping[str, Any]) -> None:
         if self.crowd is not None and _why_not(self._scenario, started) is None:
-            self.crowd.known = Known(started["car_models"], started["station_models"])
+            self.crowd.known = Known.of(started)
 
     def _missed(self, hours: int) -> None:
         self.log.warn(
@@ -342,7 +341,7 @@ def _of(stations: Stations) -> Iterable[Station]:
 
 def _figures(crowd: Crowd) -> str:
     ended = crowd.outcomes
-    served = ended["served"] + ended["served_after_wait"]
+    served = sum(ended[outcome] for outcome in SERVED)
     lost = sum(ended[outcome] for outcome in LOST)
     others = ended.total() - served - lost
     return f"{crowd.born} have come: {served} served, {lost} lost, {others} ended otherwise"
@@ -362,12 +361,6 @@ def _is_shipped(network: Network) -> bool:
     records = {key: StationRecord(each, True, {}) for key, each in loaded.stations.items()}
     tariffs = parse_tariffs(shipped(TARIFFS), TARIFFS).tariffs.values()
     return _same(network, Network(loaded.car_models, records, [each.body for each in tariffs]))
-
-
-def _zones(scenario: Scenario, is_own: bool, stations: Sequence[Station]) -> Sequence[Zone]:
-    """Where drivers come from; those of no zone, from around the stations that there are."""
-    is_named = "zone" in scenario.raw.get("demand", {"zone": None})
-    return scenario.demand.zones if is_own or is_named else (around(stations),)
 
 
 def _why_not(scenario: Scenario, started: Mapping[str, Any]) -> str | None:

@@ -260,8 +260,8 @@ class Observer:
             elif isinstance(event, SlotFreed):
                 self._leave(event.session, event.at)
             elif isinstance(event, SessionChanged):
-                self._leave(event.before, event.at, goes_on=True)
-                self._take(event.session, event.at, went_on=True)
+                self._leave(event.before, event.at)
+                self._take(event.session, event.at)
             elif isinstance(event, PlaceTaken):
                 self._seat(event.place.user_id, event.place.station_id, "")
                 self._joined[event.place.user_id] = event.at
@@ -291,7 +291,7 @@ class Observer:
             raise Broken(f"a user is at two places: {self._at[user_id]}, {station_id} {evse_uid}")
         self._at[user_id] = station_id, evse_uid
 
-    def _take(self, session: ChargingSession, at: float, went_on: bool = False) -> None:
+    def _take(self, session: ChargingSession, at: float) -> None:
         self._seat(session.user_id, session.station_id, session.evse_uid)
         self._add(session.station_id, _OF_STATE[session.state], 1, at)
         if session.state == CHARGING and session.user_id not in self._since:
@@ -300,7 +300,7 @@ class Observer:
                 self._of(session.station_id).sessions += 1
                 self.network.sessions += 1
 
-    def _leave(self, session: ChargingSession, at: float, goes_on: bool = False) -> None:
+    def _leave(self, session: ChargingSession, at: float) -> None:
         if self._at.pop(session.user_id, None) != (session.station_id, session.evse_uid):
             raise Broken(f"a user leaves {session.evse_uid}, and was elsewhere")
         self._add(session.station_id, _OF_STATE[session.state], -1, at)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from datetime import date
-from math import ceil
 from typing import Any
 
 import attrs
@@ -14,6 +13,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from evcharge.simulator.arrivals import HOUR_S, Hour, Person, hours, people
 from evcharge.simulator.parts import Zone
 from evcharge.simulator.scenario import Scenario
+from evcharge.simulator.statistics import percentile
 
 TOLD_S = 60.0
 """How often it is told how late things are, real seconds."""
@@ -45,14 +45,9 @@ class Lateness:
     @classmethod
     def of(cls, measured: Sequence[float]) -> Lateness:
         """What was measured, in short; of nothing it is 0."""
-        ordered = sorted(measured)
-        if not ordered:
+        if not measured:
             return cls(0, 0.0, 0.0)
-
-        def quantile(share: float) -> float:
-            return ordered[max(0, ceil(share * len(ordered)) - 1)]
-
-        return cls(len(ordered), quantile(0.5), quantile(0.99))
+        return cls(len(measured), percentile(measured, 0.5), percentile(measured, 0.99))
 
 
 class Pace:

@@ -15,7 +15,7 @@ import attrs
 
 from evcharge.datasets.evses import MOST_EVSES, check_evses
 from evcharge.models.evse import STATUSES
-from evcharge.models.station import Station, zone_of
+from evcharge.models.station import zone_of
 from evcharge.models.terms import DEFAULT_TERMS
 from evcharge.simulator.distributions import Distribution, add_up, is_figure
 from evcharge.simulator.keys import (
@@ -212,10 +212,13 @@ def twice(names: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(name for name in names if names.count(name) > 1))
 
 
-def around(stations: Iterable[Station]) -> Zone:
-    """The zone that there is where none is named: the box that all stations are in."""
-    places = [(station.latitude, station.longitude) for station in stations]
-    latitudes, longitudes = zip(*places, strict=True)
+def around(stations: Iterable[Point]) -> Zone:
+    """
+    The zone that there is where none is named: the box that all stations are in.
+
+    :param stations: where they are, at least one.
+    """
+    latitudes, longitudes = zip(*stations, strict=True)
     corners = ((min(latitudes), min(longitudes)), (max(latitudes), max(longitudes)))
     return Zone(EVERYWHERE, 1.0, box=corners)
 

@@ -20,6 +20,7 @@ from evcharge.simulator.replication import (
     LOST,
     NETWORK,
     OUTCOMES,
+    SERVED,
     DriverRecord,
     Figures,
     Hours,
@@ -28,8 +29,6 @@ from evcharge.simulator.replication import (
     drivers_of,
 )
 from evcharge.simulator.statistics import percentile
-
-SERVED = ("served", "served_after_wait")
 
 PERCENTILES = (50, 90, 95, 99)
 

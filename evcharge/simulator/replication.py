@@ -22,6 +22,8 @@ OUTCOMES = (
     "still_there",
 )
 """How a driver may end: each in exactly one way."""
+SERVED = ("served", "served_after_wait")
+"""Those of them who have charged as they wished."""
 LOST = ("balked", "reneged", "offer_lapsed", "no_fit", "stranded")
 """Those of them who wanted to charge here, and went without."""
 NETWORK = "network"

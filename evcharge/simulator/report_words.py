@@ -60,7 +60,6 @@ HOURS_SAID = Phrase(
 )
 DAY_MEAN = Phrase(" Média de todos os dias.", " On the mean of all days.")
 HOUR = Phrase("hora do dia", "hour of the day")
-HOUR_FROM_START = Phrase("horas desde o início", "hours from the start")
 PER_HOUR = Phrase("motoristas por hora", "drivers an hour")
 BORN, SERVED, LOST_ONES = (
     Phrase("chegam", "come"),

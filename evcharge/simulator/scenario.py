@@ -32,7 +32,9 @@ from evcharge.simulator.parts import (
     Faults,
     Mistakes,
     NetworkKeys,
+    Point,
     Study,
+    Zone,
     around,
     read_fleet,
     read_time_zone,
@@ -104,6 +106,18 @@ class Scenario:
     def years(self, instant: float) -> float:
         """How many years after the start an instant is, for the growth."""
         return (instant - self.begin) / (DAYS_A_YEAR * 86400)
+
+    def zones_at(self, stations: Iterable[Point]) -> Sequence[Zone]:
+        """
+        Where drivers come from at other stations than the scenario's own: from its zones, or from
+        around these, where it names none.
+
+        :param stations: where they are, at least one.
+        """
+        demand = self.raw.get("demand")
+        # One that no file says has the zones that it has been given.
+        is_named = demand is None or "zone" in demand
+        return self.demand.zones if is_named else (around(stations),)
 
     @together("study", "days")
     def _leaves_something(self) -> Mistakes:
@@ -221,7 +235,8 @@ def _made(tree: Tree, before: Scenario | None = None) -> tuple[Scenario | None, 
         keys.wrong(("network", "change", number), what)
     demand = scenario.demand
     if not demand.zones:
-        demand = attrs.evolve(demand, zones=(around(loaded.stations.values()),))
+        places = [(each.latitude, each.longitude) for each in loaded.stations.values()]
+        demand = attrs.evolve(demand, zones=(around(places),))
     made = attrs.evolve(
         scenario,
         demand=demand,

@@ -18,20 +18,13 @@ from evcharge.process.clock import SteadyClock
 from evcharge.process.engine import Alone, Engine
 from evcharge.process.options import Options
 from evcharge.process.virtual_clock import VirtualCall, VirtualClock
-from evcharge.rules.events import (
-    Event,
-    PlaceLeft,
-    PlaceTaken,
-    SessionChanged,
-    SlotFreed,
-    SlotTaken,
-    UserRemoved,
-)
+from evcharge.rules.events import Event, user_of
 from evcharge.rules.journey import ListSessions, ListStations
 from evcharge.simulator import networks
 from evcharge.simulator.acts import Operators, begin_with
-from evcharge.simulator.arrivals import Person, hours, people, zones_of
-from evcharge.simulator.drivers import Ask, Diary, Journey, Known, Said, drive
+from evcharge.simulator.arrivals import COOL_DOWN_S, HOUR_S, Person, hours, people
+from evcharge.simulator.drivers import Ask, Diary, Journey, Said, drive
+from evcharge.simulator.known import Known
 from evcharge.simulator.networks import LoadedNetwork
 from evcharge.simulator.observe import Broken, Observer, Window
 from evcharge.simulator.records import Records
@@ -47,13 +40,10 @@ from evcharge.utils.time_utils import iso_utc
 from evcharge.watch.metrics import Metrics
 from evcharge.wire.envelope import Request, decode, encode
 
-COOL_DOWN_S = 24 * 3600.0
-"""For how long those may go on who are still there when nobody comes any more."""
-
-SWEEP_S = 3600.0
+SWEEP_S = HOUR_S
 """Between two sweeps at the most: what is due is known, and has one of its own."""
 
-FORGET_S = 48 * 3600.0
+FORGET_S = 48 * HOUR_S
 """For how long a receipt is kept: longer than any journey."""
 
 STILL_THERE = "still_there"
@@ -106,7 +96,7 @@ class World:
         if kept is not None:
             kept.write_contents(_contents(self.network))
             kept.open(scenario.begin)
-        begin = scenario.begin + scenario.study.warm_up_hours * 3600.0
+        begin = scenario.begin + scenario.study.warm_up_hours * HOUR_S
         self.window = Window(begin, scenario.end)
         self.observer = Observer(self.window, terms, clock.seconds)
         parsed = Options()
@@ -129,8 +119,6 @@ class World:
         self._broken: Broken | None = None
         self._ids = 0
         self._hours = hours(scenario)
-        places = [(station.latitude, station.longitude) for station in stations]
-        self.zones = zones_of(scenario, places)
         self._is_over = False
         """Whether nobody comes any more."""
         self._actors: dict[Actor, None] = {}
@@ -179,8 +167,8 @@ class World:
         self.observer.begin(Network({}, records), begin)
         self.engine.monitor.startService()
         self.operators.begin()
-        started = self._told_all("START", {})
-        self.known = Known(started["car_models"], started["station_models"])
+        # Of other replies the data is at hand; parts of this one are written already.
+        self.known = Known.of(self._by_lines("START", {})[1])
         self._next_hour()
         limit = self.scenario.end + COOL_DOWN_S
         while (next_at := clock.next_at) <= limit and not (
@@ -200,10 +188,10 @@ class World:
         self.engine.monitor.stopService()
         self._check_born()
         digest = self._lines if self._by_bytes else self.records.digest
-        title = called(self.scenario.title, "en")
+        title, zones = called(self.scenario.title, "en"), self.scenario.demand.zones
         return Replication(
             self.replication,
-            *self.records.figures(self.observer, self._stations(), self.zones, title),
+            *self.records.figures(self.observer, self._stations(), zones, title),
             self.records.gone.all(),
             digest.hexdigest(),
         )
@@ -220,10 +208,10 @@ class World:
             return
         now = self.clock.seconds()
         for person in people(
-            self.scenario, self.zones, hour, self.replication, list(self.known.cars)
+            self.scenario, self.scenario.demand.zones, hour, self.replication, list(self.known.cars)
         ):
             self.clock.call_at(max(now, person.born), self._begin, person)
-        self.clock.call_at(max(now, hour.begin + 3600.0), self._next_hour)
+        self.clock.call_at(max(now, hour.begin + HOUR_S), self._next_hour)
         self._forget(now - FORGET_S)
 
     def _forget(self, before: float) -> None:
@@ -283,7 +271,7 @@ class World:
         if not self._listening:
             return
         for event in events:
-            actor = self._listening.get(_user_of(event) or "")
+            actor = self._listening.get(user_of(event) or "")
             if actor is not None and actor.told is None:
                 # When this is over: the storage must not be asked meanwhile.
                 actor.told = self.clock.call_at(self.clock.seconds(), self._tell, actor)
@@ -312,10 +300,6 @@ class World:
         reply: Any = self._answer(Request(kind, data))
         return Said(reply.outcome.code, reply.data)
 
-    def _told_all(self, kind: str, data: Mapping[str, Any]) -> Any:
-        """The data of a reply that is partly written already."""
-        return self._by_lines(kind, data)[1]
-
     def _by_lines(self, kind: str, data: Mapping[str, Any]) -> tuple[Any, Any]:
         line = _encode({"type": kind, "data": data, "status": {}, "timestamp": ""})
         reply: Any = self._answer(decode(line, self.engine.controller.reads))
@@ -324,14 +308,6 @@ class World:
         self._lines.update(line + b"\n" + answer + b"\n")
         told = _decode(answer)
         return told["status"], told["data"]
-
-
-def _user_of(event: Event) -> str | None:
-    if isinstance(event, (SlotTaken, SlotFreed, SessionChanged)):
-        return event.session.user_id
-    if isinstance(event, (PlaceTaken, PlaceLeft)):
-        return event.place.user_id
-    return event.user_id if isinstance(event, UserRemoved) else None
 
 
 def _contents(network: LoadedNetwork) -> Contents:

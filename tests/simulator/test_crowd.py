@@ -9,7 +9,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from evcharge.simulator import networks
 from evcharge.simulator.crowd import Actor, Crowd
-from evcharge.simulator.drivers import Diary, Known, Said, Sleep
+from evcharge.simulator.drivers import Diary, Said, Sleep
+from evcharge.simulator.known import Known
 from evcharge.simulator.pace import Arrivals, Pace
 from evcharge.simulator.scenario import Scenario
 from evcharge.storage.memory import MemoryStorage
@@ -69,7 +70,7 @@ class CrowdTests(SynchronousTestCase):
         self.crowd = Crowd(
             self.pace,
             scenario.driver,
-            Known(told["car_models"], told["station_models"]),
+            Known.of(told),
             self.way,
             lambda *move: self.moves.append(move),
         )

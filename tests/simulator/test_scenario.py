@@ -128,6 +128,14 @@ class ReadingTests(ScenarioTestCase):
         self.assertEqual(zone.share, 1)
         self.assertEqual(zone.box, ((-12.3132, -39.0112), (-12.1899, -38.8989)))
 
+    def test_zones_elsewhere(self) -> None:
+        """At other stations drivers come from around these, unless the scenario names its zones."""
+        stations = [(-3.0, -60.0), (-3.1, -60.2)]
+        (zone,) = self.read(LEAST).zones_at(stations)
+        self.assertEqual((zone.share, zone.box), (1, ((-3.1, -60.2), (-3.0, -60.0))))
+        weekday = read("weekday")
+        self.assertEqual(weekday.zones_at(stations), weekday.demand.zones)
+
     def test_shipped(self) -> None:
         """Each shipped scenario can be read by its name, and has a title of its own."""
         names = shipped_scenarios()

@@ -17,7 +17,8 @@ from evcharge.models.session import CHARGING
 from evcharge.rules.events import Event, SlotFreed, SlotTaken
 from evcharge.simulator.arrivals import hours, people
 from evcharge.simulator.distributions import Distribution, number
-from evcharge.simulator.drivers import Ask, Diary, Known, Said, drive
+from evcharge.simulator.drivers import Ask, Diary, Said, drive
+from evcharge.simulator.known import Known
 from evcharge.simulator.observe import IDLE, QUEUE, Area, Broken, Window
 from evcharge.simulator.parts import Change, Faults, Options, TariffTime, Zone
 from evcharge.simulator.records import Gone
