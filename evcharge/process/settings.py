@@ -13,6 +13,9 @@ from evcharge.web.settings import WebSettings
 
 if TYPE_CHECKING:
     from evcharge.simulator.scenario import Scenario
+else:
+    # Workers, which simulate nothing, look at each type when they read the settings.
+    Scenario = object
 
 
 @attrs.frozen
