@@ -6,7 +6,7 @@ import argparse
 import re
 import signal
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sized
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from evcharge.simulator.pace import MOST_LATE_S, Arrivals, Lateness, Pace
 from evcharge.simulator.replication import OUTCOMES
 from evcharge.simulator.scenario import Scenario
 from evcharge.simulator.texts import called
+from evcharge.utils.texts import counted
 from evcharge.utils.time_utils import iso_utc
 
 LOOK_S = 0.2
@@ -241,7 +242,7 @@ class Show:
             )
         cars, stations = told["car_models"], told["station_models"]
         if not cars or not stations:
-            raise Exit(f"{self._server}: has {len(stations)} stations and {len(cars)} cars")
+            raise Exit(f"{self._server}: has {_there(stations, cars)}")
         missing = [name for name, _ in self._scenario.fleet or () if name not in cars]
         if missing:
             names = ", ".join(missing)
@@ -255,7 +256,7 @@ class Show:
         how = "" if self._connections.listening.is_possible else ", of an earlier version"
         title = f"{called(scenario.title, 'en')}: " if scenario.title else ""
         self._say(
-            f"{title}{len(stations)} stations and {len(cars)} cars at {self._server}{how}, "
+            f"{title}{_there(stations, cars)} at {self._server}{how}, "
             f"{speed:g} times as fast as real time"
         )
         if told.get("truncated"):
@@ -278,7 +279,7 @@ class Show:
             list(cars),
             self.crowd.come,
             self._nobody_comes,
-            lambda hours: self._warn(f"{hours} hours are left out: this machine slept, or is slow"),
+            self._missed,
             options.for_ever,
         )
         if options.hours is not None:
@@ -290,6 +291,9 @@ class Show:
         self._look.clock = self._reactor
         self._look.start(LOOK_S, now=False)
         self._connections.later(AGAIN_S, self._ask_again)
+
+    def _missed(self, hours: int) -> None:
+        self._warn(f"left out {counted(hours, 'hour')}: this machine slept, or is too slow")
 
     def _ask_again(self) -> None:
         """Have those who come from now on know of the stations that there are now."""
@@ -323,7 +327,7 @@ class Show:
         ended = ", ".join(f"{crowd.outcomes[o]} {o}" for o in OUTCOMES if crowd.outcomes[o])
         self._say(
             f"simulated {iso_utc(self.pace.seconds())}: {crowd.born} came, "
-            f"{len(crowd.actors)} are there; {ended or 'none has ended'}; {_late(late)}"
+            f"{len(crowd.actors)} still there; {ended or 'none has ended'}; {_late(late)}"
         )
         if late.is_too_much:
             self._warn(
@@ -363,13 +367,13 @@ class Show:
         yield from table(columns, width())
         yield f"lateness, in the worst minute: {_late(self._worst)}"
         for what, times in connections.refusals.items():
-            yield f"refused by the server {times} times: {_refused(what)}"
+            yield f"refused by the server {counted(times, 'time')}: {_refused(what)}"
         if connections.losses:
             yield f"connections lost: {connections.losses}"
         for finding, times in crowd.findings.most_common(SHOWN_FINDINGS):
-            yield f"finding, {times} times: {clean(finding)}"
+            yield f"finding, {counted(times, 'time')}: {clean(finding)}"
         if len(crowd.findings) > SHOWN_FINDINGS:
-            yield f"and {len(crowd.findings) - SHOWN_FINDINGS} other findings"
+            yield f"and {counted(len(crowd.findings) - SHOWN_FINDINGS, 'other finding')}"
 
     # The end
 
@@ -378,7 +382,7 @@ class Show:
             return
         self._is_over = True
         self.arrivals.stop()
-        self._say(f"nobody comes any more; {len(self.crowd.actors)} are still there")
+        self._say(f"nobody comes any more; {len(self.crowd.actors)} still there")
         self.pace.call_at(self.pace.seconds() + COOL_DOWN_S, self._cool)
 
     def _cool(self) -> None:
@@ -393,7 +397,7 @@ class Show:
         if ends_now:
             self._finish(Exit("ended at once; what was held is still held", INTERRUPTED))
             return
-        self._warn(f"{len(self.crowd.actors)} drivers are there, and leave; again: at once")
+        self._warn(f"{counted(len(self.crowd.actors), 'driver')} to leave; again: at once")
         self.arrivals.stop()
         self.crowd.leave(self._end)
 
@@ -404,7 +408,7 @@ class Show:
         if self._interrupted:
             self._finish(Exit("interrupted", INTERRUPTED))
         elif self.crowd.findings:
-            self._finish(Exit(f"{sum(self.crowd.findings.values())} findings", FAILED))
+            self._finish(Exit(counted(self.crowd.findings.total(), "finding"), FAILED))
         else:
             self._finish(None)
 
@@ -416,6 +420,10 @@ class Show:
         self._connections.close()
         if self._reactor.running:
             self._reactor.stop()
+
+
+def _there(stations: Sized, cars: Sized) -> str:
+    return f"{counted(len(stations), 'station')} and {counted(len(cars), 'car')}"
 
 
 def _late(late: Lateness) -> str:

@@ -41,6 +41,7 @@ from evcharge.simulator.pace import Arrivals, Lateness, Pace
 from evcharge.simulator.replication import LOST, SERVED
 from evcharge.simulator.scenario import Scenario
 from evcharge.storage import Eventual
+from evcharge.utils.texts import counted
 
 OVER_S = 600.0
 """How often it is looked then whether they have left, simulated seconds."""
@@ -231,9 +232,9 @@ class Live(Service):
 
     def _missed(self, hours: int) -> None:
         self.log.warn(
-            "Nobody comes to the simulation for {hours} simulated hours that have passed: this "
-            "machine slept, or is too slow for {speed:g} x",
-            hours=hours,
+            "Nobody came to the simulation for {hours}: this machine slept, or is too slow for "
+            "{speed:g} x",
+            hours=counted(hours, "simulated hour"),
             speed=self._pace.speed,
         )
 
@@ -304,19 +305,19 @@ class Live(Service):
         left_out += ["its changes"] if network.changes else []
         left_out += ["its prices"] if network.tariffs else []
         self.log.warn(
-            "The simulation goes at the {stations} stations that the storage has already; left out "
+            "The storage keeps the {stations} that it has already; left out of the simulation "
             "{left_out}. A new storage gets the scenario's network",
-            stations=stations,
+            stations=counted(stations, "station"),
             left_out=" and ".join(left_out),
         )
 
     def _say_figures(self, lateness: Lateness) -> None:
         assert self.crowd is not None
         self.log.info(
-            "Simulation, {when}: {there} drivers there; {figures}; late by {median} s of simulated "
+            "Simulation, {when}: {there} there; {figures}; late by {median} s of simulated "
             "time, 99 of 100 by at most {p99} s",
             when=self._local(self._pace.seconds()),
-            there=len(self.crowd.actors),
+            there=counted(len(self.crowd.actors), "driver"),
             figures=_figures(self.crowd),
             median=f"{lateness.median_s:.2f}",
             p99=f"{lateness.p99_s:.2f}",
@@ -344,7 +345,7 @@ def _figures(crowd: Crowd) -> str:
     served = sum(ended[outcome] for outcome in SERVED)
     lost = sum(ended[outcome] for outcome in LOST)
     others = ended.total() - served - lost
-    return f"{crowd.born} have come: {served} served, {lost} lost, {others} ended otherwise"
+    return f"{crowd.born} came: {served} served, {lost} lost, {others} ended otherwise"
 
 
 def _same(one: Network, other: Network) -> bool:

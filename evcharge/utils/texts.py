@@ -12,6 +12,11 @@ def is_unicode(text: str) -> bool:
     return True
 
 
+def counted(number: int, what: str) -> str:
+    """A number and what it counts, in English: `1 station`, `36 stations`."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
 def beginning(text: str, longest: int) -> str:
     """The first `longest` characters of `text`, and a sign where it goes on."""
     return text if len(text) <= longest else text[:longest] + "…"

@@ -159,7 +159,7 @@ class DriveTests(DriveTestCase):
         self.assertLessEqual(set(outcomes), {"served", "no_show"})
         self.assertEqual((self.held(server), self.users()), (0, 0))
         said = done.stdout
-        self.assertRegex(said, r"^A test: 1 stations and 1 cars at tcp:127\.0\.0\.1:\d+, 600 times")
+        self.assertRegex(said, r"^A test: 1 station and 1 car at tcp:127\.0\.0\.1:\d+, 600 times")
         self.assertIn("left out: what operators do (faults, stations, prices)", said)
         self.assertRegex(said, r"lateness, in the worst minute: late by \d+\.\d\d s \(median\)")
 
@@ -227,7 +227,7 @@ class EndTests(DriveTestCase):
         server.process.send_signal(signal.SIGSTOP)
         self.addCleanup(lambda: server.process.send_signal(signal.SIGCONT))
         process.send_signal(signal.SIGINT)
-        self.assertIn("and leave; again: at once", process.stderr.readline())
+        self.assertIn("to leave; again: at once", process.stderr.readline())
         process.send_signal(signal.SIGINT)
         began = time.monotonic()
         self.assertEqual(process.wait(LIMIT_S), 130)
@@ -251,7 +251,7 @@ class EndTests(DriveTestCase):
         self.assertNotIn("Traceback", errors)
         self.assertEqual(process.returncode, 1, said + errors)
         self.assertRegex(said, r"connections lost: \d+\n")
-        self.assertRegex(said, r"finding, \d+ times: \w+: no reply\n")
+        self.assertRegex(said, r"finding, \d+ times?: \w+: no reply\n")
         outcomes = self.outcomes(said)
         self.assertGreater(outcomes["refused"], 0)
         self.assertGreater(outcomes["served"], 20)
@@ -289,13 +289,13 @@ class BusyTests(DriveTestCase):
         """Of more connections than one address may have, those that there are do."""
         said = self.limited("--max-connections-per-address=5")
         self.assertRegex(
-            said, r"refused by the server \d+ times: connections: .*-connections-per-address"
+            said, r"refused by the server \d+ times?: connections: .*-connections-per-address"
         )
 
     def test_rate(self) -> None:
         """A rate is kept to, once the server has told of it, and nobody ends for it."""
         said = self.limited("--rate-per-address=12", a_day=480)
-        self.assertRegex(said, r"refused by the server \d+ times: 429 \w+: .*--rate-per-address")
+        self.assertRegex(said, r"refused by the server \d+ times?: 429 \w+: .*--rate-per-address")
 
     def test_subscribers(self) -> None:
         """Where nobody may listen it goes on without."""
@@ -356,7 +356,6 @@ class MistakeTests(DriveTestCase):
             (("--ca", "x.pem"), "--ca goes with --server tls:HOST:PORT"),
             (("--ca", "no.pem", "--server", "tls:there:1"), "--ca no.pem: No such file"),
             (("--hours", "1", "--for-ever"), "either --hours or --for-ever"),
-            (("--vary", "driver.books=0,1"), "--vary and --replications are for simulate run"),
         ):
             # These come before anything else is done.
             status, said, errors = run(*self.words(100, 1, *words))

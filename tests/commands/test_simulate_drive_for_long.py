@@ -112,7 +112,7 @@ class LongTests(SynchronousTestCase):
         self.assertEqual(len(lines), 72)
         self.assertRegex(
             lines[-1],
-            r"^simulated 2026-03-05T0\d:\d\d:\d\d.\d+Z: \d+ came, \d+ are there; "
+            r"^simulated 2026-03-05T0\d:\d\d:\d\d.\d+Z: \d+ came, \d+ still there; "
             r"\d+ served, .*; late by \d+\.\d\d s \(median\), \d+\.\d\d s \(p99\), simulated$",
         )
         self.assertGreater(crowd.outcomes["served_after_wait"], 20)

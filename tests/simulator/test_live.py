@@ -102,9 +102,7 @@ class DriverTests(LiveTestCase):
         self.hours(3)
         self.assertEqual(crowd.outcomes, {"served": crowd.born})
         self.assertEqual((crowd.actors, self.held()), ({}, 0))
-        self.said(
-            f"^The simulation of test.toml is over: {crowd.born} have come: {crowd.born} served"
-        )
+        self.said(f"^The simulation of test.toml is over: {crowd.born} came: {crowd.born} served")
         self.assertIsNone(self.live.crowd)
         reply = self.server.request("SUBSCRIBE", topics=["vehicles", "simulation"])
         self.assertEqual(reply["data"]["snapshot"], {})
@@ -116,7 +114,7 @@ class DriverTests(LiveTestCase):
         self.hours(1.01)
         self.assertRegex(
             self.said("drivers there"),
-            r"^Simulation, 2026-03-02 01:00: \d+ drivers there; \d+ have come: \d+ served, 0 lost, "
+            r"^Simulation, 2026-03-02 01:00: \d+ drivers there; \d+ came: \d+ served, 0 lost, "
             r"0 ended otherwise; late by 0\.00 s of simulated time, 99 of 100 by at most 0\.00 s$",
         )
 
@@ -242,7 +240,7 @@ class NetworkTests(LiveTestCase):
         self.assertEqual(len(self.stations()), 2)
         self.assertEqual(
             self.said("left out"),
-            "The simulation goes at the 2 stations that the storage has already; left out the "
+            "The storage keeps the 2 stations that it has already; left out of the simulation the "
             "scenario's network and its changes. A new storage gets the scenario's network",
         )
 

@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from evcharge.utils.geo_utils import EARTH_RADIUS_KM, distance_km
 from evcharge.utils.ids import ending, uuid7
-from evcharge.utils.texts import beginning, is_unicode
+from evcharge.utils.texts import beginning, counted, is_unicode
 from evcharge.utils.time_utils import iso_utc
 from tests.support.examples import given
 
@@ -104,3 +104,8 @@ class TextTests(SynchronousTestCase):
         """What is too long is cut, and says so."""
         for text, shown in (("", ""), ("abc", "abc"), ("abcd", "abc…"), ("abcdef", "abc…")):
             self.assertEqual(beginning(text, 3), shown)
+
+    def test_counted(self) -> None:
+        """One is one, and of nothing there are as of many."""
+        texts = [counted(number, "car") for number in (0, 1, 2)]
+        self.assertEqual(texts, ["0 cars", "1 car", "2 cars"])
