@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from evcharge.commands import USAGE, Exit
+from evcharge.models.terms import LEAST_SPEED, MOST_SPEED
 from evcharge.outcomes import LANGUAGES
 from evcharge.utils.numbers import finite_number, whole_number
 
 EXAMPLE = "weekday"
 """The shipped scenario that has every key, with comments."""
 
-RESULTS = "results"
+RESULTS = Path("results")
 """The folder of results, where nobody names another."""
 
 
@@ -61,6 +62,7 @@ def _add_check(what: Any) -> None:
         ),
     )
     _add_scenario(check)
+    _add_study(check)
     _add_language(check, "en")
     check.set_defaults(run=_check)
 
@@ -76,6 +78,7 @@ def _add_run(what: Any) -> None:
         ),
     )
     _add_scenario(run)
+    _add_study(run)
     run.add_argument(
         "--out", metavar="FOLDER", type=Path, help=f"for the results ({RESULTS}/ and its name)"
     )
@@ -139,7 +142,7 @@ def _add_drive(what: Any) -> None:
     drive.add_argument(
         "--speed",
         metavar="TIMES",
-        type=_figure(1, 600),
+        type=_figure(LEAST_SPEED, MOST_SPEED),
         default=1.0,
         help="how fast time passes: the server's --time-scale (%(default)g)",
     )
@@ -154,7 +157,7 @@ def _add_drive(what: Any) -> None:
         default=50,
         help="that all drivers share (%(default)s)",
     )
-    drive.set_defaults(run=_drive)
+    drive.set_defaults(run=_drive, vary=[], replications=None)
 
 
 def _add_scenario(command: argparse.ArgumentParser) -> None:
@@ -168,6 +171,10 @@ def _add_scenario(command: argparse.ArgumentParser) -> None:
         default=[],
         help="another value for a key: demand.drivers_per_day=1200",
     )
+    command.add_argument("--seed", metavar="N", help="the same as --set study.seed=N")
+
+
+def _add_study(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--vary",
         metavar="KEY=A,B,…",
@@ -175,8 +182,9 @@ def _add_scenario(command: argparse.ArgumentParser) -> None:
         default=[],
         help="compare values of a key: network.change.0.add_evses=0,2,4,6",
     )
-    command.add_argument("--seed", metavar="N", help="the same as --set study.seed=N")
-    command.add_argument("--replications", metavar="N", help="the same of study.replications")
+    command.add_argument(
+        "--replications", metavar="N", help="the same as --set study.replications=N"
+    )
 
 
 def _add_language(command: argparse.ArgumentParser, language: str) -> None:
@@ -273,6 +281,7 @@ def _check(options: argparse.Namespace) -> None:
 
 def _run(options: argparse.Namespace) -> None:
     scenario = read_scenario(options)
+    options.out = options.out or RESULTS / Path(options.scenario).stem
     # What mistakes are told without need not be waited for.
     from evcharge.commands.simulate_run import run
 
@@ -282,12 +291,13 @@ def _run(options: argparse.Namespace) -> None:
 def _report(options: argparse.Namespace) -> None:
     from evcharge.commands.simulate_run import again
 
+    if options.other is not None:
+        names = [each.resolve().name for each in (options.results, options.other)]
+        options.out = options.out or RESULTS / "-".join(names)
     again(options)
 
 
 def _drive(options: argparse.Namespace) -> None:
-    if options.vary or options.replications is not None:
-        raise Exit("drive goes once: --vary and --replications are for simulate run", USAGE)
     scenario = read_scenario(options)
     from evcharge.commands.simulate_drive import run
 

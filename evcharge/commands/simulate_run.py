@@ -25,9 +25,6 @@ from evcharge.simulator.study import Study, StudyError
 from evcharge.storage import StorageError
 from evcharge.storage.location import Location
 
-RESULTS = Path("results")
-"""The folder of results, where nobody names another."""
-
 WIDE = 60
 """Columns of a terminal that has room for all of the progress bar."""
 
@@ -41,7 +38,7 @@ def run(options: argparse.Namespace, scenario: Scenario) -> None:
 
     :raise Exit: it cannot be run, or was ended before its end.
     """
-    folder = options.out or RESULTS / Path(options.scenario).stem
+    folder: Path = options.out
     plan, scenarios = plan_of(scenario, _command(options), options.records == "all")
     runs = len(scenarios) * plan.replications
     run_one = partial(world.run, by_bytes=options.bytes, keep=_keep(options, runs))
@@ -86,8 +83,6 @@ def again(options: argparse.Namespace) -> None:
         done = study.read(options.results)
         if options.other is not None:
             done = beside(done, study.read(options.other))
-            names = [each.resolve().name for each in (options.results, options.other)]
-            folder = folder or RESULTS / "-".join(names)
             words = (*done.plan.command, "--language", options.language)
             done = attrs.evolve(done, plan=attrs.evolve(done.plan, command=words))
         _write(done, options.language, folder)
