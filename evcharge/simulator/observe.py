@@ -15,7 +15,7 @@ from decimal import Decimal
 import attrs
 
 from evcharge.models.charging import Profile
-from evcharge.models.network import Network
+from evcharge.models.network import Network, StationRecord
 from evcharge.models.receipts import NOTHING, Course
 from evcharge.models.session import CHARGING, FINISHED, OFFERED, RESERVED, ChargingSession
 from evcharge.models.slots import Book
@@ -202,10 +202,11 @@ class Observer:
     now: Callable[[], float]
     stations: dict[int, Seen] = attrs.field(factory=dict)
     network: Seen = attrs.field(init=False)
-    evses: dict[int, int] = attrs.field(factory=dict)
-    """How many each station has now."""
-    _out: dict[str, int] = attrs.field(factory=dict)
-    """EVSEs out of service, by uid, and their station."""
+    _evses: dict[int, set[str]] = attrs.field(factory=dict)
+    """The EVSEs that each station has now, by uid."""
+    _removed: set[str] = attrs.field(factory=set)
+    """Those that are gone once the car has left that stood there when they were removed."""
+    _out: set[str] = attrs.field(factory=set)  # Those too that are gone.
     _at: dict[str, tuple[int, str]] = attrs.field(factory=dict)
     """User id -> where the user holds an EVSE, or waits: then it is ''."""
     _joined: dict[str, float] = attrs.field(factory=dict)
@@ -229,12 +230,19 @@ class Observer:
     def begin(self, network: Network, at: float) -> None:
         """These are the stations."""
         for station_id, record in network.stations.items():
-            self._count(station_id, len(record.station.evses) if record.in_service else 0, at)
+            self._put(station_id, record, at)
 
-    def _count(self, station_id: int, evses: int, at: float) -> None:
-        more = evses - self.evses.get(station_id, 0)
-        self.evses[station_id] = evses
-        self._add(station_id, EVSES, more, at)
+    def _put(self, station_id: int, record: StationRecord, at: float) -> None:
+        """A station is so from now on."""
+        uids = {evse.uid for evse in record.station.evses} if record.in_service else set()
+        held = {uid for where, uid in self._at.values() if where == station_id and uid}
+        self._removed = (self._removed - uids) | (held - uids)
+        self._have(station_id, uids | held, at)
+
+    def _have(self, station_id: int, uids: set[str], at: float) -> None:
+        before, self._evses[station_id] = self._evses.get(station_id, set()), uids
+        self._add(station_id, EVSES, len(uids) - len(before), at)
+        self._add(station_id, OUT, len(uids & self._out) - len(before & self._out), at)
 
     def _of(self, station_id: int) -> Seen:
         seen = self.stations.get(station_id)
@@ -259,6 +267,9 @@ class Observer:
                 self._take(event.session, event.at)
             elif isinstance(event, SlotFreed):
                 self._leave(event.session, event.at)
+                if (uid := event.session.evse_uid) in self._removed:
+                    there = event.session.station_id
+                    self._have(there, self._evses[there] - {uid}, event.at)
             elif isinstance(event, SessionChanged):
                 self._leave(event.before, event.at)
                 self._take(event.session, event.at)
@@ -281,8 +292,7 @@ class Observer:
                 self._pay(event)
             elif isinstance(event, NetworkChanged):
                 for station_id, record in event.put.items():
-                    there = len(record.station.evses) if record.in_service else 0
-                    self._count(station_id, there, event.at)
+                    self._put(station_id, record, event.at)
             if isinstance(event, (SlotTaken, SlotFreed, SessionChanged)):
                 _check(event.book)
 
@@ -320,12 +330,10 @@ class Observer:
         self._profiles_kwh += kwh
 
     def _set_status(self, event: EvseStatusSet) -> None:
-        out = self._out.pop(event.evse_uid, None)
-        if out is not None:
-            self._add(out, OUT, -1, event.at)
-        if not event.status.in_service:
-            self._out[event.evse_uid] = event.station_id
-            self._add(event.station_id, OUT, 1, event.at)
+        out = self._out - {event.evse_uid}
+        self._out, before = out if event.status.in_service else out | {event.evse_uid}, self._out
+        if event.evse_uid in self._evses[event.station_id]:
+            self._add(event.station_id, OUT, len(self._out) - len(before), event.at)
 
     def _pay(self, event: PaymentListed) -> None:
         amount = event.payment.amount

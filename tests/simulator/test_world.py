@@ -224,6 +224,31 @@ class ActTests(SynchronousTestCase):
         self.assertLess(max(begun), 12 * 3600.0)
         self.assertEqual({d.outcome for d in found.drivers if d.born > 12 * 3600}, {"no_fit"})
 
+    def test_removed_while_held(self) -> None:
+        """An EVSE that is removed counts until its car has left, and no longer, broken or not."""
+        plain = one_station(4, 6.0, faults=Faults(0.2, number(2.0)))
+        change = Change(1, at=plain.start.replace(hour=12), remove_evses=3)
+        again = Change(1, at=plain.start.replace(hour=18), add_evses=3)
+        for seed in range(10):
+            study = attrs.evolve(plain.study, seed=seed)
+            for changes in ((change,), (change, again)):
+                network = attrs.evolve(plain.network, changes=changes)
+                found = run(attrs.evolve(plain, network=network, study=study), 0)
+                for name in ("utilisation", "occupancy", "out_of_service_share"):
+                    for place in ("network", "station:1"):
+                        share = found.figures[place][name]
+                        self.assertIsNotNone(share)
+                        self.assertLessEqual(share or 0.0, 1.0, (seed, name))
+        alone = one_station(1, 60.0, overstay_minutes=number(60.0))
+        change = Change(1, at=alone.start.replace(minute=30), remove_evses=1)
+        network = attrs.evolve(alone.network, changes=(change,))
+        held = run(attrs.evolve(alone, network=network), 0)
+        (driver,) = (each for each in held.drivers if each.charging is not None and each.left)
+        there = held.figures["station:1"]
+        self.assertGreater(driver.left or 0.0, 30 * 60.0)
+        charged = (driver.ended or 0.0) - (driver.charging or 0.0)
+        self.assertAlmostEqual(there["utilisation"] or 0.0, charged / (driver.left or 1.0), 6)
+
     def test_out_of_order(self) -> None:
         """A station that is out of service from an instant on loses those who charge there."""
         noon = one_station(4, 6.0).start.replace(hour=12)
