@@ -89,11 +89,14 @@ class Replication:
     """In the order in which they went; of very many, on disk."""
     digest: str
     """SHA-256 of all that was asked and answered, as hex."""
+    gone: int = 0
+    """How many drivers it had, where they are in a file of their own."""
 
 
 def encode(replication: Replication) -> bytes:
     """As a file has it, without its drivers: JSON, the same bytes for the same run."""
-    return msgspec.json.encode(attrs.evolve(replication, drivers=()))
+    there = replication.drivers
+    return msgspec.json.encode(attrs.evolve(replication, drivers=(), gone=len(there)))
 
 
 def decode(data: bytes) -> Replication:

@@ -225,7 +225,7 @@ def _run(
         for number in range(plan.replications)
         for variant, scenario in zip(plan.variants, scenarios, strict=True)
     ]
-    missing = [task for task in tasks if _finished(task[0]) is None]
+    missing = [task for task in tasks if _finished(task[0], plan.has_drivers) is None]
     waiting, done = iter(missing), len(tasks) - len(missing)
     progress(done, len(tasks))
     under_way: dict[Future[tuple[str, str]], Path] = {}
@@ -295,7 +295,8 @@ def _study(plan: Plan, folder: Path, versions: Mapping[str, str]) -> Study:
     results = []
     for variant in plan.variants:
         paths = (_path(folder, variant, number) for number in range(plan.replications))
-        results.append(tuple(each for each in map(_finished, paths) if each is not None))
+        found = (_finished(path, plan.has_drivers) for path in paths)
+        results.append(tuple(each for each in found if each is not None))
     sources = tuple((folder, variant) for variant in plan.variants)
     return Study(plan, folder, tuple(results), sources, versions)
 
@@ -314,12 +315,17 @@ def _drivers_of(path: Path) -> Path:
     return path.with_name(f"{path.stem}.drivers.jsonl")
 
 
-def _finished(path: Path) -> Replication | None:
+def _finished(path: Path, has_drivers: bool) -> Replication | None:
     try:
-        return decode(path.read_bytes())
+        found = decode(path.read_bytes())
+        if has_drivers:
+            with _drivers_of(path).open("rb") as lines:
+                if sum(line.endswith(b"\n") for line in lines) != found.gone:
+                    return None
     except (FileNotFoundError, ValueError):
         # What cannot be read is run again, and comes to the same.
         return None
+    return found
 
 
 def _manifest(plan: Plan) -> Mapping[str, Any]:
