@@ -19,6 +19,9 @@ EXAMPLE = "weekday"
 RESULTS = Path("results")
 """The folder of results, where nobody names another."""
 
+REPORT_LANGUAGE = "pt"
+"""Of reports, where nobody names another."""
+
 
 def add_to(commands: Any) -> None:
     """Add the command to the console script."""
@@ -98,7 +101,7 @@ def _add_run(what: Any) -> None:
         metavar="URL",
         help="an empty one, to keep the data of one run, as a server would: sqlite:///FILE",
     )
-    _add_language(run, "pt")
+    _add_language(run, REPORT_LANGUAGE)
     run.set_defaults(run=_run)
 
 
@@ -113,7 +116,7 @@ def _add_report(what: Any) -> None:
     report.add_argument(
         "--out", metavar="FOLDER", type=Path, help=f"for that of two ({RESULTS}/ and their names)"
     )
-    _add_language(report, "pt")
+    _add_language(report, REPORT_LANGUAGE)
     report.set_defaults(run=_report)
 
 

@@ -16,6 +16,7 @@ import attrs
 from tqdm import tqdm
 
 from evcharge.commands import INTERRUPTED, USAGE, Exit
+from evcharge.commands.simulate import REPORT_LANGUAGE
 from evcharge.simulator import executors, report, study, world
 from evcharge.simulator.beside import beside
 from evcharge.simulator.executors import NoCluster, Workers
@@ -83,8 +84,6 @@ def again(options: argparse.Namespace) -> None:
         done = study.read(options.results)
         if options.other is not None:
             done = beside(done, study.read(options.other))
-            words = (*done.plan.command, "--language", options.language)
-            done = attrs.evolve(done, plan=attrs.evolve(done.plan, command=words))
         _write(done, options.language, folder)
     except StudyError as error:
         raise Exit(str(error)) from None
@@ -92,6 +91,10 @@ def again(options: argparse.Namespace) -> None:
 
 def _write(done: Study, language: str, folder: Path | None = None) -> None:
     to = folder or done.folder
+    if language != REPORT_LANGUAGE:
+        # The manifest is the same in both, so that a report can be had in the other one too.
+        words = (*done.plan.command, "--language", language)
+        done = attrs.evolve(done, plan=attrs.evolve(done.plan, command=words))
     try:
         has_report = report.write(done, language, folder)
     except FileExistsError:

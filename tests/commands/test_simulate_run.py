@@ -1,6 +1,7 @@
 """`evcharge simulate run` and `report`, run as people run them."""
 
 import json
+import re
 import shlex
 import signal
 import subprocess
@@ -55,6 +56,20 @@ class RunTests(SimulateTestCase):
         self.assertEqual((self.folder / "out" / "figures.csv").read_bytes(), before["figures.csv"])
         said = self.said("report", str(self.folder), status=1)
         self.assertIn("has no results", said)
+
+    def test_other_language(self) -> None:
+        """The command in a report makes that report, in its language."""
+        words = ("--replications=1", "--language", "en")
+        one = self.run_it("one", *words)
+        before = one["report.html"].decode()
+        line = re.search("<pre>evcharge (simulate run [^<]*)</pre>", before)
+        assert line is not None
+        self.said(*shlex.split(line[1])[1:], "--out", str(self.folder / "two"))
+        self.assertEqual(files(self.folder / "two"), one)
+        self.said("report", str(self.folder / "one"))
+        self.assertIn('lang="pt-BR"', (self.folder / "one" / "report.html").read_text())
+        self.said("report", str(self.folder / "one"), "--language=en")
+        self.assertEqual(files(self.folder / "one"), one)
 
     def test_anywhere(self) -> None:
         """Report and manifest, too, are the same in another time zone and language of the machine,
