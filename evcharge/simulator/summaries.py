@@ -99,9 +99,8 @@ def by_hour(study: Study, variant: int, place: str, figure: str) -> Sequence[Int
 
 
 def is_counted(study: Study, driver: DriverRecord) -> bool:
-    """Whether a driver was born in the window."""
-    plan = study.plan
-    return plan.warm_up_hours * 3600.0 <= driver.born < plan.days * 86400.0
+    """Whether a driver was born in the window: nobody is after it, be its last day of 25 hours."""
+    return driver.born >= study.plan.warm_up_hours * 3600.0
 
 
 def waiting_longer(

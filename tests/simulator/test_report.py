@@ -18,7 +18,13 @@ from evcharge.simulator.beside import beside
 from evcharge.simulator.executors import here
 from evcharge.simulator.replication import DriverRecord
 from evcharge.simulator.study import Study, StudyError, Variant
-from evcharge.simulator.summaries import by_hour, differences, steady, waiting_longer
+from evcharge.simulator.summaries import (
+    by_hour,
+    differences,
+    is_counted,
+    steady,
+    waiting_longer,
+)
 from evcharge.simulator.words import FIGURES, MONEY, SHARE, number, setting, written
 from tests.simulator.test_study import files
 from tests.support.replications import BY_HOUR, SCENARIOS, Scenario, plan, replicate
@@ -449,6 +455,13 @@ class SummaryTests(SynchronousTestCase):
             shares.append(len(longer) / len(came))
         self.assertAlmostEqual(found[1].mean, sum(shares) / 4, 12)
         self.assertEqual(found[2].mean, 0.0)
+
+    def test_long_day(self) -> None:
+        """Who comes in the last hour of a day of 25 counts, but nobody in a warm-up."""
+        made = one_variant(Path(self.mktemp()), warm_up_hours=2.0)
+        driver = next(made.drivers(0, 0))
+        counted = [is_counted(made, attrs.evolve(driver, born=3600.0 * h)) for h in (1.9, 2, 24.5)]
+        self.assertEqual(counted, [False, True, True])
 
     def test_missing(self) -> None:
         """A figure that a replication has not is left out, in pairs with the other variant's."""
