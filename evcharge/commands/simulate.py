@@ -11,6 +11,7 @@ from typing import Any
 from evcharge.commands import USAGE, Exit
 from evcharge.models.terms import LEAST_SPEED, MOST_SPEED
 from evcharge.outcomes import LANGUAGES
+from evcharge.simulator.texts import REPORT_LANGUAGE
 from evcharge.utils.numbers import finite_number, whole_number
 
 EXAMPLE = "weekday"
@@ -18,9 +19,6 @@ EXAMPLE = "weekday"
 
 RESULTS = Path("results")
 """The folder of results, where nobody names another."""
-
-REPORT_LANGUAGE = "pt"
-"""Of reports, where nobody names another."""
 
 
 def add_to(commands: Any) -> None:

@@ -16,13 +16,13 @@ import attrs
 from tqdm import tqdm
 
 from evcharge.commands import INTERRUPTED, USAGE, Exit
-from evcharge.commands.simulate import REPORT_LANGUAGE
 from evcharge.simulator import executors, report, study, world
 from evcharge.simulator.beside import beside
 from evcharge.simulator.executors import NoCluster, Workers
 from evcharge.simulator.plans import plan_of
 from evcharge.simulator.scenario import Scenario
 from evcharge.simulator.study import Study, StudyError
+from evcharge.simulator.texts import REPORT_LANGUAGE
 from evcharge.storage import StorageError
 from evcharge.storage.location import Location
 
