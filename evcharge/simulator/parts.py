@@ -337,7 +337,8 @@ class Faults:
 
 def _values(_: Keys, __: Path, value: Any) -> tuple[Any, ...]:
     if not isinstance(value, list) or not value:
-        raise ValueError(f"must be a list of the values to try, not {shown_value(value)}")
+        given = "an empty one" if value == [] else shown_value(value)
+        raise ValueError(f"must be a list of the values to try, not {given}")
     return tuple(value)
 
 

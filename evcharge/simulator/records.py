@@ -12,9 +12,10 @@ from typing import IO, Any
 import attrs
 
 from evcharge.models.station import Station
-from evcharge.simulator import observe
+from evcharge.simulator import areas
+from evcharge.simulator.areas import Window
 from evcharge.simulator.drivers import Diary
-from evcharge.simulator.observe import Observer, Window
+from evcharge.simulator.observe import Observer
 from evcharge.simulator.parts import Zone
 from evcharge.simulator.replication import (
     LOST,
@@ -224,15 +225,15 @@ class Records:
         places[0] = attrs.evolve(places[0], evses=evses)
         ahead_h = (self.window.begin - self.begin) / 3600.0
         # Of a zone there are those alone that drivers tell.
-        nothing: Figures = dict.fromkeys(observe.figures(observer.network))
+        nothing: Figures = dict.fromkeys(areas.figures(observer.network))
         for place in places:
             tally = self._tally(place.key)
             figures[place.key] = {**nothing, **tally.figures()}
             hours[place.key] = {name: tuple(values) for name, values in tally.hours.items()}
             if place.key in seen:
-                told = dict(observe.figures(seen[place.key]))
+                told = dict(areas.figures(seen[place.key]))
                 if told["peak_at"] is not None:
                     told["peak_at"] += ahead_h
                 figures[place.key] = {**figures[place.key], **told}
-                hours[place.key] = {**hours[place.key], **observe.hours(seen[place.key])}
+                hours[place.key] = {**hours[place.key], **areas.hours(seen[place.key])}
         return tuple(places), figures, hours

@@ -31,6 +31,7 @@ OF_PLACES = (
 OF_HOURS = {
     **{"born": say.BORN, "served": say.SERVED, "lost": say.LOST_ONES},
     **{"kwh": say.MEAN_KW, "queue": say.MEAN_QUEUE, "charging": say.CHARGING},
+    "revenue": say.REVENUE,
 }
 NEAR = 0.05
 """A share no further from 0 or 1 than this has a lopsided interval: its least and most are told."""

@@ -68,6 +68,7 @@ BORN, SERVED, LOST_ONES = (
 )
 LOST_PER_HOUR = Phrase("perdidos por hora", "lost an hour")
 MEAN_KW = Phrase("kW, média da hora", "kW, mean of the hour")
+REVENUE = Phrase("receita dos recibos da hora, R$", "revenue of the hour's receipts, R$")
 MEAN_QUEUE = Phrase("na fila, média da hora", "in the queue, mean of the hour")
 HOURS_ALT = Phrase(
     "Linhas por hora. {panels}.",

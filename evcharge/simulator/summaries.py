@@ -18,7 +18,7 @@ from evcharge.simulator.statistics import (
 )
 from evcharge.simulator.study import Study
 
-HOURS = ("born", "served", "lost", "kwh", "queue", "charging")
+HOURS = ("born", "served", "lost", "kwh", "queue", "charging", "revenue")
 """What there is of each hour."""
 
 MOST_HOURS = 48

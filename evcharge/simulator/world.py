@@ -22,11 +22,12 @@ from evcharge.rules.events import Event, user_of
 from evcharge.rules.journey import ListSessions, ListStations
 from evcharge.simulator import networks
 from evcharge.simulator.acts import Operators, begin_with
+from evcharge.simulator.areas import Broken, Window
 from evcharge.simulator.arrivals import COOL_DOWN_S, HOUR_S, Person, hours, people
 from evcharge.simulator.drivers import Ask, Diary, Journey, Said, drive
 from evcharge.simulator.known import Known
 from evcharge.simulator.networks import LoadedNetwork
-from evcharge.simulator.observe import Broken, Observer, Window
+from evcharge.simulator.observe import Observer
 from evcharge.simulator.records import Records
 from evcharge.simulator.replication import Replication
 from evcharge.simulator.scenario import Scenario

@@ -15,11 +15,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from evcharge.models.session import CHARGING
 from evcharge.rules.events import Event, SlotFreed, SlotTaken
+from evcharge.simulator.areas import IDLE, QUEUE, Area, Broken, Window
 from evcharge.simulator.arrivals import hours, people
 from evcharge.simulator.distributions import Distribution, number
 from evcharge.simulator.drivers import Ask, Diary, Said, drive
 from evcharge.simulator.known import Known
-from evcharge.simulator.observe import IDLE, QUEUE, Area, Broken, Window
 from evcharge.simulator.parts import Change, Faults, Options, TariffTime, Zone
 from evcharge.simulator.records import Gone
 from evcharge.simulator.replication import OUTCOMES, Replication, driver_line, encode
@@ -270,6 +270,18 @@ class ActTests(SynchronousTestCase):
             if d.kwh
         }
         self.assertEqual(prices, {(False, 2.0), (True, 3.2)})
+
+    def test_revenue(self) -> None:
+        """What is earned in an hour is what the receipts of that hour come to."""
+        found = run(one_station(4, 6.0), 0)
+        hours = [0.0] * 24
+        for driver in found.drivers:
+            if driver.left is not None and driver.left < 24 * 3600.0:
+                hours[int(driver.left // 3600)] += driver.paid
+        for place in ("network", "station:1"):
+            for told, own in zip(found.hours[place]["revenue"], hours, strict=True):
+                self.assertAlmostEqual(told, own, 6)
+        self.assertGreater(sum(hours), 0.0)
 
 
 class SameTests(SynchronousTestCase):
