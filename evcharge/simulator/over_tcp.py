@@ -104,7 +104,7 @@ class Link(LineReceiver):
             kind, number, data = said["type"], said.get("id"), said["data"]
             code, at = said["status"]["code"], said["timestamp"].replace("Z", "+00:00")
             self._connections.server_now = datetime.fromisoformat(at).timestamp()
-        except (ValueError, LookupError, TypeError, AttributeError):
+        except (msgspec.MsgspecError, ValueError, LookupError, TypeError, AttributeError):
             kind, number, data, code = None, None, None, None
         if not (isinstance(data, dict) and isinstance(code, int)):
             self._connections.foreign(self)

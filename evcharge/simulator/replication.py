@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from typing import TypeAlias
+from functools import partial
+from typing import TypeAlias, TypeVar
 
 import attrs
 import msgspec
+
+_Read = TypeVar("_Read")
 
 OUTCOMES = (
     "served",
@@ -105,7 +108,7 @@ def decode(data: bytes) -> Replication:
 
     :raise ValueError: it is something else, or cut short.
     """
-    return attrs.evolve(msgspec.json.decode(data, type=Replication), drivers=())
+    return attrs.evolve(_read(msgspec.json.Decoder(Replication), data), drivers=())
 
 
 def driver_line(record: DriverRecord) -> bytes:
@@ -119,7 +122,15 @@ def drivers_of(lines: Iterable[bytes]) -> Iterator[DriverRecord]:
 
     :raise ValueError: one is something else, or cut short.
     """
-    return map(_decode, lines)
+    return map(partial(_read, msgspec.json.Decoder(DriverRecord)), lines)
 
 
-_encode, _decode = msgspec.json.Encoder().encode, msgspec.json.Decoder(DriverRecord).decode
+_encode = msgspec.json.Encoder().encode
+
+
+def _read(decoder: msgspec.json.Decoder[_Read], data: bytes) -> _Read:
+    try:
+        return decoder.decode(data)
+    except msgspec.MsgspecError as error:
+        # It is a ValueError in later versions alone.
+        raise ValueError(str(error)) from None

@@ -191,7 +191,7 @@ def read(folder: Path) -> Study:
         study = _study(plan, folder, _versions(manifest))
     except OSError as error:
         raise StudyError(f"{error.filename or folder}: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError) as error:
+    except (msgspec.MsgspecError, ValueError, KeyError, TypeError) as error:
         raise StudyError(f"{path}: is no manifest: {error}{other}") from None
     if other and (cut := _unreadable(study)) is not None:
         raise StudyError(f"{cut}: cannot be read{other}")

@@ -242,12 +242,12 @@ class PageTests(ServerTestCase):
     """The page about all this."""
 
     def setUp(self) -> None:
-        self.server = self.start(Path(self.mktemp())).wait()
         self.ids: dict[str, str] = {}
         """Those of the page, and those that they really are this time."""
 
     def test_transcripts(self) -> None:
         """The commands on the page say what it says that they do."""
+        server = self.start(Path(self.mktemp()), "--time-scale=60").wait()
         page = (ROOT / "docs" / "ask.md").read_text()
         blocks = re.findall(r"^```console\n(.*?)^```", page, re.M | re.S)
         commands = [each for block in blocks for each in re.split(r"^\$ ", block, flags=re.M)[1:]]
@@ -258,8 +258,8 @@ class PageTests(ServerTestCase):
                 line = line.replace(known, real)
             name, kind, *more = shlex.split(line)
             self.assertEqual(name, "evcharge")
-            done = command(kind, f"--port={self.server.port}", *more, answers="\n" * 9)
-            said = done.stdout.replace(f" --port {self.server.port}", "")
+            done = command(kind, f"--port={server.port}", *more, answers="\n" * 9)
+            said = done.stdout.replace(f" --port {server.port}", "")
             if kind == "drive":
                 # What is done at a station takes its time, and is at another one each time.
                 choice = "What would you like to do?"
@@ -287,8 +287,9 @@ class PageTests(ServerTestCase):
 
     def test_example(self) -> None:
         """The program on the page gets a slot, and gives it back."""
+        server = self.start(Path(self.mktemp())).wait()
         done = subprocess.run(
-            [sys.executable, ROOT / "docs" / "examples" / "journey.py", str(self.server.port)],
+            [sys.executable, ROOT / "docs" / "examples" / "journey.py", str(server.port)],
             capture_output=True, text=True, env=environment(), timeout=60,
         )  # fmt: skip
         self.assertEqual((done.returncode, done.stderr), (0, ""))

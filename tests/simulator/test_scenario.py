@@ -271,7 +271,7 @@ class MistakeTests(ScenarioTestCase):
             ("study.vary = [{ key = 'days' }]", "study.vary.0: values is missing"),
             (
                 "study.vary = [{ key = 'days', values = [] }]",
-                "study.vary.0.values: must be a list of the values to try, not a list",
+                "study.vary.0.values: must be a list of the values to try, not an empty one",
             ),
             (
                 "network.options = { queue_limit = 2000 }",

@@ -2,7 +2,6 @@
 
 import importlib.util
 import re
-from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -26,9 +25,8 @@ SHOWN = re.compile(r"^```console\n.*?^```\n|^[>|][^\n]*\n|!\[.*?\]", re.M | re.S
 CODE = re.compile(r"^```.*?^```\n|`[^`\n]*`|\]\(.*?\)", re.M | re.S)
 
 
-@cache
 def made() -> tuple[str, dict[str, str]]:
-    """The page and its pictures as they are when its commands have been run: once."""
+    """The page and its pictures as they are when its commands have been run."""
     page = tutorial.PAGE.read_text("utf-8")
     with TemporaryDirectory() as folder:
         return tutorial.rewritten(page, tutorial.run_all(page, Path(folder)), Path(folder))
@@ -40,17 +38,18 @@ class TutorialTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.page = tutorial.PAGE.read_text("utf-8")
 
-    def test_page(self) -> None:
-        """All that commands print, reports say and tables hold comes again as it is shown."""
-        self.assertEqual(made()[0].splitlines(), self.page.splitlines())
+    def test_made(self) -> None:
+        """
+        All that commands print, reports say and tables hold comes again as it is shown; and the
+        pictures are the reports', byte for byte where the same library drew them.
+        """
+        # In one test: what takes long is to run the commands, and each may be in another process.
+        page, pictures = made()
+        self.assertEqual(page.splitlines(), self.page.splitlines())
         self.assertGreaterEqual(len(tutorial.commands(self.page)), 8)
         self.assertGreaterEqual(len(tutorial.TABLE.findall(self.page)), 6)
         self.assertNotIn("…", self.page)
-
-    def test_pictures(self) -> None:
-        """The pictures are the reports', byte for byte where the same library drew them."""
         kept = {path.name: path.read_text("utf-8") for path in tutorial.PICTURES.iterdir()}
-        _, pictures = made()
         self.assertEqual(sorted(kept), sorted(pictures))
         for name, svg in kept.items():
             if f"<!-- matplotlib {version('matplotlib')} -->" in svg:

@@ -108,6 +108,10 @@ def patterns(module: str) -> list[str]:
     return [module, *(".".join([*parts[:n], "*"]) for n in range(len(parts), 0, -1))]
 
 
+STANDARD = sys.stdlib_module_names | {"tomllib"}
+"""The standard library's, of whatever Python: the last one is there from 3.11 on."""
+
+
 @attrs.frozen
 class Row:
     """Whom some modules may know, of ours and of others."""
@@ -118,7 +122,7 @@ class Row:
 
     def allows(self, known: str) -> str | None:
         """The word that allows `known`, as :func:`whom` gives it; empty where none is needed."""
-        if known in sys.stdlib_module_names or not known:
+        if known in STANDARD or not known:
             return ""
         if known in self.others:
             return known
