@@ -73,56 +73,7 @@ ROWS = (
 """From a quiet post to a busy station."""
 
 
-@attrs.frozen
-class Interval:
-    """In which a mean lies, as far as what was seen tells."""
-
-    mean: float
-    half_width: float
-
-    def has(self, value: float) -> bool:
-        return abs(value - self.mean) <= self.half_width
-
-    def __str__(self) -> str:
-        return f"{self.mean:.4f} ± {self.half_width:.4f}"
-
-
-def interval(means: Sequence[float], confidence: float = 0.99) -> Interval:
-    """
-    In which the true mean lies, by Student's t.
-
-    :param means: of batches: parts of a run that are so long that they hardly know of one another.
-    """
-    half = t_quantile(len(means) - 1, confidence) * statistics.stdev(means) / math.sqrt(len(means))
-    return Interval(statistics.fmean(means), half)
-
-
 def batches(values: Sequence[float], count: int) -> list[float]:
     """The means of so many parts of equal length; what is over at the end is left out."""
     size = len(values) // count
     return [statistics.fmean(values[size * n : size * (n + 1)]) for n in range(count)]
-
-
-def t_within(degrees: int, t: float) -> float:
-    """How likely Student's t is between -t and t (Abramowitz and Stegun, 26.7.3 and 26.7.4)."""
-    angle = math.atan(t / math.sqrt(degrees))
-    cos_2 = math.cos(angle) ** 2
-    odd = degrees % 2
-    term = math.cos(angle) if odd else 1.0
-    total = 0.0
-    for factor in range(2 + odd, degrees + 1, 2):
-        total += term
-        term *= cos_2 * (factor - 1) / factor
-    total *= math.sin(angle)
-    return 2.0 / math.pi * (angle + total) if odd else total
-
-
-def t_quantile(degrees: int, confidence: float) -> float:
-    """Between minus this and this Student's t is with that probability."""
-    low, high = 0.0, 1.0
-    while t_within(degrees, high) < confidence:
-        high *= 2.0
-    while high - low > 1e-12 * high:
-        middle = (low + high) / 2.0
-        low, high = (middle, high) if t_within(degrees, middle) < confidence else (low, middle)
-    return high

@@ -37,7 +37,7 @@ import attrs
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.queueing import ROWS, Interval, Queue, batches, interval  # noqa: E402
+from benchmarks.queueing import ROWS, Queue, batches  # noqa: E402
 from evcharge.models.electric_car import CarModel, ElectricCar  # noqa: E402
 from evcharge.models.session import OFFERED, ChargingSession  # noqa: E402
 from evcharge.models.station import Station  # noqa: E402
@@ -48,6 +48,7 @@ from evcharge.rules.events import Event, SlotTaken  # noqa: E402
 from evcharge.rules.journey import AddUser, ListStations  # noqa: E402
 from evcharge.rules.operation import Operation  # noqa: E402
 from evcharge.rules.sweep import BEGINNINGS, Sweep  # noqa: E402
+from evcharge.simulator.statistics import Interval, interval  # noqa: E402
 from evcharge.storage.memory import MemoryStorage  # noqa: E402
 from evcharge.testing import NOON  # noqa: E402
 
@@ -56,6 +57,8 @@ UNKNOWN_CAR = CarModel("A", "car", 40.0, 0.2, 130.0)
 
 MOST_MEANS = 50.0
 """A battery is so large that a charge may take so many times the mean: no draw is ever cut."""
+
+CONFIDENCE = 0.99
 
 LONG_MIN = 10.0
 """Of waits longer than this the share is compared, too: it tells in which order turns came."""
@@ -239,6 +242,11 @@ class Line(VirtualTime):
         self.seen.most_off = max(self.seen.most_off, off)
 
 
+def shown(found: Interval) -> str:
+    """A mean, and half of the interval that it lies in."""
+    return f"{found.mean:.4f} ± {found.half_width or 0.0:.4f}"
+
+
 @attrs.define
 class Held:
     """A row of the table: what theory says, and what was seen."""
@@ -255,12 +263,15 @@ class Held:
         :param count: batches of each run.
         """
         means = [run.means(count) for run in runs]
-        seen = {name: interval([x for each in means for x in each[name]]) for name in means[0]}
+        seen = {
+            name: interval([x for each in means for x in each[name]], CONFIDENCE)
+            for name in means[0]
+        }
         right = cls.theory(queue)
         problems = [
-            f"{name} should be {right[name]:.4f}, and is {seen[name]}"
+            f"{name} should be {right[name]:.4f}, and is {shown(seen[name])}"
             for name in seen
-            if not seen[name].has(right[name])
+            if not seen[name].low <= right[name] <= seen[name].high
         ]
         for run in runs:
             if run.overtaken:
@@ -286,7 +297,7 @@ class Held:
     def __str__(self) -> str:
         right = self.theory(self.queue)
         cells = [f"{self.queue.evses}", f"{self.queue.load:g}"]
-        cells += [f"{right[name]:.4f} | {self.seen[name]}" for name in self.seen]
+        cells += [f"{right[name]:.4f} | {shown(self.seen[name])}" for name in self.seen]
         return f"| {' | '.join(cells)} |"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any, NoReturn
@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred, inlineCallbacks
 
 from evcharge.bootstrap import Made, make_users
 from evcharge.commands.network import left_as_it_is
+from evcharge.commands.numbers import whole
 from evcharge.commands.storages import (
     DIRECTORY,
     SourceError,
@@ -55,21 +56,6 @@ _STATES = {
 """What a person is told of users in each state."""
 
 
-def _whole(least: int, most: int) -> Callable[[str], int]:
-    def read(text: str) -> int:
-        try:
-            number = int(text)
-        except ValueError:
-            number = least - 1
-        if not least <= number <= most:
-            raise argparse.ArgumentTypeError(
-                f"must be a whole number from {least} to {most}, not {text!r}"
-            )
-        return number
-
-    return read
-
-
 def add_to(commands: Any) -> None:
     """Add the command to the console script."""
     bootstrap = commands.add_parser(
@@ -93,13 +79,13 @@ def add_to(commands: Any) -> None:
     bootstrap.add_argument("--cars", metavar="FILE-or-URL", help="JSON of car models (the shipped)")
     bootstrap.add_argument(
         "--users",
-        type=_whole(0, MOST_USERS),
+        type=whole(0, MOST_USERS),
         default=150,
         help="total number of simulated users (%(default)s)",
     )
     bootstrap.add_argument(
         "--seed",
-        type=_whole(0, 2**63 - 1),
+        type=whole(0, 2**63 - 1),
         help="makes the same cars, batteries, stations and states again",
     )
     bootstrap.set_defaults(run=told(_bootstrap))

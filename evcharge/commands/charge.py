@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import difflib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from evcharge.commands import USAGE, Exit
+from evcharge.commands.numbers import figure
 from evcharge.commands.tables import width
 from evcharge.datasets import DatasetError, listed, read_car_models
 from evcharge.datasets.evses import MOST_POWER_KW
@@ -16,7 +17,6 @@ from evcharge.datasets.files import CARS, shipped
 from evcharge.models.electric_car import CarModel
 from evcharge.models.estimates import ChargePlan, plan_charge
 from evcharge.models.evse import EvseKind, connector_of, kind_of_row
-from evcharge.utils.numbers import finite_number
 
 MARGIN, MOST_WIDTH, LEAST_WIDTH, HEIGHT = 11, 60, 20, 12
 """Of the drawn curve, in characters; the margin is what stands to the left of it."""
@@ -36,15 +36,15 @@ def add_to(commands: Any) -> None:
     )
     parser.add_argument("model", metavar="MODEL", help="its name in the catalogue")
     parser.add_argument(
-        "--from", dest="start", metavar="%", default=10.0, type=_figure(0, 100), help="default 10"
+        "--from", dest="start", metavar="%", default=10.0, type=figure(0, 100), help="default 10"
     )
     parser.add_argument(
-        "--to", dest="target", metavar="%", default=80.0, type=_figure(0, 100), help="default 80"
+        "--to", dest="target", metavar="%", default=80.0, type=figure(0, 100), help="default 80"
     )
     parser.add_argument(
         "--power",
         metavar="KW",
-        type=_figure(0.1, MOST_POWER_KW),
+        type=figure(0.1, MOST_POWER_KW),
         help="of the EVSE; without it the car is the limit",
     )
     parser.add_argument(
@@ -56,16 +56,6 @@ def add_to(commands: Any) -> None:
         "--cars", metavar="FILE", type=Path, help="a catalogue; default: the shipped one"
     )
     parser.set_defaults(run=run)
-
-
-def _figure(least: float, most: float) -> Callable[[str], float]:
-    def read(text: str) -> float:
-        number = finite_number(text)
-        if number is None or not least <= number <= most:
-            raise argparse.ArgumentTypeError(f"must be a number from {least:g} to {most:g}")
-        return number
-
-    return read
 
 
 def run(options: argparse.Namespace) -> None:

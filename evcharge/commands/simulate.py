@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from evcharge.commands import USAGE, Exit
+from evcharge.commands.numbers import figure, whole
 from evcharge.models.terms import LEAST_SPEED, MOST_SPEED
 from evcharge.outcomes import LANGUAGES
 from evcharge.simulator.texts import REPORT_LANGUAGE
-from evcharge.utils.numbers import finite_number, whole_number
 
 EXAMPLE = "weekday"
 """The shipped scenario that has every key, with comments."""
@@ -83,7 +82,7 @@ def _add_run(what: Any) -> None:
     run.add_argument(
         "--out", metavar="FOLDER", type=Path, help=f"for the results ({RESULTS}/ and its name)"
     )
-    run.add_argument("--workers", metavar="N", type=_whole(1, 256), help="processes (one a core)")
+    run.add_argument("--workers", metavar="N", type=whole(1, 256), help="processes (one a core)")
     run.add_argument("--cluster", metavar="URL", help="a Dask scheduler: tcp://host:8786")
     run.add_argument(
         "--bytes", action="store_true", help="have each line go through decoder and encoder, too"
@@ -143,18 +142,18 @@ def _add_drive(what: Any) -> None:
     drive.add_argument(
         "--speed",
         metavar="TIMES",
-        type=_figure(LEAST_SPEED, MOST_SPEED),
+        type=figure(LEAST_SPEED, MOST_SPEED),
         default=1.0,
         help="how fast time passes: the server's --time-scale (%(default)g)",
     )
     drive.add_argument(
-        "--hours", metavar="N", type=_figure(0.001, 1e6), help="of the scenario (all of it)"
+        "--hours", metavar="N", type=figure(0.001, 1e6), help="of the scenario (all of it)"
     )
     drive.add_argument("--for-ever", action="store_true", help="go on with day after day")
     drive.add_argument(
         "--connections",
         metavar="N",
-        type=_whole(1, 10_000),
+        type=whole(1, 10_000),
         default=50,
         help="that all drivers share (%(default)s)",
     )
@@ -192,26 +191,6 @@ def _add_language(command: argparse.ArgumentParser, language: str) -> None:
     command.add_argument(
         "--language", choices=LANGUAGES, default=language, help="of the texts (%(default)s)"
     )
-
-
-def _whole(least: int, most: int) -> Callable[[str], int]:
-    def read(text: str) -> int:
-        number = whole_number(text)
-        if number is None or not least <= number <= most:
-            raise argparse.ArgumentTypeError(f"must be a whole number from {least} to {most}")
-        return number
-
-    return read
-
-
-def _figure(least: float, most: float) -> Callable[[str], float]:
-    def read(text: str) -> float:
-        number = finite_number(text)
-        if number is None or not least <= number <= most:
-            raise argparse.ArgumentTypeError(f"must be a number from {least:g} to {most:g}")
-        return number
-
-    return read
 
 
 def read_scenario(options: argparse.Namespace) -> Any:

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import re
 import signal
 import sys
 from collections.abc import Iterator, Mapping, Sized
-from pathlib import Path
 from typing import Any
 
 import attrs
 from twisted.internet.defer import Deferred, inlineCallbacks
-from twisted.internet.endpoints import HostnameEndpoint, clientFromString, wrapClientTLS
 from twisted.internet.error import ConnectionRefusedError, DNSLookupError
 from twisted.internet.interfaces import IStreamClientEndpoint
-from twisted.internet.ssl import Certificate, optionsForClientTLS, trustRootFromCertificates
 from twisted.internet.task import LoopingCall
 
 from evcharge.commands import FAILED, INTERRUPTED, NO_REPLY, USAGE, Exit
+from evcharge.commands.endpoints import endpoint_of
 from evcharge.commands.tables import Column, clean, table, width
-from evcharge.simulator.arrivals import COOL_DOWN_S, HOUR_S
+from evcharge.simulator.arrivals import COOL_DOWN_S
 from evcharge.simulator.crowd import Crowd
 from evcharge.simulator.drivers import Said
 from evcharge.simulator.known import Known
@@ -30,7 +27,7 @@ from evcharge.simulator.replication import OUTCOMES
 from evcharge.simulator.scenario import Scenario
 from evcharge.simulator.texts import called
 from evcharge.utils.texts import counted
-from evcharge.utils.time_utils import iso_utc
+from evcharge.utils.time_utils import HOUR_S, iso_utc
 
 LOOK_S = 0.2
 """How often it is looked whether it is over, and what the server has refused."""
@@ -57,54 +54,6 @@ OTHER_LIMITS: Mapping[str, str] = {
     "503": "the server's log: its storage cannot keep up, or it is shutting down",
 }
 """Likewise, by the code alone."""
-
-
-def endpoint_of(reactor: Any, options: argparse.Namespace) -> IStreamClientEndpoint:
-    """
-    Where the server is.
-
-    :raise Exit: --server or --ca say nothing of use.
-    """
-    words = re.split(r"(?<!\\):", options.server)
-    wrong = Exit(
-        f"--server {options.server}: must be tcp:HOST:PORT or tls:HOST:PORT, as "
-        "tcp:127.0.0.1:8888 (an IPv6 address has its colons written as \\:)",
-        USAGE,
-    )
-    if len(words) < 3 or words[0] not in ("tcp", "tls") or not words[1]:
-        raise wrong
-    if not (words[2].isascii() and words[2].isdecimal() and 0 < int(words[2][:6]) < 65536):
-        raise wrong
-    if options.ca is None:
-        try:
-            named: IStreamClientEndpoint = clientFromString(reactor, options.server)
-            return named
-        except (ValueError, TypeError, LookupError):
-            raise wrong from None
-    if words[0] != "tls" or len(words) > 3:
-        raise Exit("--ca goes with --server tls:HOST:PORT", USAGE)
-    host = words[1].replace("\\:", ":")
-    trusted = trustRootFromCertificates(_certificates(options.ca))
-    there = HostnameEndpoint(reactor, host, int(words[2]))
-    wrapped: IStreamClientEndpoint = wrapClientTLS(
-        optionsForClientTLS(host, trustRoot=trusted), there
-    )
-    return wrapped
-
-
-def _certificates(path: Path) -> list[Certificate]:
-    try:
-        text = path.read_text("ascii", "replace")
-    except OSError as error:
-        raise Exit(f"--ca {path}: {error.strerror or error}", USAGE) from None
-    found = re.findall(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", text, re.S)
-    try:
-        certificates = [Certificate.loadPEM(each.encode()) for each in found]
-    except Exception:
-        certificates = []
-    if not certificates:
-        raise Exit(f"--ca {path}: has no certificates in PEM form", USAGE)
-    return certificates
 
 
 def run(options: argparse.Namespace, scenario: Scenario) -> None:

@@ -21,7 +21,6 @@ from evcharge.utils.time_utils import iso_utc
 Place = tuple[float, float]
 """Latitude and longitude, degrees, WGS 84."""
 
-DRIVING, WAITING, CHARGING = STATES = ("driving", "waiting", "charging")
 """What a car may do."""
 
 MOVE_S = 0.2
@@ -46,7 +45,7 @@ class Course:
     """What a car does for some time, of simulated seconds since the epoch."""
 
     state: str
-    """One of :data:`STATES`."""
+    """``driving``, ``waiting`` or ``charging``."""
     place: Place
     to_place: Place
     begin: float

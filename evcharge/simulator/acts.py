@@ -32,11 +32,9 @@ from evcharge.simulator.parts import Change, TariffTime
 from evcharge.simulator.scenario import Scenario
 from evcharge.simulator.streams import to_the_ms, uniforms
 from evcharge.storage import Eventual, Perform
-from evcharge.utils.time_utils import iso_utc
+from evcharge.utils.time_utils import DAY_S, HOUR_S, iso_utc
 
 BROKEN = "OUTOFORDER"
-
-DAY_S, HOUR_S = 86400.0, 3600.0
 
 
 class Timers(Protocol):

@@ -16,8 +16,8 @@ import attrs
 from evcharge.models.charging import Profile
 from evcharge.models.receipts import NOTHING
 from evcharge.models.session import CHARGING
+from evcharge.utils.time_utils import HOUR_S
 
-HOUR_S = 3600.0
 QUARTER_S = 900.0
 
 

@@ -21,8 +21,7 @@ from evcharge.simulator.streams import (
     to_the_ms,
     uniforms,
 )
-
-HOUR_S = 3600.0
+from evcharge.utils.time_utils import HOUR_S
 
 COOL_DOWN_S = 24 * HOUR_S
 """For how long those may go on who are still there when nobody comes any more."""

@@ -3,7 +3,8 @@ Drivers at a running server: each goes on when its reply has come, its time has,
 
 How requests get to the server, and how one hears of changes, is an :class:`Outlet`'s: a server's
 own process has one, and connections are another. A driver lives in simulated time; instants that
-the server tells are its own clock's, and are turned into simulated ones here.
+the server tells are its own clock's, and are turned into simulated ones here. Without a server it
+is :mod:`evcharge.simulator.world` that has drivers go on, under a virtual clock.
 """
 
 from __future__ import annotations

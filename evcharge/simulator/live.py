@@ -30,7 +30,7 @@ from evcharge.rules.journey import ListStations
 from evcharge.rules.network import ChangeNetwork, NetworkChange
 from evcharge.simulator import networks
 from evcharge.simulator.acts import Operators, begin_with
-from evcharge.simulator.arrivals import COOL_DOWN_S, HOUR_S
+from evcharge.simulator.arrivals import COOL_DOWN_S
 from evcharge.simulator.crowd import Actor, Crowd
 from evcharge.simulator.doing import Doing
 from evcharge.simulator.drivers import Sleep
@@ -42,6 +42,7 @@ from evcharge.simulator.replication import LOST, SERVED
 from evcharge.simulator.scenario import Scenario
 from evcharge.storage import Eventual
 from evcharge.utils.texts import counted
+from evcharge.utils.time_utils import HOUR_S
 
 OVER_S = 600.0
 """How often it is looked then whether they have left, simulated seconds."""

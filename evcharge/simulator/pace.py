@@ -10,10 +10,11 @@ from typing import Any
 import attrs
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-from evcharge.simulator.arrivals import HOUR_S, Hour, Person, hours, people
+from evcharge.simulator.arrivals import Hour, Person, hours, people
 from evcharge.simulator.parts import Zone
 from evcharge.simulator.scenario import Scenario
 from evcharge.simulator.statistics import percentile
+from evcharge.utils.time_utils import HOUR_S
 
 TOLD_S = 60.0
 """How often it is told how late things are, real seconds."""

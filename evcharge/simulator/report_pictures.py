@@ -33,6 +33,7 @@ from evcharge.simulator.words import (
     with_interval,
     written,
 )
+from evcharge.utils.time_utils import DAY_S, HOUR_S
 
 WAITS, GANTT = "waits", "gantt"
 """What tables are called inside a page, that two of the pictures have."""
@@ -42,9 +43,6 @@ MINUTES = tuple(range(0, 241))
 
 TOLD = (0, 5, 10, 15, 20, 30, 45, 60, 90, 120, 180, 240)
 """Those of them that the table has."""
-
-HOUR_S = 3600.0
-DAY_S = 24 * HOUR_S
 
 
 @attrs.frozen

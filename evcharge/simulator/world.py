@@ -1,4 +1,8 @@
-"""One run of a scenario: the engine, a clock that goes from event to event, and the drivers."""
+"""
+One run of a scenario: the engine, a clock that goes from event to event, and the drivers.
+
+At a server that runs it is :mod:`evcharge.simulator.crowd` that has them go on.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +27,7 @@ from evcharge.rules.journey import ListSessions, ListStations
 from evcharge.simulator import networks
 from evcharge.simulator.acts import Operators, begin_with
 from evcharge.simulator.areas import Broken, Window
-from evcharge.simulator.arrivals import COOL_DOWN_S, HOUR_S, Person, hours, people
+from evcharge.simulator.arrivals import COOL_DOWN_S, Person, hours, people
 from evcharge.simulator.drivers import Ask, Diary, Journey, Said, drive
 from evcharge.simulator.known import Known
 from evcharge.simulator.networks import LoadedNetwork
@@ -37,7 +41,7 @@ from evcharge.storage import Storage
 from evcharge.storage.contents import Contents
 from evcharge.storage.location import CopyableStorage, Location
 from evcharge.storage.memory import MemoryStorage
-from evcharge.utils.time_utils import iso_utc
+from evcharge.utils.time_utils import HOUR_S, iso_utc
 from evcharge.watch.metrics import Metrics
 from evcharge.wire.envelope import Request, decode, encode
 

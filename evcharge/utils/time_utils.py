@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import datetime, timezone
 from functools import lru_cache
 
+HOUR_S, DAY_S = 3600.0, 86400.0
+
 
 def iso_utc(timestamp: float) -> str:
     """

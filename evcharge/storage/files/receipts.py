@@ -24,12 +24,11 @@ from evcharge.rules.operation import History
 from evcharge.storage.durable import Folder, flush_file, flush_folder, make_folder, write_all
 from evcharge.storage.files.used import UsedTariffs
 from evcharge.utils.numbers import finite_number, whole_number
+from evcharge.utils.time_utils import DAY_S
 
 END = ".jsonl"
 Problem: TypeAlias = tuple[bytes | None, str]
 """What is wrong with a line, which comes with it, or with the file: names file and line."""
-
-DAY_S = 86400.0
 
 
 class ReceiptFiles:
