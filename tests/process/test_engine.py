@@ -12,7 +12,7 @@ from evcharge.process.clock import SteadyClock
 from evcharge.process.engine import Alone, Engine, Here, InOrder
 from evcharge.process.options import Options
 from evcharge.process.virtual_clock import VirtualClock
-from evcharge.testing import NOON, shipped_network
+from evcharge.testing import NOON, MemoryServer, shipped_network
 from evcharge.watch.metrics import Metrics
 
 
@@ -113,3 +113,16 @@ class InOrderTests(SynchronousTestCase):
         slow.errback(RuntimeError("has not stopped"))
         self.assertEqual(said[3:], ["2 stops", "1 stops", "0 stops"])
         self.successResultOf(stopped)
+
+
+class MemoryServerTests(SynchronousTestCase):
+    """The server in memory."""
+
+    def test_connections(self) -> None:
+        """Requests one after another leave no connection open; one that is made stays."""
+        server = MemoryServer()
+        for _ in range(3):
+            self.assertEqual(server.request("START")["status"]["code"], 200)
+        self.assertEqual(len(server.factory.connections), 0)
+        server.connect()
+        self.assertEqual(len(server.factory.connections), 1)
