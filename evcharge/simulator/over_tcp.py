@@ -164,6 +164,8 @@ class Connections:
         self._is_closed = False
         self.server_now = 0.0
         """The server's clock when it said what is being read, seconds since the epoch."""
+        self._is_cut = False
+        """Whether there was no connection any more, and no reply has come since."""
         self.losses = 0
         """Connections that were lost."""
         self.why_lost = ""
@@ -228,8 +230,6 @@ class Connections:
         if self._is_closed:
             self._abort(link)
             return
-        if self.losses and not self.open:
-            self._say("connected again")
         self.links[link.number] = link
         self.listening.connected(link)
         self._send()
@@ -244,8 +244,10 @@ class Connections:
         if link.is_answered:
             self._pauses[link.number] = FIRST_PAUSE_S
             self.losses += 1
-            if not self.open:
-                self._say("no connection any more; trying again")
+        # The last one of them may be one over which no reply has come.
+        if self.losses and not self.open and not self._is_cut:
+            self._is_cut = True
+            self._say("no connection any more; trying again")
         self._connect_later(link.number)
         self.listening.lost(link)
         for request in link.pending.values():
@@ -327,6 +329,9 @@ class Connections:
     def replied(self, request: Pending, said: Said) -> None:
         """A reply has come."""
         now = self._reactor.seconds()
+        if self._is_cut:
+            self._is_cut = False
+            self._say("connected again")
         if (said.code, said.reason) not in BUSY:
             self._refused_s = REFUSED_S
             self._spacing_s = self._spacing_s * SHORTER
