@@ -248,6 +248,25 @@ class Rate:
             )
         )
 
+    def chords(self, error_s: float) -> list[tuple[float, float]]:
+        """
+        Points of the time that it takes from empty, between which a straight line is nowhere more
+        than `error_s` off: energies, kWh, and hours.
+
+        Its error is the same for all parts of a piece that take as long as one another.
+        """
+        found = [(0.0, 0.0)]
+        for at, hours in enumerate(self._hours[1:]):
+            energy = (self._percents[at + 1] - self._percents[at]) * self._kwh_per_percent
+            piece = Piece(energy, self._powers[at], self._powers[at + 1])
+            parts = _parts(piece, error_s / 3600.0)
+            begin, before = self._percents[at] * self._kwh_per_percent, self._hours[at]
+            for part in range(1, parts):
+                part_s = piece.seconds * part / parts
+                found.append((begin + piece.energy_after(part_s), before + part_s / 3600.0))
+            found.append((self._percents[at + 1] * self._kwh_per_percent, hours))
+        return found
+
     def _at(self, percent: float) -> int:
         """The number of the piece in which a state of charge is."""
         return bisect_right(self._percents, percent, 1, len(self._percents) - 1) - 1
@@ -263,6 +282,17 @@ class Rate:
         if energy <= 0.0:
             return self._hours[at]
         return self._hours[at] + _hours(energy, self._powers[at], self._power(at, percent))
+
+
+def _parts(piece: Piece, error_h: float) -> int:
+    """In how many parts that take as long a piece is to be cut so that a chord of each is near."""
+    change = abs(piece.to_kw - piece.from_kw)
+    if piece.energy_kwh <= 0.0 or change < _EQUAL * piece.from_kw:
+        return 1
+    # In time constants the chord of a part with so much growth, as a logarithm, is off by no more
+    # than its square by 8.
+    growth, constant_h = math.log(piece.to_kw / piece.from_kw), piece.energy_kwh / change
+    return math.ceil(abs(growth) * math.sqrt(constant_h / (8.0 * error_h))) or 1
 
 
 def _bounded(start_percent: float, target_percent: float) -> tuple[float, float]:

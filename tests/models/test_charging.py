@@ -3,6 +3,7 @@
 import json
 import math
 from importlib import resources
+from itertools import pairwise
 from pathlib import Path
 
 from hypothesis import given, settings
@@ -244,6 +245,29 @@ class PropertyTests(SynchronousTestCase):
         rate = rate_of(car, supply)
         if far - near > 1e-6:
             self.assertGreater(rate.seconds(start, far), rate.seconds(start, near))
+
+    @settings(deadline=None)
+    @given(cars(), supplies, st.sampled_from([1.0, 5.0, 30.0]))
+    def test_chords(self, car: CarModel, supply: Supply, error_s: float) -> None:
+        """Straight lines between the points of a charge's time are nowhere more off than is said,
+        however long it takes."""
+        rate = rate_of(car, supply)
+        points = rate.chords(error_s)
+        per_cent = car.battery_capacity_kwh / 100
+
+        def worst(energy: float, hours: float, to_energy: float, to_hours: float) -> float:
+            return max(
+                abs(
+                    3600 * (hours + (to_hours - hours) * share)
+                    - rate.seconds(0, (energy + (to_energy - energy) * share) / per_cent)
+                )
+                for share in (n / 16 for n in range(17))
+            )
+
+        for one, other in pairwise(points):
+            self.assertLess(one, other)
+            self.assertLess(worst(*one, *other), error_s * (1 + 1e-6) + 1e-3)
+        self.assertTrue(math.isclose(points[-1][1], rate.seconds(0, 100) / 3600, rel_tol=1e-9))
 
     @given(st.floats(0.001, 100), st.floats(1, 400), st.floats(-1e-6, 1e-6), st.floats(0, 1))
     def test_nearly_equal(self, energy: float, power: float, change: float, share: float) -> None:

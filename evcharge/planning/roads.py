@@ -1,0 +1,86 @@
+"""What it takes to drive between places and stations: matrices, or straight lines. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from evcharge.utils.geo_utils import distance_km
+
+Place = tuple[float, float]
+"""Latitude and longitude, degrees."""
+
+
+class Roads(Protocol):
+    """Figures of the way from each node to each other: energies, or hours."""
+
+    def __getitem__(self, node: int, /) -> Sequence[float]:
+        """Those from a node to all."""
+
+
+class Distances:
+    """
+    Great circles between places, worked out when they are asked for.
+
+    :param places: of the nodes.
+    """
+
+    def __init__(self, places: Sequence[Place]) -> None:
+        self.places = places
+        self._known: dict[int, tuple[Sequence[int], list[float]]] = {}
+
+    def row(self, node: int, others: Sequence[int]) -> list[float]:
+        """Between a node and others, km, one way or the other."""
+        known = self._known.get(node)
+        if known is None or known[0] is not others:
+            here, places = self.places[node], self.places
+            known = others, [distance_km(*here, *places[other]) for other in others]
+            self._known[node] = known
+        return known[1]
+
+
+class Straight:
+    """
+    Figures that grow with the great circle.
+
+    :param factor: the figure of a kilometre of it.
+    """
+
+    def __init__(self, distances: Distances, factor: float) -> None:
+        self._distances = distances
+        self._factor = factor
+        self._all = range(len(distances.places))
+
+    def __getitem__(self, node: int) -> Sequence[float]:
+        return self.row(node, self._all)
+
+    def row(self, node: int, others: Sequence[int]) -> list[float]:
+        """Between a node and others."""
+        factor = self._factor
+        return [km * factor for km in self._distances.row(node, others)]
+
+
+def row(roads: Roads, node: int, others: Sequence[int]) -> list[float]:
+    """The figures from a node to others."""
+    if isinstance(roads, Straight):
+        return roads.row(node, others)
+    there = roads[node]
+    return [there[other] for other in others]
+
+
+def column(roads: Roads, node: int, others: Sequence[int]) -> list[float]:
+    """The figures from others to a node."""
+    if isinstance(roads, Straight):
+        return roads.row(node, others)
+    return [roads[other][node] for other in others]
+
+
+def is_triangular(roads: Roads, count: int) -> bool:
+    """Whether going straight is never more than going by a third node."""
+    rows = [list(roads[node]) for node in range(count)]
+    return all(
+        straight <= there + on + 1e-9 * (1.0 + straight)
+        for here in rows
+        for there, by in zip(here, rows, strict=True)
+        for straight, on in zip(here, by, strict=True)
+    )
