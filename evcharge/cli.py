@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -19,6 +20,7 @@ COMMANDS = {
     "watch": "evcharge.commands.watch",
     "charge": "evcharge.commands.charge",
     "price": "evcharge.commands.price",
+    "plan": "evcharge.commands.plan",
     "bootstrap": "evcharge.commands.bootstrap",
     "apply": "evcharge.commands.apply",
     "evse": "evcharge.commands.evse",
@@ -30,8 +32,22 @@ COMMANDS = {
 """Each command, and the module that has it: only that is imported, as some take a while."""
 
 
+_OPTION, _BELOW_ZERO = re.compile("--[a-z][a-z-]*"), re.compile(r"-[.0-9]")
+
+
 class _Parser(argparse.ArgumentParser):
     """Its messages repeat what was written, but no password."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As ever; but where an option is followed by what begins as a number below zero, that is
+        its value: argparse knows only numbers for such, not a place such as -12.27,-38.97."""
+        words: list[str] = []
+        for word in args or ():
+            if words and _BELOW_ZERO.match(word) and _OPTION.fullmatch(words[-1]):
+                words[-1] += f"={word}"
+            else:
+                words.append(word)
+        return super().parse_known_args(words, namespace)
 
     def error(self, message: str) -> NoReturn:
         from evcharge.storage.location import without_password

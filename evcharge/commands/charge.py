@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -94,14 +94,24 @@ def find_model(name: str, path: Path | None) -> tuple[str, CarModel]:
         catalogue = read_car_models(content, source)
     except DatasetError as error:
         raise Exit("\n  ".join(listed(error.problems)), USAGE) from None
-    names = {each.casefold(): each for each in catalogue.models}
+    if name in catalogue.everything and name not in catalogue.models:
+        raise Exit("\n  ".join(listed(catalogue.problems)), USAGE)
+    known = known_name(name, catalogue.models, source)
+    return known, CarModel.from_facts(catalogue.models[known])
+
+
+def known_name(name: str, models: Iterable[str], source: str) -> str:
+    """
+    The one of some models that is called so, however people write it.
+
+    :raise Exit: there is none; names those that are written like it.
+    """
+    names = {each.casefold(): each for each in models}
     known = names.get(name.casefold())
     if known is not None:
-        return known, CarModel.from_facts(catalogue.models[known])
-    if name in catalogue.everything:
-        raise Exit("\n  ".join(listed(catalogue.problems)), USAGE)
+        return known
     near = difflib.get_close_matches(name.casefold(), names, n=3, cutoff=0.5)
-    like = ", ".join(names[each] for each in near) or ", ".join(sorted(catalogue.models)[:3])
+    like = ", ".join(names[each] for each in near) or ", ".join(sorted(names.values())[:3])
     raise Exit(f"{source} has no model {name!r}; it has {like}, …", USAGE)
 
 

@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
 
 from evcharge.commands import Exit
 from evcharge.datasets import listed
@@ -13,6 +14,8 @@ from evcharge.storage import StorageError
 from evcharge.storage.group_commit import TryAgain, Unavailable
 from evcharge.storage.location import FORMS, STORAGE_VARIABLE, Location, parse, without_password
 from evcharge.utils.process_title import hide_passwords
+
+T = TypeVar("T")
 
 DIRECTORY = "evcharge-data"
 
@@ -34,14 +37,14 @@ def add_storage(command: argparse._ActionsContainer) -> None:
     )
 
 
-def told(command: Callable[[argparse.Namespace], None]) -> Callable[[argparse.Namespace], None]:
+def told(command: Callable[[argparse.Namespace], T]) -> Callable[[argparse.Namespace], T]:
     """Have `command` end by an :class:`Exit` where a person can do something about it."""
     # Before anything can go wrong, and be said with what was typed.
     hide_passwords(without_password)
 
-    def run(options: argparse.Namespace) -> None:
+    def run(options: argparse.Namespace) -> T:
         try:
-            command(options)
+            return command(options)
         except Exception as error:
             # Where it can be raised, it is imported already; else it would take a while.
             sql = sys.modules.get("evcharge.storage.sql.databases")

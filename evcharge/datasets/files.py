@@ -6,6 +6,8 @@ from importlib import resources
 
 CARS = "car_models.json"
 STATIONS = "feira_de_santana_stations.csv"
+ROADS = "estradas.csv"
+"""Examples of stations on the roads out of the city, which a network has where it is asked for."""
 EVSES = "evses.json"
 TARIFFS = "tariffs.json"
 OUT_OF_SERVICE = "stations_out_of_service.csv"

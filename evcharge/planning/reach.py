@@ -8,7 +8,6 @@ from math import inf
 import attrs
 
 from evcharge.planning.piecewise import NOTHING_KWH
-from evcharge.planning.roads import row
 from evcharge.planning.search import Task
 
 
@@ -41,37 +40,37 @@ def blocked(task: Task, stations: Sequence[int]) -> Blocked | None:
 def _arriving(task: Task, stations: Sequence[int], leg: int, charge: float) -> float:
     """With how much one arrives at the end of a leg at the most; under 0: one does not."""
     begin, end = task.places[leg], task.places[leg + 1]
-    left = [task.nodes[station] for station in stations]
-    most = task.most_kwh
+    left, most = {task.nodes[station] for station in stations}, task.most_kwh
     best, ahead = -inf, [(begin, charge)]
     while ahead:
         node, has = ahead.pop()
-        *energies, last = row(task.energy, node, [*left, end])
-        best = max(best, has - last)
+        energies = task.energy[node]
+        best = max(best, has - energies[end])
         reach = has - task.reserve_kwh + NOTHING_KWH
-        ahead += [(other, most) for other, e in zip(left, energies, strict=True) if e <= reach]
-        left = [other for other, e in zip(left, energies, strict=True) if e > reach]
+        near = [other for other in left if energies[other] <= reach]
+        ahead += [(other, most) for other in near]
+        left.difference_update(near)
     return best
 
 
 def _missing(task: Task, stations: Sequence[int], leg: int, charge: float) -> float:
     """The least that is missing on the worst way of a chain over a leg."""
     begin, end = task.places[leg], task.places[leg + 1]
-    left = {station: inf for station in stations}
+    left = {task.nodes[station]: inf for station in stations}
     missing, node, has, worst = inf, begin, charge, 0.0
     while True:
-        others = list(left)
-        *energies, last = row(task.energy, node, [*(task.nodes[o] for o in others), end])
-        missing = min(missing, max(worst, last + task.floor(leg) - has))
-        for other, energy in zip(others, energies, strict=True):
-            left[other] = min(left[other], max(worst, energy + task.reserve_kwh - has))
+        energies = task.energy[node]
+        missing = min(missing, max(worst, energies[end] + task.floor(leg) - has))
+        for other in left:
+            lacks = energies[other] + task.reserve_kwh - has
+            left[other] = min(left[other], max(worst, lacks))
         if not left:
             return missing
         near = min(left, key=left.__getitem__)
         worst = left.pop(near)
         if worst >= missing:
             return missing
-        node, has = task.nodes[near], task.most_kwh
+        node, has = near, task.most_kwh
 
 
 def least(carries: Callable[[int], bool], over: int, most: int) -> int | None:

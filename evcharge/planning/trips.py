@@ -7,8 +7,7 @@ since departure. What is given, and what the best is, says docs/planner.md.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from itertools import repeat
+from collections.abc import Callable, Iterator, Sequence
 from math import fsum, inf
 from typing import cast
 
@@ -250,11 +249,21 @@ def plan(
     if isinstance(found, Blocked):
         return NoPlan(found.leg, found.missing_kwh)
     gap: float | None = found.cost - found.least
-    if weights.value_of_hour is not None and any(map(_wait, repeat(trip), stations)):
+    if found.stops and weights.value_of_hour is not None and any(_waits(trip, stations)):
         gap = None
     elif gap is not None and gap < TIE_H:
         gap = 0.0
     return _told(trip, stations, task, found.stops or [], gap)
+
+
+def impossible(trip: Trip, stations: Sequence[PlanStation]) -> NoPlan | None:
+    """Why there is no plan of a trip; None: there is one. It takes no search."""
+    why = blocked(_task(trip, stations, TIME), range(len(stations)))
+    return None if why is None else NoPlan(why.leg, why.missing_kwh)
+
+
+def _waits(trip: Trip, stations: Sequence[PlanStation]) -> Iterator[float]:
+    return (_wait(trip, each) for each in stations)
 
 
 def _wait(trip: Trip, station: PlanStation) -> float:

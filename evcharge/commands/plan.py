@@ -1,0 +1,317 @@
+"""`evcharge plan`: a trip beyond the range: where to stop, and how far to charge there."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from evcharge.commands import USAGE, Exit
+from evcharge.commands.plan_network import Picture, from_files
+from evcharge.commands.plan_vectors import cases
+from evcharge.commands.tables import Column, clean, table, width
+from evcharge.models.electric_car import CarModel
+from evcharge.models.terms import DEFAULT_TERMS
+from evcharge.planning.itinerary import assumptions, tell
+from evcharge.planning.planner import (
+    CRITERIA,
+    FRONT,
+    RESERVE_PERCENT,
+    STOP_MINUTES,
+    VALUE_OF_HOUR,
+    Asked,
+    Found,
+    Why,
+    solve,
+    straight,
+)
+from evcharge.planning.sites import Look, sites
+from evcharge.planning.trips import ROAD_FACTOR, never
+from evcharge.utils.figures import decimal
+from evcharge.utils.numbers import finite_number
+
+MOST_PLACES = 12
+
+
+def add_to(commands: Any) -> None:
+    """Add the command to the console script."""
+    parser = commands.add_parser(
+        "plan",
+        help="where to charge on a trip: evcharge plan --car NAME --from LAT,LON --to LAT,LON",
+        description=(
+            "Plans a trip beyond the range: where to stop, how far to charge there, when one "
+            "arrives and what it costs, the best that there is. Without --storage the stations are "
+            "those that come with evcharge, and the examples on the roads out of the city. Roads "
+            "are straight lines, and somewhat longer."
+        ),
+    )
+    what = parser.add_argument_group("the trip")
+    what.add_argument("--car", metavar="NAME", help="its name in the catalogue")
+    what.add_argument("--battery", metavar="%", type=_figure(0, 100), help="what it shows")
+    what.add_argument("--from", dest="origin", metavar="LAT,LON", type=_place, help="degrees")
+    what.add_argument("--to", metavar="LAT,LON", type=_place, help="degrees")
+    what.add_argument(
+        "--via", metavar="LAT,LON", type=_place, action="append", default=[], help="may be repeated"
+    )
+    what.add_argument(
+        "--criterion",
+        choices=CRITERIA,
+        default=CRITERIA[0],
+        help="what the best is; front: all from the fastest to the cheapest (%(default)s)",
+    )
+    what.add_argument(
+        "--value-of-hour",
+        metavar="BRL",
+        type=_figure(0.01, 1000),
+        default=VALUE_OF_HOUR,
+        help="for balanced (%(default)g)",
+    )
+    what.add_argument(
+        "--reserve",
+        metavar="%",
+        type=_figure(0, 50),
+        default=RESERVE_PERCENT,
+        help="with which one arrives at the least (%(default)g)",
+    )
+    what.add_argument(
+        "--arrival", metavar="%", type=_figure(0, 100), help="at the end (that of --reserve)"
+    )
+    what.add_argument(
+        "--max",
+        metavar="%",
+        type=_figure(0, 100),
+        default=100.0,
+        help="to which one charges (%(default)g)",
+    )
+    what.add_argument(
+        "--stop-minutes",
+        metavar="MINUTES",
+        type=_figure(0, 60),
+        default=STOP_MINUTES,
+        help="what a stop takes beside charging (%(default)g)",
+    )
+    what.add_argument(
+        "--road-factor",
+        metavar="FACTOR",
+        type=_figure(1, 3),
+        default=ROAD_FACTOR,
+        help="by how much roads are longer than straight lines (%(default)g)",
+    )
+    what.add_argument(
+        "--speed",
+        metavar="KM/H",
+        type=_figure(10, 200),
+        help="(80, or 70 %% of the top speed where that is less)",
+    )
+    what.add_argument(
+        "--avoid", metavar="STATION", action="append", default=[], help="an id; may be repeated"
+    )
+    where = parser.add_argument_group("the network").add_mutually_exclusive_group()
+    where.add_argument(
+        "--storage", metavar="URL", help="cars, stations and who charges there, of a storage"
+    )
+    where.add_argument("--stations", metavar="FILE", type=Path, help="a CSV of stations")
+    parser.add_argument("--json", action="store_true", help="print what a reply to PLAN has")
+    parser.add_argument(
+        "--vectors",
+        metavar="FILE",
+        type=Path,
+        help="solve the cases of a file instead, and print a line of JSON for each",
+    )
+    parser.set_defaults(run=run)
+
+
+def _figure(least: float, most: float) -> Callable[[str], float]:
+    def read(text: str) -> float:
+        number = finite_number(text)
+        if number is None or not least <= number <= most:
+            raise argparse.ArgumentTypeError(f"must be a number from {least:g} to {most:g}")
+        return number
+
+    return read
+
+
+def _place(text: str) -> tuple[float, float]:
+    latitude, comma, longitude = text.partition(",")
+    found = finite_number(latitude), finite_number(longitude)
+    if not comma or found[0] is None or found[1] is None:
+        raise argparse.ArgumentTypeError(f"must be as -12.2664,-38.9663, not {text!r}")
+    if abs(found[0]) > 90 or abs(found[1]) > 180:
+        raise argparse.ArgumentTypeError(f"{text!r} is no place on Earth")
+    return found[0], found[1]
+
+
+def run(options: argparse.Namespace) -> None:
+    """
+    Print the plan.
+
+    :raise Exit: something is missing or wrong, or there is no plan.
+    """
+    if options.vectors is not None:
+        for case in cases(options.vectors):
+            print(case.solved())
+        return
+    missing = [
+        name
+        for name, value in (
+            ("--car", options.car),
+            ("--battery", options.battery),
+            ("--from", options.origin),
+            ("--to", options.to),
+        )
+        if value is None
+    ]
+    if missing:
+        raise Exit(f"{', '.join(missing)} must be given", USAGE)
+    if options.max <= options.reserve:
+        raise Exit(f"--max must be more than --reserve, which is {options.reserve:g}", USAGE)
+    if len(options.via) > MOST_PLACES - 2:
+        raise Exit(f"--via can be given {MOST_PLACES - 2} times at the most", USAGE)
+    picture = _picture(options)
+    name, model = picture.model(options.car)
+    data = planned(options, model, picture)
+    if options.json:
+        print(json.dumps(data, ensure_ascii=False))
+        return
+    if not data["feasible"]:
+        raise Exit(reason(data))
+    for line in report(name, data, picture):
+        print(clean(line))
+
+
+def _picture(options: argparse.Namespace) -> Picture:
+    if options.storage is None:
+        return from_files(options.stations)
+    # Who has none need not wait for it to be imported.
+    from evcharge.commands.plan_storage import from_storage
+
+    return from_storage(options)
+
+
+def planned(options: argparse.Namespace, model: CarModel, picture: Picture) -> dict[str, Any]:
+    """What a reply to PLAN has of a trip."""
+    asked = Asked(
+        model,
+        options.battery,
+        [options.origin, *options.via, options.to],
+        criterion=options.criterion,
+        value_of_hour=options.value_of_hour,
+        reserve_percent=options.reserve,
+        arrival_percent=options.arrival,
+        max_percent=options.max,
+        stop_minutes=options.stop_minutes,
+        road_factor=options.road_factor,
+        speed_km_h=options.speed,
+    )
+    look = Look(model, time.time(), DEFAULT_TERMS, picture.tariffs)
+    found = straight(asked)
+    if found is None:
+        there = sites(look, picture.states, options.origin, asked.hours_per_km, options.avoid)
+        found = solve(attrs.evolve(asked, sites=there), never)
+    return told(asked, found, look, picture)
+
+
+def told(asked: Asked, found: Found, look: Look, picture: Picture) -> dict[str, Any]:
+    """The same of what has been found."""
+    states = {state.station.station_id: state for state in picture.states}
+    told = [tell(asked, found, plan, look, states) for plan in found.plans]
+    assumed = [*assumptions(asked, found), *sorted({n for each in told for n in each.assumed})]
+    data: dict[str, Any] = {"feasible": bool(told)}
+    if told:
+        if asked.criterion == FRONT:
+            data["plans"] = [each.plan for each in told]
+        data["plan"] = told[0].plan
+    else:
+        assert found.why is not None
+        data |= facts(found.why)
+    return {**data, "stations_considered": len(found.sites), "assumed": assumed}
+
+
+def facts(why: Why) -> dict[str, Any]:
+    """Why there is no plan, as replies have it."""
+    return {
+        "blocked_leg": why.blocked_leg,
+        "missing_km": round(why.missing_km, 9),
+        "start_percent_needed": why.start_percent_needed,
+        "reserve_percent_possible": why.reserve_percent_possible,
+    }
+
+
+def reason(data: Mapping[str, Any]) -> str:
+    """Why there is no plan, for a person."""
+    needed, possible = data["start_percent_needed"], data["reserve_percent_possible"]
+    leg, missing = data["blocked_leg"] + 1, data["missing_km"]
+    helps = [
+        f"{needed} % in the battery" if needed is not None else "",
+        f"a reserve of {possible} %" if possible is not None else "",
+    ]
+    what = " or with ".join(filter(None, helps))
+    return f"no plan is possible: on leg {leg} of the trip {missing:.1f} km are missing; " + (
+        f"there is one with {what}" if what else "neither more battery nor less reserve helps"
+    )
+
+
+def _span(minutes: float) -> str:
+    whole = round(minutes)
+    return f"{whole // 60} h {whole % 60:02} min" if whole >= 60 else f"{whole} min"
+
+
+def report(name: str, data: Mapping[str, Any], picture: Picture) -> Iterator[str]:
+    """A plan, or several, as lines of text."""
+    plans = data.get("plans") or [data["plan"]]
+    for number, plan in enumerate(plans):
+        if number:
+            yield ""
+        stops = len(plan["stops"])
+        yield (
+            f"{name}: {plan['distance_km']:.1f} km in {_span(plan['total_minutes'])}, "
+            f"{stops or 'no'} stop{'' if stops == 1 else 's'}, "
+            f"R$ {decimal(plan['price'], 'en', 2)}, arrives with {plan['arrival_percent']:.1f} %"
+        )
+        yield from _table(plan)
+    assumed = ", ".join(data["assumed"])
+    yield f"{data['stations_considered']} stations considered; assumed: {assumed}"
+
+
+def _table(plan: Mapping[str, Any]) -> Iterator[str]:
+    """Where one is, and when, as a table."""
+    places = len({leg["to"].get("place") for leg in plan["legs"]} - {None})
+    stops, rows = iter(plan["stops"]), list[Sequence[Any]]()
+    clock = 0.0
+    first = plan["legs"][0]
+    rows.append(("departure", None, None, None, first["depart_percent"], None, None, None, None))
+    for leg in plan["legs"]:
+        clock += leg["travel_minutes"]
+        here, arrive = [f"{leg['distance_km']:.1f}"], leg["arrive_percent"]
+        if "place" in leg["to"]:
+            last = leg["to"]["place"] == places
+            where = "destination" if last else f"place {leg['to']['place']}"
+            rows.append((where, *here, _span(clock), arrive, *[None] * 5))
+            continue
+        stop = next(stops)
+        rows.append(
+            (
+                f"{stop['id_station']} {stop['name_station']}",
+                *here,
+                _span(stop["arrive_minutes"]),
+                arrive,
+                stop["depart_percent"],
+                f"{stop['energy_kwh']:.2f}",
+                f"{stop['charge_minutes']:.1f}",
+                f"{stop['wait_minutes']:.1f}",
+                f"{stop['price']:.2f}",
+            )
+        )
+        clock = stop["depart_minutes"]
+    names = ("", "km", "at", "arrive %", "leave %", "kWh", "charging min", "waiting min", "R$")
+    columns = []
+    for at, name in enumerate(names):
+        cells = [row[at] for row in rows]
+        shown = [f"{cell:.1f}" if isinstance(cell, float) else cell or "" for cell in cells]
+        columns.append(Column(name, shown, figures=at > 0))
+    return table(columns, width())

@@ -1,0 +1,226 @@
+"""
+What a driver asks about a trip, and what is found: plain values, so that another process can do it.
+
+Pure: the same answer wherever it is worked out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from math import ceil, floor
+
+import attrs
+
+from evcharge.models.electric_car import CarModel
+from evcharge.planning.reach import least
+from evcharge.planning.roads import Place, is_triangular
+from evcharge.planning.sites import Site
+from evcharge.planning.trips import (
+    PRICE,
+    ROAD_FACTOR,
+    TIME,
+    NoPlan,
+    Plan,
+    PlanStation,
+    Trip,
+    Weights,
+    cruising_km_h,
+    front,
+    impossible,
+    plan,
+)
+
+BALANCED, FRONT = "balanced", "front"
+CRITERIA = ("time", "price", BALANCED, FRONT)
+
+VALUE_OF_HOUR = 20.0
+"""What an hour is worth where nobody says it, BRL."""
+RESERVE_PERCENT = 10.0
+"""With which state of charge one arrives at the least where nobody says it."""
+STOP_MINUTES = 5.0
+"""What a stop takes beside charging and waiting where nobody says it."""
+
+
+@attrs.frozen
+class Matrix:
+    """Somebody else's roads: over the places, then the stations."""
+
+    distance_km: Sequence[Sequence[float]]
+    travel_minutes: Sequence[Sequence[float]]
+    stations: Sequence[int]
+    """Their ids."""
+
+
+@attrs.frozen
+class Asked:
+    """A trip as a driver asks for it."""
+
+    model: CarModel
+    battery_percent: float
+    places: Sequence[Place]
+    """Two at least."""
+    sites: Sequence[Site] = ()
+    """Where one may stop; with a matrix only at those that it has."""
+    stays_minutes: Sequence[float] = ()
+    """At each place; without it nobody stays."""
+    criterion: str = CRITERIA[0]
+    value_of_hour: float = VALUE_OF_HOUR
+    """BRL, where the criterion is `balanced`."""
+    reserve_percent: float = RESERVE_PERCENT
+    arrival_percent: float | None = None
+    """At the last place; None: the reserve."""
+    max_percent: float = 100.0
+    """Over the reserve."""
+    stop_minutes: float = STOP_MINUTES
+    road_factor: float = ROAD_FACTOR
+    speed_km_h: float | None = None
+    """None: :func:`evcharge.planning.trips.cruising_km_h`."""
+    matrix: Matrix | None = None
+
+    @property
+    def speed(self) -> float:
+        """km/h, on roads."""
+        return cruising_km_h(self.model) if self.speed_km_h is None else self.speed_km_h
+
+    @property
+    def hours_per_km(self) -> float:
+        """How long a kilometre of the great circle takes."""
+        return self.road_factor / self.speed
+
+    @property
+    def weights(self) -> Weights:
+        """What counts; of a front what counts for its first plan."""
+        if self.criterion == "price":
+            return PRICE
+        return Weights(self.value_of_hour) if self.criterion == BALANCED else TIME
+
+    def trip(self, sites: Sequence[Site]) -> Trip:
+        """The trip, where one may stop at those."""
+        stays = [minutes / 60.0 for minutes in self.stays_minutes]
+        trip = Trip.between(
+            self.places,
+            [(site.latitude, site.longitude) for site in sites],
+            self.model,
+            self.battery_percent,
+            reserve_percent=self.reserve_percent,
+            arrival_percent=self.arrival_percent,
+            most_percent=self.max_percent,
+            stays_h=stays,
+            road_factor=self.road_factor,
+            speed_km_h=self.speed_km_h,
+        )
+        matrix = self.matrix
+        if matrix is None:
+            return trip
+        known = {each: at for at, each in enumerate(matrix.stations, len(self.places))}
+        nodes = [*range(len(self.places)), *(known[site.station_id] for site in sites)]
+        consumption = self.model.consumption_kwh_per_km
+        return attrs.evolve(
+            trip,
+            energy_kwh=[[matrix.distance_km[a][b] * consumption for b in nodes] for a in nodes],
+            hours=[[matrix.travel_minutes[a][b] / 60.0 for b in nodes] for a in nodes],
+        )
+
+    def stations(self, sites: Sequence[Site]) -> list[PlanStation]:
+        """Those, as the trip knows them."""
+        stop_h = self.stop_minutes / 60.0
+        return [
+            PlanStation(
+                at, each.charge, each.price_kwh, each.price_hour, each.fee, stop_h, each.free_at_h
+            )
+            for at, each in enumerate(sites, len(self.places))
+        ]
+
+
+@attrs.frozen
+class Why:
+    """Why there is no plan, and what would help."""
+
+    blocked_leg: int
+    """The first one that no chain of stations carries."""
+    missing_km: float
+    start_percent_needed: int | None
+    """The least battery with which there is a plan; None where a full one does not help."""
+    reserve_percent_possible: int | None
+    """The greatest reserve with which there is one; None where none at all does not help."""
+
+
+@attrs.frozen
+class Found:
+    """What there is of a trip."""
+
+    sites: Sequence[Site]
+    """Those that were considered; a plan's stops are numbers of them."""
+    plans: Sequence[Plan] = ()
+    """The best one; of a front all, the fastest first."""
+    why: Why | None = None
+    """Why there is none."""
+    is_metric: bool = True
+    """Whether going straight is never more than going by another place."""
+
+
+def straight(asked: Asked) -> Found | None:
+    """The plan of who need not stop; None where that is not within range."""
+    found = plan(asked.trip([]), [], asked.weights)
+    return Found([], [found], is_metric=True) if isinstance(found, Plan) else None
+
+
+def solve(asked: Asked, time_is_up: Callable[[], bool]) -> Found:
+    """
+    The best plan of a trip, or why there is none.
+
+    A car that can be charged by direct current stops where it is, unless that does not carry.
+
+    :param time_is_up: asked now and then: then it is the best plan so far.
+    """
+    sites = [site for site in asked.sites if site.is_dc]
+    best: Sequence[Plan] | NoPlan | None = None
+    if sites:
+        best = _best(asked, sites, time_is_up)
+    if best is None or (isinstance(best, NoPlan) and len(sites) < len(asked.sites)):
+        sites = list(asked.sites)
+        best = _best(asked, sites, time_is_up)
+    is_metric = True
+    if asked.matrix is not None:
+        trip = asked.trip(sites)
+        count = len(asked.places) + len(sites)
+        is_metric = all(is_triangular(each, count) for each in (trip.energy_kwh, trip.hours))
+    if isinstance(best, NoPlan):
+        return Found(sites, (), _why(asked, sites, best), is_metric)
+    return Found(sites, best, None, is_metric)
+
+
+def _best(
+    asked: Asked, sites: Sequence[Site], time_is_up: Callable[[], bool]
+) -> Sequence[Plan] | NoPlan:
+    """The plans with stops at some of the stations."""
+    trip, stations = asked.trip(sites), asked.stations(sites)
+    if asked.criterion == FRONT:
+        return front(trip, stations, time_is_up)
+    found = plan(trip, stations, asked.weights, time_is_up)
+    return found if isinstance(found, NoPlan) else [found]
+
+
+def _why(asked: Asked, sites: Sequence[Site], found: NoPlan) -> Why:
+    """What is missing, by whole per cents: more battery only helps, as does a smaller reserve."""
+    trip, stations = asked.trip(sites), asked.stations(sites)
+    battery, reserve = floor(asked.battery_percent), ceil(asked.reserve_percent)
+    arrival = asked.arrival_percent
+
+    def charged(percent: int) -> bool:
+        start = trip.capacity_kwh * percent / 100.0
+        return impossible(attrs.evolve(trip, start_kwh=start), stations) is None
+
+    def with_less(less: int) -> bool:
+        kept = trip.capacity_kwh * (reserve - less) / 100.0
+        left = kept if arrival is None else trip.arrival_kwh
+        changed = attrs.evolve(trip, reserve_kwh=kept, arrival_kwh=left)
+        return impossible(changed, stations) is None
+
+    less = least(with_less, 0, reserve)
+    return Why(
+        found.leg,
+        found.missing_kwh / asked.model.consumption_kwh_per_km,
+        least(charged, battery, 100),
+        None if less is None else reserve - less,
+    )

@@ -1,0 +1,166 @@
+"""The stations of a network as places at which a car may stop on a trip. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from datetime import tzinfo
+from functools import lru_cache
+from math import inf
+
+import attrs
+
+from evcharge.models.charging import Rate
+from evcharge.models.electric_car import TARGET_PERCENT, CarModel
+from evcharge.models.estimates import charging_segments, plan_charge
+from evcharge.models.evse import EvseKind, Plug, plugs_of
+from evcharge.models.slots import StationState
+from evcharge.models.tariffs import ENERGY, Tariff, price
+from evcharge.models.tariffs.objects import FLAT, TIME
+from evcharge.models.terms import Terms
+from evcharge.planning.piecewise import PiecewiseLinear
+from evcharge.planning.roads import Place
+from evcharge.rules.waiting import open_to, turn
+from evcharge.utils.geo_utils import distance_km
+
+ERROR_S = 5.0
+"""How far the search may be off in the time of a charge, seconds."""
+
+TYPICAL_PERCENT = 10.0
+"""From which state of charge a typical charge goes, by which EVSEs are compared."""
+
+STRETCH_S = 900.0
+"""For how long a tariff is taken to say the same, seconds."""
+
+
+@attrs.frozen
+class Site:
+    """A station where something fits the car."""
+
+    station_id: int
+    latitude: float
+    """Degrees, like the longitude."""
+    longitude: float
+    is_dc: bool
+    """Whether the car is charged by direct current."""
+    charge: PiecewiseLinear
+    """Hours from empty to a charge, kWh."""
+    price_kwh: float
+    """What a kWh costs with VAT, BRL, where a typical charge begins when one is there at once."""
+    price_hour: float
+    """The same for an hour of charging,"""
+    fee: float
+    """and for a stop."""
+    free_at_h: float
+    """Hours until an EVSE that fits is free, or it is the car's turn."""
+
+
+@attrs.frozen
+class Look:
+    """With whose eyes stations are looked at, and when."""
+
+    model: CarModel
+    now: float
+    """Seconds since the epoch."""
+    terms: Terms
+    tariffs: Mapping[str, Tariff]
+    """Those of the network, by id."""
+    user_id: str = ""
+    """Who may be in line somewhere."""
+    waits: bool = True
+    """Whether it matters when an EVSE is free."""
+    error_s: float = ERROR_S
+
+
+def sites(
+    look: Look,
+    states: Iterable[StationState],
+    origin: Place,
+    hours_per_km: float,
+    avoid: Collection[str] = (),
+) -> list[Site]:
+    """
+    Where a car may stop: the stations in service that have an EVSE which fits.
+
+    :param origin: from where it departs.
+    :param hours_per_km: how long a kilometre of the great circle takes.
+    :param avoid: ids of stations that the driver does not want.
+    """
+    found = []
+    for state in states:
+        station = state.station
+        kinds = tuple(dict.fromkeys(evse.kind for evse in station.in_order))
+        best = _best(look.model, kinds)
+        if best is None or station.key in avoid:
+            continue
+        plug, fitting = best
+        free_at = _free_in_s(look, state, fitting) if look.waits else 0.0
+        if free_at == inf:
+            continue
+        here = station.latitude, station.longitude
+        there_s = 3600.0 * hours_per_km * distance_km(*origin, *here)
+        begin = look.now + max(there_s, free_at) / look.terms.time_scale
+        tariff, _ = station.prices.tariff(plug.connector, look.tariffs, begin)
+        stretch = begin // STRETCH_S * STRETCH_S
+        costs = _costs(tariff, plug, stretch, station.zone(look.terms.zone))
+        found.append(
+            Site(
+                station.station_id,
+                *here,
+                _is_dc(plug),
+                _curve(plug.rate, look.error_s),
+                *costs,
+                free_at / 3600.0,
+            )
+        )
+    return found
+
+
+@lru_cache(maxsize=20_000)
+def _best(model: CarModel, kinds: tuple[EvseKind, ...]) -> tuple[Plug, frozenset[EvseKind]] | None:
+    """By what a car is charged at a station, and which kinds of EVSE do it so: a car that can be
+    charged by direct current has no other kind there where one gives it."""
+    fitting = [kind for kind in kinds if plugs_of(model, kind)]
+    fast = [kind for kind in fitting if any(map(_is_dc, plugs_of(model, kind)))]
+    found = plan_charge(model, fast or fitting, TYPICAL_PERCENT, TARGET_PERCENT)
+    return None if found is None else (found[1].plug, frozenset(fast or fitting))
+
+
+def _is_dc(plug: Plug) -> bool:
+    return plug.connector is None or plug.connector.is_dc is not False
+
+
+@lru_cache(maxsize=20_000)
+def _curve(rate: Rate, error_s: float) -> PiecewiseLinear:
+    return PiecewiseLinear.of(rate.chords(error_s))
+
+
+@lru_cache(maxsize=20_000)
+def _costs(tariff: Tariff, plug: Plug, begin: float, zone: tzinfo) -> tuple[float, float, float]:
+    """What a kWh, an hour and a stop cost, as far as it can be said without the charge."""
+    if tariff.energy_price is not None:
+        numerator, denominator = tariff.energy_price
+        return numerator / denominator, 0.0, 0.0
+    profile = plug.rate.profile(TYPICAL_PERCENT, TARGET_PERCENT)
+    bill = price(tariff, charging_segments(profile, plug.connector, begin), zone)
+
+    def of(dimension: str) -> float:
+        return float(sum(line.incl_vat for line in bill.lines if line.dimension == dimension))
+
+    return (
+        of(ENERGY) / profile.energy_kwh,
+        of(TIME) / (profile.seconds / 3600.0),
+        of(FLAT),
+    )
+
+
+def _free_in_s(look: Look, state: StationState, fitting: Collection[EvseKind]) -> float:
+    """Simulated seconds until an EVSE is free, or it is the car's turn; infinite: never."""
+    station, slots = state.station, state.slots
+    if state.queue_length and slots is not None:
+        if any(evse.kind in fitting for evse in open_to(station, slots, look.user_id)):
+            return 0.0
+        place = slots.place(look.user_id)
+        expected = turn(station, slots, look.now, look.terms, look.model, place)
+        return inf if expected is None else 60.0 * expected.minutes
+    at = min((at for kind, at in state.soonest if kind in fitting), default=inf)
+    return inf if at == inf else max(0.0, (at - look.now) * look.terms.time_scale)

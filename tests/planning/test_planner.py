@@ -1,0 +1,298 @@
+"""What a driver is told of a trip: from the reply alone it can be driven again."""
+
+import pickle
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+from unittest import TestCase
+
+import attrs
+from hypothesis import settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from evcharge.models.evse import Evse, kind_of_row, plugs_of
+from evcharge.models.slots import SlotTable, StationState
+from evcharge.models.station import Station
+from evcharge.models.terms import DEFAULT_TERMS
+from evcharge.planning.itinerary import assumptions, tell
+from evcharge.planning.planner import CRITERIA, Asked, Matrix, solve, straight
+from evcharge.planning.sites import Look, sites
+from evcharge.planning.trips import never
+from evcharge.testing import NOON
+from evcharge.utils.geo_utils import distance_km
+from tests.support.examples import examples, given
+from tests.support.selection import CARS, TARIFFS, states
+
+FEIRA, SALVADOR = (-12.2664, -38.9663), (-12.9714, -38.5014)
+
+
+def retold(
+    case: TestCase, asked: Asked, plan: Mapping[str, Any], there: Mapping[str, StationState]
+) -> None:
+    """Drive a plan again, as a reply has it, by how the car charges."""
+    model = asked.model
+    stays = list(asked.stays_minutes) or [0.0] * len(asked.places)
+    percent, clock, stops, place = asked.battery_percent, stays[0], list(plan["stops"]), 0
+    here: Any = asked.places[0]
+    arrival = asked.reserve_percent if asked.arrival_percent is None else asked.arrival_percent
+    energy = price = charging = waiting = driven = far = 0.0
+
+    def close(told: float, is_so: float, what: str) -> None:
+        case.assertLess(abs(told - is_so), 1e-6, (what, told, is_so, plan))
+
+    for leg in plan["legs"]:
+        stop = stops.pop(0) if "id_station" in leg["to"] else None
+        to = asked.places[place + 1]
+        if stop is not None:
+            station = there[stop["id_station"]].station
+            case.assertEqual(leg["to"], {"id_station": station.key})
+            to = station.latitude, station.longitude
+            case.assertEqual((stop["latitude"], stop["longitude"]), to)
+        km = distance_km(*here, *to) * asked.road_factor
+        minutes = km / asked.speed * 60
+        close(leg["distance_km"], km, "km")
+        close(leg["travel_minutes"], minutes, "minutes")
+        close(leg["depart_percent"], percent, "percent on leaving")
+        percent -= km * model.consumption_kwh_per_km / model.battery_capacity_kwh * 100
+        close(leg["arrive_percent"], percent, "percent on arriving")
+        case.assertGreaterEqual(leg["arrive_percent"], asked.reserve_percent - 1e-9)
+        clock, here, driven, far = clock + minutes, to, driven + minutes, far + km
+        if stop is None:
+            place += 1
+            case.assertEqual(leg["to"], {"place": place})
+            clock += stays[place]
+            continue
+        case.assertEqual(stop["place"], place)
+        close(stop["arrive_minutes"], clock, "arrival")
+        close(stop["arrive_percent"], percent, "percent at a stop")
+        clock += stop["wait_minutes"] + asked.stop_minutes
+        close(stop["start_minutes"], clock, "start")
+        case.assertGreater(stop["depart_percent"], percent)
+        case.assertLessEqual(stop["depart_percent"], asked.max_percent + 1e-9)
+        taken = (stop["depart_percent"] - percent) * model.battery_capacity_kwh / 100
+        close(stop["energy_kwh"], taken, "energy")
+        shortest = min(
+            plug.rate.seconds(percent, stop["depart_percent"])
+            for evse in station.evses
+            if evse.in_service
+            for plug in plugs_of(model, evse.kind)
+        )
+        close(stop["charge_minutes"], shortest / 60, "charge")
+        clock += stop["charge_minutes"]
+        close(stop["depart_minutes"], clock, "departure")
+        percent = stop["depart_percent"]
+        energy, price = energy + taken, price + stop["price"]
+        charging, waiting = charging + shortest / 60, waiting + stop["wait_minutes"]
+    case.assertEqual((stops, place), ([], len(asked.places) - 1))
+    case.assertGreaterEqual(percent, arrival - 1e-9)
+    close(plan["arrival_percent"], percent, "percent at the end")
+    for name, is_so in (
+        ("total_minutes", clock),
+        ("drive_minutes", driven),
+        ("charge_minutes", charging),
+        ("wait_minutes", waiting),
+        ("stop_minutes", asked.stop_minutes * len(plan["stops"])),
+        ("stay_minutes", sum(stays)),
+        ("energy_kwh", energy),
+        ("price", price),
+        ("distance_km", far),
+    ):
+        close(plan[name], is_so, name)
+    parts = ("drive", "charge", "wait", "stop", "stay")
+    close(plan["total_minutes"], sum(plan[f"{each}_minutes"] for each in parts), "sum")
+
+
+def a_station(number: int, place: tuple[float, float], *names: str, kw: float = 100.0) -> Station:
+    """A station with an EVSE that has connectors of those names."""
+    return Station(number, f"P{number}", "", *place, 1, kw, Decimal("2.00"), names)
+
+
+def idle(*stations: Station) -> list[StationState]:
+    """Stations where nobody is."""
+    return [
+        StationState.of(each, SlotTable(each.station_id, each.max_slots).at(each))
+        for each in stations
+    ]
+
+
+TESLA = CARS["Tesla Model 3"]
+LOOK = Look(TESLA, NOON, DEFAULT_TERMS, TARIFFS)
+
+
+def asked_with(there: Sequence[StationState], look: Look = LOOK, **more: Any) -> Asked:
+    """A trip from Feira to Salvador, or another one, with stations."""
+    asked = Asked(look.model, 40.0, [FEIRA, SALVADOR])
+    asked = attrs.evolve(asked, **more)
+    found = sites(look, there, asked.places[0], asked.hours_per_km)
+    return attrs.evolve(asked, sites=found)
+
+
+class SolveTests(SynchronousTestCase):
+    """Trips by the stations of a network."""
+
+    @settings(max_examples=examples(300), deadline=None)
+    @given(
+        st.lists(states(), max_size=8, unique_by=lambda state: state.station.station_id),
+        st.data(),
+    )
+    def test_told(self, network: list[StationState], data: st.DataObject) -> None:
+        """What is told of a plan is so, whatever the stations have, and whoever is there."""
+        model = CARS[data.draw(st.sampled_from(sorted(CARS)))]
+        near = st.floats(-1.0, 1.0).map(lambda x: round(x, 3))
+        places = data.draw(st.lists(st.tuples(near, near), min_size=2, max_size=4))
+        there = [
+            attrs.evolve(
+                state,
+                station=attrs.evolve(
+                    state.station, latitude=data.draw(near), longitude=data.draw(near)
+                ),
+            )
+            for state in network
+        ]
+        look = attrs.evolve(LOOK, model=model, waits=data.draw(st.booleans()))
+        asked = asked_with(
+            there,
+            look,
+            places=places,
+            battery_percent=data.draw(st.sampled_from([15.0, 30.0, 55.0])),
+            criterion=data.draw(st.sampled_from(CRITERIA)),
+            stays_minutes=data.draw(st.sampled_from([(), tuple(range(len(places)))])),
+            arrival_percent=data.draw(st.sampled_from([None, 0.0, 50.0])),
+            max_percent=data.draw(st.sampled_from([80.0, 100.0])),
+        )
+        found = pickle.loads(pickle.dumps(solve(pickle.loads(pickle.dumps(asked)), never)))
+        self.assertEqual(bool(found.plans), found.why is None)
+        by_id = {state.station.station_id: state for state in there}
+        by_key = {state.station.key: state for state in there}
+        for plan in found.plans:
+            told = tell(asked, found, plan, look, by_id)
+            retold(self, asked, told.plan, by_key)
+            for stop in told.plan["stops"]:
+                if not look.waits:
+                    self.assertEqual(stop["wait_minutes"], 0)
+        if len(found.plans) == 1 and not found.plans[0].stops:
+            direct = straight(asked)
+            assert direct is not None
+            self.assertEqual(direct.plans, found.plans)
+
+    def test_knots(self) -> None:
+        """However coarse the search's lines are, the exact plan is no more than twice the error
+        of each stop dearer than with fine ones."""
+        there = idle(*(a_station(n, (-12.3 - n / 10, -38.9), "CCS2") for n in range(1, 6)))
+        far = [FEIRA, (-14.0, -38.9)]
+        totals = {}
+        for error_s in (0.1, 60.0):
+            look = attrs.evolve(LOOK, error_s=error_s)
+            asked = asked_with(there, look, places=far)
+            found = solve(asked, never)
+            by_id = {state.station.station_id: state for state in there}
+            told = tell(asked, found, found.plans[0], look, by_id).plan
+            totals[error_s] = told["total_minutes"], len(told["stops"])
+        fine, coarse = totals[0.1], totals[60.0]
+        self.assertGreaterEqual(coarse[0], fine[0] - 0.2 / 60 * fine[1])
+        self.assertLessEqual(coarse[0], fine[0] + 2 * (fine[1] + coarse[1]))
+
+    def test_direct_current(self) -> None:
+        """A car that has a fast connector is not sent to a slow post, unless nothing else
+        carries."""
+        slow = a_station(1, (-12.4, -38.9), "Type 2", kw=22.0)
+        fast = a_station(2, (-12.4, -38.8), "CCS2", "Type 2")
+        found = solve(asked_with(idle(slow, fast), criterion="price"), never)
+        self.assertEqual([site.station_id for site in found.sites], [2])
+        found = solve(asked_with(idle(slow)), never)
+        self.assertEqual(len(found.plans[0].stops), 1)
+        leaf = attrs.evolve(LOOK, model=CARS["Nissan Leaf"])
+        (site,) = sites(leaf, idle(fast), FEIRA, 0.01)
+        self.assertFalse(site.is_dc)
+
+    def test_out_of_service(self) -> None:
+        """Where no EVSE is in service nobody stops; nor where the driver does not want to."""
+        there = idle(a_station(1, (-12.4, -38.9), "CCS2"))
+        self.assertEqual(len(sites(LOOK, there, FEIRA, 0.01)), 1)
+        self.assertEqual(sites(LOOK, there, FEIRA, 0.01, ["1"]), [])
+        broken = Evse("1-1", kind_of_row(["CCS2"], 100.0), "OUTOFORDER")
+        station = attrs.evolve(there[0].station, own_evses=(broken,))
+        self.assertEqual(sites(LOOK, idle(station), FEIRA, 0.01), [])
+
+    def test_tariffs(self) -> None:
+        """What a kWh, an hour and a stop cost is what the tariff says where one gets there."""
+        for tariff, wanted in (
+            (None, (2.0, 0, 0)),
+            ("flat", (1.5, 0, 0)),
+            ("start", (1.5, 0, 3)),
+        ):
+            station = attrs.evolve(a_station(1, FEIRA, "CCS2"), tariff_id=tariff)
+            (site,) = sites(LOOK, idle(station), FEIRA, 0.01)
+            found = site.price_kwh, site.price_hour, site.fee
+            for told, is_so in zip(found, wanted, strict=True):
+                self.assertAlmostEqual(told, is_so, 9, (tariff, found))
+        station = attrs.evolve(a_station(1, FEIRA, "CCS2"), tariff_id="hour")
+        (site,) = sites(LOOK, idle(station), FEIRA, 0.01)
+        self.assertEqual((site.price_kwh, site.fee), (0, 0))
+        self.assertTrue(9 <= site.price_hour < 9.6, site)
+        station = attrs.evolve(a_station(1, FEIRA, "CCS2"), tariff_id="night")
+        (site,) = sites(LOOK, idle(station), FEIRA, 0.01)
+        self.assertTrue(1.21 <= site.price_kwh <= 1.5, site)
+
+    def test_both_prices(self) -> None:
+        """Where the exact price is another one than that of the search both are told."""
+        station = attrs.evolve(a_station(1, (-12.4, -38.9), "CCS2"), tariff_id="start")
+        there = idle(station)
+        asked = asked_with(there)
+        found = solve(asked, never)
+        told = tell(asked, found, found.plans[0], LOOK, {1: there[0]})
+        self.assertIn("tariff_time", told.assumed)
+        self.assertEqual(told.plan["price"], 30.0)
+        self.assertLess(told.plan["searched_price"], 30.0)
+
+    def test_matrix(self) -> None:
+        """Another program's roads take the place of straight lines; where they are no metric it is
+        said."""
+        there = idle(a_station(7, (-12.4, -38.9), "CCS2"))
+        km = [[0.0, 200.0, 60.0], [200.0, 0.0, 140.0], [60.0, 140.0, 0.0]]
+        minutes = [[1.5 * each for each in row] for row in km]
+        asked = asked_with(there, matrix=Matrix(km, minutes, [7]))
+        found = solve(asked, never)
+        (plan,) = found.plans
+        self.assertAlmostEqual(plan.drive_h * 60, 300)
+        told = tell(asked, found, plan, LOOK, {7: there[0]})
+        self.assertEqual([leg["distance_km"] for leg in told.plan["legs"]], [60.0, 140.0])
+        self.assertEqual(assumptions(asked, found), ["consumption"])
+        km[0][1] = 250.0
+        asked = asked_with(there, matrix=Matrix(km, minutes, [7]))
+        self.assertIn("matrix_triangle", assumptions(asked, solve(asked, never)))
+
+    @settings(max_examples=examples(60), deadline=None)
+    @given(st.integers(0, 40), st.integers(0, 50), st.none() | st.integers(0, 60))
+    def test_why_not(self, battery: int, reserve: int, arrival: int | None) -> None:
+        """What would help is the least that helps, by whole per cents."""
+        there = idle(a_station(1, (-12.6, -38.9), "CCS2"), a_station(2, (-13.6, -38.9), "CCS2"))
+        asked = asked_with(
+            there,
+            places=[FEIRA, (-14.6, -38.9)],
+            battery_percent=float(battery),
+            reserve_percent=float(reserve),
+            arrival_percent=None if arrival is None else float(arrival),
+        )
+
+        def has(**more: float) -> bool:
+            return solve(attrs.evolve(asked, **more), never).why is None
+
+        why = solve(asked, never).why
+        if why is None:
+            return
+        needed = [p for p in range(battery + 1, 101) if has(battery_percent=p)]
+        self.assertEqual(why.start_percent_needed, min(needed, default=None))
+        possible = [p for p in range(reserve) if has(reserve_percent=p)]
+        self.assertEqual(why.reserve_percent_possible, max(possible, default=None))
+        self.assertGreater(why.missing_km, 0)
+
+    def test_wait(self) -> None:
+        """Where money counts and one may have to wait it is said that this is not exact."""
+        there = idle(a_station(1, (-12.4, -38.9), "CCS2"))
+        asked = asked_with(there, criterion="price")
+        self.assertNotIn("wait", assumptions(asked, solve(asked, never)))
+        late = [attrs.evolve(site, free_at_h=3.0) for site in asked.sites]
+        asked = attrs.evolve(asked, sites=late)
+        self.assertIn("wait", assumptions(asked, solve(asked, never)))
