@@ -314,6 +314,20 @@ class CommandTests(SynchronousTestCase):
         five, six = (state.station for state in stations(storage))
         self.assertEqual((five.name, five.power_kw, six.power_kw), ("A", None, 22))
 
+    def test_roads(self) -> None:
+        """The stations on the roads come to those that there are, or that are shipped."""
+        sources = [f"files:{self.data}", f"sqlite:///{self.data}.db"]
+        for url in sources:
+            options = ("--storage", url, "--users", "0", "--roads")
+            for _ in range(2):
+                status, out, err = self.run_command("bootstrap", *options)
+                self.assertEqual((status, err), (0, ""))
+                self.assertIn(": 65 stations", out)
+        self.assertTrue((self.data / "evses.json").exists())
+        self.file.write_text(f"{HEADER}\n5;A;Rua;-12.3;-38.9;2\n")
+        own = ("--storage", f"files:{self.data}2", "--users", "0", "--stations", str(self.file))
+        self.assertIn(": 30 stations", self.run_command("bootstrap", *own, "--roads")[1])
+
     def test_differences(self) -> None:
         """Where its files differ from what is there it names each field, and what changes it."""
         urls = [f"files:{self.data}", f"sqlite:///{self.data}.db"]

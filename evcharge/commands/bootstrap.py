@@ -33,6 +33,7 @@ from evcharge.datasets import (
     parse_stations,
 )
 from evcharge.datasets.evses import EvseRows
+from evcharge.datasets.files import ROADS, shipped
 from evcharge.datasets.together import lacking_tariffs
 from evcharge.models.network import Network
 from evcharge.models.session import CHARGING, FINISHED, FREE, RESERVED, WAITING
@@ -76,6 +77,11 @@ def add_to(commands: Any) -> None:
     bootstrap.add_argument(
         "--stations", metavar="FILE-or-URL", help="CSV of stations (the shipped one)"
     )
+    bootstrap.add_argument(
+        "--roads",
+        action="store_true",
+        help="add the examples of stations on the roads out of Feira de Santana",
+    )
     bootstrap.add_argument("--cars", metavar="FILE-or-URL", help="JSON of car models (the shipped)")
     bootstrap.add_argument(
         "--users",
@@ -100,20 +106,26 @@ def _bootstrap(options: argparse.Namespace) -> None:
     if lacking:
         # Before the storage is made: it, too, would be something that was written.
         raise nothing_written([*chain(*lacking.values())])
-    storage = place.storage(cars, stations)
-    with warnings_shown(say):
-        storage.open(time.time())
-    try:
-        states = carry_out(storage, ListStations())
-        if stations is not None:
-            doubts = stations.out_of_place(state.station for state in states)
-            warn(listed([*stations.doubts, *doubts]))
-        made = make_users(storage, options.users, options.seed, time.time(), _progress)
-        states = carry_out(storage, ListStations())
-    finally:
-        storage.close()
-    if cars is not None or stations is not None:
-        _tell_what_differs(storage, cars, stations)
+    files = [stations]
+    if options.roads:
+        # Afterwards: in a new directory the first file takes the place of the shipped one.
+        files.append(parse_stations(shipped(ROADS), ROADS))
+    for number, rows in enumerate(files):
+        storage = place.storage(cars if number == 0 else None, rows)
+        with warnings_shown(say):
+            storage.open(time.time())
+        try:
+            states = carry_out(storage, ListStations())
+            if rows is not None:
+                doubts = rows.out_of_place(state.station for state in states)
+                warn(listed([*rows.doubts, *doubts]))
+            if rows is files[-1]:
+                made = make_users(storage, options.users, options.seed, time.time(), _progress)
+                states = carry_out(storage, ListStations())
+        finally:
+            storage.close()
+        if cars is not None or rows is not None:
+            _tell_what_differs(storage, cars if number == 0 else None, rows)
     print(
         f"{place.name}: {len(states)} stations with "
         f"{sum(state.available_slots for state in states)} free slots; "
