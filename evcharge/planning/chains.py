@@ -68,11 +68,12 @@ def charges(task: Task, stops: Stops) -> tuple[float, list[tuple[float, float]]]
             stay = task.stays[each.leg + 1]
             frontier = arrived[0], [y + stay for y in arrived[1]]
             continue
-        left = task.leaving(each.station, arrived)
+        ready = task.ready(each.station, arrived)
+        left = task.leaving(each.station, ready)
         if left is None:
             return None
         frontier = left
-        arriving.append((each, task.waiting(each.station, arrived), left))
+        arriving.append((each, ready, left))
     # Backwards: with how much one has to leave, and thus to arrive.
     found: list[tuple[float, float]] = []
     need = frontier[0][0]

@@ -222,6 +222,49 @@ def charged(
     return found_x, found_y
 
 
+def is_lower(
+    xs: Sequence[float],
+    ys: Sequence[float],
+    more: float,
+    old: tuple[Sequence[float], Sequence[float]],
+) -> bool:
+    """
+    Whether a frontier, with so much more of cost, is lower than an old one at any of its charges.
+
+    Between kinks of either both are linear, so it is so at one of them, if anywhere.
+
+    :param old: has no jumps, as no frontier of leaving a station has.
+    """
+    old_xs, old_ys = old
+    more += SAME_H
+    first, last, end = xs[0], xs[-1], old_xs[-1]
+    at = begin = bisect_left(old_xs, first)
+    for x, y in zip(xs, ys, strict=True):
+        if x > end:
+            break
+        while old_xs[at] < x:
+            at += 1
+        value = old_ys[at]
+        if at and old_xs[at] > x:
+            left, low = old_xs[at - 1], old_ys[at - 1]
+            value = low + (value - low) * ((x - left) / (old_xs[at] - left))
+        if y + more < value:
+            return True
+    at, count = 0, len(old_xs)
+    while begin < count and old_xs[begin] < last:
+        x = old_xs[begin]
+        while xs[at] < x:
+            at += 1
+        value = ys[at]
+        if at and xs[at] > x:
+            left, low = xs[at - 1], ys[at - 1]
+            value = low + (value - low) * ((x - left) / (xs[at] - left))
+        if value + more < old_ys[begin]:
+            return True
+        begin += 1
+    return False
+
+
 def lowered(
     old_xs: list[float], old_ys: list[float], new_xs: list[float], new_ys: list[float]
 ) -> tuple[list[float], list[float], float, float] | None:

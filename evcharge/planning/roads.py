@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import cos, radians
 from typing import Protocol
 
-from evcharge.utils.geo_utils import distance_km
+from evcharge.utils.geo_utils import distances_from
 
 Place = tuple[float, float]
 """Latitude and longitude, degrees."""
@@ -26,15 +27,17 @@ class Distances:
     """
 
     def __init__(self, places: Sequence[Place]) -> None:
-        self.places = places
+        self._places = places
+        self._others = [(b := radians(latitude), cos(b), far) for latitude, far in places]
+        self.all = range(len(places))
         self._known: dict[int, tuple[Sequence[int], list[float]]] = {}
 
     def row(self, node: int, others: Sequence[int]) -> list[float]:
         """Between a node and others, km, one way or the other."""
         known = self._known.get(node)
         if known is None or known[0] is not others:
-            here, places = self.places[node], self.places
-            known = others, [distance_km(*here, *places[other]) for other in others]
+            distance, there = distances_from(*self._places[node]), self._others
+            known = others, [distance(*there[other]) for other in others]
             self._known[node] = known
         return known[1]
 
@@ -49,7 +52,7 @@ class Straight:
     def __init__(self, distances: Distances, factor: float) -> None:
         self._distances = distances
         self._factor = factor
-        self._all = range(len(distances.places))
+        self._all = distances.all
 
     def __getitem__(self, node: int) -> Sequence[float]:
         return self.row(node, self._all)

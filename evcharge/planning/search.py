@@ -24,6 +24,7 @@ from evcharge.planning.piecewise import (
     PiecewiseLinear,
     charged,
     driven,
+    is_lower,
     lowered,
     part,
     waited,
@@ -81,20 +82,15 @@ class Task:
         """With how much one has to arrive at the end of a leg."""
         return self.arrival_kwh if leg == len(self.places) - 2 else self.reserve_kwh
 
-    def arriving(self, frontier: Frontier, energy: float, hours: float) -> Frontier | None:
-        """What is left of a frontier at a station after a drive."""
-        return driven(*frontier, energy, hours, self.reserve_kwh)
-
-    def leaving(self, station: int, arriving: Frontier) -> Frontier | None:
-        """A frontier after the stop at a station; None: there is nothing to charge."""
-        curve = self.curves[station]
-        ready = self.waiting(station, arriving)
-        return charged(*ready, curve.xs, curve.ys, self.stops[station])
-
-    def waiting(self, station: int, arriving: Frontier) -> Frontier:
+    def ready(self, station: int, arriving: Frontier) -> Frontier:
         """A frontier of arriving at a station, when it is free."""
         free_at = self.free_at[station]
         return waited(*arriving, free_at) if free_at > 0.0 else arriving
+
+    def leaving(self, station: int, ready: Frontier) -> Frontier | None:
+        """That after the stop; None: there is nothing to charge."""
+        curve = self.curves[station]
+        return charged(*ready, curve.xs, curve.ys, self.stops[station])
 
 
 class Label:
@@ -248,10 +244,17 @@ class Search:
                 return best
             leg, frontier = parent.leg, parent.frontier
             left: Frontier | None
+            known = self._envelopes.get((leg + (station == PLACE), station))
             if station != PLACE:
                 node = task.nodes[station]
-                left = task.arriving(frontier, energy, hours)
-                left = None if left is None else task.leaving(station, left)
+                left = driven(*frontier, energy, hours, task.reserve_kwh)
+                if left is not None:
+                    left = task.ready(station, left)
+                    # What is not lower before it is charged is not lower afterwards.
+                    if known is None or is_lower(*left, task.stops[station], known):
+                        left = task.leaving(station, left)
+                    else:
+                        left = None
             elif leg == len(task.places) - 2:
                 return best
             else:
@@ -260,7 +263,6 @@ class Search:
                 node = task.places[leg]
             if left is None:
                 continue
-            known = self._envelopes.get((leg, station))
             if known is None:
                 self._envelopes[leg, station] = left
             else:

@@ -162,5 +162,5 @@ def _free_in_s(look: Look, state: StationState, fitting: Collection[EvseKind]) -
         place = slots.place(look.user_id)
         expected = turn(station, slots, look.now, look.terms, look.model, place)
         return inf if expected is None else 60.0 * expected.minutes
-    at = min((at for kind, at in state.soonest if kind in fitting), default=inf)
+    at = min((at for kind, at in state.soonest.at if kind in fitting), default=inf)
     return inf if at == inf else max(0.0, (at - look.now) * look.terms.time_scale)

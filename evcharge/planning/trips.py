@@ -244,7 +244,7 @@ def plan(
     :return: of plans that are as good that with the fewest stops, then the least energy, then the
         first stations.
     """
-    task = _task(trip, stations, weights)
+    task = task_of(trip, stations, weights)
     found = _best(task, deadline)
     if isinstance(found, Blocked):
         return NoPlan(found.leg, found.missing_kwh)
@@ -258,7 +258,7 @@ def plan(
 
 def impossible(trip: Trip, stations: Sequence[PlanStation]) -> NoPlan | None:
     """Why there is no plan of a trip; None: there is one. It takes no search."""
-    why = blocked(_task(trip, stations, TIME), range(len(stations)))
+    why = blocked(task_of(trip, stations, TIME), range(len(stations)))
     return None if why is None else NoPlan(why.leg, why.missing_kwh)
 
 
@@ -273,7 +273,7 @@ def _wait(trip: Trip, station: PlanStation) -> float:
     return max(0.0, station.free_at_h - row(trip.hours, trip.places[0], [station.index])[0])
 
 
-def _task(trip: Trip, stations: Sequence[PlanStation], weights: Weights) -> Task:
+def task_of(trip: Trip, stations: Sequence[PlanStation], weights: Weights) -> Task:
     """What the search is to do."""
     money = weights.hours_of_money
     counts = weights.value_of_hour is not None

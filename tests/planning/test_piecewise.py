@@ -1,6 +1,7 @@
 """Frontiers: what is done to them, held against their definitions point by point."""
 
 from bisect import bisect_left
+from itertools import pairwise
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -11,6 +12,7 @@ from evcharge.planning.piecewise import (
     PiecewiseLinear,
     charged,
     driven,
+    is_lower,
     lowered,
     part,
     value_at,
@@ -56,7 +58,8 @@ class FrontierTests(SynchronousTestCase):
     def rising(self, frontier: Frontier) -> None:
         """No frontier falls, or goes back."""
         for figures in frontier:
-            self.assertEqual(figures, sorted(figures))
+            for one, other in pairwise(figures):
+                self.assertLessEqual(one, other + 1e-12)
 
     @settings(max_examples=examples(400))
     @given(frontiers(), frontiers())
@@ -79,6 +82,19 @@ class FrontierTests(SynchronousTestCase):
             for x in places(old, new):
                 if low < x <= high:
                     self.assertAlmostEqual(at(kept, x), at(new, x))
+
+    @settings(max_examples=examples(400))
+    @given(frontiers(), frontiers(), st.sampled_from([0.0, 0.5]))
+    def test_is_lower(self, old: Frontier, new: Frontier, more: float) -> None:
+        """Whether any of it is lower is told of all charges that both have."""
+        old = [*dict(zip(*old, strict=True))], [*dict(zip(*old, strict=True)).values()]
+        new = part(*new, new[0][0], min(new[0][-1], old[0][-1]))
+        first, last = new[0][0], new[0][-1]
+        wanted = any(
+            at(new, x) + more < at(old, x) - 1e-9 for x in places(old, new) if first <= x <= last
+        )
+        if first <= old[0][-1]:
+            self.assertEqual(is_lower(*new, more, old), wanted)
 
     @settings(max_examples=examples(200))
     @given(frontiers(), st.integers(0, 12), st.integers(0, 5))

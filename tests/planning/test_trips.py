@@ -1,7 +1,8 @@
 """The best plan of a trip: published optima, a grid search, and what must always hold."""
 
 import json
-from itertools import pairwise
+import math
+from itertools import pairwise, repeat
 from pathlib import Path
 
 import attrs
@@ -11,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 import tests
 from evcharge.planning.piecewise import PiecewiseLinear
+from evcharge.planning.search import Found, Search
 from evcharge.planning.trips import (
     PRICE,
     TIME,
@@ -20,10 +22,12 @@ from evcharge.planning.trips import (
     Trip,
     Weights,
     front,
+    never,
     plan,
+    task_of,
 )
 from tests.support.examples import examples, given
-from tests.support.plans import Case, cases, made, must, on_grid, planned, published, replay
+from tests.support.plans import Case, cases, curves, made, must, on_grid, planned, published, replay
 
 VECTORS = json.loads((Path(tests.__file__).parent / "data" / "planner-vectors.json").read_text())
 
@@ -184,6 +188,50 @@ class BetterTests(SynchronousTestCase):
             self.assertGreater(best, found.hours - found.gap_h - 1e-8)
         else:
             self.assertEqual(best, float("inf"))
+
+
+class ManyTests(SynchronousTestCase):
+    """Networks so large that few of their stations are tried first."""
+
+    @settings(max_examples=examples(20), deadline=None)
+    @given(
+        st.lists(
+            st.tuples(st.integers(-10, 110), st.integers(-30, 30)),
+            min_size=65,
+            max_size=80,
+            unique=True,
+        ),
+        st.lists(st.tuples(curves(40), st.sampled_from([1.0, 1.5, 2.2])), min_size=4, max_size=4),
+        st.sampled_from([TIME, Weights(20.0), PRICE]),
+        st.sampled_from([0, 1, None]),
+    )
+    def test_all_the_same(
+        self,
+        at: list[tuple[int, int]],
+        kinds: list[tuple[PiecewiseLinear, float]],
+        weights: Weights,
+        asked: int | None,
+    ) -> None:
+        """The best plan is that of a search among all of them at once; and within the gap, where
+        time is up."""
+        points = [(0, 0), (100, 0), *at]
+        energy = [[math.dist(one, other) for other in points] for one in points]
+        stations = [
+            PlanStation(2 + n, kinds[n % 4][0], kinds[n % 4][1], stop_h=0.05)
+            for n in range(len(at))
+        ]
+        hours = [[each / 60 for each in row] for row in energy]
+        trip = Trip([0, 1], energy, hours, [0.0, 0.0], 30.0, 40.0, 4.0, 4.0, 40.0)
+        turns = repeat(0) if asked is None else iter(range(asked))
+        found = planned(self, trip, stations, weights, lambda: next(turns, None) is None)
+        whole = Search(task_of(trip, stations, weights), range(len(stations)), Found()).run(never)
+        if isinstance(found, NoPlan):
+            self.assertIsNone(whole.stops)
+            return
+        assert found.gap_h is not None
+        least = found.cost_h(weights) - found.gap_h
+        self.assertLess(least, whole.cost + 1e-7)
+        self.assertLess(whole.cost, found.cost_h(weights) + 1e-7)
 
 
 class TripTests(SynchronousTestCase):
