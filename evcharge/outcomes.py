@@ -40,6 +40,7 @@ class Outcome:
 SUCCESS = Outcome(200, None, Phrase("Sucesso", "Success"))
 NO_STATION = Outcome(200, "no_station", Phrase("Nenhum posto disponível", "No station available"))
 NO_SLOT = Outcome(200, "no_slot", Phrase("Sem vagas disponíveis", "No slots available"))
+NO_PLAN = Outcome(200, "no_plan", Phrase("Nenhum plano possível", "No plan is possible"))
 UNAUTHORIZED = Outcome(
     401, "unauthorized", Phrase("Token ausente ou incorreto", "The token is missing or wrong")
 )
@@ -175,6 +176,14 @@ TOO_MANY_STATIONS = Outcome(
     Phrase(
         "São mais de {most} postos: limite-os por stations ou area",
         "These are more than {most} stations: limit them by stations or area",
+    ),
+)
+TOO_MANY_IN_REACH = Outcome(
+    400,
+    "too_many_stations",
+    Phrase(
+        "São mais de {most} postos ao alcance da viagem: peça uma parte dela (places)",
+        "More than {most} stations are within reach of the trip: ask for a part of it (places)",
     ),
 )
 TOO_MANY_SUBSCRIBERS = Outcome(

@@ -15,8 +15,8 @@ from evcharge.commands.tables import cell, clean, has_parts, records, width
 from evcharge.outcomes import Phrase
 
 TYPES = (
-    "START, LOGIN, NAVIGATION, SELECTION_STATION, PAYMENT, RESERVE, ARRIVE, STOP, CANCEL, STATUS, "
-    "RECEIPT, HISTORY, SUBSCRIBE"
+    "START, LOGIN, NAVIGATION, PLAN, SELECTION_STATION, PAYMENT, RESERVE, ARRIVE, STOP, CANCEL, "
+    "STATUS, RECEIPT, HISTORY, SUBSCRIBE"
 )
 
 NOT_SHOWN = Phrase("(fora da tabela: {names}; veja --json)", "(not shown: {names}; see --json)")

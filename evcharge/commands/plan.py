@@ -17,16 +17,13 @@ from evcharge.commands.plan_vectors import cases
 from evcharge.commands.tables import Column, clean, table, width
 from evcharge.models.electric_car import CarModel
 from evcharge.models.terms import DEFAULT_TERMS
-from evcharge.planning.itinerary import assumptions, tell
+from evcharge.planning.itinerary import reply
 from evcharge.planning.planner import (
     CRITERIA,
-    FRONT,
     RESERVE_PERCENT,
     STOP_MINUTES,
     VALUE_OF_HOUR,
     Asked,
-    Found,
-    Why,
     solve,
     straight,
 )
@@ -213,33 +210,7 @@ def planned(options: argparse.Namespace, model: CarModel, picture: Picture) -> d
     if found is None:
         there = sites(look, picture.states, options.origin, asked.hours_per_km, options.avoid)
         found = solve(attrs.evolve(asked, sites=there), never)
-    return told(asked, found, look, picture)
-
-
-def told(asked: Asked, found: Found, look: Look, picture: Picture) -> dict[str, Any]:
-    """The same of what has been found."""
-    states = {state.station.station_id: state for state in picture.states}
-    told = [tell(asked, found, plan, look, states) for plan in found.plans]
-    assumed = [*assumptions(asked, found), *sorted({n for each in told for n in each.assumed})]
-    data: dict[str, Any] = {"feasible": bool(told)}
-    if told:
-        if asked.criterion == FRONT:
-            data["plans"] = [each.plan for each in told]
-        data["plan"] = told[0].plan
-    else:
-        assert found.why is not None
-        data |= facts(found.why)
-    return {**data, "stations_considered": len(found.sites), "assumed": assumed}
-
-
-def facts(why: Why) -> dict[str, Any]:
-    """Why there is no plan, as replies have it."""
-    return {
-        "blocked_leg": why.blocked_leg,
-        "missing_km": round(why.missing_km, 9),
-        "start_percent_needed": why.start_percent_needed,
-        "reserve_percent_possible": why.reserve_percent_possible,
-    }
+    return reply(found, asked, look, picture.states)
 
 
 def reason(data: Mapping[str, Any]) -> str:

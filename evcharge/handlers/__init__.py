@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from evcharge.handlers.auth import Login
 from evcharge.handlers.handler import Answer, Context, Handler, then
+from evcharge.handlers.plan import Plan
 from evcharge.handlers.receipts import FindReceipt, History
 from evcharge.handlers.session import Arrive, Cancel, Reserve, Status, Stop
 from evcharge.handlers.start import Start
@@ -17,6 +18,7 @@ MESSAGES: tuple[type[Handler], ...] = (
     Start,
     Login,
     Navigation,
+    Plan,
     SelectionStation,
     Payment,
     Reserve,

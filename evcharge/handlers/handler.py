@@ -11,6 +11,9 @@ from twisted.internet.defer import Deferred
 from evcharge.models.catalogue import Catalogue
 from evcharge.models.terms import DEFAULT_TERMS, Terms
 from evcharge.outcomes import Refusal, Reply
+from evcharge.planning.planner import Asked, Found, solve
+from evcharge.planning.sites import ERROR_S
+from evcharge.planning.trips import never
 from evcharge.push import Push
 from evcharge.storage import Eventual, Perform
 from evcharge.utils.ids import uuid7
@@ -18,6 +21,15 @@ from evcharge.wire.fields import Data, Field, read
 
 Answer: TypeAlias = Reply | Refusal
 """What becomes of a request."""
+
+
+MOST_STATIONS = 5000
+"""Of which a trip is planned, where nothing else was asked for."""
+
+
+def solve_here(asked: Asked) -> Found:
+    """Plan a trip here and now, however long it takes."""
+    return solve(asked, never)
 
 
 @attrs.frozen
@@ -34,6 +46,12 @@ class Context:
     """Tells who subscribes what changes; None where nobody can."""
     terms: Terms = DEFAULT_TERMS
     """What sessions go by."""
+    solve: Callable[[Asked], Eventual[Found | Refusal]] = solve_here
+    """Plans a trip that is beyond the range."""
+    most_stations: int = MOST_STATIONS
+    """Of which one is planned."""
+    plan_error_s: float = ERROR_S
+    """How far a plan's search may be off in the time of a charge, seconds."""
     new_id: Callable[[], str] = attrs.field()
     """Makes the ids of users and receipts: they must not be guessable."""
 

@@ -7,7 +7,7 @@ stop. Here each charge of the plan that it has found is worked out; what is told
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from math import fsum
 from typing import Any
@@ -35,6 +35,34 @@ class Itinerary:
     """The field `plan` of a reply to PLAN."""
     assumed: set[str]
     """What was not known of its stops."""
+
+
+def reply(found: Found, asked: Asked, look: Look, states: Iterable[StationState]) -> dict[str, Any]:
+    """
+    All that is told of a trip, but for its `message`.
+
+    :param states: those of the stations that were looked at, as they were then.
+    """
+    by_id = {state.station.station_id: state for state in states}
+    told = [tell(asked, found, plan, look, by_id) for plan in found.plans]
+    data: dict[str, Any] = {"feasible": bool(told)}
+    if told:
+        if asked.criterion == FRONT:
+            data["plans"] = [each.plan for each in told]
+        data["plan"] = told[0].plan
+    elif found.why is not None:
+        data |= {
+            "blocked_leg": found.why.blocked_leg,
+            "missing_km": _told(found.why.missing_km),
+            "start_percent_needed": found.why.start_percent_needed,
+            "reserve_percent_possible": found.why.reserve_percent_possible,
+        }
+    data["stations_considered"] = len(found.sites)
+    data["assumed"] = [
+        *assumptions(asked, found),
+        *sorted({name for each in told for name in each.assumed}),
+    ]
+    return data
 
 
 def tell(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import tzinfo
 from functools import lru_cache
+from itertools import pairwise
 from math import inf
 
 import attrs
@@ -112,6 +113,24 @@ def sites(
                 free_at / 3600.0,
             )
         )
+    return found
+
+
+def within_reach(
+    states: Iterable[StationState], model: CarModel, places: Sequence[Place]
+) -> list[StationState]:
+    """The stations for which nobody makes a detour on a leg that takes more than a full battery."""
+    detour_km = model.battery_capacity_kwh / model.consumption_kwh_per_km
+    legs = [
+        (here, there, distance_km(*here, *there) + detour_km) for here, there in pairwise(places)
+    ]
+    found = []
+    for state in states:
+        at = state.station.latitude, state.station.longitude
+        if any(
+            distance_km(*here, *at) + distance_km(*at, *there) <= most for here, there, most in legs
+        ):
+            found.append(state)
     return found
 
 

@@ -15,9 +15,11 @@ from twisted.logger import Logger
 
 from evcharge.controller import NO_GUARDS, Controller, Guard
 from evcharge.handlers import Context, handlers
+from evcharge.handlers.handler import solve_here
 from evcharge.handlers.session import Status
 from evcharge.handlers.subscribe import find_journey
-from evcharge.outcomes import LANGUAGES
+from evcharge.outcomes import LANGUAGES, Refusal
+from evcharge.planning.planner import Asked, Found
 from evcharge.process.clock import SteadyClock
 from evcharge.process.settings import Settings
 from evcharge.process.timekeeper import Timekeeper
@@ -169,6 +171,7 @@ class Engine(InOrder):
     :param guards: stand around the handlers, by message type.
     :param keeps_time: whether it is to keep the clock right; else somebody else does.
     :param new_id: see :class:`evcharge.handlers.Context`.
+    :param solve: likewise; by default trips are planned here and now.
     """
 
     name = "engine"
@@ -184,6 +187,7 @@ class Engine(InOrder):
         guards: Mapping[str, Guard] = NO_GUARDS,
         keeps_time: bool = True,
         new_id: Callable[[], str] | None = None,
+        solve: Callable[[Asked], Eventual[Found | Refusal]] = solve_here,
     ) -> None:
         super().__init__()
         now = clock.seconds
@@ -213,7 +217,16 @@ class Engine(InOrder):
         # What costs each request something is done only where it can be asked for.
         is_watched = settings.http_port is not None
         self._counts = metrics.sessions if is_watched else None
-        context = Context(perform, storage.catalogue, now, self.hub, terms)
+        context = Context(
+            perform,
+            storage.catalogue,
+            now,
+            self.hub,
+            terms,
+            solve,
+            settings.planning.stations,
+            settings.planning.error_s,
+        )
         if new_id is not None:
             context = attrs.evolve(context, new_id=new_id)
         messages = handlers(context)

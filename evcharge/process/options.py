@@ -16,6 +16,7 @@ from evcharge.net.guards.limits import MOST_PENDING_LOGINS, MOST_PER_ADDRESS, Li
 from evcharge.net.ports import LAYERED_ENDPOINTS, LOCAL, port_number
 from evcharge.outcomes import LANGUAGES
 from evcharge.process.logs import FORMATS, OBSERVER, Log, choose
+from evcharge.process.plan_options import PlanOptions
 from evcharge.process.settings import Settings, TlsSettings
 from evcharge.process.simulate_options import SimulateOptions
 from evcharge.process.values import number, one_of, port_of, time_zone, whole
@@ -34,7 +35,7 @@ SHARED_ENDPOINTS = ("tcp", "tcp6", "unix")
 """Endpoints that are a listening socket and nothing more: several processes can accept from it."""
 
 
-class Options(WebOptions, SimulateOptions):
+class Options(WebOptions, SimulateOptions, PlanOptions):
     """
     The options of `twistd evcharge`.
 
@@ -319,6 +320,7 @@ class Options(WebOptions, SimulateOptions):
                 connections_per_address=self["max-connections-per-address"],
                 rate_per_connection=self["rate-per-connection"] or None,
                 rate_per_address=self["rate-per-address"] or None,
+                plan_cost=self["plan-cost"],
                 pending_logins=self["max-pending-logins"],
                 subscribers=self["max-subscribers"],
                 user_ttl_s=self["user-ttl"],
@@ -329,6 +331,7 @@ class Options(WebOptions, SimulateOptions):
             ),
             verbose=bool(self["verbose"]),
             simulation=simulation,
+            planning=self.planning(),
         )
         _check_shareable(self.settings)
         _check_layers(self.settings)

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from evcharge.handlers.handler import MOST_STATIONS
 from evcharge.models.terms import Terms
 from evcharge.net.guards.limits import Limits
+from evcharge.planning.sites import ERROR_S
 from evcharge.storage.location import Location
 from evcharge.web.settings import WebSettings
 
@@ -44,6 +46,20 @@ class SimulationSettings:
 
 
 @attrs.frozen
+class PlanSettings:
+    """How trips are planned that are beyond the range."""
+
+    workers: int = 1
+    """Processes that do it."""
+    seconds: float = 2.0
+    """How long one may take, from when it is begun."""
+    stations: int = MOST_STATIONS
+    """Of how many at the most."""
+    error_s: float = ERROR_S
+    """How far a search may be off in the time of a charge, seconds."""
+
+
+@attrs.frozen
 class Settings:
     """
     All that one server goes by.
@@ -77,6 +93,7 @@ class Settings:
     """Whether there is a line in the log for each request."""
     simulation: SimulationSettings | None = None
     """None: only drivers from outside come."""
+    planning: PlanSettings = PlanSettings()
 
     @property
     def ports(self) -> dict[str, str]:

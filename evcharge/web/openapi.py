@@ -55,6 +55,10 @@ EXAMPLES: Schema = {
     "selected_car": "Tesla Model 3",
     "battery_car": 40,
     "route_distance": 180,
+    "places": [
+        {"latitude": -12.2664, "longitude": -38.9663},
+        {"latitude": -12.9714, "longitude": -38.5014},
+    ],
     "position": {"latitude": -12.2664, "longitude": -38.9663},
     "limit": 5,
     "id_station": "9",
@@ -126,9 +130,18 @@ def numerals(kind: Number | Integer) -> str:
         found = f"0*(({under}){fraction}|{most}" + r"(\.0*)?)"
     if kind.least < 0:
         return f"-?{found}"
-    over = kind.least > 0 if isinstance(kind, Integer) else kind.over
-    # With a digit that is not 0 it is at least 1, or over 0.
-    return f"(?=.*[1-9]){found}" if over else found
+    if kind.least > 0:
+        return f"(?!{too_small(kind.least, fraction)}$){found}"
+    # With a digit that is not 0 it is over 0.
+    return f"(?=.*[1-9]){found}" if isinstance(kind, Number) and kind.over else found
+
+
+def too_small(least: float, fraction: str) -> str:
+    """A regular expression of the numbers under a whole one, or under 0.1, 0.01 and so on."""
+    if least >= 1:
+        return f"0*({'|'.join(whole_numbers(int(least) - 1))}){fraction}"
+    places = len(f"{least:g}") - len("0.")
+    return rf"0*(\.(0{{0,{places}}}|0{{{places}}}[0-9]*))?"
 
 
 def whole_numbers(last: int) -> Iterator[str]:
@@ -163,7 +176,8 @@ def _(kind: StationId) -> Schema:
 
 @schema.register
 def _(kind: ListOf) -> Schema:
-    return {"type": "array", "maxItems": kind.most, "items": schema(kind.kind)}
+    bounds: Schema = {"minItems": kind.least} if kind.least else {}
+    return {"type": "array", **bounds, "maxItems": kind.most, "items": schema(kind.kind)}
 
 
 @schema.register

@@ -221,15 +221,21 @@ IDS = Phrase("ids", "ids")
 
 @attrs.frozen
 class ListOf:
-    """A list of up to `most` values of a kind, read as a list of what they stand for."""
+    """A list of `least` to `most` values of a kind, read as a list of what they stand for."""
 
     kind: Kind
     most: int
     called: Phrase = IDS
     """What the values are."""
+    least: int = 0
 
     @property
     def must_be(self) -> Phrase:
+        if self.least:
+            return Phrase(
+                f"uma lista de {self.least} a {self.most} {self.called.pt}",
+                f"a list of {self.least} to {self.most} {self.called.en}",
+            )
         return Phrase(
             f"uma lista de até {self.most} {self.called.pt}",
             f"a list of up to {self.most} {self.called.en}",
@@ -237,10 +243,10 @@ class ListOf:
 
     @property
     def places(self) -> tuple[Place, ...]:
-        return ITSELF
+        return (*ITSELF, *(("*", *place) for place in self.kind.places))
 
     def read(self, name: str, value: object) -> list[Any] | Refusal:
-        if not isinstance(value, list) or len(value) > self.most:
+        if not isinstance(value, list) or not self.least <= len(value) <= self.most:
             return invalid(name, self.must_be)
         found = []
         for number, each in enumerate(value):

@@ -19,7 +19,7 @@ from evcharge.process.virtual_clock import VirtualClock
 from evcharge.push.hub import Hub
 from evcharge.testing import NOON, MemoryServer
 from evcharge.wire.envelope import UNREADABLE_TYPE
-from evcharge.wire.fields import Field, Object
+from evcharge.wire.fields import Field, ListOf, Object
 from tests.support.journey import login, outcome, server, station
 from tests.support.messages import TYPES, good_data
 
@@ -84,6 +84,8 @@ def rows(
         yield f"`{within}{field.name}`", field.kind.must_be.en, told
         if isinstance(field.kind, Object):
             yield from rows(field.kind.fields, f"{within}{field.name}.")
+        if isinstance(field.kind, ListOf) and isinstance(field.kind.kind, Object):
+            yield from rows(field.kind.kind.fields, f"{within}{field.name}[].")
         if either is not None:
             yield from rows((either,), within, f"where there is no `{field.name}`")
 

@@ -21,12 +21,12 @@ from evcharge.wire.fields import (
 
 TYPES = [message.TYPE for message in MESSAGES]
 
-KNOWN = {"selected_car": "Small", "id_evse": "1-1", "target_percent": 80}
+KNOWN = {"selected_car": "Small", "id_evse": "1-1", "target_percent": 80, "max_percent": 80}
 """What a field must say that is looked up in tests.support.journey's network."""
 
 
-APART = {("SUBSCRIBE", "area")}
-"""Fields that may not stand beside all others of their message."""
+APART = {("SUBSCRIBE", "area"), ("PLAN", "matrix")}
+"""Fields that may not stand beside all others of their message, as they come."""
 
 
 def every_field(message: type[Handler]) -> Iterator[Field]:
@@ -93,7 +93,7 @@ def _(kind: StationId) -> str:
 
 @value.register
 def _(kind: ListOf) -> list[Any]:
-    return [value(kind.kind)]
+    return [value(kind.kind)] * max(1, kind.least)
 
 
 @value.register

@@ -132,8 +132,12 @@ KINDS = sorted(
         field.kind
         for message in MESSAGES
         for each in message.FIELDS
-        for field in (each, *getattr(each.kind, "fields", ()), *filter(None, [each.instead]))
-        if isinstance(field.kind, (Number, Integer)) and field.kind.least <= 1
+        for field in (
+            each,
+            *getattr(getattr(each.kind, "kind", each.kind), "fields", ()),
+            *filter(None, [each.instead]),
+        )
+        if isinstance(field.kind, (Number, Integer))
     },
     key=repr,
 )
@@ -163,6 +167,13 @@ class NumeralTests(SynchronousTestCase):
     @example(Integer(1, 1000), "0")
     @example(Integer(1, 1000), "1000.0")
     @example(Integer(1, 50), "51")
+    @example(Integer(50, 60000), "49.0")
+    @example(Number(10, 200), "009.9")
+    @example(Number(10, 200), "10")
+    @example(Number(0.01, 1000), "0.009")
+    @example(Number(0.01, 1000), "0.0")
+    @example(Number(0.01, 1000), "0.010")
+    @example(Number(0.01, 1000), "0")
     def test_same(self, kind: Any, text: str) -> None:
         """Those are allowed that the server takes, but for signs and exponents."""
         taken = not isinstance(kind.read("x", text), Refusal)

@@ -10,6 +10,8 @@ What stands between the network and the drivers' protocol: how many clients, how
                                          | takes too long                 who hold nothing
                                          Timeouts               SubscriberLimit
                                                                 so many who listen
+                                                                PlanLimit
+                                                                as so many requests
 
 Each has one job and knows none of the others; what they count by is in :mod:`.clients`, and
 :mod:`.service` puts them together.

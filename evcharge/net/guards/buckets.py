@@ -22,6 +22,8 @@ class TokenBucket:
     tokens: float
     at: float
     """When `tokens` was true, seconds."""
+    debt: float = 0.0
+    """How far under zero it is by requests that were carried out."""
 
     @classmethod
     def full(cls, rate: float, now: float) -> TokenBucket:
@@ -31,16 +33,28 @@ class TokenBucket:
 
     def take(self, now: float) -> bool:
         """Take a token; whether there was one."""
-        self.tokens = min(self.size, self.tokens + (now - self.at) * self.rate)
+        back = (now - self.at) * self.rate
+        self.tokens = min(self.size, self.tokens + back)
+        self.debt = max(0.0, self.debt - back)
         self.at = now
         had_one = self.tokens >= 1
-        self.tokens = max(self.tokens - 1, -self.size)
+        self.tokens = max(self.tokens - 1, -self.size - self.debt)
         return had_one
+
+    def has(self, more: int) -> bool:
+        """Whether one who has just taken a token may have so many more; also one who never could,
+        as there is no room for as many."""
+        return self.tokens >= more or more >= self.size
+
+    def spend(self, more: int) -> None:
+        """Take so many more, be it that there are not as many: then the others are owed."""
+        self.tokens -= more
+        self.debt = max(0.0, -self.tokens)
 
     @property
     def is_overdrawn(self) -> bool:
         """Whether all has been taken that could be, and as much again."""
-        return self.tokens <= -self.size
+        return self.tokens <= -self.size - self.debt
 
     def is_full(self, now: float) -> bool:
         """Whether it holds all that it can."""

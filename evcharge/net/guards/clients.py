@@ -74,6 +74,8 @@ class CountedClient:
     _ended: Callable[[Address], None]
     bucket: TokenBucket | None = None
     listens: bool = False
+    leaving: Callable[[], object] | None = None
+    """What is done as it goes, if anything is."""
 
     @property
     def name(self) -> str:
@@ -82,6 +84,9 @@ class CountedClient:
 
     def disconnected(self) -> None:
         """The connection has ended."""
+        leaving, self.leaving = self.leaving, None
+        if leaving is not None:
+            leaving()
         self._ended(self.address)
 
 

@@ -30,6 +30,8 @@ class Limits:
     rate_per_connection: float | None = None
     """Requests a second."""
     rate_per_address: float | None = None
+    plan_cost: int = 50
+    """As how many requests a PLAN counts."""
     idle_s: float | None = None
     """Until the next line begins."""
     line_s: float | None = None

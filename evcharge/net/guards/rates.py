@@ -55,6 +55,16 @@ class Rates:
             return Taken.OVERDRAWN
         return Taken.NONE
 
+    def take_more(self, client: CountedClient, more: int) -> bool:
+        """Count a request of `client` that was let in as so many more; whether it may be."""
+        # One who is not counted has none.
+        buckets = [each for each in (client.bucket, client.address.bucket) if each is not None]
+        if not all(bucket.has(more) for bucket in buckets):
+            return False
+        for bucket in buckets:
+            bucket.spend(more)
+        return True
+
     def _buckets(self, client: CountedClient, now: float) -> list[TokenBucket]:
         buckets = []
         if self._per_connection is not None:

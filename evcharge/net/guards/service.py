@@ -21,6 +21,7 @@ from evcharge.net.guards.descriptors import make_room
 from evcharge.net.guards.limits import Limits
 from evcharge.net.guards.logins import PendingLogins
 from evcharge.net.guards.other_protocols import UNENCRYPTED, OtherProtocols
+from evcharge.net.guards.plans import PlanLimit
 from evcharge.net.guards.rates import Dispatch, RateLimit, Rates
 from evcharge.net.guards.subscribers import SubscriberLimit
 from evcharge.net.guards.timeouts import Timed, Timeouts, of_http, of_lines
@@ -79,6 +80,7 @@ class Guards(Service):
             "claim": self._logins.claim,
             "cancel": self._logins.cancel,
             "subscribe": self.subscribers.subscribe,
+            "plan": PlanLimit(limits.plan_cost, self.rates).plan,
         }
         self.around: Mapping[str, Guard] = {
             message.TYPE: guards[message.GUARD] for message in MESSAGES if message.GUARD is not None
