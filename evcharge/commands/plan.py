@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -251,38 +251,41 @@ def report(name: str, data: Mapping[str, Any], picture: Picture) -> Iterator[str
 
 def _table(plan: Mapping[str, Any]) -> Iterator[str]:
     """Where one is, and when, as a table."""
-    places = len({leg["to"].get("place") for leg in plan["legs"]} - {None})
-    stops, rows = iter(plan["stops"]), list[Sequence[Any]]()
-    clock = 0.0
-    first = plan["legs"][0]
-    rows.append(("departure", None, None, None, first["depart_percent"], None, None, None, None))
+    destination = {"place": sum("place" in leg["to"] for leg in plan["legs"])}
+    stops, clock = iter(plan["stops"]), 0.0
+    begin = f"{plan['legs'][0]['depart_percent']:.1f} %"
+    rows = [("departure", "", "0:00", "", begin, *[""] * 4)]
     for leg in plan["legs"]:
         clock += leg["travel_minutes"]
-        here, arrive = [f"{leg['distance_km']:.1f}"], leg["arrive_percent"]
+        km, arrive = f"{leg['distance_km']:.1f}", f"{leg['arrive_percent']:.1f} %"
         if "place" in leg["to"]:
-            last = leg["to"]["place"] == places
-            where = "destination" if last else f"place {leg['to']['place']}"
-            rows.append((where, *here, _span(clock), arrive, *[None] * 5))
+            place = f"place {leg['to']['place']}"
+            where = "destination" if leg["to"] == destination else place
+            rows.append((where, km, _clock(clock), arrive, *[""] * 5))
             continue
         stop = next(stops)
         rows.append(
             (
                 f"{stop['id_station']} {stop['name_station']}",
-                *here,
-                _span(stop["arrive_minutes"]),
+                km,
+                _clock(clock),
                 arrive,
-                stop["depart_percent"],
+                f"{stop['depart_percent']:.1f} %",
                 f"{stop['energy_kwh']:.2f}",
-                f"{stop['charge_minutes']:.1f}",
-                f"{stop['wait_minutes']:.1f}",
+                f"{stop['charge_minutes']:.1f} min",
+                f"{stop['wait_minutes']:.1f} min",
                 f"{stop['price']:.2f}",
             )
         )
         clock = stop["depart_minutes"]
-    names = ("", "km", "at", "arrive %", "leave %", "kWh", "charging min", "waiting min", "R$")
-    columns = []
-    for at, name in enumerate(names):
-        cells = [row[at] for row in rows]
-        shown = [f"{cell:.1f}" if isinstance(cell, float) else cell or "" for cell in cells]
-        columns.append(Column(name, shown, figures=at > 0))
+    names = ("", "km", "at", "arrive", "leave", "kWh", "charge", "wait", "R$")
+    columns = [
+        Column(name, [row[at] for row in rows], figures=at > 0) for at, name in enumerate(names)
+    ]
     return table(columns, width())
+
+
+def _clock(minutes: float) -> str:
+    """Since departure."""
+    whole = round(minutes)
+    return f"{whole // 60}:{whole % 60:02}"

@@ -1,7 +1,11 @@
 """`evcharge plan`, run as people run it."""
 
 import json
+import re
+import shlex
 import shutil
+import subprocess
+import sys
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -11,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 import tests
 from evcharge.commands.plan_network import from_files
 from tests.support.commands import run
-from tests.support.scripted import command
+from tests.support.scripted import ROOT, command
 
 VECTORS = Path(tests.__file__).parent / "data" / "planner-vectors.json"
 SHIPPED = resources.files("evcharge") / "data"
@@ -79,8 +83,10 @@ class PlanTests(SynchronousTestCase):
         self.assertRegex(
             head, r"^Tesla Model 3: 460\.7 km in 6 h \d+ min, 2 stops, R\$ .*, arrives with 10\.0 %"
         )
-        self.assertIn("charging min", names)
-        self.assertIn("90.0", departure)
+        self.assertEqual(
+            names.split(), ["km", "at", "arrive", "leave", "kWh", "charge", "wait", "R$"]
+        )
+        self.assertEqual(departure.split(), ["departure", "0:00", "90.0", "%"])
         self.assertEqual(len(stops), 2)
         self.assertTrue(stops[1].startswith("115 Jequié"))
         self.assertTrue(destination.startswith("destination"))
@@ -151,6 +157,24 @@ class PlanTests(SynchronousTestCase):
             status, out, err = run(*words)
             self.assertEqual((status, out), (2, ""), words)
             self.assertIn(why, err)
+
+
+class PageTests(SynchronousTestCase):
+    """docs/planner.md."""
+
+    def test_transcripts(self) -> None:
+        """What it shows of commands is what they print."""
+        page = (ROOT / "docs" / "planner.md").read_text()
+        shown = re.findall(r"^\$ (evcharge|python) (.*)\n((?:.*\n)*?)```", page, re.M)
+        self.assertEqual(len(shown), 3)
+        for program, words, output in shown:
+            if program == "evcharge":
+                self.assertEqual(command(*shlex.split(words)).stdout, output)
+            else:
+                done = subprocess.run(
+                    [sys.executable, *words.split()], cwd=ROOT, capture_output=True, text=True
+                )
+                self.assertEqual((done.stdout, done.stderr), (output, ""))
 
 
 class RoadTests(SynchronousTestCase):
