@@ -18,6 +18,9 @@ from evcharge.planning.piecewise import (
 from evcharge.planning.roads import row
 from evcharge.planning.search import PLACE, Stops, Task
 
+TOKEN_KWH = 0.01
+"""What is charged at a stop that only is for the way."""
+
 
 @attrs.frozen
 class Way:
@@ -100,10 +103,10 @@ def _arrival(arriving: Frontier, curve: PiecewiseLinear, leave: float) -> float:
 
 def without_idle(task: Task, stops: Stops) -> tuple[Stops, list[tuple[float, float]]]:
     """
-    A chain of stops that carries, without those at which nothing would be charged.
+    A chain of stops that carries, without those at which nothing would be charged, and the charges.
 
-    Where roads are no metric a way over a station may be shorter than the straight one: that stop
-    stays.
+    Where roads are no metric a way over a station may be shorter than the straight one: then that
+    stop stays, and next to nothing is charged there.
     """
     cost, found = _must(charges(task, stops))
     for number, (arrive, leave) in enumerate(found):
@@ -112,7 +115,13 @@ def without_idle(task: Task, stops: Stops) -> tuple[Stops, list[tuple[float, flo
             less = charges(task, fewer)
             if less is not None and less[0] <= cost + SAME_H:
                 return without_idle(task, fewer)
-    return stops, found
+    more, told = 0.0, []
+    for arrive, leave in found:
+        arrive += more
+        least = leave if leave - arrive > NOTHING_KWH else min(arrive + TOKEN_KWH, task.most_kwh)
+        more = least - leave
+        told.append((arrive, least))
+    return stops, told
 
 
 def _must(

@@ -76,8 +76,8 @@ class Trip:
     """
     Where one goes, and with which battery.
 
-    Roads need not be a metric: but where going straight may take more than going by another place,
-    a plan may stop somewhere to charge nothing. ValueError where a figure cannot be.
+    Roads need not be a metric: but where going straight takes more than going by a station, a plan
+    may stop there to charge next to nothing. ValueError where a figure cannot be.
     """
 
     places: Sequence[int]
@@ -248,12 +248,13 @@ def plan(
     found = _best(task, deadline)
     if isinstance(found, Blocked):
         return NoPlan(found.leg, found.missing_kwh)
-    gap: float | None = found.cost - found.least
-    if found.stops and weights.value_of_hour is not None and any(_waits(trip, stations)):
+    chain, charged = without_idle(task, found.stops or [])
+    gap: float | None = max(0.0, found.cost - found.least)
+    if chain and weights.value_of_hour is not None and any(_waits(trip, stations)):
         gap = None
     elif gap is not None and gap < TIE_H:
         gap = 0.0
-    return _told(trip, stations, task, found.stops or [], gap)
+    return _told(trip, stations, task, chain, charged, gap)
 
 
 def impossible(trip: Trip, stations: Sequence[PlanStation]) -> NoPlan | None:
@@ -344,10 +345,14 @@ def _promise(task: Task, stations: Sequence[int]) -> tuple[list[float], list[flo
 
 
 def _told(
-    trip: Trip, stations: Sequence[PlanStation], task: Task, chain: Stops, gap: float | None
+    trip: Trip,
+    stations: Sequence[PlanStation],
+    task: Task,
+    chain: Stops,
+    charged: Sequence[tuple[float, float]],
+    gap: float | None,
 ) -> Plan:
-    """A plan from its chain of stops: all that happens, from departure to the end."""
-    chain, charged = without_idle(task, chain)
+    """A plan from its stops, and the charges there: all that happens from departure to the end."""
     drives, stops = [], []
     clock, charge, passed = trip.stays_h[0], trip.start_kwh, iter(charged)
     for way in ways(task, chain):

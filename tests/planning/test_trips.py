@@ -314,7 +314,17 @@ class TripTests(SynchronousTestCase):
         trip = attrs.evolve(case.trip, energy_kwh=energy, hours=hours)
         wanted = on_grid(trip, case.stations)
         assert wanted is not None
-        self.assertLess(must(plan(trip, case.stations)).hours, wanted + 1e-8)
+        self.assertLess(must(planned(self, trip, case.stations)).hours, wanted + 1e-8)
+
+    def test_way_over_a_station(self) -> None:
+        """Where the way over a station is the shorter one, something is charged at that stop."""
+        case = self.on_a_line(PlanStation(20, EVEN), PlanStation(22, EVEN), km=30.0)
+        hours = [list(row) for row in case.trip.hours]
+        hours[0][1] = 5.0
+        trip = attrs.evolve(case.trip, hours=hours)
+        found = must(planned(self, trip, case.stations))
+        self.assertEqual(len(found.stops), 1)
+        self.assertLess(found.hours, 0.51)
 
     def test_wrong_figures(self) -> None:
         """A trip that cannot be meant is refused in words."""
