@@ -7,6 +7,7 @@ from datetime import tzinfo
 from functools import lru_cache
 from itertools import pairwise
 from math import inf
+from typing import Any
 
 import attrs
 
@@ -15,6 +16,7 @@ from evcharge.models.electric_car import TARGET_PERCENT, CarModel
 from evcharge.models.estimates import charging_segments, plan_charge
 from evcharge.models.evse import EvseKind, Plug, plugs_of
 from evcharge.models.slots import StationState
+from evcharge.models.station import Station
 from evcharge.models.tariffs import ENERGY, Tariff, price
 from evcharge.models.tariffs.objects import FLAT, TIME
 from evcharge.models.terms import Terms
@@ -28,6 +30,9 @@ ERROR_S = 5.0
 
 TYPICAL_PERCENT = 10.0
 """From which state of charge a typical charge goes, by which EVSEs are compared."""
+
+MOST_KNOWN = 20_000
+"""Of how many stations it is remembered what they are to a model."""
 
 STRETCH_S = 900.0
 """For how long a tariff is taken to say the same, seconds."""
@@ -53,6 +58,20 @@ class Site:
     """and for a stop."""
     free_at_h: float
     """Hours until an EVSE that fits is free, or it is the car's turn."""
+
+    def __reduce__(self) -> tuple[type[Site], tuple[Any, ...]]:
+        # A trip may have thousands, which are pickled in the reactor.
+        return Site, (
+            self.station_id,
+            self.latitude,
+            self.longitude,
+            self.is_dc,
+            self.charge,
+            self.price_kwh,
+            self.price_hour,
+            self.fee,
+            self.free_at_h,
+        )
 
 
 @attrs.frozen
@@ -87,33 +106,71 @@ def sites(
     :param avoid: ids of stations that the driver does not want.
     """
     found = []
+    known = _known(look.model, look.error_s)
     for state in states:
         station = state.station
+        place = known.get(id(station))
+        if place is None or place.station is not station:
+            if len(known) >= MOST_KNOWN:
+                known.clear()
+            place = known[id(station)] = _Place.of(look, station)
+        if place.plug is None or station.key in avoid:
+            continue
+        free_s = _free_in_s(look, state, place.fitting) if look.waits else 0.0
+        if free_s == inf:
+            continue
+        site = place.site
+        if site is None:
+            there_s = 3600.0 * hours_per_km * distance_km(*origin, *place.at)
+            begin = look.now + max(there_s, free_s) / look.terms.time_scale
+            tariff, _ = station.prices.tariff(place.plug.connector, look.tariffs, begin)
+            stretch = begin // STRETCH_S * STRETCH_S
+            costs = _costs(tariff, place.plug, stretch, station.zone(look.terms.zone))
+            site = place.priced(look, costs)
+        found.append(attrs.evolve(site, free_at_h=free_s / 3600.0) if free_s else site)
+    return found
+
+
+@attrs.frozen(eq=False)
+class _Place:
+    """What of a station is the same for all drivers of a model."""
+
+    station: Station
+    plug: Plug | None
+    """By what they charge; None: nothing fits, or is in service."""
+    fitting: Collection[EvseKind]
+    """The kinds of EVSE that do it so."""
+    site: Site | None
+    """When it is free; None: what a charge costs depends on when it begins."""
+
+    @classmethod
+    def of(cls, look: Look, station: Station) -> _Place:
         kinds = tuple(dict.fromkeys(evse.kind for evse in station.in_order))
         best = _best(look.model, kinds)
-        if best is None or station.key in avoid:
-            continue
-        plug, fitting = best
-        free_at = _free_in_s(look, state, fitting) if look.waits else 0.0
-        if free_at == inf:
-            continue
-        here = station.latitude, station.longitude
-        there_s = 3600.0 * hours_per_km * distance_km(*origin, *here)
-        begin = look.now + max(there_s, free_at) / look.terms.time_scale
-        tariff, _ = station.prices.tariff(plug.connector, look.tariffs, begin)
-        stretch = begin // STRETCH_S * STRETCH_S
-        costs = _costs(tariff, plug, stretch, station.zone(look.terms.zone))
-        found.append(
-            Site(
-                station.station_id,
-                *here,
-                _is_dc(plug),
-                _curve(plug.rate, look.error_s),
-                *costs,
-                free_at / 3600.0,
-            )
-        )
-    return found
+        if best is None:
+            return cls(station, None, (), None)
+        found = cls(station, *best, None)
+        if station.by_tariff:
+            return found
+        tariff = station.prices.flat
+        costs = _costs(tariff, best[0], look.now, station.zone(look.terms.zone))
+        return attrs.evolve(found, site=found.priced(look, costs))
+
+    @property
+    def at(self) -> Place:
+        return self.station.latitude, self.station.longitude
+
+    def priced(self, look: Look, costs: tuple[float, float, float]) -> Site:
+        """As a place to stop at, free at once, where a kWh, an hour and a stop cost that."""
+        assert self.plug is not None
+        curve = _curve(self.plug.rate, look.error_s)
+        return Site(self.station.station_id, *self.at, _is_dc(self.plug), curve, *costs, 0.0)
+
+
+@lru_cache(maxsize=64)
+def _known(model: CarModel, error_s: float) -> dict[int, _Place]:
+    """What is known of stations for a model, by the `id` of each: it is asked with each trip."""
+    return {}
 
 
 def within_reach(
@@ -175,6 +232,8 @@ def _costs(tariff: Tariff, plug: Plug, begin: float, zone: tzinfo) -> tuple[floa
 def _free_in_s(look: Look, state: StationState, fitting: Collection[EvseKind]) -> float:
     """Simulated seconds until an EVSE is free, or it is the car's turn; infinite: never."""
     station, slots = state.station, state.slots
+    if not state.is_occupied:
+        return 0.0
     if state.queue_length and slots is not None:
         if any(evse.kind in fitting for evse in open_to(station, slots, look.user_id)):
             return 0.0

@@ -209,6 +209,15 @@ class VectorTests(SynchronousTestCase):
             else:
                 self.assertLess(abs(found - hours), 5e-7, (of, name))
 
+    def test_same_again(self) -> None:
+        """Another process prints the same bytes, whatever its hashes are."""
+        printed = [
+            command("plan", "--vectors", str(VECTORS), PYTHONHASHSEED=seed).stdout
+            for seed in ("1", "2")
+        ]
+        self.assertEqual(len(printed[0].splitlines()), 164)
+        self.assertEqual(*printed)
+
     def test_wrong_files(self) -> None:
         """A mistake in a file is told by its path, and nothing is printed."""
         whole = json.loads(VECTORS.read_text())

@@ -34,6 +34,11 @@ VECTORS = json.loads((Path(tests.__file__).parent / "data" / "planner-vectors.js
 EVEN = PiecewiseLinear.of([(0, 0), (40, 1)])
 
 
+def faster(charge: PiecewiseLinear) -> PiecewiseLinear:
+    """A charge that takes four fifths of the time."""
+    return PiecewiseLinear.of((x, 0.8 * y) for x, y in charge.points)
+
+
 class PublishedTests(SynchronousTestCase):
     """Optima that others have found."""
 
@@ -132,7 +137,8 @@ class BetterTests(SynchronousTestCase):
     @settings(max_examples=examples(150), deadline=None)
     @given(cases(), st.integers(1, 5))
     def test_more(self, case: Case, more: int) -> None:
-        """More battery, a smaller reserve, an earlier free post, a station more: never slower."""
+        """More battery, a smaller reserve, an earlier free post, faster posts, a station more: it
+        is never slower."""
         trip, stations = case.trip, case.stations
         best = self.best(case) + 1e-9
         charge = min(trip.start_kwh + more, trip.capacity_kwh)
@@ -141,6 +147,7 @@ class BetterTests(SynchronousTestCase):
             Case(attrs.evolve(trip, start_kwh=charge), stations),
             Case(attrs.evolve(trip, reserve_kwh=reserve), stations),
             Case(trip, [attrs.evolve(each, free_at_h=0.0) for each in stations]),
+            Case(trip, [attrs.evolve(each, charge=faster(each.charge)) for each in stations]),
         ):
             self.assertLessEqual(self.best(better), best)
         self.assertGreaterEqual(self.best(Case(trip, stations[:-1])), best - 2e-9)
@@ -259,6 +266,16 @@ class TripTests(SynchronousTestCase):
         case = self.on_a_line(PlanStation(20, EVEN), km=36.0)
         found = must(planned(self, case.trip, case.stations))
         self.assertEqual((found.stops, found.arrival_kwh), ((), 4.0))
+
+    def test_waypoint(self) -> None:
+        """A place on the way, where nobody stays, changes nothing of the whole."""
+        stations = [PlanStation(at, EVEN) for at in (22, 47, 66)]
+        case = self.on_a_line(*stations, PlanStation(50, EVEN), km=100.0)
+        (*stations, waypoint) = case.stations
+        trip = attrs.evolve(case.trip, places=[0, waypoint.index, 1], stays_h=[0.0] * 3)
+        through, straight = (must(planned(self, each, stations)) for each in (trip, case.trip))
+        self.assertAlmostEqual(through.hours, straight.hours, 9)
+        self.assertEqual([stop.place for stop in through.stops], [0, 0, 1])
 
     def test_fewest_stops(self) -> None:
         """Of plans that take as long it is that with the fewest stops."""
