@@ -223,24 +223,16 @@ class Search:
         self._pushed = 0
 
     def run(self, time_is_up: Callable[[], bool]) -> Found:
-        """
-        The best plan; where time is up first, the best one so far; where there is none yet, then
-        the first one that is found by going straight on.
-        """
+        """The best plan; where time is up first, the best one so far, if there is one."""
         task, heap, best = self._task, self._heap, self.best
-        hurries = False
         self._expand(Label(0, task.places[0], PLACE, None, ([task.start_kwh], [task.stays[0]])))
         while heap:
             key, _, parent, station, energy, hours = heapq.heappop(heap)
             self.labels += 1
-            if not hurries:
-                best.least = key
-                if key >= self._limit:
-                    break
-                if self.labels % ASKED_EVERY == 0 and time_is_up():
-                    hurries = True
-                    self._hurry()
-            if hurries and best.stops is not None:
+            best.least = key
+            if key >= self._limit:
+                break
+            if self.labels % ASKED_EVERY == 0 and time_is_up():
                 return best
             leg, frontier = parent.leg, parent.frontier
             left: Frontier | None
@@ -273,21 +265,8 @@ class Search:
                 self._envelopes[leg, station] = xs, ys
                 left = part(*left, low, high)
             self._expand(Label(leg, node, station, parent, left))
-        if not hurries:
-            best.least = self._limit
+        best.least = self._limit
         return best
-
-    def _hurry(self) -> None:
-        """From now on go on with what is the nearest to the end."""
-        bounds = self._bounds
-        number = {station: at for at, station in enumerate(self._stations)}
-        number[PLACE] = len(number)
-        rest = [(*ends[1], bounds.hours[leg + 1]) for leg, ends in enumerate(bounds.ends)]
-        self._heap[:] = [
-            (rest[label.leg][number[station]], pushed, label, station, energy, cost)
-            for _, pushed, label, station, energy, cost in self._heap
-        ]
-        heapq.heapify(self._heap)
 
     def _ways(self, leg: int, node: int) -> tuple[list[Hop], float, float]:
         """The ways from a node to each station, and to the end of the leg: energy, and cost."""

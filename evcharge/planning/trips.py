@@ -14,9 +14,9 @@ from typing import cast
 import attrs
 
 from evcharge.models.electric_car import TRAVEL_SPEED_SHARE, CarModel
-from evcharge.planning.chains import ways, without_idle
+from evcharge.planning.chains import charges, ways, without_idle
 from evcharge.planning.piecewise import PiecewiseLinear
-from evcharge.planning.reach import Blocked, blocked
+from evcharge.planning.reach import Blocked, blocked, some_chain
 from evcharge.planning.roads import Distances, Place, Roads, Straight, row
 from evcharge.planning.search import PLACE, SAME_PLAN_H, TIE_H, Bounds, Found, Search, Stops, Task
 
@@ -311,13 +311,27 @@ def _best(task: Task, deadline: Callable[[], bool]) -> Found | Blocked:
         least, promising = _promise(task, every)
         few = sorted(sorted(every, key=promising.__getitem__)[:FEW])
         if blocked(task, few) is None:
-            known = Search(task, few, known).run(deadline)
+            known = _found(task, few, known, deadline)
             every = [each for each in every if least[each] < known.cost]
     if known.stops is None:
         why = blocked(task, every)
         if why is not None:
             return why
-    return Search(task, every, known).run(deadline)
+    return _found(task, every, known, deadline)
+
+
+def _found(
+    task: Task, stations: Sequence[int], known: Found, deadline: Callable[[], bool]
+) -> Found:
+    """The best chain of those stations; where time is up, and there is none, any that carries."""
+    found = Search(task, stations, known).run(deadline)
+    for carefully in (False, True):
+        if found.stops is None:
+            chain = some_chain(task, stations, carefully)
+            carries = None if chain is None else charges(task, chain)
+            if carries is not None:
+                found.stops, found.cost = chain, carries[0]
+    return found
 
 
 def _promise(task: Task, stations: Sequence[int]) -> tuple[list[float], list[float]]:

@@ -7,9 +7,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from evcharge.planning.chains import charges
 from evcharge.planning.piecewise import PiecewiseLinear
-from evcharge.planning.reach import least
-from evcharge.planning.trips import NoPlan, PlanStation, Trip, plan
+from evcharge.planning.reach import blocked, least, some_chain
+from evcharge.planning.trips import TIME, NoPlan, PlanStation, Trip, plan, task_of
 from tests.support.examples import examples, given
 from tests.support.plans import Case, cases, on_grid
 
@@ -62,6 +63,25 @@ class ReachTests(SynchronousTestCase):
             more, less = found.missing_kwh, found.missing_kwh - 0.01
             self.assertNotIsInstance(plan(*with_more(through, stations, more)), NoPlan)
             self.assertIsInstance(plan(*with_more(through, stations, less)), NoPlan)
+
+    @settings(max_examples=examples(300), deadline=None)
+    @given(cases(), st.booleans())
+    def test_some_chain(self, case: Case, carefully: bool) -> None:
+        """Whatever can be made there is a chain for that is found without a search, of stops that
+        all charge."""
+        task = task_of(case.trip, case.stations, TIME)
+        stations = range(len(case.stations))
+        chain = some_chain(task, stations, carefully)
+        if chain is not None:
+            carries = charges(task, chain)
+            if carefully:
+                self.assertIsNotNone(carries)
+            if carries is not None:
+                best = plan(case.trip, case.stations)
+                assert not isinstance(best, NoPlan)
+                self.assertGreater(carries[0], best.hours - 1e-9)
+        if carefully:
+            self.assertEqual(chain is None, blocked(task, stations) is not None)
 
     @given(st.integers(0, 100), st.integers(0, 100), st.integers(0, 120))
     def test_bisection(self, over: int, most: int, needed: int) -> None:
