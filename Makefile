@@ -38,7 +38,8 @@ SLOW = tests.process.test_clock_servers tests.web.test_schemathesis tests.simula
     tests.simulator.test_report tests.project.test_release tests.process.test_server \
     tests.storage.sql.test_postgres_server tests.simulator.test_live \
     tests.process.test_simulate tests.commands.test_simulate_drive \
-    tests.handlers.test_journey_transports tests.planning.test_nearest \
+    tests.handlers.test_journey_transports tests.planning.test_trips \
+    tests.planning.test_nearest \
     tests.handlers.test_journey_post tests.process.test_live_web tests.process.test_faults \
     tests.test_bootstrap tests.process.test_logs tests.handlers.test_texts \
     tests.web.test_web_ports tests.web.test_live tests.web.test_health \
