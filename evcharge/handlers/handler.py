@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, ClassVar, TypeAlias
 
 import attrs
 from twisted.internet.defer import Deferred
 
 from evcharge.models.catalogue import Catalogue
+from evcharge.models.slots import StationState
 from evcharge.models.terms import DEFAULT_TERMS, Terms
 from evcharge.outcomes import Refusal, Reply
 from evcharge.planning.planner import Asked, Found, solve
-from evcharge.planning.sites import ERROR_S
+from evcharge.planning.sites import ERROR_S, Look, sites
 from evcharge.planning.trips import never
 from evcharge.push import Push
 from evcharge.storage import Eventual, Perform
@@ -27,9 +28,19 @@ MOST_STATIONS = 5000
 """Of which a trip is planned, where nothing else was asked for."""
 
 
-def solve_here(asked: Asked) -> Found:
-    """Plan a trip here and now, however long it takes."""
-    return solve(asked, never)
+Solve: TypeAlias = Callable[
+    [Asked, Look, Sequence[StationState], Collection[str]], Eventual[Found | Refusal]
+]
+"""Searches for a plan of a trip: what is asked, but for the sites; with whose eyes stations are
+looked at; those, as they are; and the ids of stations to be avoided."""
+
+
+def solve_here(
+    asked: Asked, look: Look, states: Sequence[StationState], avoid: Collection[str]
+) -> Found:
+    """Search here and now, however long it takes: a :data:`Solve`."""
+    there = sites(look, states, asked.places[0], asked.hours_per_km, avoid)
+    return solve(attrs.evolve(asked, sites=there), never)
 
 
 @attrs.frozen
@@ -46,8 +57,7 @@ class Context:
     """Tells who subscribes what changes; None where nobody can."""
     terms: Terms = DEFAULT_TERMS
     """What sessions go by."""
-    solve: Callable[[Asked], Eventual[Found | Refusal]] = solve_here
-    """Plans a trip that is beyond the range."""
+    solve: Solve = solve_here
     most_stations: int = MOST_STATIONS
     """Of which one is planned."""
     plan_error_s: float = ERROR_S

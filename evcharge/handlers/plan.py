@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-import attrs
-
 from evcharge.handlers.handler import Answer, Handler, then
 from evcharge.models.slots import StationState
 from evcharge.models.stations import Stations
@@ -16,7 +14,7 @@ from evcharge.models.user import User
 from evcharge.outcomes import NO_PLAN, TOO_MANY_IN_REACH, Phrase, Refusal, Reply, invalid
 from evcharge.planning.itinerary import reply
 from evcharge.planning.planner import CRITERIA, RESERVE_PERCENT, Asked, Found, Matrix, straight
-from evcharge.planning.sites import Look, sites, within_reach
+from evcharge.planning.sites import Look, within_reach
 from evcharge.rules.journey import FindUser, ListStations
 from evcharge.storage import Eventual
 from evcharge.wire.fields import (
@@ -196,13 +194,10 @@ class Plan(Handler):
                 states = within_reach(states, asked.model, asked.places)
         else:
             states = [state for key in keys if key and (state := stations.get(key)) is not None]
-        there = sites(
-            look, states, asked.places[0], asked.hours_per_km, {key for key in avoid if key}
-        )
-        if len(there) > most:
+        if len(states) > most:
             return Refusal(TOO_MANY_IN_REACH, {"most": most})
-        asked = attrs.evolve(asked, sites=there)
-        return then(self.context.solve(asked), _reply, asked, look, states)
+        solved = self.context.solve(asked, look, states, {key for key in avoid if key})
+        return then(solved, _reply, asked, look, states)
 
 
 def _reply(found: Found, asked: Asked, look: Look, states: Sequence[StationState]) -> Reply:

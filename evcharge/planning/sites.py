@@ -34,6 +34,9 @@ TYPICAL_PERCENT = 10.0
 MOST_KNOWN = 20_000
 """Of how many stations it is remembered what they are to a model."""
 
+LEAST_KM = 110.0
+"""No degree of latitude has fewer kilometres."""
+
 STRETCH_S = 900.0
 """For how long a tariff is taken to say the same, seconds."""
 
@@ -181,8 +184,12 @@ def within_reach(
     legs = [
         (here, there, distance_km(*here, *there) + detour_km) for here, there in pairwise(places)
     ]
+    most_km = max(most for _, _, most in legs)
     found = []
     for state in states:
+        # Most of those that are far are so by this alone.
+        if min(abs(state.station.latitude - here[0]) for here in places) * LEAST_KM > most_km:
+            continue
         at = state.station.latitude, state.station.longitude
         if any(
             distance_km(*here, *at) + distance_km(*at, *there) <= most for here, there, most in legs

@@ -28,8 +28,8 @@ class PlanOptions(UsageOptions):
             "plan-seconds",
             None,
             2.0,
-            "Seconds that one of them may look for a better plan of a trip; then it is the best so "
-            "far, with its gap.",
+            "Seconds that one of them may look for a better plan of a trip, from when it begins "
+            "with it; then it is the best so far, with its gap.",
             number("plan-seconds", 0.01, 60),
         ],
         [

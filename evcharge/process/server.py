@@ -21,6 +21,7 @@ from evcharge.net.protocol import DriverFactory
 from evcharge.outcomes import TOO_LARGE, Outcome
 from evcharge.process.clock import SteadyClock
 from evcharge.process.engine import Engine, InOrder
+from evcharge.process.planners.parent import Planners
 from evcharge.process.settings import Settings
 from evcharge.process.terminal import Terminal
 from evcharge.storage import Storage
@@ -153,6 +154,7 @@ class Server(InOrder):
         self._reactor = reactor
         self._terminal = terminal
         guards = Guards(settings.limits, reactor, metrics.refused)
+        planners = Planners(settings.planning, reactor, metrics.plans)
         self._engine = engine = Engine(
             settings,
             storage,
@@ -162,13 +164,14 @@ class Server(InOrder):
             metrics,
             guards.around,
             keeps_time,
+            solve=planners.solve,
         )
+        # So long some may wait for whom nothing is wrong.
+        patience_s = max(storage.patience_s, planners.patience_s)
         guards.subscribers.listening = lambda: engine.hub.subscribers
         lines = Lines(engine.controller, clock.seconds)
         other_protocols = guards.other_protocols(lines, settings.language)
-        factory = driver_factory(
-            settings, storage.patience_s, lines, other_protocols, guards, reactor
-        )
+        factory = driver_factory(settings, patience_s, lines, other_protocols, guards, reactor)
 
         def layers(
             inner: IProtocolFactory, say: Callable[[Outcome], bytes] | None
@@ -192,7 +195,7 @@ class Server(InOrder):
             ways_in["tls-port"] = layers(inner, None)
         if settings.web is not None:
             # Only then, as it is big.
-            web, sockets = self._web(settings, settings.web, storage.patience_s, guards, clock)
+            web, sockets = self._web(settings, settings.web, patience_s, guards, clock)
             factories += [web, *sockets]
             ways_in["web-port"] = layers(web, web.refusal)
             if settings.web.tls_port is not None:
@@ -218,7 +221,7 @@ class Server(InOrder):
                 reactor,
             )
         self._drivers = DriverService(ports, factories, engine, reactor)
-        for part in (engine, guards, self._drivers):
+        for part in (engine, planners, guards, self._drivers):
             part.setServiceParent(self)
         if settings.simulation is not None:
             # Only then, as it is big.

@@ -26,7 +26,7 @@ from evcharge import __version__
 from evcharge.models.session import LIVE
 from evcharge.models.slots import StationState
 from evcharge.push import FORMS
-from evcharge.watch.metrics import Metrics, Present, SessionCounts
+from evcharge.watch.metrics import Metrics, PlanCounts, Present, SessionCounts
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -92,6 +92,7 @@ def families(metrics: Metrics, present: Present) -> Iterator[Metric]:
         yield from _web(metrics, present.websockets)
     if metrics.operator_requests:
         yield operator_requests(metrics.operator_requests)
+    yield from _plans(metrics.plans)
     yield from session_families(metrics.sessions)
     yield from _network(present.stations)
     yield GaugeMetricFamily(
@@ -128,6 +129,25 @@ def _push(metrics: Metrics, present: Present) -> Iterator[Metric]:
     )
     lags.add_metric([], metrics.lags.buckets(), metrics.lags.total)
     yield lags
+
+
+def _plans(counts: PlanCounts) -> Iterator[Metric]:
+    for name, text, histogram in (
+        ("evcharge_plan_duration_seconds", "What a search for a plan took.", counts.seconds),
+        ("evcharge_plan_stations", "Stations that one has considered.", counts.stations),
+        ("evcharge_plan_stops", "Stops of the plan found.", counts.stops),
+        ("evcharge_plan_gap_seconds", "By how much another may be better.", counts.gaps_s),
+    ):
+        family = HistogramMetricFamily(name, text)
+        family.add_metric([], histogram.buckets(), histogram.total)
+        yield family
+    yield CounterMetricFamily(
+        "evcharge_plans_impossible", "Trips without any plan.", counts.impossible
+    )
+    yield GaugeMetricFamily("evcharge_plan_queue", "Trips that wait for a planner.", counts.waiting)
+    yield CounterMetricFamily(
+        "evcharge_planners_lost", "Planners that died, or could not be started.", counts.lost
+    )
 
 
 def _web(metrics: Metrics, websockets: int) -> Iterator[Metric]:

@@ -34,6 +34,9 @@ from evcharge.rules.sweep import SweepResult
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 SIZES = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0)
 LAGS = tuple(sorted((*SECONDS, 0.15, 0.2)))
+STATIONS = (1.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0, 2500.0, 5000.0)
+STOPS = tuple(float(stops) for stops in range(11))
+GAPS_S = (0.0, 1.0, 10.0, 60.0, 300.0, 600.0, 1800.0, 3600.0)
 WAITS_S = tuple(minutes * 60.0 for minutes in (1, 2, 5, 10, 15, 20, 30, 45, 60, 90, 120, 180, 240))
 
 PAID, REFUNDED = PAYMENT_KINDS = ("paid", "refunded")
@@ -154,6 +157,39 @@ class SessionCounts:
         self.paid[kind] += abs(payment.amount)
 
 
+class PlanCounts:
+    """What trips have come to that were searched for in other processes."""
+
+    def __init__(self) -> None:
+        self.seconds = Histogram(SECONDS)
+        """How long a search took."""
+        self.stations = Histogram(STATIONS)
+        """How many it has considered."""
+        self.stops = Histogram(STOPS)
+        """How many the plan has, of a front the fastest; likewise,"""
+        self.gaps_s = Histogram(GAPS_S)
+        """by how much any other can be better, seconds, where that is known."""
+        self.impossible = 0
+        """For how many trips there was no plan."""
+        self.waiting = 0
+        """How many wait for a planner just now."""
+        self.lost = 0
+        """How often a planner has died, or could not be started."""
+
+    def searched(
+        self, seconds: float, stations: int, stops: int | None, gap_s: float | None
+    ) -> None:
+        """A search has ended; with no stops, None: there is no plan."""
+        self.seconds.observe(seconds)
+        self.stations.observe(stations)
+        if stops is None:
+            self.impossible += 1
+        else:
+            self.stops.observe(stops)
+        if gap_s is not None:
+            self.gaps_s.observe(gap_s)
+
+
 class Metrics:
     """
     Everything that is counted since the process started.
@@ -165,6 +201,7 @@ class Metrics:
 
     def __init__(self, reasons: Iterable[str] = (), terms: Terms = DEFAULT_TERMS) -> None:
         self.sessions = SessionCounts(terms)
+        self.plans = PlanCounts()
         self.requests: Counter[tuple[str, int]] = Counter()
         self.latencies: dict[str, Histogram] = {}
         self.refusals: Counter[str] = Counter(dict.fromkeys(reasons, 0))

@@ -1,17 +1,16 @@
 """What a driver is told of a trip: from the reply alone it can be driven again."""
 
 import pickle
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
-from unittest import TestCase
 
 import attrs
 from hypothesis import settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from evcharge.models.evse import Evse, kind_of_row, plugs_of
+from evcharge.models.evse import Evse, kind_of_row
 from evcharge.models.slots import SlotTable, StationState
 from evcharge.models.station import Station
 from evcharge.models.terms import DEFAULT_TERMS
@@ -20,87 +19,11 @@ from evcharge.planning.planner import CRITERIA, Asked, Matrix, solve, straight
 from evcharge.planning.sites import Look, sites
 from evcharge.planning.trips import never
 from evcharge.testing import NOON
-from evcharge.utils.geo_utils import distance_km
 from tests.support.examples import examples, given
+from tests.support.retold import retold
 from tests.support.selection import CARS, TARIFFS, states
 
 FEIRA, SALVADOR = (-12.2664, -38.9663), (-12.9714, -38.5014)
-
-
-def retold(
-    case: TestCase, asked: Asked, plan: Mapping[str, Any], there: Mapping[str, StationState]
-) -> None:
-    """Drive a plan again, as a reply has it, by how the car charges."""
-    model = asked.model
-    stays = list(asked.stays_minutes) or [0.0] * len(asked.places)
-    percent, clock, stops, place = asked.battery_percent, stays[0], list(plan["stops"]), 0
-    here: Any = asked.places[0]
-    arrival = asked.reserve_percent if asked.arrival_percent is None else asked.arrival_percent
-    energy = price = charging = waiting = driven = far = 0.0
-
-    def close(told: float, is_so: float, what: str) -> None:
-        case.assertLess(abs(told - is_so), 1e-6, (what, told, is_so, plan))
-
-    for leg in plan["legs"]:
-        stop = stops.pop(0) if "id_station" in leg["to"] else None
-        to = asked.places[place + 1]
-        if stop is not None:
-            station = there[stop["id_station"]].station
-            case.assertEqual(leg["to"], {"id_station": station.key})
-            to = station.latitude, station.longitude
-            case.assertEqual((stop["latitude"], stop["longitude"]), to)
-        km = distance_km(*here, *to) * asked.road_factor
-        minutes = km / asked.speed * 60
-        close(leg["distance_km"], km, "km")
-        close(leg["travel_minutes"], minutes, "minutes")
-        close(leg["depart_percent"], percent, "percent on leaving")
-        percent -= km * model.consumption_kwh_per_km / model.battery_capacity_kwh * 100
-        close(leg["arrive_percent"], percent, "percent on arriving")
-        case.assertGreaterEqual(leg["arrive_percent"], asked.reserve_percent - 1e-9)
-        clock, here, driven, far = clock + minutes, to, driven + minutes, far + km
-        if stop is None:
-            place += 1
-            case.assertEqual(leg["to"], {"place": place})
-            clock += stays[place]
-            continue
-        case.assertEqual(stop["place"], place)
-        close(stop["arrive_minutes"], clock, "arrival")
-        close(stop["arrive_percent"], percent, "percent at a stop")
-        clock += stop["wait_minutes"] + asked.stop_minutes
-        close(stop["start_minutes"], clock, "start")
-        case.assertGreater(stop["depart_percent"], percent)
-        case.assertLessEqual(stop["depart_percent"], asked.max_percent + 1e-9)
-        taken = (stop["depart_percent"] - percent) * model.battery_capacity_kwh / 100
-        close(stop["energy_kwh"], taken, "energy")
-        shortest = min(
-            plug.rate.seconds(percent, stop["depart_percent"])
-            for evse in station.evses
-            if evse.in_service
-            for plug in plugs_of(model, evse.kind)
-        )
-        close(stop["charge_minutes"], shortest / 60, "charge")
-        clock += stop["charge_minutes"]
-        close(stop["depart_minutes"], clock, "departure")
-        percent = stop["depart_percent"]
-        energy, price = energy + taken, price + stop["price"]
-        charging, waiting = charging + shortest / 60, waiting + stop["wait_minutes"]
-    case.assertEqual((stops, place), ([], len(asked.places) - 1))
-    case.assertGreaterEqual(percent, arrival - 1e-9)
-    close(plan["arrival_percent"], percent, "percent at the end")
-    for name, is_so in (
-        ("total_minutes", clock),
-        ("drive_minutes", driven),
-        ("charge_minutes", charging),
-        ("wait_minutes", waiting),
-        ("stop_minutes", asked.stop_minutes * len(plan["stops"])),
-        ("stay_minutes", sum(stays)),
-        ("energy_kwh", energy),
-        ("price", price),
-        ("distance_km", far),
-    ):
-        close(plan[name], is_so, name)
-    parts = ("drive", "charge", "wait", "stop", "stay")
-    close(plan["total_minutes"], sum(plan[f"{each}_minutes"] for each in parts), "sum")
 
 
 def a_station(number: int, place: tuple[float, float], *names: str, kw: float = 100.0) -> Station:

@@ -5,11 +5,12 @@ import re
 from twisted.trial.unittest import SynchronousTestCase
 
 from evcharge.process.options import Options
+from evcharge.process.plan_options import PlanOptions
 from evcharge.process.simulate_options import SimulateOptions
 from evcharge.process.web_options import WebOptions
 from tests.support.servers import ROOT
 
-CLASSES = (Options, WebOptions, SimulateOptions)
+CLASSES = (Options, WebOptions, SimulateOptions, PlanOptions)
 PARAMETERS = [row for each in CLASSES for row in each.optParameters]
 FLAGS = [*Options.optFlags, *SimulateOptions.optFlags]
 

@@ -1,0 +1,246 @@
+"""The processes that plan trips: real ones, killed and stopped, and who waits for them."""
+
+import os
+import re
+import signal
+import socket
+import struct
+import threading
+from pathlib import Path
+from typing import Any
+
+from evcharge.testing import MemoryServer
+from tests.handlers.test_plan import CONQUISTA, FEIRA, SALVADOR
+from tests.process.test_workers import gone, state
+from tests.support.servers import LOGIN, Client, HealthTestCase, Server, request_line
+from tests.support.waiting import until
+
+TRIP: dict[str, Any] = {"places": [FEIRA, SALVADOR]}
+WITHIN_RANGE: dict[str, Any] = {**TRIP, "battery_percent": 90}
+
+
+class PlannersTestCase(HealthTestCase):
+    """A real server, whose planners are found by its log."""
+
+    def planning(self, *options: str, **more: Any) -> Server:
+        self.server = self.serve(*options, **more)
+        self.addCleanup(self.end_planners)
+        self.user = self.client(self.server).request("LOGIN", **LOGIN)["data"]["user_id"]
+        return self.server
+
+    def ask(self, client: Client, **more: Any) -> dict[str, Any]:
+        return client.request("PLAN", user_id=self.user, **{**TRIP, **more})
+
+    def begin(self, client: Client, **more: Any) -> None:
+        client.begin("PLAN", user_id=self.user, **{**TRIP, **more})
+
+    def pids(self) -> list[int]:
+        """The processes of all planners that there have been."""
+        found = re.findall(r"Planner \d+ is process (\d+)", "".join(list(self.server.log)))
+        return [int(pid) for pid in found]
+
+    def planner(self, number: int = 1) -> int:
+        """The process of the so-manieth planner that there has been."""
+        return until(lambda: self.pids()[number - 1 :], "a planner", log=self.server.log)[0]
+
+    def stopped(self) -> int:
+        """The only planner, which does nothing from now on."""
+        client = self.client(self.server)
+        self.assertEqual(self.ask(client)["status"]["code"], 200)
+        pid = self.planner()
+        os.kill(pid, signal.SIGSTOP)
+        until(lambda: state(pid) == "T", "the planner is stopped")
+        return pid
+
+    def end_planners(self) -> None:
+        for pid in self.pids():
+            if state(pid) != "Z":
+                os.kill(pid, signal.SIGKILL)
+
+    def waiting(self) -> float:
+        return self.samples()["evcharge_plan_queue",]
+
+
+class PlannersTests(PlannersTestCase):
+    """One planner."""
+
+    def test_same(self) -> None:
+        """It finds what is found in the server itself; who need not stop starts no process."""
+        self.planning()
+        client = self.client(self.server)
+        self.assertEqual(self.ask(client, **WITHIN_RANGE)["data"]["plan"]["stops"], [])
+        self.assertEqual(self.pids(), [])
+        here = MemoryServer()
+        user = here.request("LOGIN", **LOGIN)["data"]["user_id"]
+        for more in ({}, {"criterion": "front"}, {"places": [FEIRA, CONQUISTA]}):
+            there = self.ask(client, **more)
+            self.assertEqual(
+                there["data"], here.request("PLAN", user_id=user, **{**TRIP, **more})["data"]
+            )
+        self.assertEqual(len(self.pids()), 1)
+        nice = Path(f"/proc/{self.planner()}/stat").read_text().rpartition(")")[2].split()[16]
+        self.assertGreater(int(nice), 0)
+        samples = self.samples()
+        self.assertEqual(samples["evcharge_plan_duration_seconds_count",], 3)
+        self.assertEqual(samples["evcharge_plan_stops_bucket", "1.0"], 2)
+        self.assertEqual(samples["evcharge_plan_stops_count",], 2)
+        self.assertEqual(samples["evcharge_plan_gap_seconds_bucket", "0.0"], 2)
+        self.assertEqual(samples["evcharge_plan_stations_bucket", "25.0"], 2)
+        self.assertEqual(samples["evcharge_plans_impossible_total",], 1)
+        self.assertEqual(samples["evcharge_planners_lost_total",], 0)
+
+    def test_others(self) -> None:
+        """While one waits for a plan others are served, and so is what it asks before the reply
+        in its turn."""
+        self.planning()
+        pid = self.stopped()
+        client, other = self.client(self.server), self.client(self.server)
+        asked = {"user_id": self.user, "route_distance": 1}
+        client.socket.sendall(
+            request_line("PLAN", user_id=self.user, **TRIP) + request_line("NAVIGATION", **asked)
+        )
+        self.assertEqual(other.request("NAVIGATION", **asked)["status"]["code"], 200)
+        self.assertEqual(self.ask(other, **WITHIN_RANGE)["status"]["code"], 200)
+        os.kill(pid, signal.SIGCONT)
+        self.assertEqual([client.reply()["type"] for _ in range(2)], ["PLAN", "NAVIGATION"])
+
+    def test_killed(self) -> None:
+        """When one dies another does what it was at; where that dies too it is given up."""
+        self.planning()
+        pid = self.stopped()
+        client = self.client(self.server)
+        self.begin(client)
+        os.kill(pid, signal.SIGKILL)
+        self.assertEqual(client.reply()["status"]["code"], 200)
+        self.assertNotEqual(self.planner(2), pid)
+        os.kill(self.planner(2), signal.SIGSTOP)
+        until(lambda: state(self.planner(2)) == "T", "the planner is stopped")
+        self.begin(client)
+        os.kill(self.planner(2), signal.SIGKILL)
+        # As soon as it is there.
+        os.kill(self.planner(3), signal.SIGKILL)
+        reply = client.reply()
+        self.assertEqual((reply["type"], reply["data"]["reason"]), ("PLAN", "unavailable"))
+        self.assertIs(reply["data"]["feasible"], False)
+        self.assertEqual(self.samples()["evcharge_planners_lost_total",], 3)
+
+    def test_full(self) -> None:
+        """A hundred may wait; the next is refused, and the others are planned for in time."""
+        self.planning()
+        pid = self.stopped()
+        clients = [self.client(self.server) for _ in range(101)]
+        for client in clients:
+            client.socket.sendall(request_line("PLAN", user_id=self.user, **TRIP))
+        until(lambda: self.waiting() == 100, "a hundred wait")
+        reply = self.ask(self.client(self.server))
+        self.assertEqual((reply["status"]["code"], reply["data"]["reason"]), (503, "unavailable"))
+        self.assertTrue(self.ask(self.client(self.server), **WITHIN_RANGE)["data"]["feasible"])
+        os.kill(pid, signal.SIGCONT)
+        for client in clients:
+            self.assertEqual(client.reply()["status"]["code"], 200)
+        self.assertEqual(self.waiting(), 0)
+
+    def test_gone(self) -> None:
+        """Nobody plans for a client that has gone before it was begun."""
+        self.planning()
+        pid = self.stopped()
+        first = self.client(self.server)
+        self.begin(first)
+        clients = [Client(self.server.port) for _ in range(3)]
+        for client in clients:
+            self.begin(client)
+        until(lambda: self.waiting() == 3, "three wait")
+        for client in clients:
+            # The connection is lost at once.
+            client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            client.close()
+        until(lambda: self.waiting() == 0, "nobody waits")
+        os.kill(pid, signal.SIGCONT)
+        self.assertEqual(first.reply()["status"]["code"], 200)
+        samples = self.samples()
+        self.assertEqual(samples["evcharge_plan_duration_seconds_count",], 2)
+        self.assertNotIn(("evcharge_requests_total", "503", "PLAN"), samples)
+
+    def test_half(self) -> None:
+        """Who has closed its half is answered all the same."""
+        self.planning()
+        pid = self.stopped()
+        client = self.client(self.server)
+        self.begin(client)
+        client.socket.shutdown(socket.SHUT_WR)
+        os.kill(pid, signal.SIGCONT)
+        self.assertEqual(client.reply()["status"]["code"], 200)
+
+
+class EndTests(PlannersTestCase):
+    """Nothing is left behind."""
+
+    def test_end(self) -> None:
+        """The server ends in the middle of a search: it is answered with 503, and the planner is
+        gone with the server, be it that it does nothing."""
+        self.planning("--plan-workers", "2")
+        pid = self.stopped()
+        other = self.planner(2)
+        os.kill(other, signal.SIGSTOP)
+        clients = [self.client(self.server) for _ in range(3)]
+        for client in clients:
+            self.begin(client)
+        self.assertEqual(self.server.end(), -signal.SIGTERM)
+        self.assertTrue(gone([pid, other])())
+        for client in clients:
+            self.assertEqual(client.reply()["data"]["reason"], "unavailable")
+
+    def test_killed_server(self) -> None:
+        """When the server is killed its planners end by themselves."""
+        self.planning()
+        self.ask(self.client(self.server))
+        pid = self.planner()
+        self.server.process.kill()
+        until(gone([pid]), "the planner ends")
+
+    def test_workers(self) -> None:
+        """Each of several workers has planners of its own, which end with it."""
+        file = Path(self.mktemp()).absolute()
+        self.planning("--storage", f"sqlite:///{file}", "--workers", "2")
+        clients = [self.client(self.server) for _ in range(12)]
+        for client in clients:
+            self.assertEqual(self.ask(client)["status"]["code"], 200)
+        pids = self.pids()
+        self.assertIn(len(pids), (1, 2))
+        self.assertEqual(self.server.end(), -signal.SIGTERM)
+        self.assertTrue(gone(pids)())
+
+
+class WebTests(PlannersTestCase):
+    """Over HTTP."""
+
+    def test_post(self) -> None:
+        """POST waits for a planner as TCP does, and another one is answered meanwhile."""
+        server = self.planning("--web-port", "0")
+        pid = self.stopped()
+        self.http = f"127.0.0.1:{server.web_port}"
+        answers = []
+
+        def post() -> None:
+            answers.append(self.post("plan", user_id=self.user, **TRIP))
+
+        asking = threading.Thread(target=post)
+        asking.start()
+        self.assertTrue(self.post("plan", user_id=self.user, **WITHIN_RANGE)["data"]["feasible"])
+        self.assertEqual(answers, [])
+        os.kill(pid, signal.SIGCONT)
+        asking.join()
+        self.assertEqual(answers[0]["data"]["plan"]["stops"][0]["id_station"], "35")
+
+    def post(self, path: str, **data: Any) -> dict[str, Any]:
+        import json
+        import urllib.request
+
+        request = urllib.request.Request(
+            f"http://{self.http}/api/v1/{path}",
+            json.dumps(data).encode(),
+            {"content-type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=60) as reply:
+            found: dict[str, Any] = json.loads(reply.read())
+            return found
