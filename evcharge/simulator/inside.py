@@ -44,12 +44,16 @@ class Inside:
     def __init__(self, engine: Engine, reactor: IReactorTime) -> None:
         self._answer = engine.controller.answer
         self._reactor = reactor
-        self._client = CountedClient(Unlimited("the simulation", True), lambda address: None)
+        self._address = Unlimited("the simulation", True)
         self._journeys = Journeys(engine.find_journey, self._changed)
         self._tells: dict[str, Callable[[Mapping[str, Any]], object]] = {}
         """Who listens, by user id."""
         self._engine = engine
         self._next: IDelayedCall | None = None
+
+    def _client(self) -> CountedClient:
+        """Who asks: as over connections, a client waits for one reply at a time."""
+        return CountedClient(self._address, lambda address: None)
 
     def start(self) -> None:
         """Hear what happens."""
@@ -69,14 +73,14 @@ class Inside:
 
     def look_around(self) -> Deferred[Any]:
         """The data of START's reply."""
-        asked: Deferred[Any] = maybeDeferred(self._answer, Request("START", {}), self._client)
+        asked: Deferred[Any] = maybeDeferred(self._answer, Request("START", {}), self._client())
         # Parts of it are written already.
         return asked.addCallback(lambda reply: _decode(encode(reply, ""))["data"])
 
     def ask(
         self, kind: str, data: Mapping[str, Any], answered: Callable[[Said | None], object]
     ) -> None:
-        reply = self._answer(Request(kind, dict(data)), self._client)
+        reply = self._answer(Request(kind, dict(data)), self._client())
         if isinstance(reply, Deferred):
             reply.addCallback(lambda reply: answered(_said(reply))).addErrback(self._failed)
         else:
