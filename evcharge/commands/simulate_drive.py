@@ -107,6 +107,8 @@ class Show:
         self._scenario = scenario
         self._connections = Connections(reactor, endpoint, options.connections, self._warn)
         self._look = LoopingCall(self._look_around)
+        self._plans = True
+        """Whether the server plans trips, if anybody asks it to."""
         self._goes = False
         """Whether drivers go about."""
         self._is_over = False
@@ -139,6 +141,11 @@ class Show:
         if started.code != 200:
             raise Exit(f"{self._server}: START: {started.code} {clean(str(started.reason))}")
         self._connections.listening.is_possible = heard.reason != "unknown_type"
+        if any(zone.trip_to for zone in self._scenario.demand.zones):
+            planned = yield self._asked("PLAN")
+            if planned is None:
+                raise self._no_reply()
+            self._plans = planned.reason != "unknown_type"
         try:
             self._check(started.data)
             self._drive(started.data)
@@ -215,6 +222,11 @@ class Show:
         if not self._connections.listening.is_possible:
             self._say("its drivers know START, LOGIN, NAVIGATION, SELECTION_STATION and PAYMENT")
             ways = attrs.evolve(ways, old_app=1.0)
+        if not self._plans:
+            self._say(
+                "it plans no trips: who goes to another city charges at the nearest station on the "
+                "way"
+            )
         self._say("Ctrl-C: nobody comes any more, all give up what they hold; twice: at once")
         self.pace = Pace(
             self._reactor, scenario.begin, speed, wall=lambda: self._connections.server_now

@@ -5,6 +5,7 @@ import re
 import signal
 import socket
 import subprocess
+import threading
 import time
 from pathlib import Path
 
@@ -74,6 +75,19 @@ def old(port: int, connection: socket.socket) -> None:
             fields = (*FIRST_FIELDS[kind], "reason")
             said["data"] = {name: said["data"][name] for name in fields if name in said["data"]}
             connection.sendall(json.dumps(said).encode() + b"\n")
+
+
+def without_plan(port: int, connection: socket.socket) -> None:
+    """Serve a connection as a server does that knows all but PLAN, by one of today's."""
+    new = socket.create_connection(("127.0.0.1", port), 20)
+    new.settimeout(None)
+    with new, new.makefile("rb") as replies, connection.makefile("rb") as requests:
+        told = threading.Thread(target=lambda: [connection.sendall(line) for line in replies])
+        told.start()
+        for line in requests:
+            new.sendall(line.replace(b'"type":"PLAN"', b'"type":"FLY"'))
+        new.shutdown(socket.SHUT_RDWR)
+        told.join()
 
 
 class DriveTestCase(ServerTestCase):
@@ -192,6 +206,24 @@ class DriveTests(DriveTestCase):
         outcomes = self.outcomes(done.stdout)
         self.assertLessEqual(set(outcomes), {"served", "balked"})
         self.assertGreater(outcomes["served"], 10)
+
+    def test_trips(self) -> None:
+        """
+        Trips beyond the range are planned by the server; where it plans none, it is said, and
+        drivers charge at the nearest station on their way.
+        """
+        server = self.serve(30)
+        scenario = SCENARIO.replace("[driver]", "trip_to = [[-12.97, -38.5]]\n[driver]")
+        scenario = scenario.replace("start_percent = 40", "start_percent = 20")
+        path = self.folder / "trips.toml"
+        path.write_text(scenario % 1200)
+        without = scripted(self, lambda connection: without_plan(server.port, connection))
+        for port, plans in ((server.port, True), (without, False)):
+            how = ("--server", f"tcp:127.0.0.1:{port}", "--speed=600", "--hours=0.5")
+            done = command("simulate", "drive", str(path), *how, "--connections=1")
+            self.assertEqual(done.returncode, 0, done.stderr + done.stdout)
+            self.assertEqual("it plans no trips" in done.stdout, not plans)
+            self.assertGreater(self.outcomes(done.stdout)["served"], 10)
 
     def test_tls(self) -> None:
         """Over TLS it trusts the certificates that it is told to trust, and no others."""
