@@ -19,7 +19,7 @@ from twisted.internet.interfaces import IDelayedCall
 
 from evcharge.models.terms import MOST_ARRIVAL_MINUTES
 from evcharge.simulator.arrivals import Person
-from evcharge.simulator.drivers import Ask, Diary, Journey, Said, Sleep, drive
+from evcharge.simulator.drivers import Ask, Diary, DriverScript, Journey, Said, Sleep
 from evcharge.simulator.known import Known
 from evcharge.simulator.pace import Pace
 from evcharge.simulator.parts import Driver
@@ -127,7 +127,7 @@ class Crowd:
             return
         self.born += 1
         diary = Diary(person)
-        journey = drive(diary, self._ways, self.known, self._pace.seconds)
+        journey = DriverScript(diary, self._ways, self.known, self._pace.seconds).run()
         actor = Actor(diary, journey, due=person.born)
         self.actors[actor] = None
         self._go_on(actor, None)

@@ -37,6 +37,12 @@ HABIT = "habit"
 
 MINUTE_S = 60.0
 
+PLANS = ("no_plan", "unknown_type", "too_many_stations")
+"""Why PLAN may come to nothing: there is none, or the server does not plan such trips."""
+
+MOST_ROAD_FACTOR = 3.0
+"""The greatest that PLAN takes."""
+
 
 @attrs.frozen
 class Ask:
@@ -68,6 +74,7 @@ class Said:
 
 
 Journey: TypeAlias = Generator[Ask | Sleep, Any, str]
+Chosen: TypeAlias = tuple[tuple[str, float] | None, str]
 
 
 @attrs.define(eq=False)
@@ -109,6 +116,7 @@ class DriverScript:
     """
     One driver.
 
+    :param diary: is kept while the driver goes.
     :param ways: what drivers do, by distributions.
     :param known: what START has told.
     :param now: the present, seconds since the epoch.
@@ -168,20 +176,20 @@ class DriverScript:
             login["target_percent"] = self.target_percent = min(100.0, max(LEAST_PERCENT, target))
         said = yield from self._ask("LOGIN", **login)
         self.diary.user_id = said.data["user_id"]
-        trip_km = yield from self._plan_trip()
-        chosen, outcome = yield from self._choose(person.place, None, trip_km)
+        goal = yield from self._look_at_trip()
+        chosen, outcome = yield from self._choose(person.place, None, goal)
         outcome = outcome if chosen is None else (yield from self._go(*chosen, "first"))
         if outcome != "turned_away" or chosen is None:
             return outcome
         if not self._happens(ways.second_try, "second_try"):
             return "balked"
         station, _ = chosen
-        chosen, _ = yield from self._choose(self._place_of(station), station, trip_km)
+        chosen, _ = yield from self._choose(self.known.place_of(station), station, goal)
         outcome = "balked" if chosen is None else (yield from self._go(*chosen, "second"))
         return "balked" if outcome == "turned_away" else outcome
 
-    def _plan_trip(self) -> Generator[Ask | Sleep, Any, tuple[float, Point] | None]:
-        """Ask whether the trip is within range; if it goes to another city, how far and where."""
+    def _look_at_trip(self) -> Generator[Ask | Sleep, Any, Point | None]:
+        """Ask whether the trip is within range; where it goes, if that is another city."""
         person, ways = self.diary.person, self.ways
         goals = person.zone.trip_to
         if goals:
@@ -193,28 +201,55 @@ class DriverScript:
             return None
         said = yield from self._ask("NAVIGATION", route_distance=round(km, 3))
         self.diary.within_range = said.data["can_complete"]
-        return None if goal is None else (km, goal)
+        return goal
+
+    def _plan(
+        self, place: Point, but: str | None, goal: Point, criterion: str
+    ) -> Generator[Ask | Sleep, Any, Chosen | None]:
+        """
+        Ask for the first stop of a trip beyond the range, and how far to charge there.
+
+        :return: as :meth:`_choose` has it; None: the server plans no such trip.
+        """
+        asked: dict[str, Any] = {
+            "places": [_position(place), _position(goal)],
+            "battery_percent": self.percent,
+            "criterion": "price" if criterion == "price" else "time",
+            "road_factor": min(MOST_ROAD_FACTOR, self.ways.road_factor),
+            "avoid": [] if but is None else [but],
+        }
+        said = yield from self._ask("PLAN", *PLANS, **asked)
+        reserve = said.data.get("reserve_percent_possible")
+        if reserve is not None:
+            # Who has hardly anything left cannot keep as much as others do.
+            said = yield from self._ask("PLAN", *PLANS, **asked, reserve_percent=reserve)
+        if said.reason == "no_plan":
+            return None, "stranded" if said.data["stations_considered"] else "no_fit"
+        if said.reason is not None or not said.data["plan"]["stops"]:
+            return None
+        stop = said.data["plan"]["stops"][0]
+        self.target_percent = round(stop["depart_percent"], 2)
+        where = self.known.place_of(stop["id_station"])
+        return (stop["id_station"], distance_km(*place, *where)), ""
 
     def _choose(
-        self, place: Point, but: str | None, trip: tuple[float, Point] | None
-    ) -> Generator[Ask | Sleep, Any, tuple[tuple[str, float] | None, str]]:
+        self, place: Point, but: str | None, goal: Point | None
+    ) -> Generator[Ask | Sleep, Any, Chosen]:
         """
         Choose a station.
 
         :param but: one that is not gone to again.
-        :param trip: of who goes to another city.
+        :param goal: of who goes to another city.
         :return: the station, and how far away it is, km; or None, and what becomes of the driver.
         """
         ways, person, away = self.ways, self.diary.person, None
         criterion = pick(ways.choose.shares, person.luck("choice")[0])
-        if trip is not None:
-            # The nearest on the way: those from which it is less far than from here.
-            left_km = distance_km(*place, *trip[1])
-            away = [
-                (km, key)
-                for km, key in self.known.away(place, but)
-                if distance_km(*self._place_of(key), *trip[1]) < left_km
-            ] or self.known.away(place, but)
+        if goal is not None:
+            if not self.is_old and not self.diary.within_range:
+                planned = yield from self._plan(place, but, goal, criterion)
+                if planned is not None:
+                    return planned
+            away = self.known.on_the_way(place, goal, but)
             criterion = "distance"
         elif criterion == HABIT and not self.is_old:
             for km, key in self.known.away(place, but):
@@ -223,7 +258,7 @@ class DriverScript:
             return None, "no_fit"
         elif but is not None:
             away = self.known.away(place, but)
-        how: dict[str, Any] = {"position": {"latitude": place[0], "longitude": place[1]}}
+        how: dict[str, Any] = {"position": _position(place)}
         if away is not None or self.is_old:
             away = self.known.away(place, but) if away is None else away
             how = {"list_stations": {k: {"distance_origin_position": km} for km, k in away}}
@@ -238,10 +273,6 @@ class DriverScript:
             return None, "no_fit" if in_range else "stranded"
         return (said.data["id_station"], said.data["distance_km"]), ""
 
-    def _place_of(self, station: str) -> Point:
-        there = self.known.stations[station]
-        return there["latitude"], there["longitude"]
-
     def _go(self, station: str, straight_km: float, which: str) -> Journey:
         """Go to a station, and charge there; or be `turned_away`."""
         diary, ways = self.diary, self.ways
@@ -252,9 +283,9 @@ class DriverScript:
         if used > 0.0 and used >= self.percent:
             return "stranded"
         arrives_with = round(self.percent - used, 2)
-        goal, origin = self._place_of(station), diary.person.place
+        goal, origin = self.known.place_of(station), diary.person.place
         if diary.station is not None:
-            origin = self._place_of(diary.station)
+            origin = self.known.place_of(diary.station)
         diary.station = station
         if which == "first" and not self.is_old and self._happens(ways.books, "books"):
             said = yield from self._ask(
@@ -351,7 +382,7 @@ class DriverScript:
                 return "turned_away"
 
     def _stand(self, state: str, to_percent: float) -> None:
-        place = self._place_of(self.diary.station or "")
+        place = self.known.place_of(self.diary.station or "")
         self.diary.doing = Doing(state, place, place, self.percent, to_percent)
 
     def _end_wait(self) -> None:
@@ -414,13 +445,5 @@ class DriverScript:
         return "evicted" if said.data["end_reason"] == "operator" else outcome
 
 
-def drive(diary: Diary, ways: Driver, known: Known, now: Callable[[], float]) -> Journey:
-    """
-    The journey of one driver.
-
-    :param diary: is kept while the driver goes.
-    :param ways: what drivers do.
-    :param known: what START has told.
-    :param now: the present, seconds since the epoch.
-    """
-    return DriverScript(diary, ways, known, now).run()
+def _position(place: Point) -> Mapping[str, float]:
+    return {"latitude": place[0], "longitude": place[1]}

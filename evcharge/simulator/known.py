@@ -36,6 +36,20 @@ class Known:
         ]
         return sorted(found)
 
+    def place_of(self, station: str) -> Point:
+        """Where a station is."""
+        there = self.stations[station]
+        return there["latitude"], there["longitude"]
+
+    def on_the_way(
+        self, place: Point, goal: Point, but: str | None = None
+    ) -> list[tuple[float, str]]:
+        """Likewise, those from which it is less far to the goal; all, if there is none."""
+        left_km, there = distance_km(*place, *goal), self.away(place, but)
+        return [
+            each for each in there if distance_km(*self.place_of(each[1]), *goal) < left_km
+        ] or there
+
     def fits(self, car: str, station: str) -> bool:
         """Whether a driver of such a car would try that station."""
         facts, there = self.cars[car], self.stations[station].get("connectors")

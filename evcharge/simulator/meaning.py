@@ -156,7 +156,10 @@ UNKNOWN = Phrase(
     "de {unknown} vagas a potência não é conhecida", "of {unknown} EVSEs the power is not known"
 )
 ZONE = Phrase("{share} % de {name}{trip}", "{share} % from {name}{trip}")
-TRIP = Phrase(", a caminho de outra cidade", ", on their way to another city")
+TRIP = Phrase(
+    ", a caminho de outra cidade; além da autonomia perguntam por PLAN",
+    ", on their way to another city; beyond the range they ask PLAN",
+)
 RUNS = Phrase(
     "variantes: {variants}; repetições de cada: {replications}; execuções: {runs}",
     "variants: {variants}; replications of each: {replications}; runs: {runs}",
@@ -164,9 +167,9 @@ RUNS = Phrase(
 VARIED = Phrase("{key}: {values}", "{key}: {values}")
 NO_RANGE = Phrase(
     "ninguém começa com menos de {low} % nem vai a outra cidade: a autonomia nunca falta, e "
-    "NAVIGATION não é posta à prova",
+    "NAVIGATION e PLAN não são postas à prova",
     "nobody starts with less than {low} % or goes to another city: no range is ever too short, "
-    "and NAVIGATION is not put to the test",
+    "and NAVIGATION and PLAN are not put to the test",
 )
 TOO_MUCH = Phrase(
     "na hora mais cheia pede-se mais do que há: haverá filas",

@@ -200,10 +200,10 @@ ASSUMPTIONS = (
         "traffic.",
     ),
     Phrase(
-        "Motoristas de viagem longa ainda não planejam paradas: perguntam por NAVIGATION e usam "
-        "o posto mais próximo do caminho.",
-        "Drivers on a long trip do not plan their stops yet: they ask NAVIGATION and use the "
-        "station nearest to their way.",
+        "Quem vai a outra cidade além da autonomia recarrega na primeira parada que PLAN indica, "
+        "até onde ele diz; se não há plano, não segue viagem. As outras paradas não são simuladas.",
+        "Who goes to another city beyond the range charges at the first stop that PLAN names, as "
+        "far as it says; without a plan nobody goes. The other stops are not simulated.",
     ),
     Phrase(
         "Recarga sem perdas, sem temperatura e sem limite da rede elétrica do posto.",

@@ -28,7 +28,7 @@ from evcharge.simulator import networks
 from evcharge.simulator.acts import Operators, begin_with
 from evcharge.simulator.areas import Broken, Window
 from evcharge.simulator.arrivals import COOL_DOWN_S, Person, hours, people
-from evcharge.simulator.drivers import Ask, Diary, Journey, Said, drive
+from evcharge.simulator.drivers import Ask, Diary, DriverScript, Journey, Said
 from evcharge.simulator.known import Known
 from evcharge.simulator.networks import LoadedNetwork
 from evcharge.simulator.observe import Observer
@@ -235,7 +235,8 @@ class World:
     def _begin(self, person: Person) -> None:
         self.records.born += 1
         diary = Diary(person)
-        actor = Actor(diary, drive(diary, self.scenario.driver, self.known, self.clock.seconds))
+        script = DriverScript(diary, self.scenario.driver, self.known, self.clock.seconds)
+        actor = Actor(diary, script.run())
         self._actors[actor] = None
         self._go_on(actor, None)
 

@@ -15,7 +15,10 @@ from twisted.internet.task import deferLater
 from twisted.logger import formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
+from evcharge.handlers.handler import solve_here
+from evcharge.handlers.plan import Plan
 from evcharge.models.evse import IN_SERVICE
+from evcharge.planning.planner import Asked, Found
 from evcharge.process.settings import SimulationSettings
 from evcharge.process.virtual_clock import VirtualClock
 from evcharge.rules.journey import ListSessions
@@ -195,6 +198,26 @@ class DriverTests(LiveTestCase):
         lateness = re.search(r"late by ([\d.]+) s", self.logged[-1])
         assert lateness is not None
         self.assertGreater(float(lateness[1]), 0.1)
+
+    def test_plans_at_once(self) -> None:
+        """Who has a trip planned while others have one gets the reply as they do."""
+        to = MemoryServer(shipped_network(), time_scale=SPEED)
+
+        def solve(asked: Asked) -> Deferred[Found]:
+            """As another process does, some time later."""
+            return deferLater(to.clock, 0.3, solve_here, asked)
+
+        context = attrs.evolve(to.engine.context, solve=solve)
+        to.controller._handlers["PLAN"] = Plan(context)
+        north = attrs.evolve(AWAY, centre=(HERE[0] + 0.1, HERE[1]), trip_to=((-12.97, -38.5),))
+        self.begin(one_station(200, 400.0, zone=north, start_percent=number(20.0)), to)
+        self.hours(2)
+        crowd = self.live.crowd
+        assert crowd is not None
+        self.assertGreater(crowd.outcomes["served"], 400)
+        self.assertEqual((crowd.findings, set(crowd.outcomes)), ({}, {"served"}))
+        asking = [actor for actor in crowd.actors if actor.asks == "PLAN"]
+        self.assertLess(len(asking), 20)
 
     def test_no_limit(self) -> None:
         """How many users an address may have logged in is no limit for simulated ones."""

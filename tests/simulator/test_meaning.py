@@ -81,7 +81,7 @@ class MeaningTests(SynchronousTestCase):
                 "940 drivers a day, 39.2 an hour; 80.8 an hour in the busiest (Monday, 18:00)",
                 "  25 % from rodoviária",
                 "  65 % from cidade",
-                "  10 % from BR-324, on their way to another city",
+                "  10 % from BR-324, on their way to another city; beyond the range they ask PLAN",
                 "18.6 kWh a driver: 730 kW asked for on average, 1,505 kW in the busiest hour, "
                 "against 11,480 kW there, at 171 EVSEs of 36 stations",
                 "variants: 4; replications of each: 20; runs: 80",
@@ -101,7 +101,7 @@ class MeaningTests(SynchronousTestCase):
                 ),
             ],
         )
-        self.assertIn("NAVIGATION is not put to the test", "\n".join(words(calm, "en")))
+        self.assertIn("NAVIGATION and PLAN are not put to the test", "\n".join(words(calm, "en")))
         self.assertNotIn("NAVIGATION", "\n".join(words(read("weekday"), "en")))
         many = read("weekday", [setting("--set", "demand.drivers_per_day=9000")])
         self.assertIn("haverá filas", "\n".join(words(many, "pt")))

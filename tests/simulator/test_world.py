@@ -18,14 +18,16 @@ from evcharge.rules.events import Event, SlotFreed, SlotTaken
 from evcharge.simulator.areas import IDLE, QUEUE, Area, Broken, Window
 from evcharge.simulator.arrivals import hours, people
 from evcharge.simulator.distributions import Distribution, number
-from evcharge.simulator.drivers import Ask, Diary, Said, drive
+from evcharge.simulator.drivers import Ask, Diary, DriverScript, Said
 from evcharge.simulator.known import Known
-from evcharge.simulator.parts import Change, Faults, Options, TariffTime, Zone
+from evcharge.simulator.parts import Change, Choose, Faults, Options, TariffTime, Zone
 from evcharge.simulator.records import Gone
 from evcharge.simulator.replication import OUTCOMES, Replication, driver_line, encode
-from evcharge.simulator.scenario import Scenario
+from evcharge.simulator.scenario import Scenario, read
+from evcharge.simulator.tree import setting
 from evcharge.simulator.world import RunError, World, run
-from tests.support.simulations import CAR, HABIT, HERE, one_station
+from evcharge.utils.geo_utils import distance_km
+from tests.support.simulations import CAR, HABIT, HERE, one_station, sources
 
 
 def ends(found: Replication) -> dict[str, int]:
@@ -76,6 +78,10 @@ class RecordTests(SynchronousTestCase):
             self.assertLess(len(storage.receipts), 3 * 24 * 6 * 1.3)
             self.assertEqual(world.observer._at, {})
         self.assertLess(max(kept), 30, kept)
+
+
+NORTH, FAR = (HERE[0] + 0.1, HERE[1]), (-12.97, -38.5)
+"""Where some drivers come from, and where they go."""
 
 
 class OutcomeTests(SynchronousTestCase):
@@ -158,13 +164,62 @@ class OutcomeTests(SynchronousTestCase):
 
     def test_on_the_way(self) -> None:
         """Who goes to another city charges at the nearest station on the way."""
-        north = Zone(
-            "north", centre=(HERE[0] + 0.1, HERE[1]), radius_km=0.0, trip_to=((-12.97, -38.5),)
-        )
-        scenario = one_station(40, 3.0, more=(40,), zone=north)
-        world = World(scenario, 0)
-        found = world.run()
+        found = World(self.trips(more=(40,)), 0).run()
         self.assertEqual({(d.station, d.outcome) for d in found.drivers}, {("1", "served")})
+
+    def trips(self, to: tuple[float, float] = FAR, **how: Any) -> Scenario:
+        """A scenario of drivers who go to another city, from north of the stations."""
+        zone = Zone("north", centre=NORTH, radius_km=0.0, trip_to=(to,))
+        return one_station(40, 3.0, zone=zone, **how)
+
+    def test_planned(self) -> None:
+        """
+        Who goes beyond the range charges at the first stop of the plan, so as to arrive with 10 %.
+        """
+        found = World(self.trips(start_percent=number(20.0)), 0).run()
+        self.assertEqual({(d.station, d.outcome) for d in found.drivers}, {("1", "served")})
+        km = 1.3 * (distance_km(*NORTH, *HERE) + distance_km(*HERE, *FAR))
+        for driver in found.drivers:
+            self.assertAlmostEqual(driver.kwh, 0.15 * km - 0.1 * 60, 1)
+
+    def test_within_range(self) -> None:
+        """Who comes there with what there is plans nothing, and charges as all others do."""
+        found = World(self.trips(start_percent=number(40.0)), 0).run()
+        used = 1.3 * 0.15 * distance_km(*NORTH, *HERE)
+        for driver in found.drivers:
+            self.assertAlmostEqual(driver.kwh, 0.4 * 60 + used, 2)
+
+    def test_planned_with_little(self) -> None:
+        """Who has less than what one arrives with at the least still comes to a station near by."""
+        self.only("served", self.trips(start_percent=number(9.0)))
+
+    def test_planned_again(self) -> None:
+        """Who is turned away at the first stop has the trip planned without it, from there."""
+        scenario = attrs.evolve(
+            self.trips(start_percent=number(20.0), second_try=1.0, more=(40,)),
+            sources=sources(1, 40),
+        )
+        found = World(scenario, 0).run()
+        self.assertEqual({*ends(found)}, {"served"})
+        self.assertEqual({driver.station for driver in found.drivers}, {"1", "2"})
+        there = HERE[0] - 0.02, HERE[1]
+        ways = (NORTH, HERE), (HERE, there), (there, FAR)
+        km = 1.3 * sum(distance_km(*begin, *end) for begin, end in ways)
+        for driver in found.drivers:
+            if driver.station == "2":
+                self.assertAlmostEqual(driver.kwh, 0.15 * km - 0.1 * 60, 1)
+
+    def test_no_plan(self) -> None:
+        """Whom no plan carries is stranded; whose car fits at no station has none."""
+        recife = (-8.05, -34.9)
+        self.only("stranded", self.trips(recife))
+        car = {**CAR, "dc_connectors": ["CHAdeMO"]}
+        self.only("no_fit", self.trips(start_percent=number(20.0), car=car))
+
+    def test_long_roads(self) -> None:
+        """Roads that are longer than PLAN takes end no driver's script."""
+        found = self.outcomes(self.trips(road_factor=5.0))
+        self.assertNotIn("refused", found)
 
     def test_evicted(self) -> None:
         """Whose EVSE breaks while the car charges has to go."""
@@ -315,6 +370,19 @@ class SameTests(SynchronousTestCase):
         self.assertNotEqual(lines.digest, plain.digest)
         self.assertEqual(World(self.SCENARIO, 0, by_bytes=True).run().digest, lines.digest)
 
+    def test_trips(self) -> None:
+        """So it is with trips that are planned, with many stations, cars and prices."""
+        zone = Zone(
+            "BR-324", centre=(-12.2893, -38.91), radius_km=0.5, trip_to=(FAR, (-12.6, -38.9))
+        )
+        scenario = read("weekday", [setting("--set", "demand.drivers_per_day=120")])
+        scenario = attrs.evolve(scenario, demand=attrs.evolve(scenario.demand, zones=(zone,)))
+        plain, lines = run(scenario, 0), World(scenario, 0, by_bytes=True).run()
+        self.assertEqual(attrs.evolve(lines, digest=plain.digest), plain)
+        self.assertEqual(
+            plain.digest, "c52717a92367d65fdf13a2a83af7a4713e1e4a33739391b502c55cde2aa6fa13"
+        )
+
     def test_process(self) -> None:
         """The order of sets, and the machine's time zone and language, make no difference."""
         program = (
@@ -350,13 +418,48 @@ class ScriptTests(SynchronousTestCase):
         scenario = one_station(2, 3.0)
         person = people(scenario, scenario.demand.zones, next(hours(scenario)), 0, ["Car"])[0]
         diary, known = Diary(person), Known({"Car": CAR}, {})
-        journey = drive(diary, scenario.driver, known, lambda: person.born)
+        journey = DriverScript(diary, scenario.driver, known, lambda: person.born).run()
         asked = next(journey)
         self.assertEqual((type(asked), asked.type), (Ask, "LOGIN"))
         with self.assertRaises(StopIteration) as ended:
             journey.send(Said(429, {"reason": "rate_limited"}))
         self.assertEqual(ended.exception.value, "refused")
         self.assertEqual(diary.finding, "LOGIN: 429 rate_limited")
+
+    def on_a_trip(self, **ways: Any) -> tuple[Any, Ask]:
+        """A driver's journey to where the battery does not suffice, and what is asked then."""
+        zone = Zone("north", centre=NORTH, radius_km=0.0, trip_to=(FAR,))
+        scenario = one_station(2, 3.0, zone=zone, **ways)
+        person = people(scenario, [zone], next(hours(scenario)), 0, ["Car"])[0]
+        south, north = (
+            {"latitude": NORTH[0] + more, "longitude": NORTH[1]} for more in (-0.05, 0.02)
+        )
+        known = Known({"Car": CAR}, {"1": south, "2": north})
+        journey = DriverScript(Diary(person), scenario.driver, known, lambda: person.born).run()
+        next(journey)
+        self.assertEqual(journey.send(Said(200, {"user_id": "1"})).type, "NAVIGATION")
+        return journey, journey.send(Said(200, {"can_complete": False}))
+
+    def test_no_planner(self) -> None:
+        """Where PLAN is not known, or has too many stations, it is the nearest on the way."""
+        for code, reason in ((404, "unknown_type"), (400, "too_many_stations")):
+            journey, asked = self.on_a_trip()
+            self.assertEqual(asked.type, "PLAN")
+            asked = journey.send(Said(code, {"reason": reason}))
+            self.assertEqual(asked.type, "SELECTION_STATION")
+            self.assertEqual([*asked.data["list_stations"]], ["1"])
+
+    def test_old_app(self) -> None:
+        """An old application knows no PLAN: it asks for the nearest on the way."""
+        _, asked = self.on_a_trip(old_app=1.0)
+        self.assertEqual(asked.type, "SELECTION_STATION")
+        self.assertEqual([*asked.data["list_stations"]], ["1"])
+
+    def test_cheapest(self) -> None:
+        """Who chooses by price has the cheapest trip planned; all others the fastest."""
+        for choose, criterion in ((Choose(0.0, 0.0, 1.0), "price"), (HABIT, "time")):
+            _, asked = self.on_a_trip(choose=choose)
+            self.assertEqual(asked.data["criterion"], criterion)
 
 
 class InvariantTests(SynchronousTestCase):
