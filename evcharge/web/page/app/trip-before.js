@@ -3,6 +3,7 @@
 import { el, mark, say } from "./dom.js";
 import { rangeOf } from "./trip-journey.js";
 import { button, heading, steady } from "./trip-parts.js";
+import { slider } from "./trip-slider.js";
 
 const FULL = 100;
 
@@ -22,6 +23,7 @@ export function carView(state, { cars, text, format, send }) {
     (value) => send({ is: "form", form: { target: Math.min(FULL, Math.max(value, form.battery + 1)) } }));
   const range = el("p", { class: "trip-range", id: "trip-range" });
   const energy = el("span", { class: "note" });
+  const full = el("p", { class: "note trip-full" });
   const problem = el("p", { class: "trip-problem", id: "trip-problem" });
   const next = button(text("trip.next"), goOn, "primary wide");
 
@@ -31,8 +33,7 @@ export function carView(state, { cars, text, format, send }) {
       mark(choice, "aria-invalid", "true");
       mark(choice, "aria-describedby", "trip-problem");
       choice.focus();
-    } else if (form.battery < FULL) send({ is: state.place === null ? "toPlace" : "search" });
-    else battery.input.focus();
+    } else send({ is: state.place === null ? "toPlace" : "search" });
   }
 
   function update(now) {
@@ -49,14 +50,14 @@ export function carView(state, { cars, text, format, send }) {
     const kwh = car === undefined ? 0 : (car.battery_capacity * (form.target - form.battery)) / FULL;
     say(energy, kwh > 0 ? text("trip.energy", { kwh: format.kwh(kwh) }) : "");
     if (car !== undefined) mark(choice, "aria-invalid", null);
-    if (form.battery === FULL) say(problem, text("trip.full_battery"));
-    else if (car !== undefined || problem.textContent === text("trip.full_battery")) say(problem, "");
+    if (car !== undefined) say(problem, "");
+    say(full, form.battery === FULL ? text("trip.full_battery") : "");
   }
   update(state);
   return { title, update, element: el("div", { class: "trip-view" }, title,
     el("div", { class: "field" }, el("label", { for: "trip-car" }, text("trip.car")), choice),
     battery.element, target.element,
-    el("div", { class: "trip-reach" }, range, energy), problem, next) };
+    el("div", { class: "trip-reach" }, range, energy), full, problem, next) };
 }
 
 function byBrand(cars, format) {
@@ -68,25 +69,6 @@ function byBrand(cars, format) {
   }
   return [...brands].sort(([one], [other]) => format.compare(one, other)).map(([brand, names]) =>
     el("optgroup", { label: brand }, ...names.sort(format.compare).map((name) => el("option", { value: name }, name))));
-}
-
-/** A slider with its value beside its name. */
-function slider(id, label, changed) {
-  const shown = el("output", { class: "trip-value", for: id });
-  const input = el("input", { id, type: "range", min: 0, max: FULL, step: 1, oninput: () => changed(Number(input.value)) });
-  return {
-    input,
-    element: el("div", { class: "field trip-slider" },
-      el("div", { class: "trip-slider-head" }, el("label", { for: id }, label), shown), input),
-    show(value, said, from = 0) {
-      if (Number(input.value) !== value) input.value = value;
-      // The part of the track that is filled: what is in the battery, or is to be charged.
-      input.style.setProperty("--from", `${from}%`);
-      input.style.setProperty("--part", `${value}%`);
-      say(shown, said);
-      mark(input, "aria-valuetext", said);
-    },
-  };
 }
 
 /** Where the car is: on the map, in its middle, or at a station. */

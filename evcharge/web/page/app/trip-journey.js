@@ -7,19 +7,26 @@ const UNDER_WAY = ["waiting", "offered", "reserved", "charging", "finished"];
 /** What a reader who says nothing else has. */
 const FORM = { car: null, battery: 40, target: 80 };
 const LEAST_CHARGE = 10;
+const FULL = 100;
+const RESERVE = 10;
+
+/** The steps at which a trip is planned. */
+const PLANNING = ["goal", "plan"];
 
 const BINDING = ["PAYMENT", "RESERVE", "ARRIVE", "STOP", "CANCEL"];
-const UNBIDDEN = ["reply", "gone", "trouble", "askStop"];
+const UNBIDDEN = ["reply", "gone", "trouble", "notice", "askStop"];
 const OF_USERS = ["pay", "reserve", "join"];
 
 /**
  * The journey's beginning, or what `kept` (`{user_id, receipt_id}`) remembers of one.
  *
- * - `step`: "car", "place", "stations", "confirm", "resuming", one of the server's states in small
+ * - `step`: "car", "place", "stations", "confirm", "goal" (where to?), "plan", "resuming", one of the server's states in small
  *   letters, "receipt", or "over" (it has ended, and there is no receipt).
  * - `form`: `{car, battery, target}`, the car's name and per cents; `place`: `{latitude, longitude,
  *   station}`, the id of the station at which the car is, or null; `lastPlace`: of the journey before; `wish`: `{id, km, name}`, a
- *   station that has to be among the options.
+ *   station that has to be among the options; with `isStop` it is the plan's first stop, `km` by its road.
+ * - `goal`: `{latitude, longitude}`, where a trip goes; `reserve`: per cent of the battery that stay in it;
+ *   `plans`: what PLAN says; `plan`: which of them is looked at, an index.
  * - `options`: the figures of SELECTION_STATION, the best first; `excluded`, `nearest`: why not others.
  * - `chosen`: an id; `details`: `{station, tariffs}` of it; `full`: `{queue, eta}` where it is full.
  * - `session`: what STATUS says; `receipt`: what RECEIPT says.
@@ -30,6 +37,7 @@ export function begin(kept = {}) {
   const state = {
     step: "car", form: FORM, place: null, lastPlace: null, wish: null, criterion: "distance", userId: null,
     receiptId: null, options: null, excluded: null, nearest: null, chosen: null, details: null,
+    goal: null, reserve: RESERVE, plans: null, plan: 0,
     full: null, session: null, receipt: null, asking: null, trouble: null, notice: null,
     isStopping: false,
   };
@@ -48,6 +56,9 @@ export const rangeOf = (car, battery) => (car.battery_capacity * battery) / 100 
 export const chosenOption = (state) =>
   state.options?.find((option) => option.id_station === state.chosen) ?? null;
 
+/** The plan that is looked at, or null where there is none. */
+export const planned = ({ plans, plan: index }) => plans?.plans?.[index] ?? null;
+
 /** What a journey is after `action`, `{is, …}`: a wish of the reader, a reply, or trouble. */
 export function advance(state, action) {
   // Who has asked for a slot, or has given one back, waits for the answer.
@@ -61,13 +72,13 @@ const ACTIONS = {
   form(state, { form }) {
     const next = { ...state.form, ...form };
     // A target that is reached already would charge nothing.
-    if (next.battery >= next.target) next.target = Math.min(100, next.battery + LEAST_CHARGE);
+    if (next.battery >= next.target) next.target = Math.min(FULL, next.battery + LEAST_CHARGE);
     return forget({ ...state, form: next, notice: null });
   },
   toCar: (state) => ({ ...state, step: "car", asking: null, notice: null }),
   toPlace: (state) => ({ ...state, step: "place", asking: null, notice: null }),
   place(state, { place, wish = null }) {
-    return search({ ...state, step: "place", place, wish, criterion: "distance", notice: null });
+    return search({ ...state, step: "place", place, wish, plans: null, criterion: "distance", notice: null });
   },
   chargeAt(state, { place, wish }) {
     if (isUnderWay(state) || state.step === "resuming") return state;
@@ -79,6 +90,18 @@ const ACTIONS = {
   search(state, { criterion = state.criterion }) {
     const step = state.step === "car" ? "place" : state.step;
     return search({ ...state, step, criterion, notice: null });
+  },
+  toGoal: (state) => ({ ...state, step: "goal", asking: null, notice: null }),
+  goal: (state, { goal }) => ({ ...state, goal, plans: null, asking: null, notice: null }),
+  keep: (state, { reserve }) => ({ ...state, reserve }),
+  plan: (state) => plan({ ...state, notice: null }),
+  choosePlan: (state, { index }) => ({ ...state, plan: index }),
+  takeStop(state) {
+    const { stops, legs } = planned(state);
+    const [{ id_station: id, name_station: name, depart_percent: depart }] = stops;
+    const target = Math.min(FULL, Math.max(state.form.battery + 1, Math.ceil(depart)));
+    return look({ ...state, step: "place", criterion: "distance", form: { ...state.form, target },
+      wish: { id, name, km: legs[0].distance_km, isStop: true } });
   },
   choose: (state, { id }) => ({ ...state, chosen: id, full: null }),
   toStations: (state) => ({ ...state, step: "stations", asking: null, full: null, notice: null }),
@@ -108,6 +131,7 @@ const ACTIONS = {
   },
   again,
   gone,
+  notice: (state, { key }) => ({ ...state, notice: { key } }),
   trouble: (state, { trouble }) => ({ ...state, trouble }),
   reply(state, { asked, code, data }) {
     const isMine = asked === state.asking;
@@ -123,7 +147,8 @@ const ACTIONS = {
 const REPLIES = {
   LOGIN(state, data, code) {
     if (code !== 200) return refused({ ...state, step: "car" }, data);
-    return search({ ...state, userId: data.user_id });
+    const known = { ...state, userId: data.user_id };
+    return PLANNING.includes(state.step) ? plan(known) : look(known);
   },
   SELECTION_STATION(state, data, code, asked) {
     if (code !== 200) return refused(state, data);
@@ -132,15 +157,22 @@ const REPLIES = {
     const { wish } = state;
     // The second question was for one station alone.
     const isAlone = asked.list_stations !== undefined;
-    const options = isAlone ? [...state.options, ...found] : found;
+    const others = state.options?.filter((option) => option.id_station !== wish?.id);
+    const options = isAlone ? [...others, ...found] : found;
     const next = isAlone ? { ...state, options } : { ...state, options, excluded, nearest };
     const has = (id) => options.some((option) => option.id_station === id);
-    if (wish !== null && !isAlone && !has(wish.id) && found.length > 0) {
+    // A stop of a plan is told by the plan's road, which is longer than a straight line.
+    if (wish !== null && !isAlone && (wish.isStop || (!has(wish.id) && found.length > 0))) {
       return ask(next, "SELECTION_STATION", { user_id: state.userId, ...target(state),
         list_stations: { [wish.id]: { distance_origin_position: wish.km } } });
     }
     const chosen = wish !== null && has(wish.id) ? wish.id : options[0]?.id_station ?? null;
+    if (wish?.isStop && chosen === wish.id) return ACTIONS.confirm({ ...next, wish: null }, wish);
     return { ...next, step: "stations", chosen, full: null };
+  },
+  PLAN(state, data, code) {
+    if (code !== 200) return refused(state, data);
+    return { ...state, step: "plan", plans: data, plan: 0 };
   },
   START(state, data, code) {
     if (code !== 200) return refused(state, data);
@@ -217,7 +249,7 @@ function gone(state) {
   }
   const next = { ...state, userId: null, details: null };
   if (["place", "stations", "confirm"].includes(state.step) && state.place !== null) return search(next);
-  return next;
+  return PLANNING.includes(state.step) && state.asking !== null ? plan(next) : next;
 }
 
 /** The journey has ended; with a receipt, or without one. */
@@ -231,7 +263,8 @@ function again(state) {
   const left = state.receipt?.end_percent ?? state.form.battery;
   const fresh = begin();
   const form = { ...state.form, battery: Math.round(left) };
-  return ACTIONS.form({ ...fresh, lastPlace: state.place ?? state.lastPlace, form: { ...form, target: FORM.target } },
+  const { goal, reserve } = state;
+  return ACTIONS.form({ ...fresh, goal, reserve, lastPlace: state.place ?? state.lastPlace, form: { ...form, target: FORM.target } },
     { form: {} });
 }
 
@@ -252,20 +285,37 @@ const lostStation = (state) => search({ ...state, wish: null, notice: { key: "tr
 
 const refused = (state, data) => ({ ...state, notice: { said: data.message } });
 
-/** Look for stations; before that, log in. */
+/** Look for stations; a full battery takes nothing, but may be the beginning of a trip. */
 function search(state) {
+  if (state.form.battery < FULL || state.place === null) return look(state);
+  return { ...state, step: "goal", asking: null };
+}
+
+/** Look for stations; before that, log in. */
+function look(state) {
   if (state.place === null || state.form.car === null) return { ...state, step: "car" };
-  if (state.userId === null) {
-    return ask(state, "LOGIN", { user_name: "evcharge", selected_car: state.form.car,
-      battery_car: state.form.battery, target_percent: state.form.target });
-  }
+  if (state.userId === null) return login(state);
   const { latitude, longitude } = state.place;
   return ask({ ...state, details: null, full: null }, "SELECTION_STATION", { user_id: state.userId,
     ...target(state), position: { latitude, longitude }, criterion: state.criterion });
 }
 
+/** Look for the plans of a trip; before that, log in. */
+function plan(state) {
+  const { place, goal } = state;
+  if (place === null || state.form.car === null) return { ...state, step: "car" };
+  if (goal === null) return { ...state, step: "goal", asking: null };
+  if (state.userId === null) return login(state);
+  const places = [place, goal].map(({ latitude, longitude }) => ({ latitude, longitude }));
+  return ask(state, "PLAN", { user_id: state.userId, battery_percent: state.form.battery, places,
+    reserve_percent: state.reserve, criterion: "front" });
+}
+
+const login = (state) => ask(state, "LOGIN", { user_name: "evcharge", selected_car: state.form.car,
+  battery_car: state.form.battery, target_percent: state.form.target });
+
 /** Another car is another user: what was found for the one before does not hold. */
-const forget = (state) => ({ ...state, userId: null, options: null, chosen: null });
+const forget = (state) => ({ ...state, userId: null, options: null, chosen: null, plans: null });
 
 const ask = (state, type, data) => ({ ...state, asking: { type, data } });
 

@@ -3,7 +3,8 @@
 import { el, mark, patiently, say } from "./dom.js";
 import { carView, placeView } from "./trip-before.js";
 import { chargingView, finishedView, offeredView, reservedView, waitingView } from "./trip-charge.js";
-import { advance, begin, isUnderWay, rangeOf, status } from "./trip-journey.js";
+import { advance, begin, isUnderWay, planned, rangeOf, status } from "./trip-journey.js";
+import { heading, steady } from "./trip-parts.js";
 import { overView, receiptView, resumingView } from "./trip-receipt.js";
 import { confirmView, stationsView } from "./trip-stations.js";
 import { makeWords } from "./trip-words.js";
@@ -13,9 +14,11 @@ const VIEWS = {
   offered: offeredView, reserved: reservedView, charging: chargingView, finished: finishedView,
   receipt: receiptView, over: overView, resuming: resumingView,
 };
+/** Steps whose views are loaded when one plans a trip. */
+const PLANNED = ["goal", "plan"];
 const STEPS = ["car", "place", "station", "charge", "receipt"];
 const STEP_OF = {
-  car: 0, place: 1, stations: 2, confirm: 2, waiting: 2, offered: 2, reserved: 3, charging: 3,
+  car: 0, place: 1, stations: 2, confirm: 2, goal: 2, plan: 2, waiting: 2, offered: 2, reserved: 3, charging: 3,
   finished: 3, receipt: 4, over: 4, resuming: 3,
 };
 const STATUS_MS = 5000;
@@ -24,6 +27,7 @@ const DUE_S = 0.3; // What falls due is there a moment later.
 const BUSY_MS = 2000;
 const UNAVAILABLE_MS = 5000;
 const SAID_EACH = 10; // per cent of the battery
+const QUIETLY = ["form", "choose", "choosePlan", "goal", "keep", "askStop"];
 const KEPT = { userId: "user_id", receiptId: "receipt_id" };
 
 /** What this tab remembers of a journey; nothing where the browser forbids it. */
@@ -77,6 +81,7 @@ export function startTrip(root, { wire, state: network, map, format, onLanguage,
   let followed = null;
   let retry = 0;
   let saidPercent = null;
+  let route = null; // of a trip that is planned, on the map
   const names = new Map(); // of stations that the map has not, as it shows a part of the network
 
   const steps = el("ol", { class: "trip-steps" });
@@ -96,7 +101,7 @@ export function startTrip(root, { wire, state: network, map, format, onLanguage,
     },
     now: () => (Date.now() + ahead) / 1000,
     send(action) {
-      isAwaited = action.is !== "form" && action.is !== "choose" && action.is !== "askStop";
+      isAwaited = !QUIETLY.includes(action.is);
       change(action);
     },
   };
@@ -209,7 +214,7 @@ export function startTrip(root, { wire, state: network, map, format, onLanguage,
   // What is shown
 
   /** What has to be other for a view to be made anew, and not only brought up to date. */
-  const face = (it) => [it.step, it.options, it.details, it.full, it.step === "place" && it.asking !== null,
+  const face = (it) => [it.step, it.options, it.details, it.full, it.step === "plan" && it.plans, it.step === "place" && it.asking !== null,
     it.receipt, it.session?.id_evse, it.session?.id_station];
 
   function show(before, isForced = false) {
@@ -231,7 +236,7 @@ export function startTrip(root, { wire, state: network, map, format, onLanguage,
     const focusId = hadFocus ? activeElement.id : "";
     view.end?.();
     shown = faceNow;
-    view = VIEWS[state.step](state, tools);
+    view = (VIEWS[state.step] ?? loadingView)(state, tools);
     body.replaceChildren(view.element);
     body.dataset.step = state.step;
     const again = focusId ? document.getElementById(focusId) : null;
@@ -240,7 +245,29 @@ export function startTrip(root, { wire, state: network, map, format, onLanguage,
     // What comes by itself is said; what the reader has asked for has the focus.
     if (isOther) announce(isAwaited ? "" : view.title.textContent);
     if (state.step === "stations" && state.options.length > 0) announceSuggestion();
+    if (!isOther && view.said) announce(view.said);
     if (state.asking === null) isAwaited = false;
+  }
+
+  function loadingView() {
+    loadPlan();
+    const title = heading(text("trip.goal.title"));
+    return { title, element: el("div", { class: "trip-view" }, title, ...steady(4)) };
+  }
+
+  /** Load what plans a trip, and show it. */
+  async function loadPlan() {
+    try {
+      const [{ goalView, planView }, { Route }] = await patiently(
+        () => Promise.all([import("./trip-plan.js"), import("./trip-route.js")]));
+      Object.assign(VIEWS, { goal: goalView, plan: planView });
+      route ??= map.addLayer(Route);
+      show(state, true);
+    } catch (failure) {
+      if (!(failure instanceof TypeError)) throw failure;
+      if (PLANNED.includes(state.step)) change({ is: "toCar" });
+      change({ is: "notice", key: "trip.goal.not_loaded" });
+    }
   }
 
   /** Go to the view's title, and have as much of the view seen as there is room for. */
@@ -314,6 +341,21 @@ export function startTrip(root, { wire, state: network, map, format, onLanguage,
       map.showBoth(state.place, next.station);
     }
     drawn = next;
+    showRoute();
+  }
+
+  let course = null; // what the route is drawn of
+  function showRoute() {
+    if (route === null) return;
+    const { step, place, goal } = state;
+    const plan = step === "plan" ? planned(state) : null;
+    const next = PLANNED.includes(step) && place !== null ? { step, place, goal, plan } : null;
+    if (next === course || (next !== null && course !== null && Object.keys(next).every((key) => next[key] === course[key]))) return;
+    const isOther = course?.step !== step;
+    course = next;
+    route.show(next && { place, goal, stops: plan?.stops ?? [] });
+    // Who has clicked on the map has it as it is, until there is a plan.
+    if (next !== null && (step === "plan" || isOther || route.isBeyond)) route.see(drawn.km);
   }
 
   /** A charge is told now and then to who does not see the bar. */

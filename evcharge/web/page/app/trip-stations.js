@@ -15,10 +15,11 @@ export function stationsView(state, tools) {
   const range = car === undefined || state.form.battery === 0 ? null : el("p", { class: "note" },
     text(state.excluded?.out_of_range === 0 ? "trip.place.all" : "trip.place.circle",
       { km: format.km(rangeOf(car, state.form.battery)) }));
+  const farther = button(text("trip.farther"), () => send({ is: "toGoal" }), "wide");
   const changes = el("div", { class: "trip-row" },
     button(text("trip.change_place"), () => send({ is: "toPlace" }), "quiet"),
     button(text("trip.change_car"), () => send({ is: "toCar" }), "quiet"));
-  if (state.options.length === 0) return nothingView(state, tools, range, changes);
+  if (state.options.length === 0) return nothingView(state, tools, range, farther, changes);
 
   const title = heading(text("trip.stations.title"));
   const cards = state.options.map((option, index) => optionCard(option, index, state, tools));
@@ -35,7 +36,7 @@ export function stationsView(state, tools) {
     mark(list, "aria-busy", now.asking === null ? null : "true");
   }
   update(state);
-  return { title, update, element: el("div", { class: "trip-view" }, title, range,
+  return { title, update, element: el("div", { class: "trip-view" }, title, range, farther,
     criteria(state, tools), list,
     el("p", { class: "note" }, text("trip.straight"), left === null ? null : ` ${left}`),
     see, changes, el("div", { class: "trip-next" }, next)) };
@@ -91,7 +92,7 @@ function optionCard(option, index, state, { text, format, words, send, nameOf })
 const dotted = (texts) => texts.filter((one) => one !== null)
   .flatMap((one, index) => [index > 0 ? " · " : null, el("span", { class: "trip-piece" }, one)]);
 
-function nothingView(state, { text, words, send, nameOf, network }, range, changes) {
+function nothingView(state, { text, words, send, nameOf, network }, range, farther, changes) {
   const title = heading(text("trip.none.title"));
   const here = state.place.station;
   // Whose car stands at a station with an empty battery is out of range of it, and yet there.
@@ -99,7 +100,7 @@ function nothingView(state, { text, words, send, nameOf, network }, range, chang
     : button(text("trip.none.here"), () => send({ is: "confirm", id: here }), "primary wide");
   return { title, element: el("div", { class: "trip-view" }, title, range,
     el("p", { class: "trip-message" }, words.nothing(state, nameOf)),
-    el("p", { class: "note" }, words.excluded(state.excluded)), stay, changes) };
+    el("p", { class: "note" }, words.excluded(state.excluded)), stay, state.form.battery === 0 ? null : farther, changes) };
 }
 
 /** What the chosen station comes to, and what may be done there. */

@@ -119,6 +119,14 @@ export function makeWords(text, format) {
     return found;
   }
 
+  /** What a plan of a trip goes by, in a sentence. */
+  function trip(assumed) {
+    const known = assumed.filter((word) => word !== "price");
+    const said = [text("trip.assumed.trip", { list: known.map((word) => text(`trip.assumed.${word}`)).join("; ") })];
+    if (known.length < assumed.length) said.push(text("trip.assumed.price.some"));
+    return said.join(" ");
+  }
+
   /** A duration that is counted down, seconds: "23 s", "4 min 05 s", "1 h 20 min". */
   function left(seconds) {
     const whole = Math.max(0, Math.ceil(seconds));
@@ -156,6 +164,6 @@ export function makeWords(text, format) {
       .map(([key, minutes]) => text(`trip.times.${key}`, { time: format.minutes(minutes) }));
   }
 
-  return { price, amount, percent, bestIn, why, differences, slots, excluded, nothing, tariff, assumptions,
+  return { price, amount, percent, bestIn, why, differences, slots, excluded, nothing, tariff, assumptions, trip,
     left, clock, lines, times };
 }
