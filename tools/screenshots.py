@@ -32,6 +32,7 @@ FOLDER = Path(__file__).resolve().parent.parent / "docs" / "figures"
 
 LONG_MS = 180_000
 CAR = "Tesla Model 3"
+SALVADOR = {"latitude": "-12.9714", "longitude": "-38.5014"}
 BUSY_S, PAUSE_S = 60, 0.18
 FAST, SLOW = 60, 8
 """How many times as fast the server's clock goes, in the hour and after it."""
@@ -93,6 +94,18 @@ def at_step(page: Page, name: str) -> None:
     )
 
 
+def plan(browser: Browser, port: int) -> Page:
+    """A trip that is planned, from the middle of the map to Salvador."""
+    page = open_page(browser, port, "en", viewport={"width": 1280, "height": 1100})
+    begin_trip(page)
+    page.locator("#trip-root").get_by_role("button", name="Plan the trip").click()
+    for name, degrees in SALVADOR.items():
+        page.locator(f"#trip-{name}").fill(degrees)
+    page.locator("#trip-root .primary").click()
+    at_step(page, "plan")
+    return page
+
+
 def charge(page: Page) -> None:
     """Pay at the quickest station."""
     page.locator("#trip-criterion-time").check(force=True)
@@ -113,6 +126,7 @@ def make(browser: Browser, port: int, folder: Path) -> None:
     page = open_page(browser, port, "en")
     begin_trip(page)
     page.screenshot(path=folder / "page.png")
+    plan(browser, port).screenshot(path=folder / "plan.png")
     charge(page)
     expect(page.get_by_role("progressbar")).to_have_attribute(
         "aria-valuenow", re.compile(r"[3-7]\d"), timeout=LONG_MS

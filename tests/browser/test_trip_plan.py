@@ -8,7 +8,7 @@ from playwright.sync_api import Locator, Page
 
 from tests.browser.test_link import FAILED
 from tests.browser.test_trip import TripTestCase
-from tests.support.browser import PHONE
+from tests.support.browser import PHONE, network
 
 SALVADOR = ("-12.9714", "-38,5014")
 NEAR = ("-12.30", "-38.96")
@@ -64,6 +64,20 @@ class PlanTests(PlanTestCase):
         self.expect(page.locator("#map .route-sign")).to_have_text(["", "1"])
         self.assert_apart(page)
         self.assert_accessible(page)
+
+    def test_several_stops(self) -> None:
+        """A long trip has its stops numbered, the list as the map, wherever it goes."""
+        rows = [(n, f"Parada {n}", 2, -n / 2, n / 50, 2) for n in range(1, 9)]
+        self.serve(data=network(Path(self.mktemp()), rows))
+        page = self.open()
+        shown = self.plan(page, ("-17.2", "-38.8"))
+        signs = [sign.text_content() for sign in shown.locator(".trip-stop-sign").all()]
+        count = len(signs) - 2
+        self.assertGreater(count, 1)
+        self.assertEqual(signs, ["", *map(str, range(1, count + 1)), ""])
+        self.expect(shown.locator(".trip-title")).to_have_text(f"Viagem com {count} paradas")
+        self.expect(page.locator("#map .route-sign")).to_have_count(1 + count)
+        self.assert_apart(page)
 
     def assert_apart(self, page: Page) -> None:
         """The car and the signs of the trip are in the map, and none lies on another."""

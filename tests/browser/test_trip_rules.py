@@ -38,6 +38,17 @@ TO_CONFIRM = [
     {"is": "confirm", "id": "7"},
     {"is": "reply", "code": 200, "data": {"station_models": {"7": {}}}},
 ]
+TO_STATIONS = TO_CONFIRM[:4]
+GOAL = {"latitude": -12.9714, "longitude": -38.5014}
+PLANNED = {
+    "feasible": True,
+    "plans": [
+        {
+            "stops": [{"id_station": "7", "name_station": "Sete", "depart_percent": 45.13}],
+            "legs": [{"distance_km": 3.2}, {"distance_km": 118.5}],
+        }
+    ],
+}
 STATUS = {"type": "STATUS", "data": {"user_id": "u"}}
 
 
@@ -76,6 +87,7 @@ ANSWERS = {
     "STOP": [(200, RECEIPT), (200, {**SESSION, "state": "FINISHED"}), *FAILED],
     "CANCEL": [FREE, (200, {**FREE[1], "receipt": RECEIPT}), NOT_GIVEN[1], *FAILED],
     "RECEIPT": [(200, RECEIPT), (404, {"reason": "receipt_not_found", "message": "…"})],
+    "PLAN": [(200, PLANNED), (200, {"feasible": False, "missing_km": 9.0}), *FAILED],
     "HISTORY": [(200, {"receipts": [RECEIPT]}), (200, {"receipts": []}), (503, {"message": "…"})],
 }
 """What may come of each question."""
@@ -93,6 +105,8 @@ EVENTS = st.sampled_from(
 )
 WISHES = st.sampled_from(
     [{"is": name} for name in ("toPlace", "toStations", "pay", "reserve", "join", "search", "gone")]
+    + [{"is": name} for name in ("toGoal", "plan", "takeStop")]
+    + [{"is": "goal", "goal": GOAL}]
     + [{"is": "place", "place": PLACE}, {"is": "confirm", "id": "7"}]
 )
 
@@ -185,6 +199,64 @@ class RulesTests(BrowserTestCase):
         state = self.run_all(*TO_CONFIRM, {"is": "reserve"}, stands("RESERVED"), stands("WAITING"))
         self.assertEqual((state["step"], state["notice"]), ("waiting", {"key": "trip.fell"}))
 
+    def test_plan(self) -> None:
+        """A trip is planned from the car to its goal, and its first stop taken as it was planned."""
+        self.serve()
+        self.page = self.open()
+        to_goal = [*TO_STATIONS, {"is": "toGoal"}, {"is": "goal", "goal": GOAL}]
+        wished = [*to_goal, {"is": "keep", "reserve": 15}, {"is": "plan"}]
+        question = {
+            "type": "PLAN",
+            "data": {
+                "user_id": "u",
+                "battery_percent": 40,
+                "places": [{"latitude": -12.25, "longitude": -38.95}, GOAL],
+                "reserve_percent": 15,
+                "criterion": "front",
+            },
+        }
+        state = self.run_all(*wished)
+        self.assertEqual((state["step"], state["asking"]), ("goal", question))
+        state = self.run_all(*TO_STATIONS, {"is": "plan"})
+        self.assertEqual((state["step"], state["asking"]), ("goal", None))
+
+        # Where the server has forgotten the driver, it is told of that one again, and then asked.
+        state = self.run_all(*wished, reply(404, **GONE))
+        self.assertEqual(state["asking"]["type"], "LOGIN")
+        state = self.run_all(*wished, reply(404, **GONE), reply(user_id="u"))
+        self.assertEqual((state["step"], state["asking"]), ("goal", question))
+
+        state = self.run_all(*wished, reply(503, message="…"))
+        self.assertEqual((state["step"], state["notice"]), ("goal", {"said": "…"}))
+        planned = [*wished, reply(**PLANNED)]
+        self.assertEqual(self.run_all(*planned)["step"], "plan")
+        # A plan that nobody waits for any more changes nothing.
+        state = self.run_all(*wished, {"is": "toStations"}, {**planned[-1], "asked": question})
+        self.assertEqual((state["step"], state["plans"]), ("stations", None))
+
+        taken = [*planned, {"is": "takeStop"}]
+        self.assertEqual(self.run_all(*taken)["asking"]["data"]["target_percent"], 46)
+        state = self.run_all(*taken, reply(**{**FOUND, "id_station": "9"}))
+        self.assertEqual(
+            state["asking"]["data"]["list_stations"], {"7": {"distance_origin_position": 3.2}}
+        )
+        state = self.run_all(*taken, reply(**FOUND), reply(**FOUND))
+        self.assertEqual((state["step"], state["chosen"]), ("confirm", "7"))
+        self.assertEqual([option["id_station"] for option in state["options"]], ["7"])
+        self.assertEqual(state["asking"], {"type": "START", "data": {"stations": ["7"]}})
+
+        # With a full battery there is nothing to look for but a way.
+        full = {"is": "form", "form": {"car": "Tesla Model 3", "battery": 100}}
+        state = self.run_all(full, {"is": "place", "place": PLACE})
+        self.assertEqual((state["step"], state["asking"]), ("goal", None))
+
+        # The journey after that one goes to the same place.
+        paid = reply(confirmation=True, state="CHARGING", **SESSION, start_percent=40, amount=3.0)
+        details = reply(station_models={"7": {}})
+        pays = [*taken, reply(**FOUND), reply(**FOUND), details, {"is": "pay"}, paid]
+        state = self.run_all(*pays, {"is": "gone"}, reply(**RECEIPT), {"is": "again"})
+        self.assertEqual((state["step"], state["goal"]), ("car", GOAL))
+
     def test_any_order(self) -> None:
         """Whatever comes in whatever order, there is a step, and what it shows is there."""
         self.serve()
@@ -202,6 +274,8 @@ class RulesTests(BrowserTestCase):
                 self.assertIsNone(state["userId"])
             if state["step"] == "stations":
                 self.assertIsNotNone(state["options"])
+            if state["step"] == "plan":
+                self.assertIsNotNone(state["plans"])
             if state["step"] == "over":
                 self.assertIsNone(state["asking"])
 

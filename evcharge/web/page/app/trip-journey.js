@@ -92,12 +92,13 @@ const ACTIONS = {
     return search({ ...state, step, criterion, notice: null });
   },
   toGoal: (state) => ({ ...state, step: "goal", asking: null, notice: null }),
-  goal: (state, { goal }) => ({ ...state, goal, plans: null, asking: null, notice: null }),
+  goal: (state, { goal }) => ({ ...state, step: "goal", goal, plans: null, asking: null, notice: null }),
   keep: (state, { reserve }) => ({ ...state, reserve }),
-  plan: (state) => plan({ ...state, notice: null }),
+  plan: (state) => plan({ ...state, step: PLANNING.includes(state.step) ? state.step : "goal", notice: null }),
   choosePlan: (state, { index }) => ({ ...state, plan: index }),
   takeStop(state) {
-    const { stops, legs } = planned(state);
+    const { stops = [], legs } = planned(state) ?? {};
+    if (stops.length === 0) return state;
     const [{ id_station: id, name_station: name, depart_percent: depart }] = stops;
     const target = Math.min(FULL, Math.max(state.form.battery + 1, Math.ceil(depart)));
     return look({ ...state, step: "place", criterion: "distance", form: { ...state.form, target },
