@@ -102,7 +102,7 @@ class PlanTests(PlanTestCase):
                 self.assertTrue(far >= -1 or across >= (one["width"] + other["width"]) / 2 - 1)
 
     def test_front(self) -> None:
-        """The curve's points are the plans, from the fastest to the cheapest: each can be chosen."""
+        """The curve's points are the plans, the fastest first: each can be chosen."""
         self.serve()
         page = self.open()
         shown = self.plan(page)
@@ -216,7 +216,7 @@ class NoPlanTests(PlanTestCase):
     allowed = rf"{FAILED}|status of (429|503)"
 
     def test_none(self) -> None:
-        """Where no chain of stations gets there, it is told how far that is, and what would help."""
+        """Where no chain of stations gets there, it is told what is missing, and what would help."""
         self.serve()
         page = self.open()
         shown = self.plan(page, VITORIA)

@@ -200,7 +200,7 @@ class RulesTests(BrowserTestCase):
         self.assertEqual((state["step"], state["notice"]), ("waiting", {"key": "trip.fell"}))
 
     def test_plan(self) -> None:
-        """A trip is planned from the car to its goal, and its first stop taken as it was planned."""
+        """A trip is planned from the car to its goal, and its first stop taken as planned."""
         self.serve()
         self.page = self.open()
         to_goal = [*TO_STATIONS, {"is": "toGoal"}, {"is": "goal", "goal": GOAL}]
