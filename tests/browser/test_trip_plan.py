@@ -216,7 +216,7 @@ class NoPlanTests(PlanTestCase):
     allowed = rf"{FAILED}|status of (429|503)"
 
     def test_none(self) -> None:
-        """Where no chain of stations gets there, it is told what is missing, and what would help."""
+        """Where no chain of stations gets there, it is told what is missing and what would help."""
         self.serve()
         page = self.open()
         shown = self.plan(page, VITORIA)

@@ -140,7 +140,9 @@ const ACTIONS = {
     if (!isMine && asked.type !== "STATUS") return state;
     if (asked.data.user_id !== undefined && asked.data.user_id !== state.userId) return state;
     const next = isMine ? { ...state, asking: null, trouble: null } : state;
-    if (data.reason === "user_not_found") return gone(next);
+    if (data.reason === "user_not_found") {
+      return asked.type === "PLAN" ? plan({ ...next, userId: null }) : gone(next);
+    }
     return REPLIES[asked.type](next, data, code, asked.data);
   },
 };
@@ -250,7 +252,7 @@ function gone(state) {
   }
   const next = { ...state, userId: null, details: null };
   if (["place", "stations", "confirm"].includes(state.step) && state.place !== null) return search(next);
-  return PLANNING.includes(state.step) && state.asking !== null ? plan(next) : next;
+  return next;
 }
 
 /** The journey has ended; with a receipt, or without one. */
