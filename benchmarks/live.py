@@ -139,14 +139,14 @@ def running(role: Callable[..., None], port: int, cores: set[int], **more: Any) 
 
 
 @contextlib.contextmanager
-def serving(folder: Path, cores: set[int]) -> Iterator[tuple[int, int, int]]:
+def serving(folder: Path, cores: set[int], *options: str) -> Iterator[tuple[int, int, int]]:
     """A server; its process, its port, and that of its metrics."""
     program = "from twisted.scripts.twistd import run; run()"
     words = ["--nodaemon", "--pidfile=", "evcharge", "--port", "tcp:0:interface=127.0.0.1"]
     words += ["--http-port", "0", "--data", str(folder / "data"), "--unread-timeout", "0"]
     with (folder / "log").open("w+") as log:
         server = subprocess.Popen(
-            [sys.executable, "-c", program, *words, "--max-subscribers", "100000"],
+            [sys.executable, "-c", program, *words, "--max-subscribers", "100000", *options],
             stdout=log, stderr=log, preexec_fn=lambda: os.sched_setaffinity(0, cores),
         )  # fmt: skip
         try:

@@ -33,8 +33,8 @@ from evcharge.wire.fields import (
 
 MOST_PLACES, MOST_AVOIDED = 12, 100
 
-MOST_ROWS = 2000
-"""Of a matrix: where lines are as long as they may be, it has fewer."""
+MOST_ROWS = 500
+"""Of a matrix; a line of the usual length has fewer. Checking one goes by their cube."""
 
 MOST_FAR = 1e9
 """Who says that a way has more kilometres or minutes means that there is none."""

@@ -9,6 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from evcharge.rules.journey import ListStations
 from evcharge.testing import MemoryServer
+from tests.handlers.test_lengths import figure
 from tests.support.examples import examples, given
 from tests.support.journey import outcome
 from tests.support.retold import replayed
@@ -19,6 +20,21 @@ SALVADOR = {"latitude": -12.9714, "longitude": -38.5014}
 CONQUISTA = {"latitude": -14.8615, "longitude": -40.8442}
 TESLA = "Tesla Model 3"
 BATTERY = 40.0
+
+
+def longest(reply: dict[str, Any]) -> int:
+    """How long a reply may be, bytes, by what docs/protocol.md says."""
+    data = reply["data"]
+    plans = [*data.get("plans", ()), *([data["plan"]] if "plan" in data else [])]
+    found = figure(r"\| PLAN \| ([\d,]+), for each plan")
+    plan = figure(r"for each plan (\d+) \(of a `front`")
+    leg = figure(r"for each of its legs (\d+)")
+    stop = figure(r"for each of its stops (\d+)")
+    for each in plans:
+        found += plan + leg * len(each["legs"]) + stop * len(each["stops"])
+        texts = [one for at in each["stops"] for one in (at["name_station"], at["connector"])]
+        found += len("".join(texts).encode())
+    return found
 
 
 def replies(sent: bytes) -> list[dict[str, Any]]:
@@ -44,6 +60,7 @@ class PlanTestCase(SynchronousTestCase):
         """The reply to a PLAN, from Feira to Salvador unless it says where; what it tells is so."""
         data = {"places": [FEIRA, SALVADOR], **data}
         reply = self.server.request("PLAN", **{"user_id": self.user, **data})
+        self.assertLessEqual(len(json.dumps(reply, ensure_ascii=False).encode()), longest(reply))
         if reply["data"].get("feasible"):
             model = self.server.storage.catalogue().models[TESLA]
             states = self.server.engine.perform(ListStations())

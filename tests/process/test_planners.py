@@ -1,6 +1,7 @@
 """The processes that plan trips: real ones, killed and stopped, and who waits for them."""
 
 import os
+import random
 import re
 import signal
 import socket
@@ -9,9 +10,13 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from evcharge.datasets import parse_car_models, parse_stations
+from evcharge.datasets.files import CARS, shipped
+from evcharge.storage.memory import MemoryStorage
 from evcharge.testing import MemoryServer
 from tests.handlers.test_plan import CONQUISTA, FEIRA, SALVADOR
 from tests.process.test_workers import gone, state
+from tests.support.commands import run
 from tests.support.servers import LOGIN, Client, HealthTestCase, Server, request_line
 from tests.support.waiting import until
 
@@ -170,6 +175,44 @@ class PlannersTests(PlannersTestCase):
         client.socket.shutdown(socket.SHUT_WR)
         os.kill(pid, signal.SIGCONT)
         self.assertEqual(client.reply()["status"]["code"], 200)
+
+
+class DeadlineTests(PlannersTestCase):
+    """Searches that take too long."""
+
+    def test_gap(self) -> None:
+        """When time is up it is the best plan so far, and its gap says how far off the best is."""
+        folder = Path(self.mktemp()).absolute()
+        folder.mkdir()
+        stations, luck = folder / "stations.csv", random.Random(7)
+        rows = [
+            f"{number};Posto {number};Rua;{luck.uniform(-18, -12):.4f};"
+            f"{luck.uniform(-41, -38):.4f};2;{luck.choice([50, 60, 100])};2.0;CCS2"
+            for number in range(1, 801)
+        ]
+        head = (
+            "id;nomeDoPosto;endereço;latitude;longitude;"
+            "quantidadeDeVeiculosSimultaneos;potenciaKW;precoKWh;conectores"
+        )
+        stations.write_text("\n".join([head, *rows]) + "\n")
+        data = folder / "data"
+        made = run(*("bootstrap", "--data", str(data), "--stations", str(stations), "--users", "0"))
+        self.assertEqual(made[0], 0, made)
+        self.planning("--plan-seconds", "0.01", data=data)
+        trip = {"places": [FEIRA, {"latitude": -17.5, "longitude": -39.7}]}
+        soon = self.ask(self.client(self.server), **trip)["data"]["plan"]
+        self.assertGreater(soon["gap_minutes"], 0)
+        self.assertGreater(self.samples()["evcharge_plan_gap_seconds_sum",], 0)
+        there = parse_stations(stations.read_bytes(), "stations.csv").stations
+        here = MemoryServer(MemoryStorage(parse_car_models(shipped(CARS), CARS), [*there.values()]))
+        user = here.request("LOGIN", **LOGIN)["data"]["user_id"]
+        best = here.request("PLAN", user_id=user, **trip)["data"]["plan"]
+        self.assertEqual(best["gap_minutes"], 0)
+        # The search's own lines are off by as much as that for each stop.
+        error = 2 * 5 / 60 * (len(soon["stops"]) + len(best["stops"]))
+        self.assertLessEqual(best["total_minutes"], soon["total_minutes"] + error)
+        least = soon["total_minutes"] - soon["gap_minutes"]
+        self.assertGreaterEqual(best["total_minutes"], least - error)
 
 
 class EndTests(PlannersTestCase):
