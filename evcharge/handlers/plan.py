@@ -119,22 +119,10 @@ class Plan(Handler):
         matrix: Mapping[str, Any] | None = None,
         **wishes: Any,
     ) -> Eventual[Answer]:
-        if wishes.get("max_percent", 100.0) <= wishes.get("reserve_percent", RESERVE_PERCENT):
-            return invalid(
-                "max_percent",
-                Phrase(
-                    "um número maior que reserve_percent, até 100",
-                    "a number over reserve_percent, up to 100",
-                ),
-            )
-        keys: Sequence[str | None] | None = None
-        if matrix is not None:
-            wrong = _wrong(matrix, len(places))
+        def asked_by(user: User) -> Eventual[Answer]:
+            wrong = _wrong(wishes, matrix, len(places))
             if wrong is not None:
                 return wrong
-            keys = matrix["stations"]
-
-        def asked_by(user: User) -> Eventual[Answer]:
             car = user.car
             percent = battery_percent
             if percent is None:
@@ -152,7 +140,12 @@ class Plan(Handler):
             if found is not None:
                 return _reply(found, asked, look, ())
             return then(
-                self.context.perform(ListStations()), self._search, asked, look, keys, avoid
+                self.context.perform(ListStations()),
+                self._search,
+                asked,
+                look,
+                None if matrix is None else matrix["stations"],
+                avoid,
             )
 
         return then(self.context.perform(FindUser(user_id)), asked_by)
@@ -208,8 +201,20 @@ def _reply(found: Found, asked: Asked, look: Look, states: Sequence[StationState
     return Reply(data, say=partial(stops_told, len(data["plan"]["stops"])))
 
 
-def _wrong(matrix: Mapping[str, Any], places: int) -> Refusal | None:
-    """Why a matrix is none of so many places and of its stations."""
+def _wrong(
+    wishes: Mapping[str, Any], matrix: Mapping[str, Any] | None, places: int
+) -> Refusal | None:
+    """Why fields do not go together: the most with the reserve, a matrix with so many places."""
+    if wishes.get("max_percent", 100.0) <= wishes.get("reserve_percent", RESERVE_PERCENT):
+        return invalid(
+            "max_percent",
+            Phrase(
+                "um número maior que reserve_percent, até 100",
+                "a number over reserve_percent, up to 100",
+            ),
+        )
+    if matrix is None:
+        return None
     keys = matrix["stations"]
     if len(set(keys)) < len(keys):
         return invalid("matrix.stations", Phrase("ids, cada um uma vez", "ids, each once"))

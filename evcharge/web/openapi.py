@@ -70,6 +70,10 @@ EXAMPLES: Schema = {
 """What fields of requests may be."""
 
 
+MOST_ITEMS = 100
+"""A longer list may well be too long for the server before it has too many items."""
+
+
 @singledispatch
 def schema(kind: Any) -> Schema:
     """What a field of a kind must be, as JSON Schema."""
@@ -176,8 +180,12 @@ def _(kind: StationId) -> Schema:
 
 @schema.register
 def _(kind: ListOf) -> Schema:
-    bounds: Schema = {"minItems": kind.least} if kind.least else {}
-    return {"type": "array", **bounds, "maxItems": kind.most, "items": schema(kind.kind)}
+    made: Schema = {"type": "array", "items": schema(kind.kind)}
+    if kind.least:
+        made["minItems"] = kind.least
+    if kind.most <= MOST_ITEMS:
+        made["maxItems"] = kind.most
+    return made
 
 
 @schema.register
