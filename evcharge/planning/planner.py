@@ -26,7 +26,7 @@ from evcharge.planning.trips import (
     Weights,
     cruising_km_h,
     front,
-    impossible,
+    is_possible,
     plan,
 )
 
@@ -209,13 +209,13 @@ def _why(asked: Asked, sites: Sequence[Site], found: NoPlan) -> Why:
 
     def charged(percent: int) -> bool:
         start = trip.capacity_kwh * percent / 100.0
-        return impossible(attrs.evolve(trip, start_kwh=start), stations) is None
+        return is_possible(attrs.evolve(trip, start_kwh=start), stations)
 
     def with_less(less: int) -> bool:
         kept = trip.capacity_kwh * (reserve - less) / 100.0
         left = kept if arrival is None else trip.arrival_kwh
         changed = attrs.evolve(trip, reserve_kwh=kept, arrival_kwh=left)
-        return impossible(changed, stations) is None
+        return is_possible(changed, stations)
 
     less = least(with_less, 0, reserve)
     return Why(

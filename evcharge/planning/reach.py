@@ -9,6 +9,7 @@ from math import inf
 import attrs
 
 from evcharge.planning.piecewise import NOTHING_KWH
+from evcharge.planning.roads import column, row
 from evcharge.planning.search import PLACE, Stops, Task
 
 
@@ -25,15 +26,31 @@ def blocked(task: Task, stations: Sequence[int]) -> Blocked | None:
     """
     The first leg that cannot be driven; None: there is a plan.
 
-    Whoever leaves with more gets no less far: so each leg is begun with the most that is possible.
-
     :param stations: by number, those that may be stopped at.
+    """
+    found = _first_blocked(task, stations)
+    if found is None:
+        return None
+    leg, charge = found
+    return Blocked(leg, _missing(task, stations, leg, charge))
+
+
+def carried(task: Task, stations: Sequence[int]) -> bool:
+    """Whether there is a plan: the same, without what is missing."""
+    return _first_blocked(task, stations) is None
+
+
+def _first_blocked(task: Task, stations: Sequence[int]) -> tuple[int, float] | None:
+    """
+    The first leg that cannot be driven, and with how much it is begun at the most.
+
+    Whoever leaves with more gets no less far: so each leg is begun with the most that is possible.
     """
     charge = task.start_kwh
     for leg in task.legs:
         found = _arriving(task, stations, leg, charge)
         if found < task.floor(leg) - NOTHING_KWH:
-            return Blocked(leg, _missing(task, stations, leg, charge))
+            return leg, charge
         charge = max(found, task.floor(leg))
     return None
 
@@ -41,18 +58,23 @@ def blocked(task: Task, stations: Sequence[int]) -> Blocked | None:
 def _arriving(task: Task, stations: Sequence[int], leg: int, charge: float) -> float:
     """With how much one arrives at the end of a leg at the most; under 0: one does not."""
     begin, end = task.places[leg], task.places[leg + 1]
-    left, most = {task.nodes[station] for station in stations}, task.most_kwh
-    best, ahead = -inf, [(begin, charge)]
-    while ahead:
+    left, most = [*{task.nodes[station] for station in stations}], task.most_kwh
+    to_end = dict(zip(left, column(task.energy, end, left), strict=True))
+    best, ahead = charge - row(task.energy, begin, [end])[0], [(begin, charge)]
+    while ahead and left:
         node, has = ahead.pop()
-        energies = task.energy[node]
-        best = max(best, has - energies[end])
         reach = has - task.reserve_kwh + NOTHING_KWH
         # Who arrives with more than that cannot charge there.
         full = has - task.most_kwh + NOTHING_KWH
-        near = [other for other in left if full < energies[other] <= reach]
-        ahead += [(other, most) for other in near]
-        left.difference_update(near)
+        # The farther one gets, the fewer are left to be looked at: thousands take no second.
+        far = []
+        for other, energy in zip(left, row(task.energy, node, left), strict=True):
+            if full < energy <= reach:
+                ahead.append((other, most))
+                best = max(best, most - to_end[other])
+            else:
+                far.append(other)
+        left = far
     return best
 
 
@@ -115,21 +137,28 @@ def _over_leg(
 def _missing(task: Task, stations: Sequence[int], leg: int, charge: float) -> float:
     """The least that is missing on the worst way of a chain over a leg."""
     begin, end = task.places[leg], task.places[leg + 1]
-    left = {task.nodes[station]: inf for station in stations}
-    missing, node, has, worst = inf, begin, charge, 0.0
-    while True:
-        energies = task.energy[node]
-        missing = min(missing, max(worst, energies[end] + task.floor(leg) - has))
-        for other in left:
-            lacks = energies[other] + task.reserve_kwh - has
-            left[other] = min(left[other], max(worst, lacks))
-        if not left:
-            return missing
-        near = min(left, key=left.__getitem__)
-        worst = left.pop(near)
-        if worst >= missing:
-            return missing
-        node, has = near, task.most_kwh
+    left = dict.fromkeys((task.nodes[station] for station in stations), inf)
+    nodes = [*left]
+    to_end = dict(zip(nodes, column(task.energy, end, nodes), strict=True))
+    to_end[begin] = row(task.energy, begin, [end])[0]
+    missing, worst, ahead = inf, 0.0, [(begin, charge)]
+    while ahead:
+        node, has = ahead.pop()
+        missing = min(missing, max(worst, to_end[node] + task.floor(leg) - has))
+        others = [*left]
+        for other, energy in zip(others, row(task.energy, node, others), strict=True):
+            lacks = energy + task.reserve_kwh - has
+            if lacks <= worst:
+                del left[other]
+                ahead.append((other, task.most_kwh))
+            elif lacks < left[other]:
+                left[other] = lacks
+        if not ahead and left:
+            near = min(left, key=left.__getitem__)
+            worst = left.pop(near)
+            if worst < missing:
+                ahead.append((near, task.most_kwh))
+    return missing
 
 
 def least(carries: Callable[[int], bool], over: int, most: int) -> int | None:

@@ -16,7 +16,7 @@ import attrs
 from evcharge.models.electric_car import TRAVEL_SPEED_SHARE, CarModel
 from evcharge.planning.chains import charges, ways, without_idle
 from evcharge.planning.piecewise import PiecewiseLinear
-from evcharge.planning.reach import Blocked, blocked, some_chain
+from evcharge.planning.reach import Blocked, blocked, carried, some_chain
 from evcharge.planning.roads import Distances, Place, Roads, Straight, row
 from evcharge.planning.search import PLACE, SAME_PLAN_H, TIE_H, Bounds, Found, Search, Stops, Task
 
@@ -257,10 +257,9 @@ def plan(
     return _told(trip, stations, task, chain, charged, gap)
 
 
-def impossible(trip: Trip, stations: Sequence[PlanStation]) -> NoPlan | None:
-    """Why there is no plan of a trip; None: there is one. It takes no search."""
-    why = blocked(task_of(trip, stations, TIME), range(len(stations)))
-    return None if why is None else NoPlan(why.leg, why.missing_kwh)
+def is_possible(trip: Trip, stations: Sequence[PlanStation]) -> bool:
+    """Whether there is a plan of a trip. It takes no search."""
+    return carried(task_of(trip, stations, TIME), range(len(stations)))
 
 
 def _waits(trip: Trip, stations: Sequence[PlanStation]) -> Iterator[float]:

@@ -9,7 +9,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from evcharge.planning.chains import charges
 from evcharge.planning.piecewise import PiecewiseLinear
-from evcharge.planning.reach import blocked, least, some_chain
+from evcharge.planning.reach import blocked, carried, least, some_chain
+from evcharge.planning.roads import Distances, Straight
 from evcharge.planning.trips import TIME, NoPlan, PlanStation, Trip, plan, task_of
 from tests.support.examples import examples, given
 from tests.support.plans import Case, cases, on_grid
@@ -40,6 +41,16 @@ def with_more(
         attrs.evolve(each, charge=PiecewiseLinear.of([*each.charge.points, end]))
         for each in stations
     ]
+
+
+class Counted(Straight):
+    """Counts the pairs of nodes that are looked at."""
+
+    pairs = 0
+
+    def row(self, node: int, others: Sequence[int]) -> list[float]:
+        self.pairs += len(others)
+        return super().row(node, others)
 
 
 class ReachTests(SynchronousTestCase):
@@ -96,3 +107,16 @@ class ReachTests(SynchronousTestCase):
         wanted = max(needed, over + 1)
         self.assertEqual(found, wanted if wanted <= most else None)
         self.assertLessEqual(len(asked), 8)
+
+    def test_over_the_ocean(self) -> None:
+        """Where nothing carries, thousands of stations are not each compared with all others."""
+        count = 1000
+        stations = [(-12.0 + at % 32 / 10.0, -40.0 + at // 32 / 10.0) for at in range(count)]
+        roads = Counted(Distances([(-12.0, -40.0), (-12.0, 15.0), *stations]), 0.2)
+        trip = Trip(range(2), roads, roads, [0.0, 0.0], 24.0, 60.0, 6.0, 6.0, 60.0)
+        charge = PiecewiseLinear.of([(0.0, 0.0), (60.0, 1.0)])
+        there = [PlanStation(at + 2, charge) for at in range(count)]
+        task = task_of(trip, there, TIME)
+        self.assertFalse(carried(task, range(count)))
+        self.assertIsNotNone(blocked(task, range(count)))
+        self.assertLess(roads.pairs, 50 * count)
