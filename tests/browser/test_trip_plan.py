@@ -2,6 +2,7 @@
 
 import re
 from itertools import pairwise
+from math import ceil
 from pathlib import Path
 
 from playwright.sync_api import Locator, Page
@@ -56,7 +57,7 @@ class PlanTests(PlanTestCase):
         start, stop, end = shown.locator(".trip-stops li").all()
         self.expect(start).to_contain_text("sai com 40%")
         self.expect(stop).to_contain_text(
-            re.compile(r"\d+% → \d+% em [<\d]+.* min · R\$\s\d+,\d\d.*\d+ min depois da saída")
+            re.compile(r"\d+,\d% → \d+,\d% em [<\d]+.* min · R\$\s\d+,\d\d.*\d+ min depois")
         )
         self.expect(end).to_contain_text("chega com 10%")
         self.expect(shown).to_contain_text("sem mapa de estradas, contamos a linha reta")
@@ -160,13 +161,15 @@ class PlanTests(PlanTestCase):
         shown = self.plan(page)
         stop = shown.locator(".trip-stops li").nth(1)
         name = stop.locator("strong").text_content() or ""
-        levels = re.search(r"(\d+)% → (\d+)%", stop.text_content() or "")
+        levels = re.search(r"([\d,]+)% → ([\d,]+)%", stop.text_content() or "")
         assert levels is not None
+        arrives, leaves = (float(level.replace(",", ".")) for level in levels.groups())
+        before, after = round(arrives), ceil(leaves)
         self.press(page, re.escape(f"Ir à 1ª parada: {name}"))
         confirm = self.step(page, "confirm")
         self.expect(confirm.locator(".trip-name")).to_have_text(name)
         charge = confirm.locator(".trip-facts")
-        self.expect(charge).to_contain_text(re.compile(rf"de {levels[1]}% a \d+%"))
+        self.expect(charge).to_contain_text(f"de {before}% a {after}%")
         self.expect(page.locator("#map path.route")).to_have_count(0)
         self.press(page, "Reservar a vaga")
         self.expect(self.step(page, "reserved")).to_contain_text(name)
@@ -226,6 +229,7 @@ class NoPlanTests(PlanTestCase):
         )
         self.expect(shown).to_contain_text("Nem sem reserva haveria um plano.")
         self.expect(page.locator("#map .route-sign")).to_have_count(1)
+        self.expect(page.locator("#map path.route.is-open")).to_have_count(1)
         self.assert_accessible(page)
 
     def test_smaller_reserve(self) -> None:

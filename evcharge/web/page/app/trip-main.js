@@ -353,7 +353,7 @@ export function startTrip(root, { wire, state: network, map, format, onLanguage,
     if (next === course || (next !== null && course !== null && Object.keys(next).every((key) => next[key] === course[key]))) return;
     const isOther = course?.step !== step;
     course = next;
-    route.show(next && { place, goal, stops: plan?.stops ?? [] });
+    route.show(next && { place, goal, stops: plan?.stops ?? null });
     // Who has clicked on the map has it as it is, until there is a plan.
     if (next !== null && (step === "plan" || isOther || route.isBeyond)) route.see(drawn.km);
   }

@@ -193,7 +193,7 @@ function planParts(state, tools) {
       stops.length === 0 ? "" : text("trip.charge.kwh", { kwh: format.kwh(plan.energy_kwh) }));
     arrival.show(format.percent(plan.arrival_percent), "");
     road.show(`${format.km(plan.distance_km)} km`, text("trip.plan.estimated"));
-    list.replaceChildren(...course(plan, now, tools));
+    list.replaceChildren(...course(plan, tools));
     say(gap, plan.gap_minutes > LEAST_GAP
       ? text("trip.plan.gap", { time: format.minutes(plan.gap_minutes) }) : "");
     front?.update(now.plan);
@@ -222,10 +222,10 @@ function times(plan, { text, format }) {
 }
 
 /** The way in order: from the car by each stop to the goal. */
-function course(plan, { plans: { assumed } }, tools) {
-  const { text, format } = tools;
-  const { legs, stops } = plan;
-  const isPriceless = assumed.includes("price");
+function course({ legs, stops, total_minutes: total }, { text, format, network }) {
+  // Charges may be shorter than a per cent of the battery.
+  const level = (percent) => `${format.number(percent, 1)}%`;
+  const star = ({ id_station: id }) => (network.stations.get(id)?.price_known === false ? "*" : "");
   const after = (minutes) => text("trip.plan.after", { time: format.minutes(minutes) });
   const leg = (index) => text("trip.plan.leg", { km: format.km(legs[index].distance_km),
     time: format.minutes(legs[index].travel_minutes) });
@@ -233,14 +233,14 @@ function course(plan, { plans: { assumed } }, tools) {
   return [
     point("car", text("trip.plan.start"), [text("trip.plan.leaves", { percent: format.percent(legs[0].depart_percent) })], leg(0)),
     ...stops.map((stop, index) => point(index + 1, stop.name_station, [
-      el("span", { class: "trip-charged" }, text("trip.plan.levels", { from: format.percent(stop.arrive_percent),
-        to: format.percent(stop.depart_percent), time: format.minutes(stop.charge_minutes) }), " · ",
-      el("span", { class: "trip-piece" }, format.money(stop.price), isPriceless ? "*" : "")),
+      el("span", { class: "trip-charged" }, text("trip.plan.levels", { from: level(stop.arrive_percent),
+        to: level(stop.depart_percent), time: format.minutes(stop.charge_minutes) }), " · ",
+      el("span", { class: "trip-piece" }, `${format.money(stop.price)}${star(stop)}`)),
       `${after(stop.arrive_minutes)}${stop.connector === null ? "" : ` · ${stop.connector}`}`,
       stop.wait_minutes > 0 ? text("trip.wait_time", { time: format.minutes(stop.wait_minutes) }) : null,
     ], leg(index + 1))),
     point("goal", text("trip.plan.goal"), [text("trip.plan.arrives", { percent: format.percent(end.arrive_percent) }),
-      after(plan.total_minutes)], null),
+      after(total)], null),
   ];
 }
 

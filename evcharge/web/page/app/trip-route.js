@@ -3,6 +3,7 @@
 import { el } from "./dom.js";
 
 const FARTHEST_ZOOM = 4;
+const WIDE_PX = 600;
 const CAR_PX = 46;
 const SIGN_PX = 30;
 // Where a sign is put that would lie on another: about its place, nearer ones first.
@@ -34,7 +35,8 @@ export class Route {
     map.on("zoomend resize", () => this.#place());
   }
 
-  /** Draw `{place, stops, goal}`, the goal perhaps null; or nothing: null. */
+  /** Draw `{place, stops, goal}`, the goal null where none is chosen, and the stops where there is
+   * no plan; or nothing: null. */
   show(course) {
     this.#shown = course;
     this.#line.clearLayers();
@@ -49,8 +51,8 @@ export class Route {
     this.#signs.addTo(this.#map);
     const { place, stops, goal } = course;
     if (goal !== null) {
-      const points = [place, ...stops, goal].map(where);
-      for (const className of ["route-edge", "route"]) {
+      const points = [place, ...stops ?? [], goal].map(where);
+      for (const className of ["route-edge", stops === null ? "route is-open" : "route"]) {
         this.#L.polyline(points, { pane: "route", interactive: false, className }).addTo(this.#line);
       }
     }
@@ -68,8 +70,11 @@ export class Route {
     const { place, stops, goal } = this.#shown;
     const bounds = this.#L.latLngBounds([where(place)]);
     if (goal === null) bounds.extend(this.#L.latLng(where(place)).toBounds(2000 * km));
-    else for (const point of [...stops, goal]) bounds.extend(where(point));
-    this.#map.fitBounds(bounds, { padding: [56, 56], maxZoom: 13, animate: false });
+    else for (const point of [...stops ?? [], goal]) bounds.extend(where(point));
+    // Beside the buttons and the legend, and above the note of the ground.
+    const isWide = this.#map.getContainer().clientWidth >= WIDE_PX;
+    this.#map.fitBounds(bounds, { paddingTopLeft: [isWide ? 230 : 72, 40], paddingBottomRight: [48, 84],
+      maxZoom: 13, animate: false });
   }
 
   /** Put the signs where none lies on another, each joined with its place. */
@@ -79,7 +84,7 @@ export class Route {
     const { place, stops, goal } = this.#shown;
     const map = this.#map;
     const taken = [{ at: map.latLngToLayerPoint(where(place)), size: CAR_PX }];
-    const signs = stops.map((stop, index) => ({ place: stop, said: String(index + 1), kind: "stop" }));
+    const signs = (stops ?? []).map((stop, index) => ({ place: stop, said: String(index + 1), kind: "stop" }));
     if (goal !== null) signs.unshift({ place: goal, said: "", kind: "goal" });
     for (const { place: its, said, kind } of signs) {
       const point = map.latLngToLayerPoint(where(its));
