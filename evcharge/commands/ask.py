@@ -110,8 +110,9 @@ def shown(reply: Mapping[str, Any], most: int, language: str) -> Iterator[str]:
     yield clean(f"{status['code']} {status['message']}")
     if data.get("message", status["message"]) != status["message"]:
         yield cell(data["message"])
-    parts = {name: rows for name, value in data.items() if (rows := _rows(value))}
-    single = {name: value for name, value in data.items() if name not in (*parts, "message")}
+    values = dict(_values(data))
+    parts = {name: rows for name, value in values.items() if (rows := _rows(value))}
+    single = {name: value for name, value in values.items() if name not in (*parts, "message")}
     longest = max(map(len, single), default=0)
     for name, value in single.items():
         yield f"{clean(name):<{longest}}  {cell(value)}"
@@ -123,6 +124,15 @@ def shown(reply: Mapping[str, Any], most: int, language: str) -> Iterator[str]:
             yield f"{INDENT}{line}".rstrip()
         if left_out:
             yield INDENT + NOT_SHOWN.say(language, {"names": clean(", ".join(left_out))})
+
+
+def _values(data: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """What there is to show, by its name; what has tables in it is shown value by value."""
+    for name, value in data.items():
+        if isinstance(value, dict) and not _rows(value) and any(map(_rows, value.values())):
+            yield from ((f"{name}.{part}", each) for part, each in value.items())
+        else:
+            yield name, value
 
 
 def _rows(value: Any) -> Sequence[Mapping[str, Any]] | None:

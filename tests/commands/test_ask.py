@@ -78,6 +78,22 @@ class ReplyTests(ServerTestCase):
         done = self.ask("PAYMENT", f"user_id={user}", "id_station=9", "confirmation=false")
         self.assertIn("200 Success\nJourney ended\n", done.stdout)
 
+    def test_plan(self) -> None:
+        """What an object has inside is told by itself: of a plan the figures, then the stops."""
+        found = re.search(r"user_id +(\S+)", self.ask(*ANA).stdout)
+        assert found is not None
+        places = [
+            {"latitude": -12.2664, "longitude": -38.9663},
+            {"latitude": -12.9714, "longitude": -38.5014},
+        ]
+        done = self.ask("PLAN", f"user_id={found[1]}", f"places={json.dumps(places)}")
+        lines = done.stdout.splitlines()
+        self.assertEqual(lines[:2], ["200 Success", "A trip with 1 stop to charge"])
+        self.assertRegex(done.stdout, r"\nplan\.total_minutes +98\.4468")
+        stops = lines[lines.index("plan.stops:") :]
+        self.assertIn("35", stops[3].split())
+        self.assertRegex(stops[-1], r"^  \(not shown: .*depart_percent.*; see --json\)$")
+
     def test_values(self) -> None:
         """What is JSON is sent as JSON, all else as text; options may stand anywhere."""
         fields = ["n=40", "t=true", "z=null", "o={\"a\": [1.5]}", "q=\"40\"", "m=-", "e=", "d=-1.5",
