@@ -123,10 +123,10 @@ def make(browser: Browser, port: int, folder: Path) -> None:
     page.screenshot(path=folder / "network.png")
     phone = open_page(browser, port, "en", **PHONE, color_scheme="dark", device_scale_factor=2)
     phone.screenshot(path=folder / "phone.png")
+    plan(browser, port).screenshot(path=folder / "plan.png")
     page = open_page(browser, port, "en")
     begin_trip(page)
     page.screenshot(path=folder / "page.png")
-    plan(browser, port).screenshot(path=folder / "plan.png")
     charge(page)
     expect(page.get_by_role("progressbar")).to_have_attribute(
         "aria-valuenow", re.compile(r"[3-7]\d"), timeout=LONG_MS
