@@ -167,9 +167,9 @@ class DriveTests(DriveTestCase):
     """Drivers who go about."""
 
     def test_hours(self) -> None:
-        """Two hours pass in twelve seconds; then all have ended, and nothing is held."""
+        """An hour passes in six seconds; then all have ended, and nothing is held."""
         server = self.serve(90)
-        done = self.drive(1200, server, "--speed", "600", "--hours", "2")
+        done = self.drive(2400, server, "--speed", "600", "--hours", "1")
         self.assertEqual((done.returncode, done.stderr), (0, ""), done.stdout)
         outcomes = self.outcomes(done.stdout)
         self.assertGreater(outcomes["served"], 50)
@@ -186,8 +186,8 @@ class DriveTests(DriveTestCase):
         """
         server = self.serve(2)
         for connections in ("1", "3"):
-            more = ("--speed", "600", "--hours", "2", "--connections", connections)
-            done = self.drive(240, server, *more)
+            more = ("--speed", "600", "--hours", "1", "--connections", connections)
+            done = self.drive(480, server, *more)
             outcomes = self.outcomes(done.stdout)
             self.assertEqual(done.returncode, 0, done.stderr + done.stdout)
             self.assertGreater(outcomes["served_after_wait"], 3, done.stdout)
@@ -195,10 +195,10 @@ class DriveTests(DriveTestCase):
 
     def test_old_server(self) -> None:
         """A server that knows five messages, and no scale, is driven by those."""
-        server = self.serve(5)
+        server = self.serve(10)
         port = scripted(self, lambda connection: old(server.port, connection))
-        more = ("--speed", "600", "--hours", "2", "--connections", "1")
-        done = self.drive(600, port, *more)
+        more = ("--speed", "600", "--hours", "1", "--connections", "1")
+        done = self.drive(1200, port, *more)
         self.assertEqual(done.returncode, 0, done.stderr + done.stdout)
         self.assertIn("of an earlier version, 600 times as fast", done.stdout)
         self.assertIn(f"know {', '.join(FIRST_FIVE[:4])} and PAYMENT\n", done.stdout)
