@@ -43,7 +43,10 @@ def reply(found: Found, asked: Asked, look: Look, states: Iterable[StationState]
 
     :param states: those of the stations that were looked at, as they were then.
     """
-    by_id = {state.station.station_id: state for state in states}
+    stops = {found.sites[each.station].station_id for plan in found.plans for each in plan.stops}
+    by_id = {
+        state.station.station_id: state for state in states if state.station.station_id in stops
+    }
     told = [tell(asked, found, plan, look, by_id) for plan in found.plans]
     data: dict[str, Any] = {"feasible": bool(told)}
     if told:

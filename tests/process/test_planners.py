@@ -10,10 +10,23 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from twisted.internet.defer import maybeDeferred
+from twisted.trial.unittest import SynchronousTestCase
+
 from evcharge.datasets import parse_car_models, parse_stations
 from evcharge.datasets.files import CARS, shipped
+from evcharge.models.terms import DEFAULT_TERMS
+from evcharge.outcomes import UNAVAILABLE
+from evcharge.planning.planner import Asked
+from evcharge.planning.sites import Look
+from evcharge.process.planners.child import packed
+from evcharge.process.planners.parent import Planners
+from evcharge.process.planners.planner import GRACE_S, SearchFailed
+from evcharge.process.settings import PlanSettings
+from evcharge.process.virtual_clock import VirtualClock
 from evcharge.storage.memory import MemoryStorage
-from evcharge.testing import MemoryServer
+from evcharge.testing import MemoryServer, shipped_network
+from evcharge.watch.metrics import PlanCounts
 from tests.handlers.test_plan import CONQUISTA, FEIRA, SALVADOR
 from tests.process.test_workers import gone, state
 from tests.support.commands import run
@@ -175,6 +188,84 @@ class PlannersTests(PlannersTestCase):
         client.socket.shutdown(socket.SHUT_WR)
         os.kill(pid, signal.SIGCONT)
         self.assertEqual(client.reply()["status"]["code"], 200)
+
+
+class Transport:
+    """Where a planner's process would be."""
+
+    pid = 1
+
+    def __init__(self) -> None:
+        self.signals: list[str] = []
+
+    def write(self, data: bytes) -> None:
+        """What it is told goes nowhere."""
+
+    def signalProcess(self, name: str) -> None:
+        self.signals.append(name)
+
+
+class Machine(VirtualClock):
+    """Timers, and processes of which there are none, or that do nothing."""
+
+    starts = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.transports: list[Transport] = []
+
+    def spawnProcess(self, protocol: Any, *_: Any, **more: Any) -> None:
+        if not self.starts:
+            raise OSError("no more processes")
+        self.transports.append(Transport())
+        protocol.makeConnection(self.transports[-1])
+
+
+class FaultTests(SynchronousTestCase):
+    """Planners that cannot do what they are there for."""
+
+    def setUp(self) -> None:
+        self.machine, self.counts = Machine(), PlanCounts()
+        self.planners = Planners(PlanSettings(), self.machine, self.counts)
+        self.planners.startService()
+        model = shipped_network().catalogue().models["Tesla Model 3"]
+        place = FEIRA["latitude"], FEIRA["longitude"]
+        self.asked = Asked(model, 40.0, [place, place])
+        self.look = Look(model, 0.0, DEFAULT_TERMS, {})
+
+    def solve(self) -> Any:
+        return maybeDeferred(self.planners.solve, self.asked, self.look, [], ())
+
+    def test_none(self) -> None:
+        """Where no process can be started it is said at once, and it is tried again later."""
+        self.machine.starts = False
+        for _ in range(2):
+            self.assertEqual(self.successResultOf(self.solve()).outcome, UNAVAILABLE)
+        self.assertEqual(self.counts.waiting, 0)
+        self.machine.starts = True
+        self.machine.advance(10)
+        self.assertEqual(len(self.machine.transports), 1)
+        self.assertNoResult(self.solve())
+
+    def test_fault(self) -> None:
+        """A fault in a search is one of the server, which is told with where it was."""
+        searched = self.solve()
+        (planner,) = self.planners.planners
+        line = packed("Traceback: here")
+        planner.outReceived(line[:3])
+        planner.outReceived(line[3:])
+        failure = self.failureResultOf(searched, SearchFailed)
+        self.assertIn("here", failure.getErrorMessage())
+        self.assertNoResult(self.solve())
+
+    def test_endless(self) -> None:
+        """A search that does not end, though its time is up, is killed."""
+        self.assertNoResult(self.solve())
+        (transport,) = self.machine.transports
+        self.machine.advance(2 + GRACE_S - 0.1)
+        self.assertEqual(transport.signals, [])
+        self.machine.advance(0.2)
+        self.assertEqual(transport.signals, ["KILL"])
 
 
 class DeadlineTests(PlannersTestCase):
