@@ -18,7 +18,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from evcharge.handlers.handler import solve_here
 from evcharge.handlers.plan import Plan
 from evcharge.models.evse import IN_SERVICE
-from evcharge.planning.planner import Asked, Found
+from evcharge.planning.planner import Found
 from evcharge.process.settings import SimulationSettings
 from evcharge.process.virtual_clock import VirtualClock
 from evcharge.rules.journey import ListSessions
@@ -203,9 +203,9 @@ class DriverTests(LiveTestCase):
         """Who has a trip planned while others have one gets the reply as they do."""
         to = MemoryServer(shipped_network(), time_scale=SPEED)
 
-        def solve(asked: Asked) -> Deferred[Found]:
+        def solve(*what: Any) -> Deferred[Found]:
             """As another process does, some time later."""
-            return deferLater(to.clock, 0.3, solve_here, asked)
+            return deferLater(to.clock, 0.3, solve_here, *what)
 
         context = attrs.evolve(to.engine.context, solve=solve)
         to.controller._handlers["PLAN"] = Plan(context)
