@@ -25,6 +25,15 @@ ADDED = {"instance", "job", "le", "worker"}
 CLOSED = {"dimension", "end_reason", "kind", "outcome", "reason", "state"}
 """Labels of which all values are there from the start."""
 
+ASIDE = {
+    "evcharge_operator_requests_total",
+    "evcharge_payments_total",
+    "evcharge_plan_stations",
+    "evcharge_plan_stops",
+    "evcharge_receipts_brl_total",
+}
+"""Metrics for who looks closer: neither drawn nor alarming."""
+
 
 def expressions() -> list[str]:
     """All expressions of the alerts and of the dashboard."""
@@ -119,6 +128,15 @@ class ExampleTests(HealthTestCase):
             for value in set().union(*by_label.values()):
                 self.assertIn(f"`{value}`", page)
 
+    def test_used(self) -> None:
+        """Every metric of the page is drawn or gives alarm, but for those that are named here."""
+        page = (FOLDER / "watching.md").read_text()
+        rows = [line for line in page.splitlines() if line.startswith("| `evcharge_")]
+        listed = set(re.findall(r"`(evcharge_[a-z_]+)`", "\n".join(rows)))
+        used = set(NAME.findall("\n".join(expressions())))
+        used |= {re.sub(r"_(bucket|count|sum)$", "", name) for name in used}
+        self.assertEqual(listed - used, ASIDE)
+
     def test_flood_is_no_outage(self) -> None:
         """Refused connections are told 503, and do not look as if the storage were away."""
         server = self.serve("--max-connections", "1")
@@ -134,6 +152,8 @@ class ExampleTests(HealthTestCase):
         self.assertEqual(len(selectors), 2)
         for _, selector in selectors:
             self.assertIn('type!="error"', selector)
+            # Nor do trips for which no planner is free: there is an alert for those.
+            self.assertIn('type!="PLAN"', selector)
 
     def test_page(self) -> None:
         """Every metric that is exposed is on the page, and the other way round."""
