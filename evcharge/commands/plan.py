@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import attrs
 
 from evcharge.commands import USAGE, Exit
+from evcharge.commands.numbers import figure
 from evcharge.commands.plan_network import Picture, from_files
 from evcharge.commands.plan_vectors import cases
 from evcharge.commands.tables import Column, clean, table, width
@@ -20,9 +21,15 @@ from evcharge.models.terms import DEFAULT_TERMS
 from evcharge.planning.itinerary import reply
 from evcharge.planning.planner import (
     CRITERIA,
+    MOST_PLACES,
     RESERVE_PERCENT,
+    RESERVE_PERCENTS,
+    ROAD_FACTORS,
+    SPEEDS_KM_H,
     STOP_MINUTES,
+    STOPS_MINUTES,
     VALUE_OF_HOUR,
+    VALUES_OF_HOUR,
     Asked,
     solve,
     straight,
@@ -31,8 +38,6 @@ from evcharge.planning.sites import Look, sites
 from evcharge.planning.trips import ROAD_FACTOR, never
 from evcharge.utils.figures import decimal
 from evcharge.utils.numbers import finite_number
-
-MOST_PLACES = 12
 
 
 def add_to(commands: Any) -> None:
@@ -49,7 +54,7 @@ def add_to(commands: Any) -> None:
     )
     what = parser.add_argument_group("the trip")
     what.add_argument("--car", metavar="NAME", help="its name in the catalogue")
-    what.add_argument("--battery", metavar="%", type=_figure(0, 100), help="what it shows")
+    what.add_argument("--battery", metavar="%", type=figure(0, 100), help="what it shows")
     what.add_argument("--from", dest="origin", metavar="LAT,LON", type=_place, help="degrees")
     what.add_argument("--to", metavar="LAT,LON", type=_place, help="degrees")
     what.add_argument(
@@ -64,45 +69,45 @@ def add_to(commands: Any) -> None:
     what.add_argument(
         "--value-of-hour",
         metavar="BRL",
-        type=_figure(0.01, 1000),
+        type=figure(*VALUES_OF_HOUR),
         default=VALUE_OF_HOUR,
         help="for balanced (%(default)g)",
     )
     what.add_argument(
         "--reserve",
         metavar="%",
-        type=_figure(0, 50),
+        type=figure(*RESERVE_PERCENTS),
         default=RESERVE_PERCENT,
         help="with which one arrives at the least (%(default)g)",
     )
     what.add_argument(
-        "--arrival", metavar="%", type=_figure(0, 100), help="at the end (that of --reserve)"
+        "--arrival", metavar="%", type=figure(0, 100), help="at the end (that of --reserve)"
     )
     what.add_argument(
         "--max",
         metavar="%",
-        type=_figure(0, 100),
+        type=figure(0, 100),
         default=100.0,
         help="to which one charges (%(default)g)",
     )
     what.add_argument(
         "--stop-minutes",
         metavar="MINUTES",
-        type=_figure(0, 60),
+        type=figure(*STOPS_MINUTES),
         default=STOP_MINUTES,
         help="what a stop takes beside charging (%(default)g)",
     )
     what.add_argument(
         "--road-factor",
         metavar="FACTOR",
-        type=_figure(1, 3),
+        type=figure(*ROAD_FACTORS),
         default=ROAD_FACTOR,
         help="by how much roads are longer than straight lines (%(default)g)",
     )
     what.add_argument(
         "--speed",
         metavar="KM/H",
-        type=_figure(10, 200),
+        type=figure(*SPEEDS_KM_H),
         help="(80, or 70 %% of the top speed where that is less)",
     )
     what.add_argument(
@@ -121,16 +126,6 @@ def add_to(commands: Any) -> None:
         help="solve the cases of a file instead, and print a line of JSON for each",
     )
     parser.set_defaults(run=run)
-
-
-def _figure(least: float, most: float) -> Callable[[str], float]:
-    def read(text: str) -> float:
-        number = finite_number(text)
-        if number is None or not least <= number <= most:
-            raise argparse.ArgumentTypeError(f"must be a number from {least:g} to {most:g}")
-        return number
-
-    return read
 
 
 def _place(text: str) -> tuple[float, float]:

@@ -13,7 +13,20 @@ from evcharge.models.stations import Stations
 from evcharge.models.user import User
 from evcharge.outcomes import NO_PLAN, TOO_MANY_IN_REACH, Phrase, Refusal, Reply, invalid
 from evcharge.planning.itinerary import reply
-from evcharge.planning.planner import CRITERIA, RESERVE_PERCENT, Asked, Found, Matrix, straight
+from evcharge.planning.planner import (
+    CRITERIA,
+    MOST_PLACES,
+    RESERVE_PERCENT,
+    RESERVE_PERCENTS,
+    ROAD_FACTORS,
+    SPEEDS_KM_H,
+    STOPS_MINUTES,
+    VALUES_OF_HOUR,
+    Asked,
+    Found,
+    Matrix,
+    straight,
+)
 from evcharge.planning.sites import Look, within_reach
 from evcharge.rules.journey import FindUser, ListStations
 from evcharge.storage import Eventual
@@ -31,7 +44,7 @@ from evcharge.wire.fields import (
     Text,
 )
 
-MOST_PLACES, MOST_AVOIDED = 12, 100
+MOST_AVOIDED = 100
 
 MOST_ROWS = 500
 """Of a matrix; a line of the usual length has fewer. Checking one goes by their cube."""
@@ -86,13 +99,13 @@ class Plan(Handler):
         ),
         Field("battery_percent", Number(0, 100), optional=True),
         Field("criterion", Choice(CRITERIA), optional=True),
-        Field("value_of_hour", Number(0.01, 1000), optional=True),
-        Field("reserve_percent", Number(0, 50), optional=True),
+        Field("value_of_hour", Number(*VALUES_OF_HOUR), optional=True),
+        Field("reserve_percent", Number(*RESERVE_PERCENTS), optional=True),
         ARRIVAL_PERCENT,
         Field("max_percent", Number(0, 100, over=True), optional=True),
-        Field("stop_minutes", Number(0, 60), optional=True),
-        Field("road_factor", Number(1, 3), optional=True),
-        Field("speed_km_h", Number(10, 200), optional=True),
+        Field("stop_minutes", Number(*STOPS_MINUTES), optional=True),
+        Field("road_factor", Number(*ROAD_FACTORS), optional=True),
+        Field("speed_km_h", Number(*SPEEDS_KM_H), optional=True),
         Field("wait", Choice(WAITS), optional=True),
         Field("avoid", ListOf(StationId(), MOST_AVOIDED), optional=True),
         Field(

@@ -40,6 +40,15 @@ RESERVE_PERCENT = 10.0
 STOP_MINUTES = 5.0
 """What a stop takes beside charging and waiting where nobody says it."""
 
+MOST_PLACES = 12
+"""Of a trip."""
+VALUES_OF_HOUR = 0.01, 1000.0
+"""The least and the most that may be asked for; so of those that follow."""
+RESERVE_PERCENTS = 0.0, 50.0
+STOPS_MINUTES = 0.0, 60.0
+ROAD_FACTORS = 1.0, 3.0
+SPEEDS_KM_H = 10.0, 200.0
+
 
 @attrs.frozen
 class Matrix:
