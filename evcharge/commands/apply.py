@@ -10,12 +10,12 @@ from typing import Any, TypeVar
 
 import attrs
 
-from evcharge.commands import Exit
 from evcharge.commands.network import Kind, kinds, tariff_key
 from evcharge.commands.storages import (
     SourceError,
     add_storage,
     location,
+    must_exist,
     nothing_written,
     say,
     told,
@@ -170,9 +170,7 @@ class Wanted:
 def _apply(options: argparse.Namespace) -> None:
     place = location("--storage", options.storage)
     wanted = _read(Path(options.directory))
-    if place.kind != "postgresql" and not place.path.exists():
-        # A storage would be made.
-        raise Exit(f"{place.name}: no such file or directory")
+    must_exist(place)
     storage = place.storage()
     there = _network(storage)
     change = _change(wanted, options.remove)

@@ -14,7 +14,15 @@ from typing import Any
 from tqdm import tqdm
 
 from evcharge.commands import USAGE, Exit
-from evcharge.commands.storages import DIRECTORY, NAMED, add_storage, location, told, warn
+from evcharge.commands.storages import (
+    DIRECTORY,
+    NAMED,
+    add_storage,
+    location,
+    must_exist,
+    told,
+    warn,
+)
 from evcharge.storage.backup import back_up_directory, back_up_sqlite
 from evcharge.storage.contents import tariffs_by_id
 from evcharge.storage.location import Location
@@ -117,9 +125,7 @@ def _export(options: argparse.Namespace) -> None:
 def _copy(source: Location, target: Location) -> None:
     if _place(source) == _place(target):
         raise Exit(f"{source.name}: is both the source and the target")
-    if source.kind != "postgresql" and not source.path.exists():
-        # A storage would be made.
-        raise Exit(f"{source.name}: no such file or directory")
+    must_exist(source)
     writer = target.storage()
     with source.storage().read_contents(time.time()) as contents:
         warn(contents.remarks)

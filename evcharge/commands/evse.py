@@ -14,7 +14,7 @@ from urllib.parse import quote, urlsplit
 
 from evcharge.client import TIMEOUT_S
 from evcharge.commands import NO_REPLY, USAGE, Exit
-from evcharge.commands.storages import add_storage, location, say, told
+from evcharge.commands.storages import add_storage, location, must_exist, say, told
 from evcharge.commands.tables import clean
 from evcharge.handlers import Context
 from evcharge.handlers.operator import SetEvse, ShowEvse
@@ -91,9 +91,7 @@ def _shown(data: Mapping[str, Any]) -> str:
 
 def _in_storage(options: argparse.Namespace, asked: Mapping[str, str]) -> Mapping[str, Any]:
     place = location("--storage", options.storage)
-    if place.kind != "postgresql" and not place.path.exists():
-        # A storage would be made.
-        raise Exit(f"{place.name}: no such file or directory")
+    must_exist(place)
     storage = place.storage()
     with warnings_shown(say):
         storage.open(time.time())

@@ -5,9 +5,8 @@ from __future__ import annotations
 import argparse
 import time
 
-from evcharge.commands import Exit
 from evcharge.commands.plan_network import Picture
-from evcharge.commands.storages import location, say, told
+from evcharge.commands.storages import location, must_exist, say, told
 from evcharge.rules.journey import ListStations
 from evcharge.storage import carry_out
 from evcharge.utils.warnings import warnings_shown
@@ -21,9 +20,7 @@ def from_storage(options: argparse.Namespace) -> Picture:
     :raise Exit: it cannot be used.
     """
     place = location("--storage", options.storage)
-    if place.kind != "postgresql" and not place.path.exists():
-        # A storage would be made.
-        raise Exit(f"{place.name}: no such file or directory")
+    must_exist(place)
     storage = place.storage()
     with warnings_shown(say):
         storage.open(time.time())

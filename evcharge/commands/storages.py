@@ -78,6 +78,16 @@ def location(option: str, text: str, directory: str = DIRECTORY) -> Location:
         raise Exit(f"{option} {error}") from None
 
 
+def must_exist(place: Location) -> None:
+    """
+    See that there is a storage, as opening one makes it; a database says so itself.
+
+    :raise Exit: there is none.
+    """
+    if place.kind != "postgresql" and not place.path.exists():
+        raise Exit(f"{place.name}: no such file or directory")
+
+
 def nothing_written(problems: Sequence[str]) -> Exit:
     """The end of a command that has written nothing: names every mistake in its files."""
     return Exit("\n".join(["nothing was written:", *(f"  {line}" for line in listed(problems))]))
