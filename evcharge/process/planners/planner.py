@@ -21,18 +21,13 @@ from evcharge.outcomes import Refusal
 from evcharge.planning.planner import Asked, Found
 from evcharge.planning.sites import Look, Site, sites
 from evcharge.process.planners.child import HEAD, packed
+from evcharge.process.restarts import FIRST_PAUSE_S, next_pause_s
 
 PART = 50
 """Stations that are made ready in one turn of the reactor: a fraction of a millisecond."""
 
 GRACE_S = 30.0
 """How much longer than it may a search may take before its process is killed, seconds."""
-
-LONG_LIFE_S = 5.0
-"""A planner that lived so long is started again at once, seconds."""
-
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 10.0
-"""Before one that lived shorter is started again: each time twice as long."""
 
 
 class SearchFailed(Exception):
@@ -186,9 +181,7 @@ class Planner(ProcessProtocol):
             self.transport.signalProcess("KILL")
 
     def _start_again(self, problem: str) -> None:
-        lived_long = self._clock.seconds() - self._began >= LONG_LIFE_S
-        pause = max(FIRST_PAUSE_S, min(2 * self._pause_s, LONGEST_PAUSE_S))
-        self._pause_s = 0.0 if lived_long else pause
+        self._pause_s = next_pause_s(self._clock.seconds() - self._began, self._pause_s)
         self.log.error(
             "Planner {planner} {problem}; the next one starts in {pause:g} s",
             planner=self._number,

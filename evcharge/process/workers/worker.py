@@ -15,6 +15,7 @@ from twisted.internet.protocol import ProcessProtocol
 from twisted.logger import Logger, eventFromJSON, globalLogPublisher
 from twisted.python.failure import Failure
 
+from evcharge.process.restarts import next_pause_s
 from evcharge.process.server import ANSWER_S, FLUSH_S
 from evcharge.process.workers.messages import (
     ANSWER,
@@ -28,12 +29,6 @@ from evcharge.process.workers.messages import (
 
 END_S = ANSWER_S + FLUSH_S + 2.0
 """How long a worker may take to end before it is killed, seconds."""
-
-LONG_LIFE_S = 5.0
-"""A worker that lived so long is started again at once, seconds."""
-
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 10.0
-"""Before one that lived shorter is started again: each time twice as long."""
 
 ASK_S = 3.0
 """How long a worker may take to answer, seconds."""
@@ -143,9 +138,7 @@ class Worker(ProcessProtocol):
             self.transport.signalProcess(name)
 
     def _start_again(self, problem: str) -> None:
-        lived_long = self._clock.seconds() - self._began >= LONG_LIFE_S
-        pause = max(FIRST_PAUSE_S, min(2 * self._pause_s, LONGEST_PAUSE_S))
-        self._pause_s = 0.0 if lived_long else pause
+        self._pause_s = next_pause_s(self._clock.seconds() - self._began, self._pause_s)
         self.log.error(
             "Worker {worker} {problem}; the next one starts in {pause:g} s",
             worker=self._number,
