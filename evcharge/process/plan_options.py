@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from twisted.python.usage import Options as UsageOptions
 
-from evcharge.handlers.handler import MOST_STATIONS
-from evcharge.planning.sites import ERROR_S
+from evcharge.net.guards.limits import PLAN_COST
 from evcharge.process.settings import PlanSettings
 from evcharge.process.values import number, whole
+
+DEFAULT = PlanSettings()
 
 MOST_PLANNERS = 64
 
@@ -19,7 +20,7 @@ class PlanOptions(UsageOptions):
         [
             "plan-workers",
             None,
-            1,
+            DEFAULT.workers,
             "Processes that plan trips beyond the range (PLAN); each of the --workers has as many. "
             "They are started when they are needed.",
             whole("plan-workers", 1, MOST_PLANNERS),
@@ -27,7 +28,7 @@ class PlanOptions(UsageOptions):
         [
             "plan-seconds",
             None,
-            2.0,
+            DEFAULT.seconds,
             "Seconds that one of them may look for a better plan of a trip, from when it begins "
             "with it; then it is the best so far, with its gap.",
             number("plan-seconds", 0.01, 60),
@@ -35,21 +36,21 @@ class PlanOptions(UsageOptions):
         [
             "plan-stations",
             None,
-            MOST_STATIONS,
+            DEFAULT.stations,
             "Stations within reach of a trip that is planned, at the most.",
             whole("plan-stations", 1, 10**6),
         ],
         [
             "plan-cost",
             None,
-            50,
+            PLAN_COST,
             "As how many requests a PLAN counts, for --rate-per-connection and --rate-per-address.",
             whole("plan-cost", 1, 10**6),
         ],
         [
             "plan-error-seconds",
             None,
-            ERROR_S,
+            DEFAULT.error_s,
             "By how many seconds a planned charge may be off while plans are compared; what is "
             "told of the plan is exact.",
             number("plan-error-seconds", 0.01, 60),

@@ -11,6 +11,9 @@ MOST_PENDING_LOGINS = 10_000
 """Users of one address who neither hold an EVSE nor wait, where nothing else was asked for,
 likewise."""
 
+PLAN_COST = 50
+"""As how many requests a PLAN counts, where nothing else was asked for."""
+
 
 @attrs.frozen(kw_only=True)
 class Limits:
@@ -30,7 +33,7 @@ class Limits:
     rate_per_connection: float | None = None
     """Requests a second."""
     rate_per_address: float | None = None
-    plan_cost: int = 50
+    plan_cost: int = PLAN_COST
     """As how many requests a PLAN counts."""
     idle_s: float | None = None
     """Until the next line begins."""
