@@ -16,7 +16,7 @@ import attrs
 
 from evcharge.models.estimates import ChargePlan, estimate, plan_charge
 from evcharge.models.slots import StationState
-from evcharge.planning.planner import BALANCED, FRONT, Asked, Found
+from evcharge.planning.planner import FRONT, Asked, Found
 from evcharge.planning.sites import Look
 from evcharge.planning.trips import Plan, Stop
 
@@ -77,8 +77,7 @@ def tell(
     :param found: of which it is one.
     :param states: by id, those of the stations of its stops.
     """
-    told = _Telling(asked, found, look, states)
-    return told.tell(plan)
+    return _Telling(asked, found, look, states).tell(plan)
 
 
 def assumptions(asked: Asked, found: Found) -> list[str]:
@@ -87,8 +86,8 @@ def assumptions(asked: Asked, found: Found) -> list[str]:
     if asked.matrix is None and asked.speed_km_h is None:
         names.append("speed")
     names.append("consumption")
-    counts = asked.criterion in ("price", BALANCED, FRONT)
-    if counts and any(plan.gap_h is None for plan in found.plans):
+    # Only where money counts, see planning.trips.
+    if any(plan.gap_h is None for plan in found.plans):
         names.append("wait")
     if not found.is_metric:
         names.append("matrix_triangle")

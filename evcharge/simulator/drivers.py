@@ -75,6 +75,7 @@ class Said:
 
 Journey: TypeAlias = Generator[Ask | Sleep, Any, str]
 Chosen: TypeAlias = tuple[tuple[str, float] | None, str]
+"""A station, and how far away it is, km; or None, and what becomes of the driver."""
 
 
 @attrs.define(eq=False)
@@ -240,7 +241,6 @@ class DriverScript:
 
         :param but: one that is not gone to again.
         :param goal: of who goes to another city.
-        :return: the station, and how far away it is, km; or None, and what becomes of the driver.
         """
         ways, person, away = self.ways, self.diary.person, None
         criterion = pick(ways.choose.shares, person.luck("choice")[0])
