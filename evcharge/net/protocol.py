@@ -78,8 +78,7 @@ class DriverProtocol(Listening, FairLineReceiver):
     :mod:`.connections` begin; the loss of the connection leads to GONE. :meth:`_enter` alone
     pauses, resumes and hangs up.
 
-    Replies are sent when no more lines can be taken up, so that those of lines that came together,
-    and were ready together, go out together.
+    Replies are sent when no more lines can be taken up: those ready together go out together.
     """
 
     factory: DriverFactory
@@ -371,6 +370,11 @@ class DriverProtocol(Listening, FairLineReceiver):
             return Standing.IN_A_LINE
         return Standing.LISTENING if self.listens else Standing.IDLE
 
+    def probe(self) -> None:
+        """Where the client has closed its half, send a blank, which a reply may begin with."""
+        if self._client_ended and not (self._has_ended or self._replies_unread):
+            self._write(b" ")
+
     def drain(self) -> None:
         """Answer the requests that have been read, then hang up."""
         if self.state is DRAINING or self._has_ended:
@@ -386,10 +390,7 @@ class DriverProtocol(Listening, FairLineReceiver):
             self._request.cancel()
 
     def abandon(self) -> None:
-        """
-        Have the request that is being carried out answered now, with its failure, and hang up; what
-        else was read is dropped. Where not even that helps, cut the connection.
-        """
+        """Give up, drop what else was read, and hang up; where that does not help, cut it."""
         late = self._request
         if not self._has_ended:
             self.clearLineBuffer()

@@ -39,6 +39,9 @@ that wait for their turn before no more is read, bytes."""
 REQUESTS_PER_TURN = 16
 """Requests of one connection that are taken up before the others get their turn."""
 
+HTTP_11, CONTINUE = b"HTTP/1.1", b"HTTP/1.1 100 Continue\r\n\r\n"
+"""The version that keeps connections, and the head in it that is passed over before an answer's."""
+
 LONGEST_LENGTH = 40
 """The longest line that says how long a body is, bytes; that of no number is longer."""
 
@@ -164,7 +167,7 @@ class WebChannel(HTTPChannel):
         return bool(super().headerReceived(line))
 
     def checkPersistence(self, request: Any, version: bytes) -> bool:
-        if version != b"HTTP/1.1" or self.site.is_draining:
+        if version != HTTP_11 or self.site.is_draining:
             return False
         wishes = b",".join(request.requestHeaders.getRawHeaders(b"connection") or ())
         return b"close" not in [wish.strip() for wish in wishes.lower().split(b",")]
@@ -363,6 +366,12 @@ class WebChannel(HTTPChannel):
         if self.requests or self._buffer:
             return Standing.IN_A_LINE
         return Standing.IDLE
+
+    def probe(self) -> None:
+        """Where the client has closed its half, send a head that its answer's may follow."""
+        request = self.requests[0]
+        if self._client_ended and not request.startedWriting and request.clientproto == HTTP_11:
+            self._write(CONTINUE)
 
 
 _NO_METHOD = [bytes([byte]) for byte in range(256) if chr(byte) in '{["' or byte in (0x16, 0x80)]

@@ -71,6 +71,10 @@ class SocketProtocol(DriverProtocol):
         # In a message nothing else is progress: it is to end.
         return super().progress + (0 if transport.is_in_a_message else transport.pongs)
 
+    def probe(self) -> None:
+        if self._client_ended:
+            self.transport.ping()
+
     def drain(self) -> None:
         self.transport.close_code = GOING_AWAY
         super().drain()

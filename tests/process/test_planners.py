@@ -1,5 +1,6 @@
 """The processes that plan trips: real ones, killed and stopped, and who waits for them."""
 
+import json
 import os
 import random
 import re
@@ -7,6 +8,7 @@ import signal
 import socket
 import struct
 import threading
+from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +32,22 @@ from evcharge.watch.metrics import PlanCounts
 from tests.handlers.test_plan import CONQUISTA, FEIRA, SALVADOR
 from tests.process.test_workers import gone, state
 from tests.support.commands import run
+from tests.support.frames import TEXT, UPGRADE, frame
 from tests.support.servers import LOGIN, Client, HealthTestCase, Server, request_line
 from tests.support.waiting import until
 
 TRIP: dict[str, Any] = {"places": [FEIRA, SALVADOR]}
 WITHIN_RANGE: dict[str, Any] = {**TRIP, "battery_percent": 90}
+
+
+def http_request(user: str) -> bytes:
+    """A PLAN by HTTP, whole."""
+    body = json.dumps({"user_id": user, **TRIP}).encode()
+    head = (
+        "POST /api/v1/plan HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body
 
 
 class PlannersTestCase(HealthTestCase):
@@ -183,15 +196,64 @@ class PlannersTests(PlannersTestCase):
         self.assertEqual(samples["evcharge_plan_duration_seconds_count",], 2)
         self.assertNotIn(("evcharge_requests_total", "503", "PLAN"), samples)
 
+    def test_closed(self) -> None:
+        """Nor for one that has closed its end, which only its reset tells from half a close."""
+        self.planning("--web-port", "0")
+        pid = self.stopped()
+        first = Client(self.server.port)
+        self.begin(first)
+        clients = [Client(self.server.port) for _ in range(3)]
+        for client in clients:
+            self.begin(client)
+        post = http_request(self.user)
+        web = [socket.create_connection(("127.0.0.1", self.server.web_port)) for _ in range(4)]
+        for each in web[:3]:
+            each.sendall(post)
+        line = request_line("PLAN", user_id=self.user, **TRIP)
+        web[3].sendall(UPGRADE + frame(TEXT, line))
+        until(lambda: self.waiting() == 7, "seven wait")
+        for client in clients:
+            client.close()
+        until(lambda: self.waiting() == 4, "four wait", GRACE_S / 2)
+        web[0].setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        for each in web:
+            each.close()
+        until(lambda: self.waiting() == 0, "nobody waits", GRACE_S / 2)
+        # What is begun is ended, and answered to nobody.
+        first.close()
+        os.kill(pid, signal.SIGCONT)
+        self.assertEqual(self.ask(self.client(self.server))["status"]["code"], 200)
+        self.assertEqual(self.samples()["evcharge_plan_duration_seconds_count",], 3)
+        self.assertNotIn("Traceback", "".join(list(self.server.log)))
+
     def test_half(self) -> None:
-        """Who has closed its half is answered all the same."""
-        self.planning()
+        """Who has closed its half is answered all the same, behind what it was probed with."""
+        self.planning("--web-port", "0")
         pid = self.stopped()
         client = self.client(self.server)
         self.begin(client)
         client.socket.shutdown(socket.SHUT_WR)
+        post = HTTPConnection("127.0.0.1", self.server.web_port)
+        self.addCleanup(post.close)
+        post.connect()
+        post.sock.sendall(http_request(self.user))
+        post.sock.shutdown(socket.SHUT_WR)
+        web = socket.create_connection(("127.0.0.1", self.server.web_port))
+        self.addCleanup(web.close)
+        line = request_line("PLAN", user_id=self.user, **TRIP)
+        web.sendall(UPGRADE + frame(TEXT, line))
+        web.shutdown(socket.SHUT_WR)
+        for each in (client.socket, post.sock):
+            # Until then it was not probed.
+            self.assertTrue(each.recv(1, socket.MSG_PEEK))
         os.kill(pid, signal.SIGCONT)
         self.assertEqual(client.reply()["status"]["code"], 200)
+        response = HTTPResponse(post.sock, method="POST")
+        response.begin()
+        self.assertEqual(response.status, 200)
+        self.assertTrue(json.loads(response.read())["data"]["feasible"])
+        with web.makefile("rb") as read:
+            self.assertIn(b'"feasible":true', read.read())
 
 
 class Transport:

@@ -72,6 +72,12 @@ class Timed(Protocol):
     def progress(self) -> int:
         """How much was done for the client."""
 
+    def probe(self) -> None:
+        """
+        Where its client has closed its half, find out whether it is there at all, by sending what
+        tells it nothing: one that has gone sends the same end, but answers with a reset.
+        """
+
     def hang_up(self) -> None:
         """Send what is to be sent, then our end."""
 
@@ -134,6 +140,8 @@ class Timeouts:
         if seen is None or seen[0] is not standing or seen[1] != progress:
             connection.seen = (standing, progress, now)
             return False
+        if standing is Standing.BUSY:
+            connection.probe()
         limit, reason = self._limits[standing]
         if limit is None or now - seen[2] < limit:
             return False
