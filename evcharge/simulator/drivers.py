@@ -212,11 +212,13 @@ class DriverScript:
 
         :return: as :meth:`_choose` has it; None: the server plans no such trip.
         """
+        if self.ways.road_factor > MOST_ROAD_FACTOR:
+            return None
         asked: dict[str, Any] = {
             "places": [_position(place), _position(goal)],
             "battery_percent": self.percent,
             "criterion": "price" if criterion == "price" else "time",
-            "road_factor": min(MOST_ROAD_FACTOR, self.ways.road_factor),
+            "road_factor": self.ways.road_factor,
             "avoid": [] if but is None else [but],
         }
         said = yield from self._ask("PLAN", *PLANS, **asked)

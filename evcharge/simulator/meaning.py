@@ -160,6 +160,12 @@ TRIP = Phrase(
     ", a caminho de outra cidade; além da autonomia perguntam por PLAN",
     ", on their way to another city; beyond the range they ask PLAN",
 )
+TRIPS = Phrase(
+    "numa viagem além da autonomia PLAN diz até quanto o carro carrega; aqui ela conta por "
+    "target_percent",
+    "of a trip beyond the range PLAN says how far the car is charged; here it counts by "
+    "target_percent",
+)
 RUNS = Phrase(
     "variantes: {variants}; repetições de cada: {replications}; execuções: {runs}",
     "variants: {variants}; replications of each: {replications}; runs: {runs}",
@@ -230,12 +236,14 @@ def words(scenario: Scenario, language: str) -> Iterator[str]:
             "stations": found.stations,
         },
     )
+    is_local = not any(zone.trip_to for zone in scenario.demand.zones)
+    if not is_local:
+        yield "  " + TRIPS.say(language)
     if found.unknown:
         yield "  " + UNKNOWN.say(language, {"unknown": found.unknown})
     if found.busiest_kw > found.power_kw and not found.unknown:
         yield "  " + TOO_MUCH.say(language)
     yield from _runs(scenario, variants(scenario), language)
-    is_local = not any(zone.trip_to for zone in scenario.demand.zones)
     if is_local and scenario.driver.start_percent.least >= LOW_PERCENT:
         yield NO_RANGE.say(language, {"low": figure(LOW_PERCENT)})
     yield MADE_UP.say(language)

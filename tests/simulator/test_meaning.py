@@ -84,6 +84,8 @@ class MeaningTests(SynchronousTestCase):
                 "  10 % from BR-324, on their way to another city; beyond the range they ask PLAN",
                 "18.6 kWh a driver: 730 kW asked for on average, 1,505 kW in the busiest hour, "
                 "against 11,480 kW there, at 171 EVSEs of 36 stations",
+                "  of a trip beyond the range PLAN says how far the car is charged; here it counts "
+                "by target_percent",
                 "variants: 4; replications of each: 20; runs: 80",
                 "  more EVSEs at the bus terminal: 0, 2, 4, 6",
                 "the values of [driver] are made up, until somebody measures them",

@@ -449,6 +449,23 @@ class ScriptTests(SynchronousTestCase):
             self.assertEqual(asked.type, "SELECTION_STATION")
             self.assertEqual([*asked.data["list_stations"]], ["1"])
 
+    def test_reserve(self) -> None:
+        """Who cannot keep the usual reserve asks once more, with all else the same."""
+        journey, first = self.on_a_trip()
+        said = {"reason": "no_plan", "stations_considered": 2, "reserve_percent_possible": 4}
+        second = journey.send(Said(200, said))
+        self.assertEqual(second.type, "PLAN")
+        self.assertGreater(first.data["battery_percent"], 0.0)
+        self.assertEqual(second.data, {**first.data, "reserve_percent": 4})
+
+    def test_winding(self) -> None:
+        """Where roads are longer than PLAN takes them to be, it is the nearest on the way."""
+        _, asked = self.on_a_trip(road_factor=3.0)
+        self.assertEqual((asked.type, asked.data["road_factor"]), ("PLAN", 3.0))
+        _, asked = self.on_a_trip(road_factor=3.1)
+        self.assertEqual(asked.type, "SELECTION_STATION")
+        self.assertEqual([*asked.data["list_stations"]], ["1"])
+
     def test_old_app(self) -> None:
         """An old application knows no PLAN: it asks for the nearest on the way."""
         _, asked = self.on_a_trip(old_app=1.0)
