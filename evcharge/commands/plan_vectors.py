@@ -129,7 +129,7 @@ class _Value:
     def matrix(self, unit: float = 1.0) -> list[list[float]]:
         rows = self.items()
         found = [[each.number() / unit for each in row.items()] for row in rows]
-        if any(len(row) != len(rows) for row in found):
+        if not rows or any(len(row) != len(rows) for row in found):
             raise self._must("square")
         return found
 
@@ -144,7 +144,10 @@ def _curve(charges: _Value, hours: _Value, unit: float = 1.0) -> PiecewiseLinear
 
 
 def _route(value: _Value, count: int) -> list[int]:
-    return [each.whole(count) for each in value.items()]
+    nodes = [each.whole(count) for each in value.items()]
+    if len(nodes) < 2:
+        raise Wrong(f"{value.path}: must have two nodes or more")
+    return nodes
 
 
 def _trip(value: _Value, *figures: Any) -> Trip:
@@ -164,9 +167,9 @@ class _Instance:
     def __init__(self, value: _Value) -> None:
         self.energy = value["energy_wh"].matrix(WH)
         speed = re.match(r"energy_wh / ([0-9.]+)", value["time_h"].text())
-        if speed is None:
+        wh_per_hour = None if speed is None else finite_number(speed[1])
+        if not wh_per_hour:
             raise Wrong("instance.time_h: must begin as: energy_wh / 5000")
-        wh_per_hour = float(speed[1])
         self.hours = [[kwh * WH / wh_per_hour for kwh in row] for row in self.energy]
         self.battery = value["battery_wh"].number() / WH
         self.limit_h = value["limit_h"].number()
@@ -195,7 +198,8 @@ class _Instance:
         start = value.maybe("start_wh")
         # From the last place one must still get to a station.
         to_stations = [self.energy[route[-1]][each.index] for each in self.stations]
-        left = 0.0 if route[-1] in {each.index for each in self.stations} else min(to_stations)
+        at_one = route[-1] in {each.index for each in self.stations}
+        left = 0.0 if at_one else min(to_stations, default=0.0)
         trip = _trip(
             value,
             route,

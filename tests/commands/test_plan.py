@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from importlib import resources
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -218,6 +219,20 @@ class VectorTests(SynchronousTestCase):
         self.assertEqual(len(printed[0].splitlines()), 164)
         self.assertEqual(*printed)
 
+    def test_no_stations(self) -> None:
+        """Where there is no station, a route is driven with what the battery has, to the end."""
+        whole = json.loads(VECTORS.read_text())
+        whole["instance"]["stations"] = {}
+        path = Path(self.mktemp())
+        path.write_text(json.dumps({**whole, "other_starts": [], "made": []}))
+        status, out, err = run("plan", "--vectors", str(path))
+        self.assertEqual((status, err), (0, ""))
+        energy = whole["instance"]["energy_wh"]
+        for line, case in zip(out.splitlines(), whole["routes"], strict=True):
+            needed = sum(energy[a][b] for a, b in pairwise(case["route"]))
+            hours = json.loads(line)["objective_h"]
+            self.assertEqual(hours is not None, needed <= 16_000, case["name"])
+
     def test_wrong_files(self) -> None:
         """A mistake in a file is told by its path, and nothing is printed."""
         whole = json.loads(VECTORS.read_text())
@@ -225,6 +240,12 @@ class VectorTests(SynchronousTestCase):
 
         def made(**changes: Any) -> str:
             return json.dumps({"made": [{**case, **changes}]})
+
+        def routes(**changes: Any) -> str:
+            return json.dumps({**whole, "routes": [{**whole["routes"][0], **changes}]})
+
+        def instance(**changes: Any) -> str:
+            return json.dumps({**whole, "instance": {**whole["instance"], **changes}})
 
         path = Path(self.mktemp())
         for text, why in (
@@ -237,6 +258,11 @@ class VectorTests(SynchronousTestCase):
             (made(energy=[[0, 1]]), "made[0].energy: must be square"),
             (made(most=0), "made[0]: most_kwh must be more than reserve_kwh"),
             (made(stations={"3": {"charge": [0, 1], "time_h": [0]}}), "stations.3.charge: there"),
+            (made(energy=[], time_h=[]), "made[0].energy: must be square"),
+            (made(route=[]), "made[0].route: must have two nodes or more"),
+            (routes(route=[0]), "routes[0].route: must have two nodes or more"),
+            (instance(time_h="energy_wh / 0"), "instance.time_h: must begin as"),
+            (instance(time_h="energy_wh / ..."), "instance.time_h: must begin as"),
         ):
             path.write_text(text)
             status, out, err = run("plan", "--vectors", str(path))
