@@ -165,6 +165,10 @@ def run(options: argparse.Namespace) -> None:
     if len(options.via) > MOST_PLACES - 2:
         raise Exit(f"--via can be given {MOST_PLACES - 2} times at the most", USAGE)
     picture = _picture(options)
+    known = {state.station.key for state in picture.states}
+    for key in options.avoid:
+        if key not in known:
+            raise Exit(f"--avoid: there is no station {key!r}", USAGE)
     name, model = picture.model(options.car)
     data = planned(options, model, picture)
     if options.json:

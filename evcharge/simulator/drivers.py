@@ -207,11 +207,8 @@ class DriverScript:
     def _plan(
         self, place: Point, but: str | None, goal: Point, criterion: str
     ) -> Generator[Ask | Sleep, Any, Chosen | None]:
-        """
-        Ask for the first stop of a trip beyond the range, and how far to charge there.
-
-        :return: as :meth:`_choose` has it; None: the server plans no such trip.
-        """
+        """Ask for the first stop of a trip beyond the range, and how far to charge there; None: the
+        server plans no such trip."""
         if self.ways.road_factor > MOST_ROAD_FACTOR:
             return None
         asked: dict[str, Any] = {

@@ -153,6 +153,7 @@ class PlanTests(SynchronousTestCase):
             ((*TESLA, *trip, "--max", "10"), "--max must be more than --reserve, which is 10"),
             ((*TESLA, *trip, "--stations", "/nowhere.csv"), "/nowhere.csv: No such file"),
             ((*TESLA, *trip, *["--via", FEIRA] * 11), "--via can be given 10 times"),
+            ((*TESLA, *trip, "--avoid", "35", "--avoid", "x"), "--avoid: there is no station 'x'"),
             (("plan", "--car", "Tesla", *trip), "has no model 'Tesla'; it has Tesla Model"),
         ):
             status, out, err = run(*words)
