@@ -9,8 +9,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import attrs
-
 from evcharge.commands import USAGE, Exit
 from evcharge.commands.numbers import figure
 from evcharge.commands.plan_network import Picture, from_files
@@ -18,6 +16,7 @@ from evcharge.commands.plan_vectors import cases
 from evcharge.commands.tables import Column, clean, table, width
 from evcharge.models.electric_car import CarModel
 from evcharge.models.terms import DEFAULT_TERMS
+from evcharge.planning.itinerary import planned as search
 from evcharge.planning.itinerary import reply
 from evcharge.planning.planner import (
     CRITERIA,
@@ -31,11 +30,10 @@ from evcharge.planning.planner import (
     VALUE_OF_HOUR,
     VALUES_OF_HOUR,
     Asked,
-    solve,
     straight,
 )
-from evcharge.planning.sites import Look, sites
-from evcharge.planning.trips import ROAD_FACTOR, never
+from evcharge.planning.sites import Look
+from evcharge.planning.trips import ROAD_FACTOR
 from evcharge.utils.figures import decimal
 from evcharge.utils.numbers import finite_number
 
@@ -207,9 +205,8 @@ def planned(options: argparse.Namespace, model: CarModel, picture: Picture) -> d
     look = Look(model, time.time(), DEFAULT_TERMS, picture.tariffs)
     found = straight(asked)
     if found is None:
-        there = sites(look, picture.states, options.origin, asked.hours_per_km, options.avoid)
-        found = solve(attrs.evolve(asked, sites=there), never)
-    return reply(found, asked, look, picture.states)
+        return search(asked, look, picture.states, options.avoid)
+    return reply(found, asked, look, ())
 
 
 def reason(data: Mapping[str, Any]) -> str:

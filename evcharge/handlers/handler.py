@@ -12,9 +12,9 @@ from evcharge.models.catalogue import Catalogue
 from evcharge.models.slots import StationState
 from evcharge.models.terms import DEFAULT_TERMS, Terms
 from evcharge.outcomes import Refusal, Reply
-from evcharge.planning.planner import Asked, Found, solve
-from evcharge.planning.sites import ERROR_S, Look, sites
-from evcharge.planning.trips import never
+from evcharge.planning.itinerary import planned
+from evcharge.planning.planner import Asked
+from evcharge.planning.sites import ERROR_S, Look
 from evcharge.push import Push
 from evcharge.storage import Eventual, Perform
 from evcharge.utils.ids import uuid7
@@ -29,18 +29,10 @@ MOST_STATIONS = 5000
 
 
 Solve: TypeAlias = Callable[
-    [Asked, Look, Sequence[StationState], Collection[str]], Eventual[Found | Refusal]
+    [Asked, Look, Sequence[StationState], Collection[str]], Eventual[dict[str, Any] | Refusal]
 ]
-"""Searches for a plan of a trip: what is asked, but for the sites; with whose eyes stations are
-looked at; those, as they are; and the ids of stations to be avoided."""
-
-
-def solve_here(
-    asked: Asked, look: Look, states: Sequence[StationState], avoid: Collection[str]
-) -> Found:
-    """Search here and now, however long it takes: a :data:`Solve`."""
-    there = sites(look, states, asked.places[0], asked.hours_per_km, avoid)
-    return solve(attrs.evolve(asked, sites=there), never)
+"""Searches for the plan of a trip, and gives what is told of it, as
+:func:`evcharge.planning.itinerary.planned` does, here and now."""
 
 
 @attrs.frozen
@@ -57,7 +49,7 @@ class Context:
     """Tells who subscribes what changes; None where nobody can."""
     terms: Terms = DEFAULT_TERMS
     """What sessions go by."""
-    solve: Solve = solve_here
+    solve: Solve = planned
     most_stations: int = MOST_STATIONS
     """Of which one is planned."""
     plan_error_s: float = ERROR_S

@@ -23,7 +23,6 @@ from evcharge.planning.planner import (
     STOPS_MINUTES,
     VALUES_OF_HOUR,
     Asked,
-    Found,
     Matrix,
     straight,
 )
@@ -151,7 +150,7 @@ class Plan(Handler):
             look = self._look(user, waits=wait == EXPECTED)
             found = straight(asked)
             if found is not None:
-                return _reply(found, asked, look, ())
+                return _reply(reply(found, asked, look, ()))
             return then(
                 self.context.perform(ListStations()),
                 self._search,
@@ -203,12 +202,11 @@ class Plan(Handler):
         if len(states) > most:
             return Refusal(TOO_MANY_IN_REACH, {"most": most})
         solved = self.context.solve(asked, look, states, {key for key in avoid if key})
-        return then(solved, _reply, asked, look, states)
+        return then(solved, _reply)
 
 
-def _reply(found: Found, asked: Asked, look: Look, states: Sequence[StationState]) -> Reply:
+def _reply(data: dict[str, Any]) -> Reply:
     """What a driver is told of a trip."""
-    data = reply(found, asked, look, states)
     if not data["feasible"]:
         return Reply(data, NO_PLAN)
     return Reply(data, say=partial(stops_told, len(data["plan"]["stops"])))

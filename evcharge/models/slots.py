@@ -211,6 +211,19 @@ class StationState:
     """Who holds its EVSEs, and who waits: None where nobody does, and it is only known what the
     sessions leave."""
 
+    def __reduce__(self) -> tuple[Callable[..., StationState], tuple[Any, ...]]:
+        # All of it follows from who holds its EVSEs, where that is known.
+        if self.slots is not None:
+            return _state, (self.station, self.slots)
+        return StationState, (
+            self.station,
+            self.max_slots,
+            self.available_slots,
+            self.kinds,
+            self.held,
+            self.queue_length,
+        )
+
     @cached_property
     def soonest(self) -> Soonest:
         """
@@ -256,6 +269,10 @@ class StationState:
         waiting = len(slots.waiting)
         shown = {uid: (each.state, each.since_timestamp) for uid, each in held.items()}
         return cls(station, slots_there, len(free), kinds, shown, waiting, slots)
+
+
+def _state(station: Station, slots: SlotTable) -> StationState:
+    return StationState.of(station, slots)
 
 
 def _of_kind(

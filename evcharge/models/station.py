@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from datetime import tzinfo
 from decimal import Decimal
 from functools import lru_cache
+from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import attrs
@@ -111,6 +112,24 @@ class Station:
     @by_tariff.default
     def _by_tariff(self) -> bool:
         return bool(self.priced.named)
+
+    def __reduce__(self) -> tuple[type[Station], tuple[Any, ...]]:
+        # What follows from the rest is worked out again: it is most of what there is.
+        return Station, (
+            self.station_id,
+            self.name,
+            self.address,
+            self.latitude,
+            self.longitude,
+            self.max_slots,
+            self.power_kw,
+            self.price_kwh,
+            self.connectors,
+            self.own_evses,
+            self.tariff_id,
+            self.time_zone,
+            self.statuses,
+        )
 
     def zone(self, network: tzinfo | None = None) -> tzinfo:
         """

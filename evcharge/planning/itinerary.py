@@ -7,7 +7,7 @@ stop. Here each charge of the plan that it has found is worked out; what is told
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from decimal import Decimal
 from math import fsum
 from typing import Any
@@ -16,9 +16,9 @@ import attrs
 
 from evcharge.models.estimates import ChargePlan, estimate, plan_charge
 from evcharge.models.slots import StationState
-from evcharge.planning.planner import FRONT, Asked, Found
-from evcharge.planning.sites import Look
-from evcharge.planning.trips import Plan, Stop
+from evcharge.planning.planner import FRONT, Asked, Found, solve
+from evcharge.planning.sites import Look, sites
+from evcharge.planning.trips import Plan, Stop, never
 
 SAME_PRICE = 0.006
 """Prices of a stop that differ by no more are one: that which is told is rounded, BRL."""
@@ -35,6 +35,25 @@ class Itinerary:
     """The field `plan` of a reply to PLAN."""
     assumed: set[str]
     """What was not known of its stops."""
+
+
+def planned(
+    asked: Asked,
+    look: Look,
+    states: Sequence[StationState],
+    avoid: Collection[str] = (),
+    time_is_up: Callable[[], bool] = never,
+) -> dict[str, Any]:
+    """
+    Search for the plan of a trip, here and now; gives what :func:`reply` tells of it.
+
+    :param asked: without its sites.
+    :param states: of the stations where one may stop.
+    :param avoid: ids of those that the driver does not want.
+    :param time_is_up: see :func:`evcharge.planning.planner.solve`.
+    """
+    there = sites(look, states, asked.places[0], asked.hours_per_km, avoid)
+    return reply(solve(attrs.evolve(asked, sites=there), time_is_up), asked, look, states)
 
 
 def reply(found: Found, asked: Asked, look: Look, states: Iterable[StationState]) -> dict[str, Any]:

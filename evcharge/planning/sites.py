@@ -7,7 +7,6 @@ from datetime import tzinfo
 from functools import lru_cache
 from itertools import pairwise
 from math import inf
-from typing import Any
 
 import attrs
 
@@ -61,20 +60,6 @@ class Site:
     """and for a stop."""
     free_at_h: float
     """Hours until an EVSE that fits is free, or it is the car's turn."""
-
-    def __reduce__(self) -> tuple[type[Site], tuple[Any, ...]]:
-        # A trip may have thousands, which are pickled in the reactor.
-        return Site, (
-            self.station_id,
-            self.latitude,
-            self.longitude,
-            self.is_dc,
-            self.charge,
-            self.price_kwh,
-            self.price_hour,
-            self.fee,
-            self.free_at_h,
-        )
 
 
 @attrs.frozen

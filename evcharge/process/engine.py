@@ -15,10 +15,11 @@ from twisted.logger import Logger
 
 from evcharge.controller import NO_GUARDS, Controller, Guard
 from evcharge.handlers import Context, handlers
-from evcharge.handlers.handler import Solve, solve_here
+from evcharge.handlers.handler import Solve
 from evcharge.handlers.session import Status
 from evcharge.handlers.subscribe import find_journey
 from evcharge.outcomes import LANGUAGES
+from evcharge.planning.itinerary import planned
 from evcharge.process.clock import SteadyClock
 from evcharge.process.settings import Settings
 from evcharge.process.timekeeper import Timekeeper
@@ -186,7 +187,7 @@ class Engine(InOrder):
         guards: Mapping[str, Guard] = NO_GUARDS,
         keeps_time: bool = True,
         new_id: Callable[[], str] | None = None,
-        solve: Solve = solve_here,
+        solve: Solve = planned,
     ) -> None:
         super().__init__()
         now = clock.seconds

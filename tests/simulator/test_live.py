@@ -15,10 +15,9 @@ from twisted.internet.task import deferLater
 from twisted.logger import formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
-from evcharge.handlers.handler import solve_here
 from evcharge.handlers.plan import Plan
 from evcharge.models.evse import IN_SERVICE
-from evcharge.planning.planner import Found
+from evcharge.planning.itinerary import planned
 from evcharge.process.settings import SimulationSettings
 from evcharge.process.virtual_clock import VirtualClock
 from evcharge.rules.journey import ListSessions
@@ -203,9 +202,9 @@ class DriverTests(LiveTestCase):
         """Who has a trip planned while others have one gets the reply as they do."""
         to = MemoryServer(shipped_network(), time_scale=SPEED)
 
-        def solve(*what: Any) -> Deferred[Found]:
+        def solve(*what: Any) -> Deferred[dict[str, Any]]:
             """As another process does, some time later."""
-            return deferLater(to.clock, 0.3, solve_here, *what)
+            return deferLater(to.clock, 0.3, planned, *what)
 
         context = attrs.evolve(to.engine.context, solve=solve)
         to.controller._handlers["PLAN"] = Plan(context)

@@ -4,10 +4,10 @@ The processes that plan trips: a search holds its interpreter, and every other d
 ::
 
     server                              planner, `python -m evcharge.process.planners.child`
-      | -- stdin: what is asked --------> |
-      | -- stdin: its stations, in parts, |  the server sees to others in between
-      |           then to begin --------> |  searches, until its time is up
-      | <- stdout: what was found ------- |
+      | -- stdin: stations, in parts ---> |  those that are not as it knows them; the server
+      |                                   |  sees to others in between
+      | -- stdin: a trip ---------------> |  searches among them, until its time is up
+      | <- stdout: what is told of it --- |
       | <- stderr: what went wrong ------ |
       | -- stdin: the end --------------> |  ends
 

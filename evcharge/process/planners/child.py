@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import signal
 import sys
 import traceback
+from collections.abc import Collection, Mapping, Sequence
 from struct import Struct
 from time import monotonic
 from typing import Any, BinaryIO
 
 import attrs
 
-from evcharge.planning.planner import Asked, solve
-from evcharge.planning.sites import Site
+from evcharge.models.slots import StationState
+from evcharge.models.tariffs import Tariff
+from evcharge.planning.itinerary import planned
+from evcharge.planning.planner import Asked
+from evcharge.planning.sites import Look
 
 NICENESS = 15
 """Drivers whose requests take microseconds go first."""
@@ -52,33 +57,56 @@ def main() -> None:
     stdout = os.fdopen(os.dup(1), "wb")
     # What prints by mistake is a complaint.
     os.dup2(2, 1)
-    while True:
+    planning = _Planning()
+    with contextlib.suppress(EOFError):
+        while True:
+            answer = planning.told(received(stdin))
+            if answer is not None:
+                stdout.write(packed(answer))
+                stdout.flush()
+
+
+class _Planning:
+    """What a planner knows of its network, as of the last trip."""
+
+    def __init__(self) -> None:
+        self._states: dict[int, StationState] = {}
+        """By station id."""
+        self._tariffs: Mapping[str, Tariff] = {}
+
+    def told(self, value: Any) -> tuple[float, dict[str, Any]] | str | None:
+        """
+        Take in what the server tells.
+
+        :param value: stations, as they are now, in a list; tariffs, in a dict; or a trip, for which
+            they all count, in a tuple.
+        :returns: of a trip how long the search took, seconds, and what is told of it; or what went
+            wrong.
+        """
+        if isinstance(value, list):
+            self._states.update((state.station.station_id, state) for state in value)
+        elif isinstance(value, dict):
+            self._tariffs = value
+        else:
+            return self._planned(*value)
+        return None
+
+    def _planned(
+        self,
+        asked: Asked,
+        look: Look,
+        station_ids: Sequence[int],
+        avoid: Collection[str],
+        seconds: float,
+    ) -> tuple[float, dict[str, Any]] | str:
+        began = monotonic()
         try:
-            asked, seconds = received(stdin)
-            sites: list[Site] = []
-            while part := received(stdin):
-                sites += part
-        except EOFError:
-            return
-        # An empty part: to begin; None: there is nothing to be searched any more.
-        if part is not None:
-            stdout.write(packed(_found(attrs.evolve(asked, sites=sites), seconds)))
-            stdout.flush()
-
-
-def _found(asked: Asked, seconds: float) -> tuple[Any, ...] | str:
-    """
-    What is found within so many seconds: how long it took, it, and the numbers of the sites that
-    were considered, which it lacks; or what went wrong.
-    """
-    began = monotonic()
-    try:
-        found = solve(asked, lambda: monotonic() - began >= seconds)
-        numbers = {id(site): number for number, site in enumerate(asked.sites)}
-        considered = [numbers[id(site)] for site in found.sites]
-        return monotonic() - began, attrs.evolve(found, sites=()), considered
-    except Exception:
-        return traceback.format_exc()
+            states = [self._states[station_id] for station_id in station_ids]
+            look = attrs.evolve(look, tariffs=self._tariffs)
+            found = planned(asked, look, states, avoid, lambda: monotonic() - began >= seconds)
+            return monotonic() - began, found
+        except Exception:
+            return traceback.format_exc()
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 
 from evcharge.models.slots import StationState
 from evcharge.outcomes import UNAVAILABLE, Refusal
-from evcharge.planning.planner import Asked, Found
+from evcharge.planning.planner import Asked
 from evcharge.planning.sites import Look
 from evcharge.process.planners.planner import Job, Planner
 from evcharge.process.settings import PlanSettings
@@ -55,9 +55,9 @@ class Planners(Service):
 
     def solve(
         self, asked: Asked, look: Look, states: Sequence[StationState], avoid: Collection[str]
-    ) -> Eventual[Found | Refusal]:
+    ) -> Eventual[dict[str, Any] | Refusal]:
         """
-        What there is of a trip, see :class:`evcharge.handlers.Context`; refused where too many
+        What is told of a trip, see :class:`evcharge.handlers.Context`; refused where too many
         wait. Cancelled, it is not begun any more.
         """
         if not self.running or self._are_failing or len(self._waiting) >= MOST_WAITING:
@@ -106,14 +106,15 @@ class Planners(Service):
             self._waiting.remove(job)
             self._counts.waiting = len(self._waiting)
 
-    def _found(self, job: Job, found: Found | Failure, seconds: float) -> None:
-        if isinstance(found, Found):
-            plan = found.plans[0] if found.plans else None
+    def _found(self, job: Job, found: dict[str, Any] | Failure, seconds: float) -> None:
+        if isinstance(found, dict):
+            plan = found.get("plan")
+            gap = None if plan is None else plan["gap_minutes"]
             self._counts.searched(
                 seconds,
-                len(found.sites),
-                None if plan is None else len(plan.stops),
-                None if plan is None or plan.gap_h is None else plan.gap_h * 3600.0,
+                found["stations_considered"],
+                None if plan is None else len(plan["stops"]),
+                None if gap is None else gap * 60.0,
             )
         self._go_on()
         if not job.done.called:

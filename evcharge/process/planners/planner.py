@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import pickle
 import signal
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -17,14 +17,17 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from evcharge.models.slots import StationState
+from evcharge.models.tariffs import Tariff
 from evcharge.outcomes import Refusal
-from evcharge.planning.planner import Asked, Found
-from evcharge.planning.sites import Look, Site, sites
+from evcharge.planning.planner import Asked
+from evcharge.planning.sites import Look
 from evcharge.process.planners.child import HEAD, packed
 from evcharge.process.restarts import FIRST_PAUSE_S, next_pause_s
 
-PART = 50
-"""Stations that are made ready in one turn of the reactor: a fraction of a millisecond."""
+PART = 1000
+"""Stations that are looked at in one turn of the reactor, whether the process knows them so,"""
+MOST_TOLD = 10
+"""and stations and sessions that it is told of: a tenth of a millisecond either."""
 
 GRACE_S = 30.0
 """How much longer than it may a search may take before its process is killed, seconds."""
@@ -44,9 +47,7 @@ class Job:
     """Of stations where one may stop, and of those that"""
     avoid: Collection[str]
     """are not wished for, by id."""
-    done: Deferred[Found | Refusal]
-    sites: list[Site] = attrs.field(factory=list)
-    """What the planner has been told of."""
+    done: Deferred[dict[str, Any] | Refusal]
     attempts: int = 0
 
 
@@ -57,8 +58,8 @@ class Planner(ProcessProtocol):
     :param number: by which the log tells them apart, from 1.
     :param seconds: how long a search may take.
     :param spawn: makes a process whose protocol this is. OSError: it cannot be made.
-    :param found: called with a job that is done, what was found, or a Failure, and how long the
-        search took, seconds.
+    :param found: called with a job that is done, what is told of the trip, or a Failure, and how
+        long the search took, seconds.
     :param lost: called when its process has ended, or cannot be started, with the job, if any, that
         it was at.
     :param free: called when there is a process again.
@@ -74,7 +75,7 @@ class Planner(ProcessProtocol):
         seconds: float,
         spawn: Callable[[Planner], object],
         clock: IReactorTime,
-        found: Callable[[Job, Found | Failure, float], object],
+        found: Callable[[Job, dict[str, Any] | Failure, float], object],
         lost: Callable[[Job | None], object],
         free: Callable[[], object],
     ) -> None:
@@ -88,6 +89,10 @@ class Planner(ProcessProtocol):
         self._began = 0.0
         self._pause_s = 0.0
         self._come = b""
+        self._states: dict[int, StationState] = {}
+        """The stations as the process knows them, by id,"""
+        self._tariffs: Mapping[str, Tariff] | None = None
+        """and the tariffs."""
         self._again: IDelayedCall | None = None
         """While no process runs: the start of the next one."""
         self._late: IDelayedCall | None = None
@@ -108,6 +113,8 @@ class Planner(ProcessProtocol):
         self._again = None
         self._began = self._clock.seconds()
         self._come = b""
+        self._states = {}
+        self._tariffs = None
         try:
             self._spawn(self)
         except OSError as error:
@@ -130,37 +137,38 @@ class Planner(ProcessProtocol):
         """Do a job; only one who is free."""
         self.job = job
         job.attempts += 1
-        job.sites = []
-        self.transport.write(packed((job.asked, self._seconds)))
+        tariffs = job.look.tariffs
+        if tariffs is not self._tariffs:
+            self._tariffs = tariffs
+            self.transport.write(packed(dict(tariffs)))
         self._tell(job, 0)
 
     def _tell(self, job: Job, first: int) -> None:
-        """Tell the process of stations from that number on, and then to begin."""
+        """Tell the process of stations from that number on, if it knows them otherwise, and then of
+        the trip."""
         if self.job is not job:
             return
-        asked = job.asked
-        try:
-            part = sites(
-                job.look,
-                job.states[first : first + PART],
-                asked.places[0],
-                asked.hours_per_km,
-                job.avoid,
-            )
-        except Exception:
-            self.transport.write(packed(None))
-            self._done(Failure(), 0.0)
+        known, others, told = self._states, [], 0
+        for state in job.states[first : first + PART]:
+            first += 1
+            station_id = state.station.station_id
+            if known.get(station_id) is not state:
+                known[station_id] = state
+                others.append(state)
+                told += 1 + len(state.held) + state.queue_length
+                if told >= MOST_TOLD:
+                    break
+        if others:
+            self.transport.write(packed(others))
+        if first < len(job.states):
+            self._clock.callLater(0, self._tell, job, first)
             return
-        if part:
-            job.sites += part
-            self.transport.write(packed(part))
-        if first + PART < len(job.states):
-            self._clock.callLater(0, self._tell, job, first + PART)
-        else:
-            self.transport.write(packed([]))
-            self._late = self._clock.callLater(self._seconds + GRACE_S, self._take_too_long)
+        look = attrs.evolve(job.look, tariffs={})
+        station_ids = [state.station.station_id for state in job.states]
+        self.transport.write(packed((job.asked, look, station_ids, job.avoid, self._seconds)))
+        self._late = self._clock.callLater(self._seconds + GRACE_S, self._take_too_long)
 
-    def _done(self, found: Found | Failure, seconds: float) -> None:
+    def _done(self, found: dict[str, Any] | Failure, seconds: float) -> None:
         self._forget_late()
         job, self.job = self.job, None
         assert job is not None
@@ -218,9 +226,8 @@ class Planner(ProcessProtocol):
         if isinstance(answer, str):
             self._done(Failure(SearchFailed(answer)), 0.0)
             return
-        seconds, found, considered = answer
-        there = [job.sites[number] for number in considered]
-        self._done(attrs.evolve(found, sites=there), seconds)
+        seconds, found = answer
+        self._done(found, seconds)
 
     def errReceived(self, data: bytes) -> None:
         self.log.warn(
