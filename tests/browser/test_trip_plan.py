@@ -1,15 +1,21 @@
 """My trip beyond the range: where to, the plan, its alternatives, and how it goes on."""
 
+import os
 import re
+import select
+import signal
+from contextlib import closing
 from itertools import pairwise
 from math import ceil
 from pathlib import Path
 
 from playwright.sync_api import Locator, Page
 
+from evcharge.process.planners.parent import MOST_WAITING
 from tests.browser.test_link import FAILED
 from tests.browser.test_trip import TripTestCase
-from tests.support.browser import PHONE, network
+from tests.support.browser import PHONE, WAIT_MS, network
+from tests.support.servers import LOGIN, Client, request_line
 
 SALVADOR = ("-12.9714", "-38,5014")
 NEAR = ("-12.30", "-38.96")
@@ -245,6 +251,25 @@ class NoPlanTests(PlanTestCase):
         self.expect(shown.locator(".trip-title")).to_have_text("Viagem com 1 parada")
         self.expect(page.locator("#trip-reserve")).not_to_have_value("30")
 
+    def test_more_battery(self) -> None:
+        """Where more battery at the start helps, it is told how much, and that is enough."""
+        self.serve()
+        page = self.open()
+        shown = self.plan(page, battery=2)
+        why = shown.locator(".trip-list").text_content() or ""
+        needed = re.search(r"Saindo com (\d+)%", why)
+        assert needed is not None, why
+        self.press(page, "Mudar carro ou bateria")
+        self.step(page, "car")
+        page.locator("#trip-battery").fill(needed[1])
+        page.locator("#trip-root .primary").click()
+        self.step(page, "stations")
+        self.press(page, "Planejar a viagem")
+        self.ask_for(page, SALVADOR)
+        self.expect(self.step(page, "plan").locator(".trip-title")).to_have_text(
+            re.compile(r"Viagem com \d paradas?")
+        )
+
     def test_no_goal(self) -> None:
         """Without a goal, or with one that is no place, nothing is asked, and it is told why."""
         self.serve()
@@ -271,6 +296,36 @@ class NoPlanTests(PlanTestCase):
         self.expect(page.locator(".trip-notice")).to_contain_text("Sem conexão. O que você pediu")
         self.serve(data=data, port=self.port)
         self.step(page, "plan")
+
+    def test_many_plan(self) -> None:
+        """Where too many wait for a plan, the page says so, and has its own when they are gone."""
+        server = self.serve()
+        page = self.open()
+        self.to_goal(page)
+        with closing(Client(server.port)) as client:
+            user = client.request("LOGIN", **LOGIN)["data"]["user_id"]
+            places = [{"latitude": n - 12.97, "longitude": -n - 38.5} for n in (0.7, 0)]
+            asked = request_line("PLAN", user_id=user, places=places)
+            client.socket.sendall(asked)
+            self.assertEqual(client.reply()["status"]["code"], 200)
+        (planner,) = re.findall(r"Planner 1 is process (\d+)", "".join(list(server.log)))
+        os.kill(int(planner), signal.SIGSTOP)
+        self.addCleanup(os.kill, int(planner), signal.SIGCONT)
+        clients = [Client(server.port) for _ in range(MOST_WAITING + 2)]
+        for client in clients:
+            self.addCleanup(client.close)
+            client.socket.sendall(asked)
+        refused, _, _ = select.select([client.socket for client in clients], [], [], WAIT_MS / 1000)
+        self.assertEqual(len(refused), 1)
+        self.ask_for(page, SALVADOR)
+        self.expect(page.locator(".trip-notice")).to_contain_text(
+            "Agora não dá para planejar a viagem"
+        )
+        for client in clients:
+            client.close()
+        os.kill(int(planner), signal.SIGCONT)
+        self.step(page, "plan")
+        self.expect(page.locator(".trip-notice")).to_be_hidden()
 
     def test_too_many_requests(self) -> None:
         """Who plans more than the operator allows gets the plan a little later."""

@@ -224,6 +224,7 @@ export const EN = {
   "trip.lost.kept": "Not connected. Your trip is kept by the server; the figures are the last ones known.",
   "trip.busy": "Too many requests – trying again in a moment.",
   "trip.unavailable": "The server does not answer now – trying again.",
+  "trip.no_planner": "The trip cannot be planned just now – trying again.",
   "trip.fast": "In this simulated network time passes {n} times as fast.",
   "trip.said.charging": "Charging: {now}, {left} left.",
 

@@ -130,7 +130,7 @@ export function startTrip(root, { wire, state: network, map, format, onLanguage,
     asked = mine;
     wire.request(mine.type, mine.data).then(({ data, code }) => {
       if (asked === mine) asked = null;
-      if (code === 429 || code === 503) wait(code);
+      if (code === 429 || code === 503) wait(code, mine.type);
       else heard(mine, code, data);
     }, () => {
       // The connection was lost; the question is asked again once it is back.
@@ -139,8 +139,9 @@ export function startTrip(root, { wire, state: network, map, format, onLanguage,
     });
   }
 
-  function wait(code) {
-    change({ is: "trouble", trouble: code === 429 ? "busy" : "unavailable" });
+  function wait(code, type) {
+    const trouble = type === "PLAN" ? "no_planner" : "unavailable";
+    change({ is: "trouble", trouble: code === 429 ? "busy" : trouble });
     later(code === 429 ? BUSY_MS : UNAVAILABLE_MS);
   }
 

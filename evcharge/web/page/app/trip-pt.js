@@ -224,6 +224,7 @@ export const PT = {
   "trip.lost.kept": "Sem conexão. Sua viagem está guardada no servidor; os números são os últimos conhecidos.",
   "trip.busy": "Muitas requisições – tentando de novo em instantes.",
   "trip.unavailable": "O servidor não responde agora – tentando de novo.",
+  "trip.no_planner": "Agora não dá para planejar a viagem – tentando de novo.",
   "trip.fast": "Nesta rede simulada o tempo passa {n} vezes mais depressa.",
   "trip.said.charging": "Carregando: {now}, faltam {left}.",
 
