@@ -16,8 +16,7 @@ from evcharge.commands.plan_vectors import cases
 from evcharge.commands.tables import Column, clean, table, width
 from evcharge.models.electric_car import CarModel
 from evcharge.models.terms import DEFAULT_TERMS
-from evcharge.planning.itinerary import planned as search
-from evcharge.planning.itinerary import reply
+from evcharge.planning.itinerary import planned, reply
 from evcharge.planning.planner import (
     CRITERIA,
     MOST_PLACES,
@@ -168,13 +167,13 @@ def run(options: argparse.Namespace) -> None:
         if key not in known:
             raise Exit(f"--avoid: there is no station {key!r}", USAGE)
     name, model = picture.model(options.car)
-    data = planned(options, model, picture)
+    data = answer(options, model, picture)
     if options.json:
         print(json.dumps(data, ensure_ascii=False))
         return
     if not data["feasible"]:
         raise Exit(reason(data))
-    for line in report(name, data, picture):
+    for line in report(name, data):
         print(clean(line))
 
 
@@ -187,7 +186,7 @@ def _picture(options: argparse.Namespace) -> Picture:
     return from_storage(options)
 
 
-def planned(options: argparse.Namespace, model: CarModel, picture: Picture) -> dict[str, Any]:
+def answer(options: argparse.Namespace, model: CarModel, picture: Picture) -> dict[str, Any]:
     """What a reply to PLAN has of a trip."""
     asked = Asked(
         model,
@@ -205,7 +204,7 @@ def planned(options: argparse.Namespace, model: CarModel, picture: Picture) -> d
     look = Look(model, time.time(), DEFAULT_TERMS, picture.tariffs)
     found = straight(asked)
     if found is None:
-        return search(asked, look, picture.states, options.avoid)
+        return planned(asked, look, picture.states, options.avoid)
     return reply(found, asked, look, ())
 
 
@@ -228,7 +227,7 @@ def _span(minutes: float) -> str:
     return f"{whole // 60} h {whole % 60:02} min" if whole >= 60 else f"{whole} min"
 
 
-def report(name: str, data: Mapping[str, Any], picture: Picture) -> Iterator[str]:
+def report(name: str, data: Mapping[str, Any]) -> Iterator[str]:
     """A plan, or several, as lines of text."""
     plans = data.get("plans") or [data["plan"]]
     for number, plan in enumerate(plans):

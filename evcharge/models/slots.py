@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import cached_property, lru_cache
 from itertools import count
 from math import inf
-from operator import is_
+from operator import attrgetter, is_
 from typing import Any, TypeAlias
 
 import attrs
@@ -215,14 +215,7 @@ class StationState:
         # All of it follows from who holds its EVSEs, where that is known.
         if self.slots is not None:
             return _state, (self.station, self.slots)
-        return StationState, (
-            self.station,
-            self.max_slots,
-            self.available_slots,
-            self.kinds,
-            self.held,
-            self.queue_length,
-        )
+        return StationState, _given(self)
 
     @cached_property
     def soonest(self) -> Soonest:
@@ -273,6 +266,9 @@ class StationState:
 
 def _state(station: Station, slots: SlotTable) -> StationState:
     return StationState.of(station, slots)
+
+
+_given = attrgetter(*(each.name for each in attrs.fields(StationState)))
 
 
 def _of_kind(

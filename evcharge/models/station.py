@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from datetime import tzinfo
 from decimal import Decimal
 from functools import lru_cache
+from operator import attrgetter
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -115,21 +116,7 @@ class Station:
 
     def __reduce__(self) -> tuple[type[Station], tuple[Any, ...]]:
         # What follows from the rest is worked out again: it is most of what there is.
-        return Station, (
-            self.station_id,
-            self.name,
-            self.address,
-            self.latitude,
-            self.longitude,
-            self.max_slots,
-            self.power_kw,
-            self.price_kwh,
-            self.connectors,
-            self.own_evses,
-            self.tariff_id,
-            self.time_zone,
-            self.statuses,
-        )
+        return Station, _given(self)
 
     def zone(self, network: tzinfo | None = None) -> tzinfo:
         """
@@ -188,3 +175,7 @@ class Station:
             if beyond:
                 return free[: max(0, len(free) - beyond)]
         return free
+
+
+_given = attrgetter(*(each.name for each in attrs.fields(Station) if each.init))
+"""What a station is made of."""

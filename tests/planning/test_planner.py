@@ -10,7 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from evcharge.models.evse import Evse, kind_of_row
+from evcharge.models.evse import Evse, EvseStatus, kind_of_row
 from evcharge.models.slots import SlotTable, StationState
 from evcharge.models.station import Station
 from evcharge.models.terms import DEFAULT_TERMS
@@ -49,6 +49,28 @@ def asked_with(there: Sequence[StationState], look: Look = LOOK, **more: Any) ->
     asked = attrs.evolve(asked, **more)
     found = sites(look, there, asked.places[0], asked.hours_per_km)
     return attrs.evolve(asked, sites=found)
+
+
+class PickledTests(SynchronousTestCase):
+    """What planners are told of stations."""
+
+    @given(states())
+    def test_states(self, state: StationState) -> None:
+        """A station in another process has all that it has here, and so has who is there."""
+        statuses = {
+            evse.uid: EvseStatus("BLOCKED", "2026-01-01T00:00:00Z")
+            for evse in state.station.evses[:1]
+        }
+        station = attrs.evolve(state.station, address="A", time_zone="UTC", statuses=statuses)
+        for one in (
+            StationState.of(station, state.slots or SlotTable(station.station_id, 1)),
+            attrs.evolve(state, station=station, slots=None),
+        ):
+            other = pickle.loads(pickle.dumps(one))
+            self.assertEqual((one, one.slots), (other, other.slots))
+            for field in attrs.fields(Station):
+                of_both = [getattr(each.station, field.name) for each in (one, other)]
+                self.assertEqual(*of_both, field.name)
 
 
 class SolveTests(SynchronousTestCase):

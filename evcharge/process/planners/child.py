@@ -80,7 +80,7 @@ class _Planning:
 
         :param value: stations, as they are now, in a list; tariffs, in a dict; or a trip, for which
             they all count, in a tuple.
-        :returns: of a trip how long the search took, seconds, and what is told of it; or what went
+        :return: of a trip how long the search took, seconds, and what is told of it; or what went
             wrong.
         """
         if isinstance(value, list):
