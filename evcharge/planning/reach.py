@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from math import inf
 
 import attrs
 
 from evcharge.planning.piecewise import NOTHING_KWH
-from evcharge.planning.roads import column, row
+from evcharge.planning.roads import Roads, Straight, column, row
 from evcharge.planning.search import PLACE, Stops, Task
 
 
@@ -22,17 +22,20 @@ class Blocked:
     """How much more would have to fit between two stops for the one that lacks the least."""
 
 
-def blocked(task: Task, stations: Sequence[int]) -> Blocked | None:
+def blocked(
+    task: Task, stations: Sequence[int], time_is_up: Callable[[], bool]
+) -> Blocked | None:
     """
     The first leg that cannot be driven; None: there is a plan.
 
     :param stations: by number, those that may be stopped at.
+    :param time_is_up: asked now and then: then what is missing is more than need be.
     """
     found = _first_blocked(task, stations)
     if found is None:
         return None
     leg, charge = found
-    return Blocked(leg, _missing(task, stations, leg, charge))
+    return Blocked(leg, _missing(task, stations, leg, charge, time_is_up))
 
 
 def carried(task: Task, stations: Sequence[int]) -> bool:
@@ -48,116 +51,184 @@ def _first_blocked(task: Task, stations: Sequence[int]) -> tuple[int, float] | N
     """
     charge = task.start_kwh
     for leg in task.legs:
-        found = _arriving(task, stations, leg, charge)
+        enough = task.floor(leg) if leg == task.legs[-1] else inf
+        found, _ = _over_leg(task, stations, leg, charge, enough)
         if found < task.floor(leg) - NOTHING_KWH:
             return leg, charge
         charge = max(found, task.floor(leg))
     return None
 
 
-def _arriving(task: Task, stations: Sequence[int], leg: int, charge: float) -> float:
-    """With how much one arrives at the end of a leg at the most; under 0: one does not."""
-    begin, end = task.places[leg], task.places[leg + 1]
-    left, most = [*{task.nodes[station] for station in stations}], task.most_kwh
-    to_end = dict(zip(left, column(task.energy, end, left), strict=True))
-    best, ahead = charge - row(task.energy, begin, [end])[0], [(begin, charge)]
-    while ahead and left:
-        node, has = ahead.pop()
-        reach = has - task.reserve_kwh + NOTHING_KWH
-        # Who arrives with more than that cannot charge there.
-        full = has - task.most_kwh + NOTHING_KWH
-        # The farther one gets, the fewer are left to be looked at: thousands take no second.
-        far = []
-        for other, energy in zip(left, row(task.energy, node, left), strict=True):
-            if full < energy <= reach:
-                ahead.append((other, most))
-                best = max(best, most - to_end[other])
-            else:
-                far.append(other)
-        left = far
-    return best
-
-
 def some_chain(task: Task, stations: Sequence[int], carefully: bool) -> Stops | None:
     """
     A chain of stops that carries if one leaves each of them full, found without a search.
 
-    :param carefully: arrive at each place with the most that is possible, not as soon as possible:
-        then it is found if there is one.
+    :param carefully: arrive at each place with the most that is possible, not with what suffices
+        there: then it is found if there is one.
     :return: None: by that there is none.
     """
     chain: Stops = []
     charge = task.start_kwh
     for leg in task.legs:
-        found = _over_leg(task, stations, leg, charge, carefully and leg < task.legs[-1])
-        if found is None:
+        floor = task.floor(leg)
+        enough = inf if carefully and leg < task.legs[-1] else floor
+        charge, stops = _over_leg(task, stations, leg, charge, enough)
+        if charge < floor - NOTHING_KWH:
             return None
-        stops, charge = found
+        charge = max(charge, floor)
         chain += [(leg, station) for station in stops]
     return chain
 
 
 def _over_leg(
-    task: Task, stations: Sequence[int], leg: int, charge: float, with_most: bool
-) -> tuple[list[int], float] | None:
-    """The stops over a leg, and with how much one arrives: with the most, or by the quickest."""
-    end, floor = task.places[leg + 1], task.floor(leg) - NOTHING_KWH
-    costs, before = {PLACE: 0.0}, dict[int, int]()
-    ahead, passed = [(0.0, PLACE)], set[int]()
-    best: tuple[tuple[float, float], int, float] | None = None
-    while ahead:
-        cost, here = heapq.heappop(ahead)
-        if here in passed:
-            continue
-        passed.add(here)
-        node = task.places[leg] if here == PLACE else task.nodes[here]
-        has = charge if here == PLACE else task.most_kwh
-        energies, hours = task.energy[node], task.hours[node]
-        left, takes = has - energies[end], cost + hours[end]
-        order = (-left, takes) if with_most else (takes, -left)
-        if left >= floor and (best is None or order < best[0]):
-            best = order, here, left
-        for there in stations:
-            arrives = has - energies[task.nodes[there]]
-            if task.reserve_kwh - NOTHING_KWH <= arrives < task.most_kwh - NOTHING_KWH:
-                new = cost + hours[task.nodes[there]] + task.stops[there]
-                if there not in passed and new < costs.get(there, inf):
-                    costs[there], before[there] = new, here
-                    heapq.heappush(ahead, (new, there))
-    if best is None:
-        return None
-    _, here, left = best
+    task: Task, stations: Sequence[int], leg: int, charge: float, enough: float
+) -> tuple[float, list[int]]:
+    """
+    With how much one arrives at the end of a leg at the most, or once it is enough; and the stops
+    on the way. Under 0: one does not arrive.
+    """
+    begin, end, most = task.places[leg], task.places[leg + 1], task.most_kwh
+    there = {task.nodes[station]: station for station in reversed(stations)}
+    nodes = [*there]
+    to_end = dict(zip(nodes, column(task.energy, end, nodes), strict=True))
+    left, before = _Left(task.energy, nodes), dict[int, int]()
+    best, last = charge - row(task.energy, begin, [end])[0], PLACE
+    enough = min(enough, most - min(to_end.values(), default=0.0))
+    # Nearest to the end first: that takes few of them, and few stops.
+    ahead = [(0.0, PLACE, charge)]
+    while ahead and best < enough - NOTHING_KWH:
+        _, here, has = heapq.heappop(ahead)
+        node = begin if here == PLACE else here
+        # Who arrives with more than can be charged cannot charge there.
+        full, reach = has - most + NOTHING_KWH, has - task.reserve_kwh + NOTHING_KWH
+        for other in left.take(node, full, reach):
+            before[other] = here
+            heapq.heappush(ahead, (to_end[other], other, most))
+            if most - to_end[other] > best:
+                best, last = most - to_end[other], other
     stops = []
-    while here != PLACE:
-        stops.append(here)
-        here = before[here]
-    return stops[::-1], max(left, task.floor(leg))
+    while last != PLACE:
+        stops.append(there[last])
+        last = before[last]
+    return best, stops[::-1]
 
 
-def _missing(task: Task, stations: Sequence[int], leg: int, charge: float) -> float:
+@attrs.define(eq=False)
+class _Bundle:
+    """Nodes near one another."""
+
+    center: int
+    radius: float
+    """From the center to the farthest; infinite where that says nothing of others."""
+    nodes: list[int]
+    lacks: list[float]
+    """How much is missing to get to each."""
+    least: float = inf
+    """The least of it,"""
+    most: float = inf
+    """and the most."""
+
+
+class _Left:
+    """
+    The nodes that are not reached yet. Great circles have them in bundles: a whole one is known at
+    once to be too far, or thousands would each be compared with all others.
+    """
+
+    def __init__(self, roads: Roads, nodes: Sequence[int]) -> None:
+        self._roads = roads
+        is_near = isinstance(roads, Straight)
+        lists = roads.bundles(nodes) if isinstance(roads, Straight) else [[*nodes]]
+        self._bundles = [
+            _Bundle(
+                near[0],
+                max(row(roads, near[0], near)) if is_near else inf,
+                near,
+                [inf] * len(near),
+            )
+            for near in lists
+            if near
+        ]
+
+    def take(self, node: int, over: float, reach: float) -> list[int]:
+        """Those to which one needs more than `over` from a node, and no more than `reach`."""
+        found: list[int] = []
+        for bundle, nearest in self._around(node):
+            if nearest > reach:
+                continue
+            far = []
+            for other, energy in zip(
+                bundle.nodes, row(self._roads, node, bundle.nodes), strict=True
+            ):
+                (found if over < energy <= reach else far).append(other)
+            bundle.nodes = far
+        return found
+
+    def take_with(self, node: int, over: float, missing: float) -> list[int]:
+        """
+        Those to which one gets from a node with so much more, where the battery is good for `over`;
+        of the others it is known henceforth how much they lack.
+        """
+        found: list[int] = []
+        for bundle, nearest in self._around(node):
+            if nearest - over >= bundle.most:
+                continue
+            energies = row(self._roads, node, bundle.nodes)
+            left = []
+            for other, energy, lacks in zip(bundle.nodes, energies, bundle.lacks, strict=True):
+                if energy - over <= missing:
+                    found.append(other)
+                else:
+                    left.append((other, min(lacks, energy - over)))
+            bundle.nodes, bundle.lacks = [other for other, _ in left], [lacks for _, lacks in left]
+            bundle.least = min(bundle.lacks, default=inf)
+            bundle.most = max(bundle.lacks, default=inf)
+        return found
+
+    def nearest(self) -> float:
+        """How much the one lacks that lacks the least; infinite: there is none."""
+        return min((bundle.least for bundle in self._bundles), default=inf)
+
+    def take_nearest(self) -> int:
+        """That one."""
+        bundle = min(self._bundles, key=lambda each: each.least)
+        at = bundle.lacks.index(bundle.least)
+        del bundle.lacks[at]
+        bundle.least = min(bundle.lacks, default=inf)
+        return bundle.nodes.pop(at)
+
+    def _around(self, node: int) -> Iterable[tuple[_Bundle, float]]:
+        """Bundles that are left, and how near any node of each may be to a node at the nearest."""
+        self._bundles = [each for each in self._bundles if each.nodes]
+        to_centers = row(self._roads, node, [each.center for each in self._bundles])
+        for bundle, energy in zip(self._bundles, to_centers, strict=True):
+            yield bundle, energy - bundle.radius
+
+
+def _missing(
+    task: Task,
+    stations: Sequence[int],
+    leg: int,
+    charge: float,
+    time_is_up: Callable[[], bool],
+) -> float:
     """The least that is missing on the worst way of a chain over a leg."""
-    begin, end = task.places[leg], task.places[leg + 1]
-    left = dict.fromkeys((task.nodes[station] for station in stations), inf)
-    nodes = [*left]
+    begin, end, floor = task.places[leg], task.places[leg + 1], task.floor(leg)
+    nodes = [*{task.nodes[station] for station in stations}]
     to_end = dict(zip(nodes, column(task.energy, end, nodes), strict=True))
     to_end[begin] = row(task.energy, begin, [end])[0]
+    left = _Left(task.energy, nodes)
     missing, worst, ahead = inf, 0.0, [(begin, charge)]
     while ahead:
         node, has = ahead.pop()
-        missing = min(missing, max(worst, to_end[node] + task.floor(leg) - has))
-        others = [*left]
-        for other, energy in zip(others, row(task.energy, node, others), strict=True):
-            lacks = energy + task.reserve_kwh - has
-            if lacks <= worst:
-                del left[other]
-                ahead.append((other, task.most_kwh))
-            elif lacks < left[other]:
-                left[other] = lacks
-        if not ahead and left:
-            near = min(left, key=left.__getitem__)
-            worst = left.pop(near)
-            if worst < missing:
-                ahead.append((near, task.most_kwh))
+        missing = min(missing, max(worst, to_end[node] + floor - has))
+        if time_is_up():
+            break
+        others = left.take_with(node, has - task.reserve_kwh, worst)
+        ahead += [(other, task.most_kwh) for other in others]
+        if not ahead and left.nearest() < missing:
+            worst = left.nearest()
+            ahead.append((left.take_nearest(), task.most_kwh))
     return missing
 
 

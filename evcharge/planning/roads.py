@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import cos, radians
+from math import cos, isqrt, radians
 from typing import Protocol
 
 from evcharge.utils.geo_utils import distances_from
@@ -41,6 +41,18 @@ class Distances:
             self._known[node] = known
         return known[1]
 
+    def bundles(self, nodes: Sequence[int]) -> list[list[int]]:
+        """Nodes in lists of those near one another: as many lists as each has nodes."""
+        places, each = self._places, isqrt(len(nodes)) + 1
+        strip = each * (isqrt(each) + 1)
+        by_latitude = sorted(nodes, key=places.__getitem__)
+        found = []
+        for first in range(0, len(by_latitude), strip):
+            part = by_latitude[first : first + strip]
+            part.sort(key=lambda node: places[node][1])
+            found += [part[at : at + each] for at in range(0, len(part), each)]
+        return found
+
 
 class Straight:
     """
@@ -61,6 +73,10 @@ class Straight:
         """Between a node and others."""
         factor = self._factor
         return [km * factor for km in self._distances.row(node, others)]
+
+    def bundles(self, nodes: Sequence[int]) -> list[list[int]]:
+        """See :meth:`Distances.bundles`."""
+        return self._distances.bundles(nodes)
 
 
 def row(roads: Roads, node: int, others: Sequence[int]) -> list[float]:

@@ -40,9 +40,6 @@ TIE_H_KWH = 1e-12
 SAME_PLAN_H = 1e-10
 """Plans whose costs differ by no more cost the same."""
 
-ASKED_EVERY = 32
-"""After how many labels it is asked whether time is up."""
-
 Stops = list[tuple[int, int]]
 """The leg and the station of each stop, in order."""
 
@@ -232,7 +229,7 @@ class Search:
             best.least = key
             if key >= self._limit:
                 break
-            if self.labels % ASKED_EVERY == 0 and time_is_up():
+            if time_is_up():
                 return best
             leg, frontier = parent.leg, parent.frontier
             left: Frontier | None

@@ -309,11 +309,11 @@ def _best(task: Task, deadline: Callable[[], bool]) -> Found | Blocked:
     if len(every) > FEW:
         least, promising = _promise(task, every)
         few = sorted(sorted(every, key=promising.__getitem__)[:FEW])
-        if blocked(task, few) is None:
+        if carried(task, few):
             known = _found(task, few, known, deadline)
             every = [each for each in every if least[each] < known.cost]
     if known.stops is None:
-        why = blocked(task, every)
+        why = blocked(task, every, deadline)
         if why is not None:
             return why
     return _found(task, every, known, deadline)
@@ -413,7 +413,7 @@ def front(
     if isinstance(fastest, NoPlan) or isinstance(cheapest, NoPlan):
         return fastest if isinstance(fastest, NoPlan) else cast(NoPlan, cheapest)
     found, gaps = [fastest, cheapest], [(fastest, cheapest)]
-    while gaps and len(found) < MOST_PLANS:
+    while gaps and len(found) < MOST_PLANS and not deadline():
         quick, cheap = gaps.pop(0)
         if quick.hours >= cheap.hours - SAME_PLAN_H or quick.money <= cheap.money:
             continue

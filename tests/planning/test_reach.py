@@ -11,7 +11,7 @@ from evcharge.planning.chains import charges
 from evcharge.planning.piecewise import PiecewiseLinear
 from evcharge.planning.reach import blocked, carried, least, some_chain
 from evcharge.planning.roads import Distances, Straight
-from evcharge.planning.trips import TIME, NoPlan, PlanStation, Trip, plan, task_of
+from evcharge.planning.trips import TIME, NoPlan, PlanStation, Trip, never, plan, task_of
 from tests.support.examples import examples, given
 from tests.support.plans import Case, cases, on_grid
 
@@ -92,7 +92,7 @@ class ReachTests(SynchronousTestCase):
                 assert not isinstance(best, NoPlan)
                 self.assertGreater(carries[0], best.hours - 1e-9)
         if carefully:
-            self.assertEqual(chain is None, blocked(task, stations) is not None)
+            self.assertEqual(chain is None, blocked(task, stations, never) is not None)
 
     @given(st.integers(0, 100), st.integers(0, 100), st.integers(0, 120))
     def test_bisection(self, over: int, most: int, needed: int) -> None:
@@ -118,5 +118,5 @@ class ReachTests(SynchronousTestCase):
         there = [PlanStation(at + 2, charge) for at in range(count)]
         task = task_of(trip, there, TIME)
         self.assertFalse(carried(task, range(count)))
-        self.assertIsNotNone(blocked(task, range(count)))
+        self.assertIsNotNone(blocked(task, range(count), never))
         self.assertLess(roads.pairs, 50 * count)
