@@ -108,6 +108,8 @@ def assumptions(asked: Asked, found: Found) -> list[str]:
     # Only where money counts, see planning.trips.
     if any(plan.gap_h is None for plan in found.plans):
         names.append("wait")
+    if found.why is not None and not found.why.is_known:
+        names.append("search_time")
     if not found.is_metric:
         names.append("matrix_triangle")
     return names

@@ -27,7 +27,9 @@ from evcharge.planning.trips import (
     cruising_km_h,
     front,
     is_possible,
+    may_better,
     plan,
+    undominated,
 )
 
 BALANCED, FRONT = "balanced", "front"
@@ -152,6 +154,8 @@ class Why:
     """The least battery with which there is a plan; None where a full one does not help."""
     reserve_percent_possible: int | None
     """The greatest reserve with which there is one; None where none at all does not help."""
+    is_known: bool = True
+    """Whether that is so; False where time was up: less may suffice, and None says nothing."""
 
 
 @attrs.frozen
@@ -165,7 +169,7 @@ class Found:
     why: Why | None = None
     """Why there is none."""
     is_metric: bool = True
-    """Whether going straight is never more than going by another place."""
+    """Whether going straight is known never to be more than going by another place."""
 
 
 def straight(asked: Asked) -> Found | None:
@@ -178,25 +182,49 @@ def solve(asked: Asked, time_is_up: Callable[[], bool]) -> Found:
     """
     The best plan of a trip, or why there is none.
 
-    A car that can be charged by direct current stops where it is, unless that does not carry.
+    A car that can be charged by direct current stops at other posts where nothing else carries, or
+    where that is better; but not for the sake of the price.
 
     :param time_is_up: asked now and then: then it is the best plan so far.
     """
     sites = [site for site in asked.sites if site.is_dc]
-    best: Sequence[Plan] | NoPlan | None = None
-    if sites:
-        best = _best(asked, sites, time_is_up)
-    if best is None or (isinstance(best, NoPlan) and len(sites) < len(asked.sites)):
+    slow = [site for site in asked.sites if not site.is_dc]
+    best = _best(asked, sites, time_is_up)
+    if slow and isinstance(best, NoPlan):
         sites = list(asked.sites)
         best = _best(asked, sites, time_is_up)
+    elif slow and not isinstance(best, NoPlan) and asked.criterion != "price":
+        sites, best = _bettered(asked, sites, slow, best, time_is_up)
+    why = _why(asked, sites, best, time_is_up) if isinstance(best, NoPlan) else None
     is_metric = True
     if asked.matrix is not None:
         trip = asked.trip(sites)
         count = len(asked.places) + len(sites)
-        is_metric = all(is_triangular(each, count) for each in (trip.energy_kwh, trip.hours))
-    if isinstance(best, NoPlan):
-        return Found(sites, (), _why(asked, sites, best), is_metric)
-    return Found(sites, best, None, is_metric)
+        is_metric = all(
+            is_triangular(each, count, time_is_up) for each in (trip.energy_kwh, trip.hours)
+        )
+    return Found(sites, () if isinstance(best, NoPlan) else best, why, is_metric)
+
+
+def _bettered(
+    asked: Asked,
+    sites: list[Site],
+    slow: Sequence[Site],
+    best: Sequence[Plan],
+    time_is_up: Callable[[], bool],
+) -> tuple[list[Site], Sequence[Plan]]:
+    """The plans where the first may stop at slow posts, too, if that is better; and at which."""
+    whole = [*sites, *slow]
+    numbers = may_better(asked.trip(whole), asked.stations(whole), asked.weights, best[0])
+    promising = [whole[number] for number in numbers if number >= len(sites)]
+    if not promising:
+        return sites, best
+    whole = [*sites, *promising]
+    trip, stations = asked.trip(whole), asked.stations(whole)
+    better = plan(trip, stations, asked.weights, time_is_up, best[0])
+    assert isinstance(better, Plan)
+    is_slow = any(stop.station >= len(sites) for stop in better.stops)
+    return whole if is_slow else sites, undominated([better, *best[1:]])
 
 
 def _best(
@@ -210,7 +238,7 @@ def _best(
     return found if isinstance(found, NoPlan) else [found]
 
 
-def _why(asked: Asked, sites: Sequence[Site], found: NoPlan) -> Why:
+def _why(asked: Asked, sites: Sequence[Site], found: NoPlan, time_is_up: Callable[[], bool]) -> Why:
     """What is missing, by whole per cents: more battery only helps, as does a smaller reserve."""
     trip, stations = asked.trip(sites), asked.stations(sites)
     battery, reserve = floor(asked.battery_percent), ceil(asked.reserve_percent)
@@ -226,10 +254,12 @@ def _why(asked: Asked, sites: Sequence[Site], found: NoPlan) -> Why:
         changed = attrs.evolve(trip, reserve_kwh=kept, arrival_kwh=left)
         return is_possible(changed, stations)
 
-    less = least(with_less, 0, reserve)
+    needed = least(charged, battery, 100, time_is_up)
+    less = least(with_less, 0, reserve, time_is_up)
     return Why(
         found.leg,
         found.missing_kwh / asked.model.consumption_kwh_per_km,
-        least(charged, battery, 100),
+        needed,
         None if less is None else reserve - less,
+        not time_is_up(),
     )

@@ -22,9 +22,7 @@ class Blocked:
     """How much more would have to fit between two stops for the one that lacks the least."""
 
 
-def blocked(
-    task: Task, stations: Sequence[int], time_is_up: Callable[[], bool]
-) -> Blocked | None:
+def blocked(task: Task, stations: Sequence[int], time_is_up: Callable[[], bool]) -> Blocked | None:
     """
     The first leg that cannot be driven; None: there is a plan.
 
@@ -117,9 +115,10 @@ def _over_leg(
 class _Bundle:
     """Nodes near one another."""
 
-    center: int
+    middle: int
+    """One of them,"""
     radius: float
-    """From the center to the farthest; infinite where that says nothing of others."""
+    """and from it to the farthest; infinite where that says nothing of other nodes."""
     nodes: list[int]
     lacks: list[float]
     """How much is missing to get to each."""
@@ -135,19 +134,11 @@ class _Left:
     once to be too far, or thousands would each be compared with all others.
     """
 
-    def __init__(self, roads: Roads, nodes: Sequence[int]) -> None:
+    def __init__(self, roads: Roads, nodes: list[int]) -> None:
         self._roads = roads
-        is_near = isinstance(roads, Straight)
-        lists = roads.bundles(nodes) if isinstance(roads, Straight) else [[*nodes]]
+        bundles = roads.bundles(nodes) if isinstance(roads, Straight) else [(nodes, 0, inf)]
         self._bundles = [
-            _Bundle(
-                near[0],
-                max(row(roads, near[0], near)) if is_near else inf,
-                near,
-                [inf] * len(near),
-            )
-            for near in lists
-            if near
+            _Bundle(middle, radius, near, [inf] * len(near)) for near, middle, radius in bundles
         ]
 
     def take(self, node: int, over: float, reach: float) -> list[int]:
@@ -156,7 +147,7 @@ class _Left:
         for bundle, nearest in self._around(node):
             if nearest > reach:
                 continue
-            far = []
+            far: list[int] = []
             for other, energy in zip(
                 bundle.nodes, row(self._roads, node, bundle.nodes), strict=True
             ):
@@ -200,8 +191,8 @@ class _Left:
     def _around(self, node: int) -> Iterable[tuple[_Bundle, float]]:
         """Bundles that are left, and how near any node of each may be to a node at the nearest."""
         self._bundles = [each for each in self._bundles if each.nodes]
-        to_centers = row(self._roads, node, [each.center for each in self._bundles])
-        for bundle, energy in zip(self._bundles, to_centers, strict=True):
+        to_middle = row(self._roads, node, [each.middle for each in self._bundles])
+        for bundle, energy in zip(self._bundles, to_middle, strict=True):
             yield bundle, energy - bundle.radius
 
 
@@ -232,16 +223,19 @@ def _missing(
     return missing
 
 
-def least(carries: Callable[[int], bool], over: int, most: int) -> int | None:
+def least(
+    carries: Callable[[int], bool], over: int, most: int, time_is_up: Callable[[], bool]
+) -> int | None:
     """
     The least whole number over one, up to another, for which something is so; None: for none.
 
     :param carries: whether it is, and so for all that are greater.
+    :param time_is_up: asked each time: then it is one that suffices, or None where none is known.
     """
-    if over >= most or not carries(most):
+    if over >= most or time_is_up() or not carries(most):
         return None
     low, high = over, most
-    while high - low > 1:
+    while high - low > 1 and not time_is_up():
         middle = (low + high) // 2
         if carries(middle):
             high = middle

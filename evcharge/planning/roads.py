@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import cos, isqrt, radians
 from typing import Protocol
 
@@ -10,6 +10,9 @@ from evcharge.utils.geo_utils import distances_from
 
 Place = tuple[float, float]
 """Latitude and longitude, degrees."""
+
+Bundle = tuple[list[int], int, float]
+"""Nodes near one another, the middle one, and the figure of the way from that to the farthest."""
 
 
 class Roads(Protocol):
@@ -31,6 +34,7 @@ class Distances:
         self._others = [(b := radians(latitude), cos(b), far) for latitude, far in places]
         self.all = range(len(places))
         self._known: dict[int, tuple[Sequence[int], list[float]]] = {}
+        self._bundled: tuple[list[int], list[Bundle]] | None = None
 
     def row(self, node: int, others: Sequence[int]) -> list[float]:
         """Between a node and others, km, one way or the other."""
@@ -41,17 +45,31 @@ class Distances:
             self._known[node] = known
         return known[1]
 
-    def bundles(self, nodes: Sequence[int]) -> list[list[int]]:
-        """Nodes in lists of those near one another: as many lists as each has nodes."""
-        places, each = self._places, isqrt(len(nodes)) + 1
-        strip = each * (isqrt(each) + 1)
-        by_latitude = sorted(nodes, key=places.__getitem__)
-        found = []
-        for first in range(0, len(by_latitude), strip):
-            part = by_latitude[first : first + strip]
-            part.sort(key=lambda node: places[node][1])
-            found += [part[at : at + each] for at in range(0, len(part), each)]
-        return found
+    def bundles(self, nodes: list[int]) -> list[Bundle]:
+        """
+        Nodes in bundles of those near one another, about as many as each of them has nodes: the
+        nodes of each, the middle one of them, and how far any is from that at the most, km.
+        """
+        if self._bundled is None or self._bundled[0] != nodes:
+            found = []
+            for near in self._near(nodes, isqrt(len(nodes)) + 1):
+                middle = near[len(near) // 2]
+                distance, there = distances_from(*self._places[middle]), self._others
+                found.append((near, middle, max(distance(*there[other]) for other in near)))
+            self._bundled = nodes, found
+        return self._bundled[1]
+
+    def _near(self, nodes: Sequence[int], most: int) -> list[list[int]]:
+        """Nodes, cut in two across where they are the widest until none has more than so many."""
+        if len(nodes) <= most:
+            return [[*nodes]] if nodes else []
+        places, middle = self._places, len(nodes) // 2
+        latitudes, longitudes = zip(*(places[node] for node in nodes), strict=True)
+        south, north = min(latitudes), max(latitudes)
+        wide = (max(longitudes) - min(longitudes)) * cos(radians((south + north) / 2))
+        across = 1 if wide > north - south else 0
+        ordered = sorted(nodes, key=lambda node: places[node][across])
+        return self._near(ordered[:middle], most) + self._near(ordered[middle:], most)
 
 
 class Straight:
@@ -74,9 +92,10 @@ class Straight:
         factor = self._factor
         return [km * factor for km in self._distances.row(node, others)]
 
-    def bundles(self, nodes: Sequence[int]) -> list[list[int]]:
-        """See :meth:`Distances.bundles`."""
-        return self._distances.bundles(nodes)
+    def bundles(self, nodes: list[int]) -> list[Bundle]:
+        """See :meth:`Distances.bundles`, with the figure of that many kilometres."""
+        factor = self._factor
+        return [(near, middle, km * factor) for near, middle, km in self._distances.bundles(nodes)]
 
 
 def row(roads: Roads, node: int, others: Sequence[int]) -> list[float]:
@@ -94,12 +113,18 @@ def column(roads: Roads, node: int, others: Sequence[int]) -> list[float]:
     return [roads[other][node] for other in others]
 
 
-def is_triangular(roads: Roads, count: int) -> bool:
-    """Whether going straight is never more than going by a third node."""
+def is_triangular(roads: Roads, count: int, time_is_up: Callable[[], bool]) -> bool:
+    """
+    Whether going straight is known never to be more than going by a third node.
+
+    :param time_is_up: asked for each node, as it goes by their cube; then it is not known.
+    """
     rows = [list(roads[node]) for node in range(count)]
-    return all(
-        straight <= there + on + 1e-9 * (1.0 + straight)
-        for here in rows
-        for there, by in zip(here, rows, strict=True)
-        for straight, on in zip(here, by, strict=True)
-    )
+    for here in rows:
+        if time_is_up():
+            return False
+        for there, by in zip(here, rows, strict=True):
+            for straight, on in zip(here, by, strict=True):
+                if straight > there + on + 1e-9 * (1.0 + straight):
+                    return False
+    return True

@@ -14,7 +14,6 @@ import heapq
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from math import ceil, inf
-from operator import add
 
 import attrs
 
@@ -138,9 +137,11 @@ class Bounds:
 
     def __init__(self, task: Task, stations: Sequence[int]) -> None:
         self.nodes = [task.nodes[station] for station in stations]
-        self.slope = min((task.curves[each].least_slope for each in stations), default=0.0)
+        curves = {id(curve): curve for curve in (task.curves[each] for each in stations)}
+        self.slope = min((curve.least_slope for curve in curves.values()), default=0.0)
         """Of a kWh that is charged."""
-        self._stop = min((task.stops[station] for station in stations), default=0.0)
+        self.stop = min((task.stops[station] for station in stations), default=0.0)
+        """Of a stop."""
         self._room = max(task.most_kwh - task.reserve_kwh, NOTHING_KWH)
         self._task = task
         self._between: list[list[list[float]]] = []
@@ -176,18 +177,25 @@ class Bounds:
         """What it costs at the least to stop for so much."""
         if missing_kwh <= NOTHING_KWH:
             return 0.0
-        return ceil((missing_kwh - NOTHING_KWH) / self._room) * self._stop
+        return ceil((missing_kwh - NOTHING_KWH) / self._room) * self.stop
 
 
 def _shorten(figures: list[float], rows: Sequence[Sequence[float]]) -> None:
-    """Have no figure be more than going by another node takes: not all roads are a metric."""
-    shorter = True
-    while shorter:
-        shorter = False
-        for number, ways in enumerate(rows):
-            over = min(map(add, ways, figures), default=inf)
-            if over < figures[number] - NOTHING_KWH:
-                figures[number], shorter = over, True
+    """
+    Have no figure be more than going by another node takes: not all roads are a metric.
+
+    :param rows: from the node of each figure to those of the first ones, by which one may go.
+    """
+    left = set(range(len(rows[0])))
+    ends = range(len(rows[0]), len(rows))
+    while left:
+        over = min(left, key=figures.__getitem__)
+        left.remove(over)
+        figure = figures[over]
+        for number in (*left, *ends):
+            by = rows[number][over] + figure
+            if by < figures[number] - NOTHING_KWH:
+                figures[number] = by
 
 
 Hop = tuple[float, float, float, int, float]

@@ -15,7 +15,7 @@ import attrs
 
 from evcharge.models.electric_car import TRAVEL_SPEED_SHARE, CarModel
 from evcharge.planning.chains import charges, ways, without_idle
-from evcharge.planning.piecewise import PiecewiseLinear
+from evcharge.planning.piecewise import NOTHING_KWH, PiecewiseLinear
 from evcharge.planning.reach import Blocked, blocked, carried, some_chain
 from evcharge.planning.roads import Distances, Place, Roads, Straight, row
 from evcharge.planning.search import PLACE, SAME_PLAN_H, TIE_H, Bounds, Found, Search, Stops, Task
@@ -231,6 +231,7 @@ def plan(
     stations: Sequence[PlanStation],
     weights: Weights = TIME,
     deadline: Callable[[], bool] = never,
+    known: Plan | None = None,
 ) -> Plan | NoPlan:
     """
     The best plan of a trip.
@@ -241,11 +242,13 @@ def plan(
 
     :param weights: what counts.
     :param deadline: whether time is up: then it is the best plan so far.
+    :param known: a plan of this trip by these stations, if there is one already: then it is the
+        best of its chain of stops where no other is better.
     :return: of plans that are as good that with the fewest stops, then the least energy, then the
         first stations.
     """
     task = task_of(trip, stations, weights)
-    found = _best(task, deadline)
+    found = _best(task, deadline, _found_by(task, known))
     if isinstance(found, Blocked):
         return NoPlan(found.leg, found.missing_kwh)
     chain, charged = without_idle(task, found.stops or [])
@@ -255,6 +258,25 @@ def plan(
     elif gap is not None and gap < TIE_H:
         gap = 0.0
     return _told(trip, stations, task, chain, charged, gap)
+
+
+def may_better(
+    trip: Trip, stations: Sequence[PlanStation], weights: Weights, known: Plan
+) -> list[int]:
+    """The numbers of the stations at which a better plan than one may stop: no other one does."""
+    task = task_of(trip, stations, weights)
+    least, _ = _promise(task, range(len(stations)))
+    cost = _found_by(task, known).cost
+    return [number for number, each in enumerate(least) if each < cost]
+
+
+def _found_by(task: Task, known: Plan | None) -> Found:
+    """A plan, as the search knows it."""
+    if known is None:
+        return Found()
+    chain = [(stop.place, stop.station) for stop in known.stops]
+    cost, _ = charges(task, chain) or (inf, None)
+    return Found(chain, cost) if cost < inf else Found()
 
 
 def is_possible(trip: Trip, stations: Sequence[PlanStation]) -> bool:
@@ -277,13 +299,16 @@ def task_of(trip: Trip, stations: Sequence[PlanStation], weights: Weights) -> Ta
     """What the search is to do."""
     money = weights.hours_of_money
     counts = weights.value_of_hour is not None
-    curves = []
+    # Thousands of stations have few curves and prices.
+    curves: dict[tuple[int, float, float], PiecewiseLinear] = {}
     for each in stations:
-        curve = each.charge.until(trip.most_kwh)
-        if counts:
-            by_hour, by_kwh = 1.0 + each.price_hour * money, each.price_kwh * money
-            curve = PiecewiseLinear.of((x, y * by_hour + x * by_kwh) for x, y in curve.points)
-        curves.append(curve)
+        kind = id(each.charge), each.price_kwh, each.price_hour
+        if kind not in curves:
+            curve = each.charge.until(trip.most_kwh)
+            if counts:
+                by_hour, by_kwh = 1.0 + each.price_hour * money, each.price_kwh * money
+                curve = PiecewiseLinear.of((x, y * by_hour + x * by_kwh) for x, y in curve.points)
+            curves[kind] = curve
     return Task(
         trip.places,
         trip.energy_kwh,
@@ -294,7 +319,7 @@ def task_of(trip: Trip, stations: Sequence[PlanStation], weights: Weights) -> Ta
         max(trip.arrival_kwh, trip.reserve_kwh),
         trip.most_kwh,
         [each.index for each in stations],
-        curves,
+        [curves[id(each.charge), each.price_kwh, each.price_hour] for each in stations],
         [
             each.stop_h + each.fee * money + (_wait(trip, each) if counts else 0.0) + TIE_H
             for each in stations
@@ -303,14 +328,19 @@ def task_of(trip: Trip, stations: Sequence[PlanStation], weights: Weights) -> Ta
     )
 
 
-def _best(task: Task, deadline: Callable[[], bool]) -> Found | Blocked:
-    """The best chain of stops: of few stations first, then of those that may be in a better one."""
-    known, every = Found(), list(range(len(task.nodes)))
+def _best(task: Task, deadline: Callable[[], bool], known: Found) -> Found | Blocked:
+    """
+    The best chain of stops, of those that may be in a better one than is known; where none is, of
+    few stations first.
+    """
+    every = list(range(len(task.nodes)))
     if len(every) > FEW:
         least, promising = _promise(task, every)
-        few = sorted(sorted(every, key=promising.__getitem__)[:FEW])
-        if carried(task, few):
-            known = _found(task, few, known, deadline)
+        if known.stops is None:
+            few = sorted(sorted(every, key=promising.__getitem__)[:FEW])
+            if carried(task, few):
+                known = _found(task, few, known, deadline)
+        if known.stops is not None:
             every = [each for each in every if least[each] < known.cost]
     if known.stops is None:
         why = blocked(task, every, deadline)
@@ -340,6 +370,12 @@ def _promise(task: Task, stations: Sequence[int]) -> tuple[list[float], list[flo
     """
     bounds = Bounds(task, stations)
     room = task.most_kwh - task.reserve_kwh
+    kinds = {id(curve): curve for curve in (task.curves[station] for station in stations)}
+    slopes = {
+        kind: (curve.least_slope, (curve(task.most_kwh) - curve(task.reserve_kwh)) / room)
+        for kind, curve in kinds.items()
+    }
+    own = [slopes[id(task.curves[station])] for station in stations]
     least, promising = [inf] * len(stations), [inf] * len(stations)
     for leg, (needs, rests) in enumerate(bounds.ends):
         energy = bounds.energy[0] - bounds.energy[leg] - task.start_kwh
@@ -349,11 +385,12 @@ def _promise(task: Task, stations: Sequence[int]) -> tuple[list[float], list[flo
         for at, station in enumerate(stations):
             missing = max(0.0, energy + energies[at] + needs[at])
             cost = hours + drives[at] + rests[at] + task.stops[station]
+            # All is charged there, or there is another stop.
+            others = missing * bounds.slope + max(bounds.stops(missing - room), bounds.stop)
+            alone = missing * own[at][0] if missing <= room + NOTHING_KWH else inf
+            least[at] = min(least[at], cost + min(others, alone))
             cost += bounds.stops(missing - room)
-            least[at] = min(least[at], cost + missing * bounds.slope)
-            curve = task.curves[station]
-            own = (curve(task.most_kwh) - curve(task.reserve_kwh)) / room
-            promising[at] = min(promising[at], cost + missing * own)
+            promising[at] = min(promising[at], cost + missing * own[at][1])
     return least, promising
 
 
@@ -409,25 +446,24 @@ def front(
     These are the plans on the convex edge, eight at the most, the fastest first; none is worse in
     both than another. Plans in the dents between them are not found (Aneja and Nair, 1979).
     """
-    fastest, cheapest = (plan(trip, stations, each, deadline) for each in (TIME, PRICE))
-    if isinstance(fastest, NoPlan) or isinstance(cheapest, NoPlan):
-        return fastest if isinstance(fastest, NoPlan) else cast(NoPlan, cheapest)
+    fastest = plan(trip, stations, TIME, deadline)
+    if isinstance(fastest, NoPlan):
+        return fastest
+    cheapest = cast(Plan, plan(trip, stations, PRICE, deadline, fastest))
     found, gaps = [fastest, cheapest], [(fastest, cheapest)]
     while gaps and len(found) < MOST_PLANS and not deadline():
         quick, cheap = gaps.pop(0)
         if quick.hours >= cheap.hours - SAME_PLAN_H or quick.money <= cheap.money:
             continue
         weights = Weights((quick.money - cheap.money) / (cheap.hours - quick.hours))
-        between = plan(trip, stations, weights, deadline)
-        if not isinstance(between, Plan):
-            continue
+        between = cast(Plan, plan(trip, stations, weights, deadline, quick))
         if between.cost_h(weights) < quick.cost_h(weights) - TIE_H * 10:
             found.append(between)
             gaps += [(quick, between), (between, cheap)]
-    return _undominated(found)
+    return undominated(found)
 
 
-def _undominated(plans: Sequence[Plan]) -> list[Plan]:
+def undominated(plans: Sequence[Plan]) -> list[Plan]:
     """Those that no other is as good as in both, the fastest first."""
     found: list[Plan] = []
     for each in sorted(plans, key=lambda each: (each.hours, each.money)):

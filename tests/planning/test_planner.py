@@ -1,5 +1,6 @@
 """What a driver is told of a trip: from the reply alone it can be driven again."""
 
+import math
 import pickle
 from collections.abc import Sequence
 from decimal import Decimal
@@ -139,8 +140,8 @@ class SolveTests(SynchronousTestCase):
         self.assertLessEqual(coarse[0], fine[0] + 2 * (fine[1] + coarse[1]))
 
     def test_direct_current(self) -> None:
-        """A car that has a fast connector is not sent to a slow post, unless nothing else
-        carries."""
+        """A car that has a fast connector is not sent to a slow post for the sake of the price,
+        unless nothing else carries."""
         slow = a_station(1, (-12.4, -38.9), "Type 2", kw=22.0)
         fast = a_station(2, (-12.4, -38.8), "CCS2", "Type 2")
         found = solve(asked_with(idle(slow, fast), criterion="price"), never)
@@ -150,6 +151,45 @@ class SolveTests(SynchronousTestCase):
         leaf = attrs.evolve(LOOK, model=CARS["Nissan Leaf"])
         (site,) = sites(leaf, idle(fast), FEIRA, 0.01)
         self.assertFalse(site.is_dc)
+
+    def test_slow_on_the_way(self) -> None:
+        """A fast post far off the way does not take a slow one on it away: a station more makes
+        no plan slower, and the front begins with the fastest one."""
+        slow = a_station(1, (-12.6, -38.74), "Type 2", kw=22.0)
+        far = a_station(2, (-12.3, -39.6), "CCS2")
+        near = a_station(3, (-12.6, -38.76), "CCS2")
+        for criterion in ("time", "balanced", "front"):
+            best, stops = math.inf, []
+            for there in ([slow], [slow, far], [slow, far, near]):
+                asked = asked_with(idle(*there), criterion=criterion)
+                found = solve(asked, never)
+                first = found.plans[0]
+                cost = first.cost_h(asked.weights)
+                self.assertLessEqual(cost, best + 1e-9, criterion)
+                best = cost
+                stops.append([found.sites[stop.station].station_id for stop in first.stops])
+                self.assertEqual(first.gap_h, 0.0)
+                hours = [each.hours for each in found.plans]
+                self.assertEqual(hours, sorted(hours))
+            self.assertEqual(stops, [[1], [1], [3]])
+            self.assertEqual([site.station_id for site in found.sites], [2, 3])
+
+    def test_time_is_up(self) -> None:
+        """Where time is up before it is known what would help that is said, and so for a matrix
+        that was not looked through."""
+        there = idle(a_station(1, (-12.6, -38.9), "CCS2"))
+        asked = asked_with(there, places=[FEIRA, (-16.6, -38.9)])
+        self.assertNotIn("search_time", assumptions(asked, solve(asked, never)))
+        found = solve(asked, lambda: True)
+        assert found.why is not None
+        self.assertGreater(found.why.missing_km, 0)
+        self.assertIn("search_time", assumptions(asked, found))
+        km = [[0.0, 200.0, 60.0], [200.0, 0.0, 140.0], [60.0, 140.0, 0.0]]
+        asked = asked_with(there, matrix=Matrix(km, km, [1]))
+        self.assertEqual(assumptions(asked, solve(asked, never)), ["consumption"])
+        found = solve(asked, lambda: True)
+        self.assertEqual(len(found.plans), 1)
+        self.assertIn("matrix_triangle", assumptions(asked, found))
 
     def test_out_of_service(self) -> None:
         """Where no EVSE is in service nobody stops; nor where the driver does not want to."""

@@ -10,8 +10,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from evcharge.planning.chains import charges
 from evcharge.planning.piecewise import PiecewiseLinear
 from evcharge.planning.reach import blocked, carried, least, some_chain
-from evcharge.planning.roads import Distances, Straight
+from evcharge.planning.roads import Distances, Place, Straight
+from evcharge.planning.search import Task
 from evcharge.planning.trips import TIME, NoPlan, PlanStation, Trip, never, plan, task_of
+from evcharge.utils.geo_utils import distance_km
 from tests.support.examples import examples, given
 from tests.support.plans import Case, cases, on_grid
 
@@ -51,6 +53,16 @@ class Counted(Straight):
     def row(self, node: int, others: Sequence[int]) -> list[float]:
         self.pairs += len(others)
         return super().row(node, others)
+
+
+def by_stations(places: Sequence[Place], stations: Sequence[Place]) -> tuple[Task, Counted]:
+    """A trip with stations, by straight lines of 0.2 kWh a km, whose pairs are counted."""
+    roads = Counted(Distances([*places, *stations]), 0.2)
+    legs = range(len(places))
+    trip = Trip(legs, roads, roads, [0.0] * len(places), 24.0, 60.0, 6.0, 6.0, 60.0)
+    charge = PiecewiseLinear.of([(0.0, 0.0), (60.0, 1.0)])
+    there = [PlanStation(at, charge) for at in range(len(places), len(places) + len(stations))]
+    return task_of(trip, there, TIME), roads
 
 
 class ReachTests(SynchronousTestCase):
@@ -103,7 +115,7 @@ class ReachTests(SynchronousTestCase):
             asked.append(number)
             return number >= needed
 
-        found = least(carries, over, most)
+        found = least(carries, over, most, never)
         wanted = max(needed, over + 1)
         self.assertEqual(found, wanted if wanted <= most else None)
         self.assertLessEqual(len(asked), 8)
@@ -112,11 +124,55 @@ class ReachTests(SynchronousTestCase):
         """Where nothing carries, thousands of stations are not each compared with all others."""
         count = 1000
         stations = [(-12.0 + at % 32 / 10.0, -40.0 + at // 32 / 10.0) for at in range(count)]
-        roads = Counted(Distances([(-12.0, -40.0), (-12.0, 15.0), *stations]), 0.2)
-        trip = Trip(range(2), roads, roads, [0.0, 0.0], 24.0, 60.0, 6.0, 6.0, 60.0)
-        charge = PiecewiseLinear.of([(0.0, 0.0), (60.0, 1.0)])
-        there = [PlanStation(at + 2, charge) for at in range(count)]
-        task = task_of(trip, there, TIME)
+        task, roads = by_stations([(-12.0, -40.0), (-12.0, 15.0)], stations)
         self.assertFalse(carried(task, range(count)))
         self.assertIsNotNone(blocked(task, range(count), never))
         self.assertLess(roads.pairs, 50 * count)
+
+    def test_on_both_shores(self) -> None:
+        """Nor are those on one shore with all on the other; what is missing is the way between."""
+        count = 2000
+        stations = [
+            (-12.0 + at % 31 / 20.0, (-40.0, -35.6)[at % 2] + at // 62 / 20.0)
+            for at in range(count)
+        ]
+        task, roads = by_stations([(-11.2, -39.9), (-11.2, -34.6)], stations)
+        self.assertFalse(carried(task, range(count)))
+        told = blocked(task, range(count), never)
+        assert told is not None
+        shores = min(
+            distance_km(*here, *there) for here in stations[::2] for there in stations[1::2]
+        )
+        self.assertAlmostEqual(told.missing_kwh, 0.2 * shores - 54.0)
+        self.assertLess(roads.pairs, 300 * count)
+
+    def test_chain_of_thousands(self) -> None:
+        """A chain is found without comparing all stations with each other, and has few stops."""
+        count = 2000
+        stations = [(-12.0 + at % 20 / 10.0, -40.0 + at // 20 / 10.0) for at in range(count)]
+        task, roads = by_stations([(-12.0, -40.5), (-12.0, -35.0), (-12.0, -30.0)], stations)
+        for carefully in (False, True):
+            roads.pairs = 0
+            chain = some_chain(task, range(count), carefully)
+            assert chain is not None
+            self.assertIsNotNone(charges(task, chain))
+            self.assertLess(len(chain), 8)
+            self.assertLess(roads.pairs, 50 * count)
+
+    def test_time_is_up(self) -> None:
+        """Once time is up no more is asked, and what is told to suffice does."""
+        left = iter([False, False, False])
+        asked = []
+
+        def carries(number: int) -> bool:
+            asked.append(number)
+            return number >= 40
+
+        self.assertEqual(least(carries, 0, 100, lambda: next(left, True)), 50)
+        self.assertEqual(asked, [100, 50, 25])
+        self.assertIsNone(least(carries, 0, 100, lambda: True))
+        stations = [(-12.0, -40.0 + at / 10.0) for at in range(50)]
+        task, _ = by_stations([(-12.0, -40.0), (-12.0, 15.0)], stations)
+        less, more = (blocked(task, range(50), up) for up in (never, lambda: True))
+        assert less is not None and more is not None
+        self.assertLess(less.missing_kwh, more.missing_kwh)

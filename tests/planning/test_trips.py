@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 import tests
 from evcharge.planning.piecewise import PiecewiseLinear
+from evcharge.planning.roads import Distances, Straight
 from evcharge.planning.search import Found, Search
 from evcharge.planning.trips import (
     PRICE,
@@ -239,6 +240,30 @@ class ManyTests(SynchronousTestCase):
         least = found.cost_h(weights) - found.gap_h
         self.assertLess(least, whole.cost + 1e-7)
         self.assertLess(whole.cost, found.cost_h(weights) + 1e-7)
+
+    def test_front_when_time_is_up(self) -> None:
+        """A front whose time is up makes no more searches, however many stations there are."""
+        count = 400
+        charge = PiecewiseLinear.of([(0, 0), (60, 1)])
+        places = [(-12.0, -40.5), (-12.0, -30.0)]
+        there = [(-12.0 + at % 20 / 10, -40.0 + at // 20 / 2) for at in range(count)]
+        stations = [PlanStation(2 + at, charge, 1 + at % 7 / 7) for at in range(count)]
+        asked: list[int] = []
+        distances = Distances([*places, *there])
+        roads = Straight(distances, 0.2)
+        trip = Trip([0, 1], roads, Straight(distances, 1 / 80), [0.0] * 2, 24, 60, 6, 6, 60)
+
+        def up(after: int) -> bool:
+            asked.append(after)
+            return len(asked) > after
+
+        for after in (0, 5, 40):
+            asked.clear()
+            found = front(trip, stations, lambda after=after: up(after))
+            assert not isinstance(found, NoPlan)
+            for each in found:
+                replay(self, trip, stations, each)
+            self.assertLess(len(asked), after + 8)
 
 
 class TripTests(SynchronousTestCase):
