@@ -1,6 +1,8 @@
 """The systemd unit of docs/operation: that systemd takes it, and the server runs under it."""
 
 import json
+import os
+import re
 import shlex
 import signal
 import subprocess
@@ -12,7 +14,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from evcharge.net.guards.descriptors import RESERVED
 from evcharge.process.options import Options
+from evcharge.process.planners.child import NICENESS
 from evcharge.process.workers.worker import END_S
+from tests.handlers.test_plan import FEIRA, SALVADOR
 from tests.support import postgres
 from tests.support.confined import settings
 from tests.support.ports import free_port
@@ -43,6 +47,7 @@ json.dump({
     "tcp": tried(socket.socket),
     "chown": tried(os.chown, "/", 0, 0),
     "nice": tried(os.nice, 1),
+    "scheduler": tried(os.sched_setscheduler, 0, os.SCHED_BATCH, os.sched_param(0)),
     "umask": os.umask(0),
     "core": resource.getrlimit(resource.RLIMIT_CORE),
     "capabilities": [line.split()[1] for line in open("/proc/self/status") if "CapEff" in line],
@@ -135,7 +140,11 @@ class ConfinedServerTests(ServerTestCase):
 
     def setUp(self) -> None:
         need("systemd-analyze", "libseccomp")
-        self.confined = [sys.executable, str(ROOT / "tests" / "support" / "confined.py"), str(UNIT)]
+        self.confine(UNIT)
+
+    def confine(self, unit: Path) -> None:
+        program = ROOT / "tests" / "support" / "confined.py"
+        self.confined = [sys.executable, str(program), str(unit)]
 
     def test_confined(self) -> None:
         """What is forbidden cannot be done, and what is needed can."""
@@ -152,15 +161,20 @@ class ConfinedServerTests(ServerTestCase):
                 "netlink": "EAFNOSUPPORT",
                 "tcp": None,
                 "chown": "EPERM",
-                "nice": "EPERM",
+                "nice": None,
+                "scheduler": "EPERM",
                 "umask": 0o077,
                 "core": [0, 0],
                 "capabilities": ["0000000000000000"],
             },
         )
 
-    def journey(self, *options: str) -> Path:
-        """A server that starts, serves a journey and ends by SIGTERM; its folder."""
+    def journey(self, *options: str, niceness: int = NICENESS) -> Path:
+        """
+        A server that starts, serves a journey and ends by SIGTERM; its folder.
+
+        :param niceness: that of what plans a trip.
+        """
         data = Path(self.mktemp()).absolute()
         web = free_port()
         server = Server(data, "--web-port", str(web), *options, before=self.confined)
@@ -174,6 +188,10 @@ class ConfinedServerTests(ServerTestCase):
         )
         self.assertEqual(reply["status"]["code"], 200, reply)
         user_id = reply["data"]["user_id"]
+        reply = client.request("PLAN", user_id=user_id, places=[FEIRA, SALVADOR])
+        self.assertEqual(len(reply["data"]["plan"]["stops"]), 1, reply)
+        (planner,) = re.findall(r"Planner 1 is process (\d+)", "".join(list(server.log)))
+        self.assertEqual(os.getpriority(os.PRIO_PROCESS, int(planner)), niceness)
         reply = client.request("PAYMENT", user_id=user_id, id_station=7, confirmation=True)
         self.assertTrue(reply["data"]["confirmation"], reply)
         reply = client.request("PAYMENT", user_id=user_id, id_station=7, confirmation=False)
@@ -185,6 +203,13 @@ class ConfinedServerTests(ServerTestCase):
     def test_files(self) -> None:
         """It serves a data directory."""
         self.journey()
+
+    def test_earlier(self) -> None:
+        """Under the unit of an earlier version, which allows no setpriority, it plans trips too."""
+        unit = Path(self.mktemp()).absolute()
+        unit.write_text(UNIT.read_text().replace("\nSystemCallFilter=setpriority\n", "\n"))
+        self.confine(unit)
+        self.journey(niceness=os.getpriority(os.PRIO_PROCESS, 0))
 
     def test_sqlite(self) -> None:
         """It serves SQLite, with workers."""

@@ -52,7 +52,9 @@ def main() -> None:
     # What goes to all processes goes to the server too, which tells us when the time has come.
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    os.nice(NICENESS)
+    # Where that is forbidden, as it may be to a service, trips are planned all the same.
+    with contextlib.suppress(OSError):
+        os.nice(NICENESS)
     stdin = sys.stdin.buffer
     stdout = os.fdopen(os.dup(1), "wb")
     # What prints by mistake is a complaint.
