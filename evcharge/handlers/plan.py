@@ -87,7 +87,7 @@ class Plan(Handler):
                 Object(
                     (
                         *POSITION.fields,
-                        Field("name", Text(), optional=True),
+                        Field("name", Text(numbers=True), optional=True),
                         Field("stay_minutes", Number(0, 1440), optional=True),
                     )
                 ),

@@ -28,6 +28,7 @@ from evcharge.planning.trips import (
     front,
     is_possible,
     may_better,
+    never,
     plan,
     undominated,
 )
@@ -173,9 +174,16 @@ class Found:
 
 
 def straight(asked: Asked) -> Found | None:
-    """The plan of who need not stop; None where that is not within range."""
+    """
+    The plan of who need not stop; None where that is not within range, or where a matrix has
+    stations: the way over one of them may be shorter, and to find out takes a while.
+    """
+    if asked.matrix is not None and asked.matrix.stations:
+        return None
     found = plan(asked.trip([]), [], asked.weights)
-    return Found([], [found], is_metric=True) if isinstance(found, Plan) else None
+    if not isinstance(found, Plan):
+        return None
+    return Found([], [found], None, _is_metric(asked, [], never))
 
 
 def solve(asked: Asked, time_is_up: Callable[[], bool]) -> Found:
@@ -196,13 +204,7 @@ def solve(asked: Asked, time_is_up: Callable[[], bool]) -> Found:
     elif slow and not isinstance(best, NoPlan) and asked.criterion != "price":
         sites, best = _bettered(asked, sites, slow, best, time_is_up)
     why = _why(asked, sites, best, time_is_up) if isinstance(best, NoPlan) else None
-    is_metric = True
-    if asked.matrix is not None:
-        trip = asked.trip(sites)
-        count = len(asked.places) + len(sites)
-        is_metric = all(
-            is_triangular(each, count, time_is_up) for each in (trip.energy_kwh, trip.hours)
-        )
+    is_metric = _is_metric(asked, sites, time_is_up)
     return Found(sites, () if isinstance(best, NoPlan) else best, why, is_metric)
 
 
@@ -225,6 +227,14 @@ def _bettered(
     assert isinstance(better, Plan)
     is_slow = any(stop.station >= len(sites) for stop in better.stops)
     return whole if is_slow else sites, undominated([better, *best[1:]])
+
+
+def _is_metric(asked: Asked, sites: Sequence[Site], time_is_up: Callable[[], bool]) -> bool:
+    """Whether going straight is known never to be more than by another place, or a station."""
+    if asked.matrix is None:
+        return True
+    trip, count = asked.trip(sites), len(asked.places) + len(sites)
+    return all(is_triangular(each, count, time_is_up) for each in (trip.energy_kwh, trip.hours))
 
 
 def _best(

@@ -236,6 +236,8 @@ class FieldTests(PlanTestCase):
         self.assertEqual(self.wrong("places", places=[FEIRA]), "uma lista de 2 a 12 lugares")
         self.wrong("places", places=[FEIRA] * 13)
         self.wrong("places[0]", places=[1, 2])
+        self.wrong("places[0].name", places=[{**FEIRA, "name": True}, SALVADOR])
+        self.assertTrue(self.plan(places=[{**FEIRA, "name": 7}, SALVADOR]))
         reply = self.ask(places=[FEIRA, {"latitude": 1}])
         self.assertEqual(outcome(reply), (400, "missing_fields"))
         self.assertIn("(places[1].longitude)", reply["data"]["message"])
@@ -330,6 +332,23 @@ class MatrixTests(PlanTestCase):
         rows = [[0, 120, 1], [120, 0, 100], [1, 100, 0]]
         data = self.ask(matrix=self.matrix(distance_km=rows))["data"]
         self.assertEqual(data["assumed"], ["consumption", "matrix_triangle"])
+
+    def test_faster_with_a_stop(self) -> None:
+        """Within range, too, the way over a station may be the faster one."""
+        minutes = [[0, 130, 2], [130, 0, 20], [2, 20, 0]]
+        data = self.ask(matrix=self.matrix(travel_minutes=minutes), battery_percent=100)["data"]
+        self.assertEqual(data["assumed"], ["consumption", "matrix_triangle"])
+        self.assertEqual([stop["id_station"] for stop in data["plan"]["stops"]], ["6"])
+        self.assertLess(data["plan"]["total_minutes"], 130)
+
+    def test_triangle_of_places(self) -> None:
+        """It is said of who need not stop, and of places alone."""
+        for minutes, more in (([[0, 9, 1], [9, 0, 1], [1, 1, 0]], ["matrix_triangle"]),
+                              ([[0, 2, 1], [2, 0, 1], [1, 1, 0]], [])):  # fmt: skip
+            rows = {"distance_km": minutes, "travel_minutes": minutes, "stations": []}
+            data = self.ask(matrix=rows, places=[FEIRA, SALVADOR, FEIRA])["data"]
+            self.assertEqual(data["assumed"], ["consumption", *more])
+            self.assertEqual(data["plan"]["stops"], [])
 
     def test_no_road(self) -> None:
         """A way that is farther than any is none."""

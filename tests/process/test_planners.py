@@ -22,7 +22,7 @@ from evcharge.outcomes import UNAVAILABLE
 from evcharge.planning.planner import Asked
 from evcharge.planning.sites import Look
 from evcharge.process.planners.child import packed
-from evcharge.process.planners.parent import Planners
+from evcharge.process.planners.parent import MOST_WAITING, Planners
 from evcharge.process.planners.planner import GRACE_S, SearchFailed
 from evcharge.process.settings import PlanSettings
 from evcharge.process.virtual_clock import VirtualClock
@@ -323,6 +323,18 @@ class FaultTests(SynchronousTestCase):
         failure = self.failureResultOf(searched, SearchFailed)
         self.assertIn("here", failure.getErrorMessage())
         self.assertNoResult(self.solve())
+
+    def test_busy(self) -> None:
+        """The last who may wait is waited for, though each search takes twice as long as it may."""
+        seconds = PlanSettings().seconds
+        searches = [self.solve() for _ in range(MOST_WAITING + 1)]
+        began = self.machine.seconds()
+        (planner,) = self.planners.planners
+        for searched in searches:
+            self.machine.advance(2 * seconds)
+            planner.outReceived(packed("Traceback: here"))
+            self.failureResultOf(searched, SearchFailed)
+        self.assertLess(self.machine.seconds() - began, self.planners.patience_s)
 
     def test_endless(self) -> None:
         """A search that does not end, though its time is up, is killed."""

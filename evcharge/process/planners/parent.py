@@ -82,9 +82,12 @@ class Planners(Service):
 
     @property
     def patience_s(self) -> float:
-        """How long a trip may have to wait, and be searched for, seconds."""
+        """
+        How long a trip may have to wait, and be searched for, seconds. On a busy machine a search
+        takes longer than it may, and there is what comes before and after.
+        """
         settings = self._settings
-        return (MOST_WAITING / settings.workers + 2) * settings.seconds
+        return (MOST_WAITING / settings.workers + 2) * (2.0 * settings.seconds + 1.0)
 
     def _spawn(self, planner: Planner) -> None:
         self._reactor.spawnProcess(
