@@ -51,7 +51,8 @@ MOST_ROWS = 500
 MOST_FAR = 1e9
 """Who says that a way has more kilometres or minutes means that there is none."""
 
-EXPECTED, IGNORE = WAITS = ("expected", "ignore")
+EXPECTED = "expected"
+WAITS = (EXPECTED, "ignore")
 """What counts of the time until an EVSE is free."""
 
 _ID = re.compile("0|[1-9][0-9]*")
