@@ -17,10 +17,20 @@ import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from struct import Struct
 
 NUMBER = Struct("i")
 """First the number of a process, then its exit status."""
+
+USED = (
+    *("evcharge.tap", "evcharge.process.workers.parent", "evcharge.process.workers.watch"),
+    *("evcharge.net.tls.alpn", "evcharge.net.tls.certificate", "evcharge.web.health"),
+    *("evcharge.web.operator", "evcharge.web.site", "evcharge.storage.sql.store"),
+    *("alembic.command", "psycopg", "sqlalchemy.dialects.postgresql.psycopg"),
+    *("sqlalchemy.dialects.sqlite.pysqlite", "sqlalchemy.sql.compiler", "sqlite3"),
+)
+"""What servers import, some of it only where they are told to do what it is for."""
 
 
 class Forked:
@@ -159,8 +169,8 @@ if __name__ == "__main__":
     from twisted.plugin import getPlugins
     from twisted.scripts.twistd import run
 
-    import evcharge.tap  # noqa: F401
-
+    for each in USED:
+        import_module(each)
     list(getPlugins(IServiceMaker))
     assert "twisted.internet.reactor" not in sys.modules, "a reactor cannot be shared"
     _serve(socket.socket(fileno=0))

@@ -1,5 +1,6 @@
 """Real servers, and clients of theirs that block."""
 
+import contextlib
 import json
 import os
 import signal
@@ -68,6 +69,7 @@ class Server:
         else:
             self.process = Forked(arguments, environment, modules)
         self.log: list[str] = []
+        self.clients: list[Client] = []
 
     def wait(self) -> "Server":
         """Wait until it listens."""
@@ -107,8 +109,10 @@ class Server:
         self.reading.start()
 
     def end(self, sig: int = signal.SIGTERM) -> int:
-        """End it; its exit status."""
+        """End it; its exit status. Its clients hang up as well, or it would wait for them."""
         self.process.send_signal(sig)
+        for client in self.clients:
+            client.hang_up()
         status = self.process.wait(LIMIT_S)
         self.reading.join(LIMIT_S)
         self.process.stderr.close()
@@ -145,6 +149,12 @@ class Client:
             raise ConnectionError("no reply")
         return json.loads(reply)
 
+    def hang_up(self) -> None:
+        """Say that no request comes any more; what is answered can still be read."""
+        # It may be closed, or the server gone.
+        with contextlib.suppress(OSError):
+            self.socket.shutdown(socket.SHUT_WR)
+
     def close(self) -> None:
         self.replies.close()
         self.socket.close()
@@ -176,6 +186,7 @@ class ServerTestCase(SynchronousTestCase):
 
     def client(self, server: Server) -> Client:
         client = Client(server.port)
+        server.clients.append(client)
         self.addCleanup(client.close)
         return client
 
