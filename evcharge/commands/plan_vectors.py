@@ -14,7 +14,7 @@ from evcharge.commands import USAGE, Exit
 from evcharge.datasets.problems import DatasetError
 from evcharge.datasets.reading_json import read_json
 from evcharge.planning.piecewise import PiecewiseLinear
-from evcharge.planning.trips import Plan, PlanStation, Trip, plan
+from evcharge.planning.trips import TIME, Plan, PlanStation, Trip, plan, task_of
 from evcharge.utils.numbers import finite_number, whole_number
 
 WH = 1000.0
@@ -70,12 +70,17 @@ def _cases(whole: _Value) -> Iterator[Case]:
     instance = None
     for name, each in found:
         for case in each.items() if each is not None else ():
-            if name == "made":
-                yield _made(case)
-                continue
-            if instance is None:
-                instance = _Instance(whole["instance"])
-            yield instance.case(name, case)
+            try:
+                if name == "made":
+                    made = _made(case)
+                else:
+                    instance = instance or _Instance(whole["instance"])
+                    made = instance.case(name, case)
+                # Before any is solved: nothing is printed of a file in which something is wrong.
+                task_of(made.trip, made.stations, TIME)
+            except ValueError as error:
+                raise Wrong(f"{case.path}: {error}") from None
+            yield made
 
 
 @attrs.frozen
@@ -150,13 +155,6 @@ def _route(value: _Value, count: int) -> list[int]:
     return nodes
 
 
-def _trip(value: _Value, *figures: Any) -> Trip:
-    try:
-        return Trip(*figures)
-    except ValueError as error:
-        raise Wrong(f"{value.path}: {error}") from None
-
-
 def _node(name: str, value: _Value, count: int) -> int:
     return _Value(name, value.path).whole(count)
 
@@ -200,17 +198,16 @@ class _Instance:
         to_stations = [self.energy[route[-1]][each.index] for each in self.stations]
         at_one = route[-1] in {each.index for each in self.stations}
         left = 0.0 if at_one else min(to_stations, default=0.0)
-        trip = _trip(
-            value,
-            route,
-            self.energy,
-            self.hours,
-            [self.stays[node] for node in route],
-            self.battery if start is None else start.number() / WH,
-            self.battery,
-            0.0,
-            left,
-            self.battery,
+        trip = Trip(
+            places=route,
+            energy_kwh=self.energy,
+            hours=self.hours,
+            stays_h=[self.stays[node] for node in route],
+            start_kwh=self.battery if start is None else start.number() / WH,
+            capacity_kwh=self.battery,
+            reserve_kwh=0.0,
+            arrival_kwh=left,
+            most_kwh=self.battery,
         )
         return Case(of, value["name"].text(), trip, self.stations, self.limit_h)
 
@@ -235,17 +232,16 @@ def _made(value: _Value) -> Case:
                 free_at_h=0.0 if free_at is None else free_at.number(),
             )
         )
-    trip = _trip(
-        value,
-        route,
-        energy,
-        hours,
+    trip = Trip(
+        places=route,
+        energy_kwh=energy,
+        hours=hours,
         # On arrival: nobody arrives where the trip begins.
-        [0.0, *(stays.get(node, 0.0) for node in route[1:])],
-        value["start"].number(),
-        value["battery"].number(),
-        value["least"].number(),
-        value["least_at_end"].number(),
-        value["most"].number(),
+        stays_h=[0.0, *(stays.get(node, 0.0) for node in route[1:])],
+        start_kwh=value["start"].number(),
+        capacity_kwh=value["battery"].number(),
+        reserve_kwh=value["least"].number(),
+        arrival_kwh=value["least_at_end"].number(),
+        most_kwh=value["most"].number(),
     )
     return Case("made", value["name"].text(), trip, stations, None)

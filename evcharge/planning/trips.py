@@ -15,13 +15,11 @@ import attrs
 
 from evcharge.models.electric_car import TRAVEL_SPEED_SHARE, CarModel
 from evcharge.planning.chains import charges, ways, without_idle
+from evcharge.planning.passes import best, promise
 from evcharge.planning.piecewise import NOTHING_KWH, PiecewiseLinear
-from evcharge.planning.reach import Blocked, blocked, carried, some_chain
+from evcharge.planning.reach import Blocked, carried
 from evcharge.planning.roads import Distances, Place, Roads, Straight, row
-from evcharge.planning.search import PLACE, SAME_PLAN_H, TIE_H, Bounds, Found, Search, Stops, Task
-
-FEW = 60
-"""With so many stations a plan is looked for first, where there are more."""
+from evcharge.planning.search import PLACE, SAME_PLAN_H, TIE_H, Found, Stops, Task
 
 ROAD_FACTOR = 1.3
 """By how much roads are taken to be longer than great circles."""
@@ -35,10 +33,14 @@ MOST_PLANS = 8
 
 @attrs.frozen
 class Weights:
-    """What counts, and how much."""
+    """What counts, and how much. ValueError where it cannot be."""
 
     value_of_hour: float | None = None
     """What an hour is worth, BRL; None: money does not count."""
+
+    def __attrs_post_init__(self) -> None:
+        if self.value_of_hour is not None and not self.value_of_hour > 0.0:
+            raise ValueError(f"value_of_hour must be more than 0, not {self.value_of_hour:g}")
 
     @property
     def hours_of_money(self) -> float:
@@ -248,7 +250,7 @@ def plan(
         first stations.
     """
     task = task_of(trip, stations, weights)
-    found = _best(task, deadline, _found_by(task, known))
+    found = best(task, deadline, _found_by(task, known))
     if isinstance(found, Blocked):
         return NoPlan(found.leg, found.missing_kwh)
     chain, charged = without_idle(task, found.stops or [])
@@ -265,7 +267,7 @@ def may_better(
 ) -> list[int]:
     """The numbers of the stations at which a better plan than one may stop: no other one does."""
     task = task_of(trip, stations, weights)
-    least, _ = _promise(task, range(len(stations)))
+    least, _ = promise(task, range(len(stations)))
     cost = _found_by(task, known).cost
     return [number for number, each in enumerate(least) if each < cost]
 
@@ -305,6 +307,11 @@ def task_of(trip: Trip, stations: Sequence[PlanStation], weights: Weights) -> Ta
         kind = id(each.charge), each.price_kwh, each.price_hour
         if kind not in curves:
             curve = each.charge.until(trip.most_kwh)
+            if curve.xs[0] > NOTHING_KWH or curve.xs[-1] < trip.most_kwh - NOTHING_KWH:
+                raise ValueError(
+                    f"charge of the station of node {each.index} must go from 0 to most_kwh, "
+                    f"{trip.most_kwh:g}, not from {curve.xs[0]:g} to {curve.xs[-1]:g}"
+                )
             if counts:
                 by_hour, by_kwh = 1.0 + each.price_hour * money, each.price_kwh * money
                 curve = PiecewiseLinear.of((x, y * by_hour + x * by_kwh) for x, y in curve.points)
@@ -326,72 +333,6 @@ def task_of(trip: Trip, stations: Sequence[PlanStation], weights: Weights) -> Ta
         ],
         [0.0 if counts else each.free_at_h for each in stations],
     )
-
-
-def _best(task: Task, deadline: Callable[[], bool], known: Found) -> Found | Blocked:
-    """
-    The best chain of stops, of those that may be in a better one than is known; where none is, of
-    few stations first.
-    """
-    every = list(range(len(task.nodes)))
-    if len(every) > FEW:
-        least, promising = _promise(task, every)
-        if known.stops is None:
-            few = sorted(sorted(every, key=promising.__getitem__)[:FEW])
-            if carried(task, few):
-                known = _found(task, few, known, deadline)
-        if known.stops is not None:
-            every = [each for each in every if least[each] < known.cost]
-    if known.stops is None:
-        why = blocked(task, every, deadline)
-        if why is not None:
-            return why
-    return _found(task, every, known, deadline)
-
-
-def _found(
-    task: Task, stations: Sequence[int], known: Found, deadline: Callable[[], bool]
-) -> Found:
-    """The best chain of those stations; where time is up, and there is none, any that carries."""
-    found = Search(task, stations, known).run(deadline)
-    for carefully in (False, True):
-        if found.stops is None:
-            chain = some_chain(task, stations, carefully)
-            carries = None if chain is None else charges(task, chain)
-            if carries is not None:
-                found.stops, found.cost = chain, carries[0]
-    return found
-
-
-def _promise(task: Task, stations: Sequence[int]) -> tuple[list[float], list[float]]:
-    """
-    Of each station what no plan costs less that stops there, and the same with what it costs to be
-    charged at it, not at the best of all.
-    """
-    bounds = Bounds(task, stations)
-    room = task.most_kwh - task.reserve_kwh
-    kinds = {id(curve): curve for curve in (task.curves[station] for station in stations)}
-    slopes = {
-        kind: (curve.least_slope, (curve(task.most_kwh) - curve(task.reserve_kwh)) / room)
-        for kind, curve in kinds.items()
-    }
-    own = [slopes[id(task.curves[station])] for station in stations]
-    least, promising = [inf] * len(stations), [inf] * len(stations)
-    for leg, (needs, rests) in enumerate(bounds.ends):
-        energy = bounds.energy[0] - bounds.energy[leg] - task.start_kwh
-        hours = bounds.hours[0] - bounds.hours[leg] + task.stays[0]
-        energies = row(task.energy, task.places[leg], bounds.nodes)
-        drives = row(task.hours, task.places[leg], bounds.nodes)
-        for at, station in enumerate(stations):
-            missing = max(0.0, energy + energies[at] + needs[at])
-            cost = hours + drives[at] + rests[at] + task.stops[station]
-            # All is charged there, or there is another stop.
-            others = missing * bounds.slope + max(bounds.stops(missing - room), bounds.stop)
-            alone = missing * own[at][0] if missing <= room + NOTHING_KWH else inf
-            least[at] = min(least[at], cost + min(others, alone))
-            cost += bounds.stops(missing - room)
-            promising[at] = min(promising[at], cost + missing * own[at][1])
-    return least, promising
 
 
 def _told(

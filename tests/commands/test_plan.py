@@ -259,6 +259,10 @@ class VectorTests(SynchronousTestCase):
             (made(energy=[[0, 1]]), "made[0].energy: must be square"),
             (made(most=0), "made[0]: most_kwh must be more than reserve_kwh"),
             (made(stations={"3": {"charge": [0, 1], "time_h": [0]}}), "stations.3.charge: there"),
+            (
+                made(stations={"3": {"charge": [0, 1], "time_h": [0, 1]}}),
+                "made[0]: charge of the station of node 3 must go from 0 to most_kwh",
+            ),
             (made(energy=[], time_h=[]), "made[0].energy: must be square"),
             (made(route=[]), "made[0].route: must have two nodes or more"),
             (routes(route=[0]), "routes[0].route: must have two nodes or more"),

@@ -374,3 +374,8 @@ class TripTests(SynchronousTestCase):
         for wrong in ({"places": [0]}, {"stays_h": [0.0]}, {"most_kwh": 4.0}, {"most_kwh": 50.0}):
             with self.assertRaisesRegex(ValueError, "must"):
                 attrs.evolve(case.trip, **wrong)
+        for curve in (PiecewiseLinear.of([(0, 0), (39, 1)]), PiecewiseLinear.of([(1, 0), (40, 1)])):
+            with self.assertRaisesRegex(ValueError, "node 2 must go from 0 to most_kwh, 40"):
+                plan(case.trip, [PlanStation(2, curve)])
+        with self.assertRaisesRegex(ValueError, "value_of_hour must be more than 0, not 0"):
+            Weights(0.0)
