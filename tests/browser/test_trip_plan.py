@@ -1,5 +1,6 @@
 """My trip beyond the range: where to, the plan, its alternatives, and how it goes on."""
 
+import json
 import os
 import re
 import select
@@ -9,7 +10,7 @@ from itertools import pairwise
 from math import ceil
 from pathlib import Path
 
-from playwright.sync_api import Locator, Page
+from playwright.sync_api import Locator, Page, WebSocketRoute
 
 from evcharge.process.planners.parent import MOST_WAITING
 from tests.browser.test_link import FAILED
@@ -237,6 +238,26 @@ class NoPlanTests(PlanTestCase):
         self.expect(page.locator("#map .route-sign")).to_have_count(1)
         self.expect(page.locator("#map path.route.is-open")).to_have_count(1)
         self.assert_accessible(page)
+
+    def test_no_time(self) -> None:
+        """Where time was up before it was known what would help, the page claims nothing of it."""
+
+        def late(socket: WebSocketRoute) -> None:
+            server = socket.connect_to_server()
+
+            def told(message: str | bytes) -> None:
+                reply = json.loads(message)
+                if reply["type"] == "PLAN":
+                    reply["data"]["assumed"].append("search_time")
+                socket.send(json.dumps(reply))
+
+            server.on_message(told)
+
+        self.serve()
+        shown = self.plan(self.open(websockets=late), VITORIA)
+        self.expect(shown.locator(".trip-list li")).to_have_text(
+            ["Não houve tempo de ver tudo o que ajudaria: talvez baste menos."]
+        )
 
     def test_smaller_reserve(self) -> None:
         """Where a smaller reserve helps, it is one button away."""

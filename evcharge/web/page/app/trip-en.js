@@ -274,6 +274,7 @@ export const EN = {
   "trip.plan.none.start_never": "Not even a full battery at the start would make a plan.",
   "trip.plan.none.reserve": "With a reserve of {percent}, there is a plan.",
   "trip.plan.none.reserve_never": "Not even without a reserve would there be a plan.",
+  "trip.plan.none.unsure": "There was no time to see all that would help: less may suffice.",
   "trip.plan.none.lower": "Plan with a reserve of {percent}",
   "trip.front.title": "Time or money: choose a point",
   "trip.front.point": "{time}, {price}, {stops}",

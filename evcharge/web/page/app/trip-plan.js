@@ -255,10 +255,13 @@ function noPlan(state, { text, format, send }) {
   const { missing_km: missing, start_percent_needed: start, reserve_percent_possible: possible } = state.plans;
   const from = possible === null ? 0 : Math.floor(possible);
   const why = text("trip.plan.none.leg", { km: format.km(Math.max(missing, LEAST_KM)), reserve: format.percent(state.reserve) });
+  const isUnsure = state.plans.assumed.includes("search_time");
+  const never = (key) => (isUnsure ? null : text(key));
   const ways = [
-    start === null ? text("trip.plan.none.start_never") : text("trip.plan.none.start", { percent: format.percent(Math.ceil(start)) }),
-    possible === null ? text("trip.plan.none.reserve_never") : text("trip.plan.none.reserve", { percent: format.percent(from) }),
-  ];
+    start === null ? never("trip.plan.none.start_never") : text("trip.plan.none.start", { percent: format.percent(Math.ceil(start)) }),
+    possible === null ? never("trip.plan.none.reserve_never") : text("trip.plan.none.reserve", { percent: format.percent(from) }),
+    isUnsure ? text("trip.plan.none.unsure") : null,
+  ].filter((way) => way !== null);
   const lower = possible === null ? null : button(text("trip.plan.none.lower", { percent: format.percent(from) }), () => {
     send({ is: "keep", reserve: from });
     send({ is: "plan" });

@@ -274,6 +274,7 @@ export const PT = {
   "trip.plan.none.start_never": "Nem com a bateria cheia na saída haveria um plano.",
   "trip.plan.none.reserve": "Com reserva de {percent}, há um plano.",
   "trip.plan.none.reserve_never": "Nem sem reserva haveria um plano.",
+  "trip.plan.none.unsure": "Não houve tempo de ver tudo o que ajudaria: talvez baste menos.",
   "trip.plan.none.lower": "Planejar com reserva de {percent}",
   "trip.front.title": "Tempo ou dinheiro: escolha um ponto",
   "trip.front.point": "{time}, {price}, {stops}",
