@@ -16,6 +16,7 @@ from evcharge.planning.reach import least
 from evcharge.planning.roads import Place, is_triangular
 from evcharge.planning.sites import Site
 from evcharge.planning.trips import (
+    MOST_PLANS,
     PRICE,
     ROAD_FACTOR,
     TIME,
@@ -226,7 +227,9 @@ def _bettered(
     better = plan(trip, stations, asked.weights, time_is_up, best[0])
     assert isinstance(better, Plan)
     is_slow = any(stop.station >= len(sites) for stop in better.stops)
-    return whole if is_slow else sites, undominated([better, *best[1:]])
+    # Where there is room its first stays: of a front of one plan that is the cheapest, too.
+    others = best[1:] if asked.criterion != FRONT or len(best) == MOST_PLANS else best
+    return whole if is_slow else sites, undominated([better, *others])
 
 
 def _is_metric(asked: Asked, sites: Sequence[Site], time_is_up: Callable[[], bool]) -> bool:

@@ -174,6 +174,21 @@ class SolveTests(SynchronousTestCase):
             self.assertEqual(stops, [[1], [1], [3]])
             self.assertEqual([site.station_id for site in found.sites], [2, 3])
 
+    def test_cheap_off_the_way(self) -> None:
+        """Where a slow post on the way is the fastest, the front ends with the cheapest plan all
+        the same, though that was the only one among fast posts."""
+        slow = a_station(1, (-12.6, -38.74), "Type 2", kw=22.0)
+        cheap = attrs.evolve(a_station(2, (-12.3, -39.6), "CCS2"), price_kwh=Decimal("0.10"))
+        asked = asked_with(idle(slow, cheap))
+        found, (last,) = (
+            solve(attrs.evolve(asked, criterion=criterion), never).plans
+            for criterion in ("front", "price")
+        )
+        self.assertEqual([len(each.stops) for each in found], [1, 1])
+        self.assertLess(found[0].hours, last.hours)
+        self.assertEqual((found[-1].hours, found[-1].money), (last.hours, last.money))
+        self.assertEqual(len(solve(asked, never).plans), 1)
+
     def test_time_is_up(self) -> None:
         """Where time is up before it is known what would help that is said, and so for a matrix
         that was not looked through."""
