@@ -18,7 +18,7 @@ from evcharge.planning.piecewise import (
 from evcharge.planning.roads import row
 from evcharge.planning.search import PLACE, Stops, Task
 
-TOKEN_KWH = 0.01
+TOKEN_KWH = 1e-5
 """What is charged at a stop that only is for the way."""
 
 
@@ -115,10 +115,16 @@ def without_idle(task: Task, stops: Stops) -> tuple[Stops, list[tuple[float, flo
             less = charges(task, fewer)
             if less is not None and less[0] <= cost + SAME_H:
                 return without_idle(task, fewer)
-    more, told = 0.0, []
+    more = 0.0
+    told: list[tuple[float, float]] = []
     for arrive, leave in found:
         arrive += more
         least = leave if leave - arrive > NOTHING_KWH else min(arrive + TOKEN_KWH, task.most_kwh)
+        if least - arrive <= NOTHING_KWH and told:
+            # It is full: less is charged at the stop before.
+            begin, end = told[-1]
+            some = min(TOKEN_KWH, (end - begin) / 2)
+            told[-1], arrive = (begin, end - some), arrive - some
         more = least - leave
         told.append((arrive, least))
     return stops, told

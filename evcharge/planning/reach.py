@@ -10,7 +10,7 @@ import attrs
 
 from evcharge.planning.piecewise import NOTHING_KWH
 from evcharge.planning.roads import Roads, Straight, column, row
-from evcharge.planning.search import PLACE, Stops, Task
+from evcharge.planning.search import Stops, Task
 
 
 @attrs.frozen
@@ -29,8 +29,8 @@ def blocked(task: Task, stations: Sequence[int], time_is_up: Callable[[], bool])
     :param stations: by number, those that may be stopped at.
     :param time_is_up: asked now and then: then what is missing is more than need be.
     """
-    found = _first_blocked(task, stations)
-    if found is None:
+    found = _chain(task, stations, True)
+    if isinstance(found, list):
         return None
     leg, charge = found
     return Blocked(leg, _missing(task, stations, leg, charge, time_is_up))
@@ -38,23 +38,7 @@ def blocked(task: Task, stations: Sequence[int], time_is_up: Callable[[], bool])
 
 def carried(task: Task, stations: Sequence[int]) -> bool:
     """Whether there is a plan: the same, without what is missing."""
-    return _first_blocked(task, stations) is None
-
-
-def _first_blocked(task: Task, stations: Sequence[int]) -> tuple[int, float] | None:
-    """
-    The first leg that cannot be driven, and with how much it is begun at the most.
-
-    Whoever leaves with more gets no less far: so each leg is begun with the most that is possible.
-    """
-    charge = task.start_kwh
-    for leg in task.legs:
-        enough = task.floor(leg) if leg == task.legs[-1] else inf
-        found, _ = _over_leg(task, stations, leg, charge, enough)
-        if found < task.floor(leg) - NOTHING_KWH:
-            return leg, charge
-        charge = max(found, task.floor(leg))
-    return None
+    return isinstance(_chain(task, stations, True), list)
 
 
 def some_chain(task: Task, stations: Sequence[int], carefully: bool) -> Stops | None:
@@ -65,50 +49,77 @@ def some_chain(task: Task, stations: Sequence[int], carefully: bool) -> Stops | 
         there: then it is found if there is one.
     :return: None: by that there is none.
     """
-    chain: Stops = []
-    charge = task.start_kwh
+    found = _chain(task, stations, carefully)
+    return found if isinstance(found, list) else None
+
+
+def _chain(task: Task, stations: Sequence[int], carefully: bool) -> Stops | tuple[int, float]:
+    """The same; or the first leg that cannot be driven, and with how much it is begun at most."""
+    begins: list[tuple[float, Stops]] = [(task.start_kwh, [])]
     for leg in task.legs:
         floor = task.floor(leg)
         enough = inf if carefully and leg < task.legs[-1] else floor
-        charge, stops = _over_leg(task, stations, leg, charge, enough)
-        if charge < floor - NOTHING_KWH:
-            return None
-        charge = max(charge, floor)
-        chain += [(leg, station) for station in stops]
-    return chain
+        ends = [
+            (max(charge, floor), chain)
+            for charge, chain in _over_leg(task, stations, leg, begins, enough)
+            if charge >= floor - NOTHING_KWH
+        ]
+        if not ends:
+            return leg, max(charge for charge, _ in begins)
+        begins = ends
+    return begins[0][1]
 
 
 def _over_leg(
-    task: Task, stations: Sequence[int], leg: int, charge: float, enough: float
-) -> tuple[float, list[int]]:
+    task: Task,
+    stations: Sequence[int],
+    leg: int,
+    begins: Sequence[tuple[float, Stops]],
+    enough: float,
+) -> list[tuple[float, Stops]]:
     """
     With how much one arrives at the end of a leg at the most, or once it is enough; and the stops
-    on the way. Under 0: one does not arrive.
+    since departure.
+
+    Whoever leaves with more gets no less far, but for one thing: who has not stopped yet, and has
+    as much as can be charged up to or more, can stop nowhere. So that is a way of its own.
+
+    :param begins: the same for the begin of the leg.
     """
     begin, end, most = task.places[leg], task.places[leg + 1], task.most_kwh
+    straight = row(task.energy, begin, [end])[0]
+    # Of where the leg begins there are several: ~0, ~1.
+    best, last, full = -inf, ~0, []
+    for number, (charge, chain) in enumerate(begins):
+        if not chain and charge - straight > most - NOTHING_KWH:
+            full.append((charge - straight, chain))
+        elif charge - straight > best:
+            best, last = charge - straight, ~number
+    if full and full[0][0] >= enough - NOTHING_KWH:
+        return full
     there = {task.nodes[station]: station for station in reversed(stations)}
     nodes = [*there]
     to_end = dict(zip(nodes, column(task.energy, end, nodes), strict=True))
     left, before = _Left(task.energy, nodes), dict[int, int]()
-    best, last = charge - row(task.energy, begin, [end])[0], PLACE
     enough = min(enough, most - min(to_end.values(), default=0.0))
     # Nearest to the end first: that takes few of them, and few stops.
-    ahead = [(0.0, PLACE, charge)]
+    ahead = [(0.0, ~number) for number in range(len(begins))]
+    heapq.heapify(ahead)
     while ahead and best < enough - NOTHING_KWH:
-        _, here, has = heapq.heappop(ahead)
-        node = begin if here == PLACE else here
-        # Who arrives with more than can be charged cannot charge there.
-        full, reach = has - most + NOTHING_KWH, has - task.reserve_kwh + NOTHING_KWH
-        for other in left.take(node, full, reach):
+        _, here = heapq.heappop(ahead)
+        charge, chain = (most, [(leg, here)]) if here >= 0 else begins[~here]
+        over = -1.0 if chain else charge - most + NOTHING_KWH
+        reach = charge - task.reserve_kwh + NOTHING_KWH
+        for other in left.take(begin if here < 0 else here, over, reach):
             before[other] = here
-            heapq.heappush(ahead, (to_end[other], other, most))
+            heapq.heappush(ahead, (to_end[other], other))
             if most - to_end[other] > best:
                 best, last = most - to_end[other], other
-    stops = []
-    while last != PLACE:
-        stops.append(there[last])
+    stops: Stops = []
+    while last >= 0:
+        stops.append((leg, there[last]))
         last = before[last]
-    return best, stops[::-1]
+    return [*full, (best, begins[~last][1] + stops[::-1])]
 
 
 @attrs.define(eq=False)

@@ -260,7 +260,10 @@ class Search:
                 node = task.places[leg]
             if left is None:
                 continue
-            if known is None:
+            if station == PLACE and left[0][0] > task.most_kwh - NOTHING_KWH:
+                # Who has so much has not stopped yet, and cannot stop everywhere.
+                pass
+            elif known is None:
                 self._envelopes[leg, station] = left
             else:
                 better = lowered(*known, *left)

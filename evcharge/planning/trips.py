@@ -79,7 +79,7 @@ class Trip:
     Where one goes, and with which battery.
 
     Roads need not be a metric: but where going straight takes more than going by a station, a plan
-    may stop there to charge next to nothing. ValueError where a figure cannot be.
+    may stop there to charge 0.01 Wh. ValueError where a figure cannot be.
     """
 
     places: Sequence[int]

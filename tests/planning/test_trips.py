@@ -98,6 +98,28 @@ class GridTests(SynchronousTestCase):
             self.assertLess(must(found).hours, wanted + 1e-8)
             self.assertEqual(must(found).gap_h, 0.0)
 
+    @settings(max_examples=examples(500), deadline=None)
+    @given(cases(), st.sampled_from([0, 1]), st.data())
+    def test_any_roads(self, case: Case, least: int, data: st.DataObject) -> None:
+        """Nor where roads are no metric, some ways take nothing, and one departs with more than is
+        charged up to: but for what is charged at a stop that is for the way alone."""
+        nodes = range(len(case.trip.energy_kwh))
+        way = st.integers(least, 20) if least else st.sampled_from([0, 0, 1, 5, 9, 14, 20])
+        row = st.lists(way, min_size=len(nodes), max_size=len(nodes))
+        energy = [
+            [kwh * (here != there) for there, kwh in zip(nodes, data.draw(row), strict=True)]
+            for here in nodes
+        ]
+        trip = attrs.evolve(
+            case.trip,
+            energy_kwh=energy,
+            hours=[[kwh / 20 for kwh in row] for row in energy],
+            most_kwh=data.draw(st.sampled_from([10, int(case.trip.most_kwh)])),
+        )
+        found, wanted = planned(self, trip, case.stations), on_grid(trip, case.stations)
+        if wanted is not None:
+            self.assertLess(must(found).hours, wanted + 1e-5)
+
     @settings(max_examples=examples(300), deadline=None)
     @given(cases(waits=False, prices=True), st.sampled_from([0.01, 3.0, 20.0, 200.0]))
     def test_money(self, case: Case, value: float) -> None:
