@@ -192,7 +192,7 @@ def solve(asked: Asked, time_is_up: Callable[[], bool]) -> Found:
     The best plan of a trip, or why there is none.
 
     A car that can be charged by direct current stops at other posts where nothing else carries, or
-    where that is better; but not for the sake of the price.
+    where that is better; for the sake of the price only where no plan is faster.
 
     :param time_is_up: asked now and then: then it is the best plan so far.
     """
@@ -202,7 +202,7 @@ def solve(asked: Asked, time_is_up: Callable[[], bool]) -> Found:
     if slow and isinstance(best, NoPlan):
         sites = list(asked.sites)
         best = _best(asked, sites, time_is_up)
-    elif slow and not isinstance(best, NoPlan) and asked.criterion != "price":
+    elif slow and not isinstance(best, NoPlan):
         sites, best = _bettered(asked, sites, slow, best, time_is_up)
     why = _why(asked, sites, best, time_is_up) if isinstance(best, NoPlan) else None
     is_metric = _is_metric(asked, sites, time_is_up)
@@ -217,16 +217,24 @@ def _bettered(
     time_is_up: Callable[[], bool],
 ) -> tuple[list[Site], Sequence[Plan]]:
     """The plans where the first may stop at slow posts, too, if that is better; and at which."""
-    whole = [*sites, *slow]
-    numbers = may_better(asked.trip(whole), asked.stations(whole), asked.weights, best[0])
+    whole, first = [*sites, *slow], best[0]
+    is_of_price = asked.criterion == "price"
+    weights = TIME if is_of_price else asked.weights
+    numbers = may_better(asked.trip(whole), asked.stations(whole), weights, first)
     promising = [whole[number] for number in numbers if number >= len(sites)]
     if not promising:
         return sites, best
     whole = [*sites, *promising]
     trip, stations = asked.trip(whole), asked.stations(whole)
-    better = plan(trip, stations, asked.weights, time_is_up, best[0])
+    better = plan(trip, stations, weights, time_is_up, first)
     assert isinstance(better, Plan)
     is_slow = any(stop.station >= len(sites) for stop in better.stops)
+    if is_of_price:
+        less = first.cost_h(PRICE) - better.cost_h(PRICE)
+        if not is_slow or less <= 0.0:
+            return sites, best
+        gap = None if first.gap_h is None else max(0.0, first.gap_h - less)
+        return whole, [attrs.evolve(better, gap_h=gap)]
     # Where there is room its first stays: of a front of one plan that is the cheapest, too.
     others = best[1:] if asked.criterion != FRONT or len(best) == MOST_PLANS else best
     return whole if is_slow else sites, undominated([better, *others])

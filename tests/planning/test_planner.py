@@ -152,6 +152,23 @@ class SolveTests(SynchronousTestCase):
         (site,) = sites(leaf, idle(fast), FEIRA, 0.01)
         self.assertFalse(site.is_dc)
 
+    def test_slow_and_cheap(self) -> None:
+        """Nobody pays more for a fast post far off than for the fastest plan of all, by a slow one
+        on the way; and the front's cheapest plan is that of the price."""
+        slow = a_station(1, (-12.6, -38.74), "Type 2", kw=22.0)
+        far = a_station(2, (-12.3, -39.6), "CCS2")
+        told = {}
+        for criterion in ("time", "price", "front"):
+            asked = asked_with(idle(slow, far), criterion=criterion)
+            found = solve(asked, never)
+            told[criterion] = found.plans[-1]
+            self.assertEqual(
+                [found.sites[stop.station].station_id for stop in found.plans[-1].stops], [1]
+            )
+        for each in told.values():
+            self.assertEqual((each.hours, each.money), (told["time"].hours, told["time"].money))
+        self.assertEqual(told["price"].gap_h, 0.0)
+
     def test_slow_on_the_way(self) -> None:
         """A fast post far off the way does not take a slow one on it away: a station more makes
         no plan slower, and the front begins with the fastest one."""
