@@ -9,13 +9,13 @@ from evcharge.planning.chains import charges
 from evcharge.planning.piecewise import NOTHING_KWH
 from evcharge.planning.reach import Blocked, blocked, carried, some_chain
 from evcharge.planning.roads import row
-from evcharge.planning.search import Bounds, Found, Search, Task
+from evcharge.planning.search import Best, Bounds, Search, Task
 
 FEW = 60
 """With so many stations a plan is looked for first, where there are more."""
 
 
-def best(task: Task, deadline: Callable[[], bool], known: Found) -> Found | Blocked:
+def best(task: Task, deadline: Callable[[], bool], known: Best) -> Best | Blocked:
     """
     The best chain of stops, of those that may be in a better one than is known; where none is, of
     few stations first.
@@ -36,9 +36,7 @@ def best(task: Task, deadline: Callable[[], bool], known: Found) -> Found | Bloc
     return _found(task, every, known, deadline)
 
 
-def _found(
-    task: Task, stations: Sequence[int], known: Found, deadline: Callable[[], bool]
-) -> Found:
+def _found(task: Task, stations: Sequence[int], known: Best, deadline: Callable[[], bool]) -> Best:
     """The best chain of those stations; where time is up, and there is none, any that carries."""
     found = Search(task, stations, known).run(deadline)
     for carefully in (False, True):

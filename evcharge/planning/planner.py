@@ -253,8 +253,8 @@ def _best(
 ) -> Sequence[Plan] | NoPlan:
     """The plans with stops at some of the stations."""
     trip, stations = asked.trip(sites), asked.stations(sites)
-    if asked.criterion == FRONT:
-        return front(trip, stations, time_is_up)
+    if asked.criterion == FRONT and (plans := front(trip, stations, time_is_up)):
+        return plans
     found = plan(trip, stations, asked.weights, time_is_up)
     return found if isinstance(found, NoPlan) else [found]
 

@@ -39,6 +39,9 @@ TIE_H_KWH = 1e-12
 SAME_PLAN_H = 1e-10
 """Plans whose costs differ by no more cost the same."""
 
+PLACE = -1
+"""Stands for a station where a path, or a way, ends at a place."""
+
 Stops = list[tuple[int, int]]
 """The leg and the station of each stop, in order."""
 
@@ -113,15 +116,12 @@ class Label:
         return found[::-1]
 
 
-PLACE = -1
-
-
 @attrs.define
-class Found:
-    """What a search has found."""
+class Best:
+    """The best plan that a search has found so far."""
 
     stops: Stops | None = None
-    """Those of the best plan so far; None where there is none."""
+    """Its stops; None where there is none."""
     cost: float = inf
     """Of it."""
     least: float = -inf
@@ -214,7 +214,7 @@ class Search:
     :param known: the best plan so far; it is to be better.
     """
 
-    def __init__(self, task: Task, stations: Sequence[int], known: Found) -> None:
+    def __init__(self, task: Task, stations: Sequence[int], known: Best) -> None:
         self.best = known
         self.labels = 0
         """How many were looked at."""
@@ -227,7 +227,7 @@ class Search:
         """The key, a number, and the label, the station and the way by which it goes on."""
         self._pushed = 0
 
-    def run(self, time_is_up: Callable[[], bool]) -> Found:
+    def run(self, time_is_up: Callable[[], bool]) -> Best:
         """The best plan; where time is up first, the best one so far, if there is one."""
         task, heap, best = self._task, self._heap, self.best
         self._expand(Label(0, task.places[0], PLACE, None, ([task.start_kwh], [task.stays[0]])))

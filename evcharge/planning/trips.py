@@ -19,7 +19,7 @@ from evcharge.planning.passes import best, promise
 from evcharge.planning.piecewise import NOTHING_KWH, PiecewiseLinear
 from evcharge.planning.reach import Blocked, carried
 from evcharge.planning.roads import Distances, Place, Roads, Straight, row
-from evcharge.planning.search import PLACE, SAME_PLAN_H, TIE_H, Found, Stops, Task
+from evcharge.planning.search import PLACE, SAME_PLAN_H, TIE_H, Best, Stops, Task
 
 ROAD_FACTOR = 1.3
 """By how much roads are taken to be longer than great circles."""
@@ -250,7 +250,7 @@ def plan(
         first stations.
     """
     task = task_of(trip, stations, weights)
-    found = best(task, deadline, _found_by(task, known))
+    found = best(task, deadline, _known_by(task, known))
     if isinstance(found, Blocked):
         return NoPlan(found.leg, found.missing_kwh)
     chain, charged = without_idle(task, found.stops or [])
@@ -268,17 +268,17 @@ def may_better(
     """The numbers of the stations at which a better plan than one may stop: no other one does."""
     task = task_of(trip, stations, weights)
     least, _ = promise(task, range(len(stations)))
-    cost = _found_by(task, known).cost
+    cost = _known_by(task, known).cost
     return [number for number, each in enumerate(least) if each < cost]
 
 
-def _found_by(task: Task, known: Plan | None) -> Found:
+def _known_by(task: Task, known: Plan | None) -> Best:
     """A plan, as the search knows it."""
     if known is None:
-        return Found()
+        return Best()
     chain = [(stop.place, stop.station) for stop in known.stops]
     cost, _ = charges(task, chain) or (inf, None)
-    return Found(chain, cost) if cost < inf else Found()
+    return Best(chain, cost) if cost < inf else Best()
 
 
 def is_possible(trip: Trip, stations: Sequence[PlanStation]) -> bool:
@@ -379,17 +379,19 @@ def _told(
 
 def front(
     trip: Trip, stations: Sequence[PlanStation], deadline: Callable[[], bool] = never
-) -> list[Plan] | NoPlan:
+) -> list[Plan]:
     """
     Time against money: the fastest plan, the cheapest one, and between two neighbours that which is
     the best at the value of an hour at which both are as good, where it is better than they are.
 
     These are the plans on the convex edge, eight at the most, the fastest first; none is worse in
     both than another. Plans in the dents between them are not found (Aneja and Nair, 1979).
+
+    :return: none where there is no plan.
     """
     fastest = plan(trip, stations, TIME, deadline)
     if isinstance(fastest, NoPlan):
-        return fastest
+        return []
     cheapest = cast(Plan, plan(trip, stations, PRICE, deadline, fastest))
     found, gaps = [fastest, cheapest], [(fastest, cheapest)]
     while gaps and len(found) < MOST_PLANS and not deadline():
