@@ -25,6 +25,7 @@ class ExampleTests(SynchronousTestCase):
         need("haproxy")
 
     def test_broken(self):
+        open(self.mktemp(), "w").close()
         self.fail("why not")
 
 for number in range(10):
@@ -36,7 +37,10 @@ class EndTests(SynchronousTestCase):
     """The last lines."""
 
     def test_end(self) -> None:
-        """The longest test and module are named, and one command for all that is missing."""
+        """
+        The longest test and module are named, and one command for all that is missing; what the
+        tests wrote can be looked at.
+        """
         folder = Path(self.mktemp()).absolute()
         folder.mkdir()
         (folder / "test_example.py").write_text(EXAMPLE)
@@ -49,6 +53,7 @@ class EndTests(SynchronousTestCase):
             timeout=60,
         )
         self.assertEqual(done.returncode, 1)
+        self.assertTrue([*folder.glob("_trial_temp/**/test_broken/*/temp")])
         said = [line for line in done.stdout.splitlines() if line]
         end = said.index("FAILED (skips=2, failures=1, successes=11)")
         self.assertRegex(said[end + 1], r"^What took longest of \d+ s:$")
