@@ -244,8 +244,10 @@ class KillTests(ServerTestCase):
             ]
             for thread in threads:
                 thread.start()
+            enough = len(users) + 50 // self.ROUNDS
+            until(lambda enough=enough: len(users) > enough, "drivers who were answered")
             # Not luck: the kill may come at any instant, and that it differs is the point.
-            time.sleep(random.uniform(0.3, 1.0))
+            time.sleep(random.uniform(0.0, 0.5))
             server.process.kill()
             server.process.wait()
             for thread in threads:
