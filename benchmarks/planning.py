@@ -1,10 +1,11 @@
 """
-What planning a trip costs: published routes beside frvcpy, and trips among many stations.
+What planning a trip costs: published routes beside frvcpy, trips among many stations, and a PLAN
+within range beside a NAVIGATION.
 
 Seconds of CPU, the lowest of all rounds; the worst of several networks. frvcpy is measured in the
 same process, in turn, where it can be imported (`pip install frvcpy`): only its `solve()` counts.
 
-    python benchmarks/planning.py [--rounds 5] [--networks 5] [--only routes|stations]
+    python benchmarks/planning.py [--rounds 5] [--networks 5] [--only routes|stations|range]
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from evcharge.planning.trips import (  # noqa: E402
     Weights,
     plan,
 )
+from evcharge.testing import MemoryServer  # noqa: E402
 
 VECTORS = ROOT / "tests" / "data" / "planner-vectors.json"
 CAR = "Tesla Model 3"
@@ -43,6 +45,8 @@ POWERS_KW = (50.0, 60.0, 80.0, 100.0, 120.0, 150.0)
 CRITERIA = {"time": TIME, "balanced": Weights(20.0), "price": PRICE}
 DEGREE_KM = 111.195
 """Of latitude."""
+MANY = 500
+"""Lines in a row."""
 WIDE = 0.25
 """How far stations are off the straight line, in parts of its length."""
 
@@ -155,18 +159,48 @@ def many(rounds: int, networks: int) -> None:
             print(f"| {count} | {km:.0f} | {' | '.join(cells)} |", flush=True)
 
 
+def within_range(rounds: int) -> None:
+    """A PLAN that needs no stop beside a NAVIGATION: lines of one driver, handled in memory."""
+    server = MemoryServer(options=["--rate-per-connection", "0", "--rate-per-address", "0"])
+    login = {"user_name": "Ana", "selected_car": CAR, "battery_car": 90}
+    user_id = server.request("LOGIN", **login)["data"]["user_id"]
+    ends = ((-12.2664, -38.9663), (-12.9714, -38.5014))
+    places = [dict(zip(("latitude", "longitude"), end, strict=True)) for end in ends]
+    protocol, transport = server.connect()
+    took: dict[str, float] = {}
+    for _ in range(rounds):
+        for kind, data in (("PLAN", {"places": places}), ("NAVIGATION", {"route_distance": 121.2})):
+            asked = {"type": kind, "data": {"user_id": user_id, **data}}
+            line = json.dumps({**asked, "status": {}, "timestamp": ""}).encode() + b"\n"
+
+            def ask(line: bytes = line, kind: str = kind) -> None:
+                for _ in range(MANY):
+                    protocol.dataReceived(line)
+                    if b'"code":200' not in (reply := transport.take()):
+                        raise SystemExit(f"{kind} is answered {reply.decode()}")
+
+            took[kind] = min(cpu(ask) / MANY, took.get(kind, 1.0))
+    plan_s, navigation_s = took.values()
+    print(
+        f"within range: PLAN {plan_s * 1e6:.0f} us, NAVIGATION {navigation_s * 1e6:.0f} us: "
+        f"{plan_s / navigation_s:.2f} times as much"
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--networks", type=int, default=5)
-    parser.add_argument("--only", choices=("routes", "stations"))
+    parser.add_argument("--only", choices=("routes", "stations", "range"))
     options = parser.parse_args()
-    if options.only != "stations":
+    if options.only in (None, "routes"):
         routes(options.rounds)
-    if options.only != "routes":
+    if options.only in (None, "stations"):
         many(options.rounds, options.networks)
+    if options.only in (None, "range"):
+        within_range(options.rounds)
 
 
 if __name__ == "__main__":

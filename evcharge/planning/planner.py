@@ -26,6 +26,7 @@ from evcharge.planning.trips import (
     Trip,
     Weights,
     cruising_km_h,
+    direct,
     front,
     is_possible,
     may_better,
@@ -181,8 +182,8 @@ def straight(asked: Asked) -> Found | None:
     """
     if asked.matrix is not None and asked.matrix.stations:
         return None
-    found = plan(asked.trip([]), [], asked.weights)
-    if not isinstance(found, Plan):
+    found = direct(asked.trip([]))
+    if found is None:
         return None
     return Found([], [found], None, _is_metric(asked, [], never))
 

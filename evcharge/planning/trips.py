@@ -8,6 +8,7 @@ since departure. What is given, and what the best is, says docs/planner.md.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 from math import fsum, inf
 from typing import cast
 
@@ -260,6 +261,24 @@ def plan(
     elif gap is not None and gap < TIE_H:
         gap = 0.0
     return _told(trip, stations, task, chain, charged, gap)
+
+
+def direct(trip: Trip) -> Plan | None:
+    """The plan of who need not stop; None where that is not within range. It takes no search."""
+    clock, charge, drives = trip.stays_h[0], trip.start_kwh, []
+    for leg, (here, there) in enumerate(pairwise(trip.places)):
+        (energy,), (hours,) = row(trip.energy_kwh, here, [there]), row(trip.hours, here, [there])
+        is_last = leg == len(trip.places) - 2
+        floor = max(trip.arrival_kwh, trip.reserve_kwh) if is_last else trip.reserve_kwh
+        left = charge - energy
+        if left < floor - NOTHING_KWH:
+            return None
+        left = max(left, floor)
+        drives.append(Drive(leg, here, there, energy, hours, charge, left))
+        clock, charge = clock + hours, left
+        clock += trip.stays_h[leg + 1]
+    drive_h = fsum(each.hours for each in drives)
+    return Plan(tuple(drives), (), clock, drive_h, fsum(trip.stays_h), 0.0, 0.0)
 
 
 def may_better(

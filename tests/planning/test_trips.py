@@ -22,6 +22,7 @@ from evcharge.planning.trips import (
     PlanStation,
     Trip,
     Weights,
+    direct,
     front,
     never,
     plan,
@@ -307,6 +308,13 @@ class TripTests(SynchronousTestCase):
             **figures,
         }
         return Case(Trip([0, 1], energy, hours, [0.0, 0.0], **whole), own)
+
+    @settings(max_examples=examples(200), deadline=None)
+    @given(cases())
+    def test_direct(self, case: Case) -> None:
+        """Who need not stop has the plan of a trip where there is no station, to the last digit."""
+        found = plan(case.trip, [])
+        self.assertEqual(direct(case.trip), None if isinstance(found, NoPlan) else found)
 
     def test_within_range(self) -> None:
         """Within range there is no stop."""
