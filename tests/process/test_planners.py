@@ -320,6 +320,7 @@ class FaultTests(SynchronousTestCase):
         line = packed("Traceback: here")
         planner.outReceived(line[:3])
         planner.outReceived(line[3:])
+        self.machine.advance(0)
         failure = self.failureResultOf(searched, SearchFailed)
         self.assertIn("here", failure.getErrorMessage())
         self.assertNoResult(self.solve())

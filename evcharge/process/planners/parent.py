@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections import deque
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from twisted.application.service import Service
@@ -45,6 +45,8 @@ class Planners(Service):
         self._reactor = reactor
         self._counts = counts
         self._waiting: deque[Job] = deque()
+        self._due: deque[Callable[[], object]] = deque()
+        """What is to be done in the turns of the reactor to come, one in each."""
         self.planners: list[Planner] = []
         # A planner finds the modules where we do, wherever twistd goes. It needs no storage.
         self._environment = {
@@ -74,6 +76,7 @@ class Planners(Service):
                     self._found,
                     self._lost,
                     self._go_on,
+                    self._in_turn,
                 )
                 self.planners.append(planner)
                 planner.start()
@@ -103,6 +106,21 @@ class Planners(Service):
             if self._waiting and planner.is_free:
                 planner.take(self._waiting.popleft())
         self._counts.waiting = len(self._waiting)
+
+    def _in_turn(self, do: Callable[[], object]) -> None:
+        """Have something done in a turn of the reactor in which nothing else is done for trips: it
+        sees to others in between."""
+        self._due.append(do)
+        if len(self._due) == 1:
+            self._reactor.callLater(0, self._turn)
+
+    def _turn(self) -> None:
+        try:
+            self._due[0]()
+        finally:
+            self._due.popleft()
+            if self._due:
+                self._reactor.callLater(0, self._turn)
 
     def _cancel(self, job: Job) -> None:
         if job in self._waiting:

@@ -6,6 +6,7 @@ import contextlib
 import pickle
 import signal
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import attrs
@@ -63,6 +64,7 @@ class Planner(ProcessProtocol):
     :param lost: called when its process has ended, or cannot be started, with the job, if any, that
         it was at.
     :param free: called when there is a process again.
+    :param in_turn: has something done soon, which takes a tenth of a millisecond.
     """
 
     log = Logger()
@@ -78,6 +80,7 @@ class Planner(ProcessProtocol):
         found: Callable[[Job, dict[str, Any] | Failure, float], object],
         lost: Callable[[Job | None], object],
         free: Callable[[], object],
+        in_turn: Callable[[Callable[[], object]], object],
     ) -> None:
         self._number = number
         self._seconds = seconds
@@ -86,9 +89,12 @@ class Planner(ProcessProtocol):
         self._found = found
         self._lost = lost
         self._free = free
+        self._in_turn = in_turn
         self._began = 0.0
         self._pause_s = 0.0
         self._come = b""
+        self._answer: bytes | None = None
+        """What the process has answered, until it is read."""
         self._states: dict[int, StationState] = {}
         """The stations as the process knows them, by id,"""
         self._tariffs: Mapping[str, Tariff] | None = None
@@ -112,7 +118,7 @@ class Planner(ProcessProtocol):
         """Start a process."""
         self._again = None
         self._began = self._clock.seconds()
-        self._come = b""
+        self._come, self._answer = b"", None
         self._states = {}
         self._tariffs = None
         try:
@@ -137,17 +143,17 @@ class Planner(ProcessProtocol):
         """Do a job; only one who is free."""
         self.job = job
         job.attempts += 1
-        tariffs = job.look.tariffs
-        if tariffs is not self._tariffs:
-            self._tariffs = tariffs
-            self.transport.write(packed(dict(tariffs)))
-        self._tell(job, 0)
+        self._in_turn(partial(self._tell, job, 0))
 
     def _tell(self, job: Job, first: int) -> None:
         """Tell the process of stations from that number on, if it knows them otherwise, and then of
         the trip."""
         if self.job is not job:
             return
+        tariffs = job.look.tariffs
+        if tariffs is not self._tariffs:
+            self._tariffs = tariffs
+            self.transport.write(packed(dict(tariffs)))
         known, others, told = self._states, [], 0
         for state in job.states[first : first + PART]:
             first += 1
@@ -161,7 +167,7 @@ class Planner(ProcessProtocol):
         if others:
             self.transport.write(packed(others))
         if first < len(job.states):
-            self._clock.callLater(0, self._tell, job, first)
+            self._in_turn(partial(self._tell, job, first))
             return
         look = attrs.evolve(job.look, tariffs={})
         station_ids = [state.station.station_id for state in job.states]
@@ -216,13 +222,14 @@ class Planner(ProcessProtocol):
             end = HEAD.size + length
             if len(self._come) < end:
                 return
-            content, self._come = self._come[HEAD.size : end], self._come[end:]
-            self._told(pickle.loads(content))
+            self._answer, self._come = self._come[HEAD.size : end], self._come[end:]
+            self._in_turn(self._read)
 
-    def _told(self, answer: Any) -> None:
-        job = self.job
-        if job is None:
+    def _read(self) -> None:
+        """Read what was answered, unless that is done."""
+        if self._answer is None or self.job is None:
             return
+        answer, self._answer = pickle.loads(self._answer), None
         if isinstance(answer, str):
             self._done(Failure(SearchFailed(answer)), 0.0)
             return
@@ -237,6 +244,7 @@ class Planner(ProcessProtocol):
         )
 
     def processEnded(self, reason: Failure) -> None:
+        self._read()
         self._forget_late()
         job, self.job = self.job, None
         ended: Any = reason.value
