@@ -1,5 +1,6 @@
 """The processes that plan trips: real ones, killed and stopped, and who waits for them."""
 
+import contextlib
 import json
 import os
 import random
@@ -8,7 +9,9 @@ import signal
 import socket
 import struct
 import threading
+from collections.abc import Sequence
 from http.client import HTTPConnection, HTTPResponse
+from io import SEEK_END, BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +20,22 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from evcharge.datasets import parse_car_models, parse_stations
 from evcharge.datasets.files import CARS, shipped
+from evcharge.models.slots import StationState
 from evcharge.models.terms import DEFAULT_TERMS
 from evcharge.outcomes import UNAVAILABLE
 from evcharge.planning.planner import Asked
 from evcharge.planning.sites import Look
-from evcharge.process.planners.child import packed
+from evcharge.process.planners.child import packed, received
 from evcharge.process.planners.parent import MOST_WAITING, Planners
-from evcharge.process.planners.planner import GRACE_S, SearchFailed
+from evcharge.process.planners.planner import (
+    GRACE_S,
+    MOST_AT_ONCE,
+    TRIPS_PER_S,
+    SearchFailed,
+)
 from evcharge.process.settings import PlanSettings
 from evcharge.process.virtual_clock import VirtualClock
+from evcharge.rules.journey import ListStations
 from evcharge.storage.memory import MemoryStorage
 from evcharge.testing import MemoryServer, shipped_network
 from evcharge.watch.metrics import PlanCounts
@@ -263,9 +273,21 @@ class Transport:
 
     def __init__(self) -> None:
         self.signals: list[str] = []
+        self._told = BytesIO()
 
     def write(self, data: bytes) -> None:
-        """What it is told goes nowhere."""
+        at = self._told.tell()
+        self._told.seek(0, SEEK_END)
+        self._told.write(data)
+        self._told.seek(at)
+
+    def told(self) -> list[Any]:
+        """What it was told since this was asked last."""
+        values = []
+        with contextlib.suppress(EOFError):
+            while True:
+                values.append(received(self._told))
+        return values
 
     def signalProcess(self, name: str) -> None:
         self.signals.append(name)
@@ -299,8 +321,49 @@ class FaultTests(SynchronousTestCase):
         self.asked = Asked(model, 40.0, [place, place])
         self.look = Look(model, 0.0, DEFAULT_TERMS, {})
 
-    def solve(self) -> Any:
-        return maybeDeferred(self.planners.solve, self.asked, self.look, [], ())
+    def solve(self, states: Sequence[StationState] = ()) -> Any:
+        return maybeDeferred(self.planners.solve, self.asked, self.look, states, ())
+
+    def solved(self, states: Sequence[StationState] = ()) -> list[Any]:
+        """What the planner is told where it answers at once."""
+        searched = self.solve(states)
+        self.machine.advance(0.001)
+        data = {"feasible": False, "stations_considered": 0}
+        self.planners.planners[0].outReceived(packed((0.001, data)))
+        self.machine.advance(0)
+        self.assertEqual(self.successResultOf(searched), data)
+        return self.machine.transports[0].told()
+
+    def test_changes(self) -> None:
+        """A planner is told of each station once, of one that has changed again, and for each trip
+        of which stations it may go to."""
+        server = MemoryServer()
+
+        def states() -> list[StationState]:
+            return [*server.engine.context.perform(ListStations())]
+
+        first = states()
+        _, *told, trip = self.solved(first)
+        self.assertEqual([state for part in told for state in part], first)
+        self.assertEqual(trip[2], [state.station.station_id for state in first])
+        (trip,) = self.solved(first[1:])
+        self.assertEqual(trip[2], [state.station.station_id for state in first[1:]])
+        user = server.request("LOGIN", **LOGIN)["data"]["user_id"]
+        server.request("PAYMENT", user_id=user, id_station="2", confirmation=True)
+        ((changed,), _) = self.solved(states())
+        self.assertEqual(changed, states()[1])
+        self.assertEqual(changed.slots, states()[1].slots)
+        self.assertIn(user, changed.slots.sessions)
+
+    def test_pace(self) -> None:
+        """So many trips are begun with at once; after that no more in a second than leaves others
+        their time."""
+        for _ in range(MOST_AT_ONCE + 1):
+            self.solved()
+        self.solve()
+        self.assertEqual(self.counts.waiting, 1)
+        self.machine.advance(1 / TRIPS_PER_S)
+        self.assertEqual(self.counts.waiting, 0)
 
     def test_none(self) -> None:
         """Where no process can be started it is said at once, and it is tried again later."""

@@ -30,6 +30,10 @@ PART = 1000
 MOST_TOLD = 10
 """and stations and sessions that it is told of: a tenth of a millisecond either."""
 
+TRIPS_PER_S, MOST_AT_ONCE = 10, 20
+"""How many trips a planner begins with, after so many at once. Each takes the server, and whoever
+asked, the better part of a millisecond: hundreds of short ones a second would be felt by all."""
+
 GRACE_S = 30.0
 """How much longer than it may a search may take before its process is killed, seconds."""
 
@@ -63,7 +67,7 @@ class Planner(ProcessProtocol):
         long the search took, seconds.
     :param lost: called when its process has ended, or cannot be started, with the job, if any, that
         it was at.
-    :param free: called when there is a process again.
+    :param free: called when it may be free again.
     :param in_turn: has something done soon, which takes a tenth of a millisecond.
     """
 
@@ -101,13 +105,17 @@ class Planner(ProcessProtocol):
         """and the tariffs."""
         self._again: IDelayedCall | None = None
         """While no process runs: the start of the next one."""
+        self._rest: IDelayedCall | None = None
+        """Until it may begin with another trip."""
+        self._paced_s = 0.0
+        """When it would be at the end of its trips if each took its share of a second."""
         self._late: IDelayedCall | None = None
         self._stopped: Deferred[None] | None = None
 
     @property
     def is_free(self) -> bool:
-        """Whether there is a process, which is at nothing."""
-        return self._again is None and self._stopped is None and self.job is None
+        """Whether there is a process, which is at nothing, and may begin with something."""
+        return all(each is None for each in (self._again, self._stopped, self.job, self._rest))
 
     @property
     def is_failing(self) -> bool:
@@ -132,6 +140,8 @@ class Planner(ProcessProtocol):
     def stop(self) -> Deferred[None]:
         """End the process, whatever it is at, and start no other; fires when it has ended."""
         self._stopped = Deferred()
+        if self._rest is not None:
+            self._rest.cancel()
         if self._again is not None:
             self._again.cancel()
             self._stopped.callback(None)
@@ -143,6 +153,11 @@ class Planner(ProcessProtocol):
         """Do a job; only one who is free."""
         self.job = job
         job.attempts += 1
+        now = self._clock.seconds()
+        self._paced_s = max(now, self._paced_s) + 1 / TRIPS_PER_S
+        rest = self._paced_s - now - MOST_AT_ONCE / TRIPS_PER_S
+        if rest > 0:
+            self._rest = self._clock.callLater(rest, self._rested)
         self._in_turn(partial(self._tell, job, 0))
 
     def _tell(self, job: Job, first: int) -> None:
@@ -173,6 +188,10 @@ class Planner(ProcessProtocol):
         station_ids = [state.station.station_id for state in job.states]
         self.transport.write(packed((job.asked, look, station_ids, job.avoid, self._seconds)))
         self._late = self._clock.callLater(self._seconds + GRACE_S, self._take_too_long)
+
+    def _rested(self) -> None:
+        self._rest = None
+        self._free()
 
     def _done(self, found: dict[str, Any] | Failure, seconds: float) -> None:
         self._forget_late()
