@@ -397,6 +397,7 @@ class FaultTests(SynchronousTestCase):
         for searched in searches:
             self.machine.advance(2 * seconds)
             planner.outReceived(packed("Traceback: here"))
+            self.machine.advance(0)
             self.failureResultOf(searched, SearchFailed)
         self.assertLess(self.machine.seconds() - began, self.planners.patience_s)
 
