@@ -79,7 +79,8 @@ def in_memory() -> Path | None:
         there = os.statvfs(MEMORY)
         if there.f_bavail * there.f_frsize < NEEDED or there.f_flag & os.ST_NOEXEC:
             return None
-        folder = Path(tempfile.mkdtemp(prefix="evcharge-tests-", dir=MEMORY))
+        # Short, as a socket's path has at most 107 bytes.
+        folder = Path(tempfile.mkdtemp(prefix="ev-", dir=MEMORY))
     except OSError:
         return None
     watcher.remove(folder)
@@ -93,13 +94,14 @@ def run() -> None:
     folder = in_memory()
     if folder is None:
         return trial.run()
-    sys.argv.insert(1, f"--temp-directory={folder / KEPT}")
+    written = folder / "t"
+    sys.argv.insert(1, f"--temp-directory={written}")
     try:
         trial.run()
     except SystemExit as ended:
-        if ended.code and (folder / KEPT).exists():
+        if ended.code and written.exists():
             shutil.rmtree(KEPT, ignore_errors=True)
-            shutil.copytree(folder / KEPT, KEPT, symlinks=True, dirs_exist_ok=True)
+            shutil.copytree(written, KEPT, symlinks=True, dirs_exist_ok=True)
         raise
     finally:
         shutil.rmtree(folder, ignore_errors=True)
