@@ -5,6 +5,7 @@ the tools for want of which some were skipped.
     python -Wall tools/tests.py --jobs 2 tests
 """
 
+import contextlib
 import os
 import shutil
 import sys
@@ -101,7 +102,9 @@ def run() -> None:
     except SystemExit as ended:
         if ended.code and written.exists():
             shutil.rmtree(KEPT, ignore_errors=True)
-            shutil.copytree(written, KEPT, symlinks=True, dirs_exist_ok=True)
+            # All but sockets and the like, of which it tells at the end.
+            with contextlib.suppress(shutil.Error):
+                shutil.copytree(written, KEPT, symlinks=True, dirs_exist_ok=True)
         raise
     finally:
         shutil.rmtree(folder, ignore_errors=True)
