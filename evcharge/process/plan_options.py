@@ -23,7 +23,7 @@ class PlanOptions(UsageOptions):
             DEFAULT.workers,
             "Processes that plan trips beyond the range (PLAN); each of the --workers has as many. "
             "They are started when they are needed. Each begins with ten trips a second at the "
-            "most, after twenty at once.",
+            "most, after five at once.",
             whole("plan-workers", 1, MOST_PLANNERS),
         ],
         [

@@ -30,7 +30,7 @@ PART = 1000
 MOST_TOLD = 10
 """and stations and sessions that it is told of: a tenth of a millisecond either."""
 
-TRIPS_PER_S, MOST_AT_ONCE = 10, 20
+TRIPS_PER_S, MOST_AT_ONCE = 10, 5
 """How many trips a planner begins with, after so many at once. Each takes the server, and whoever
 asked, the better part of a millisecond: hundreds of short ones a second would be felt by all."""
 
