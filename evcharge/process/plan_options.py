@@ -22,8 +22,8 @@ class PlanOptions(UsageOptions):
             None,
             DEFAULT.workers,
             "Processes that plan trips beyond the range (PLAN); each of the --workers has as many. "
-            "They are started when they are needed. Each begins with ten trips a second at the "
-            "most, after five at once.",
+            "They are started when they are needed. While others than who asks for plans are "
+            "served each begins with ten trips a second at the most, after five at once.",
             whole("plan-workers", 1, MOST_PLANNERS),
         ],
         [

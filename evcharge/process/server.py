@@ -154,7 +154,7 @@ class Server(InOrder):
         self._reactor = reactor
         self._terminal = terminal
         guards = Guards(settings.limits, reactor, metrics.refused)
-        planners = Planners(settings.planning, reactor, metrics.plans)
+        planners = Planners(settings.planning, reactor, metrics)
         self._engine = engine = Engine(
             settings,
             storage,

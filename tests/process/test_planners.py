@@ -26,7 +26,7 @@ from evcharge.outcomes import UNAVAILABLE
 from evcharge.planning.planner import Asked
 from evcharge.planning.sites import Look
 from evcharge.process.planners.child import packed, received
-from evcharge.process.planners.parent import MOST_WAITING, Planners
+from evcharge.process.planners.parent import JUST_NOW_S, MOST_WAITING, Planners
 from evcharge.process.planners.planner import (
     GRACE_S,
     MOST_AT_ONCE,
@@ -38,7 +38,7 @@ from evcharge.process.virtual_clock import VirtualClock
 from evcharge.rules.journey import ListStations
 from evcharge.storage.memory import MemoryStorage
 from evcharge.testing import MemoryServer, shipped_network
-from evcharge.watch.metrics import PlanCounts
+from evcharge.watch.metrics import Metrics
 from tests.handlers.test_plan import CONQUISTA, FEIRA, SALVADOR
 from tests.process.test_workers import gone, state
 from tests.support.commands import run
@@ -313,8 +313,9 @@ class FaultTests(SynchronousTestCase):
     """Planners that cannot do what they are there for."""
 
     def setUp(self) -> None:
-        self.machine, self.counts = Machine(), PlanCounts()
-        self.planners = Planners(PlanSettings(), self.machine, self.counts)
+        self.machine, self.metrics = Machine(), Metrics()
+        self.counts = self.metrics.plans
+        self.planners = Planners(PlanSettings(), self.machine, self.metrics)
         self.planners.startService()
         model = shipped_network().catalogue().models["Tesla Model 3"]
         place = FEIRA["latitude"], FEIRA["longitude"]
@@ -356,14 +357,23 @@ class FaultTests(SynchronousTestCase):
         self.assertIn(user, changed.slots.sessions)
 
     def test_pace(self) -> None:
-        """So many trips are begun with at once; after that no more in a second than leaves others
-        their time."""
-        for _ in range(MOST_AT_ONCE + 1):
+        """While others are served so many trips are begun with at once, and after that no more in a
+        second than leaves others their time; else as many as there are."""
+        for _ in range(20 * MOST_AT_ONCE):
+            self.metrics.answered("PLAN", 200, 0.001)
             self.solved()
-        self.solve()
+        for _ in range(MOST_AT_ONCE):
+            self.metrics.answered("NAVIGATION", 200, 0.001)
+            self.solved()
+        late = self.solve()
         self.assertEqual(self.counts.waiting, 1)
         self.machine.advance(1 / TRIPS_PER_S)
         self.assertEqual(self.counts.waiting, 0)
+        self.planners.planners[0].outReceived(packed("Traceback: here"))
+        self.machine.advance(JUST_NOW_S)
+        self.failureResultOf(late, SearchFailed)
+        for _ in range(20 * MOST_AT_ONCE):
+            self.solved()
 
     def test_none(self) -> None:
         """Where no process can be started it is said at once, and it is tried again later."""

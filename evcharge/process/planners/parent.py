@@ -6,12 +6,14 @@ import os
 import sys
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
+from math import inf
 from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.python.failure import Failure
 
+from evcharge.handlers.plan import Plan
 from evcharge.models.slots import StationState
 from evcharge.outcomes import UNAVAILABLE, Refusal
 from evcharge.planning.planner import Asked
@@ -20,10 +22,13 @@ from evcharge.process.planners.planner import Job, Planner
 from evcharge.process.settings import PlanSettings
 from evcharge.storage import Eventual
 from evcharge.storage.location import STORAGE_VARIABLE
-from evcharge.watch.metrics import PlanCounts
+from evcharge.watch.metrics import Metrics
 
 MOST_WAITING = 100
 """Trips that may wait for a planner."""
+
+JUST_NOW_S = 0.1
+"""Who was answered no longer ago is one who is served, seconds."""
 
 MOST_ATTEMPTS = 2
 """How often a trip is begun whose planner has died."""
@@ -40,10 +45,13 @@ class Planners(Service):
 
     name = "planners"
 
-    def __init__(self, settings: PlanSettings, reactor: Any, counts: PlanCounts) -> None:
+    def __init__(self, settings: PlanSettings, reactor: Any, metrics: Metrics) -> None:
         self._settings = settings
         self._reactor = reactor
-        self._counts = counts
+        self._metrics = metrics
+        self._counts = metrics.plans
+        self._served, self._served_s = 0, -inf
+        """Requests for something else than plans, and when there was one more, steady seconds."""
         self._waiting: deque[Job] = deque()
         self._due: deque[Callable[[], object]] = deque()
         """What is to be done in the turns of the reactor to come, one in each."""
@@ -77,6 +85,7 @@ class Planners(Service):
                     self._lost,
                     self._go_on,
                     self._in_turn,
+                    self._others_are_served,
                 )
                 self.planners.append(planner)
                 planner.start()
@@ -106,6 +115,15 @@ class Planners(Service):
             if self._waiting and planner.is_free:
                 planner.take(self._waiting.popleft())
         self._counts.waiting = len(self._waiting)
+
+    def _others_are_served(self) -> bool:
+        """Whether something else than plans is asked for just now."""
+        answered = self._metrics.requests.items()
+        served = sum(count for (kind, _), count in answered if kind != Plan.TYPE)
+        now = self._reactor.seconds()
+        if served != self._served:
+            self._served, self._served_s = served, now
+        return bool(now < self._served_s + JUST_NOW_S)
 
     def _in_turn(self, do: Callable[[], object]) -> None:
         """Have something done in a turn of the reactor in which nothing else is done for trips: it

@@ -31,8 +31,9 @@ MOST_TOLD = 10
 """and stations and sessions that it is told of: a tenth of a millisecond either."""
 
 TRIPS_PER_S, MOST_AT_ONCE = 10, 5
-"""How many trips a planner begins with, after so many at once. Each takes the server, and whoever
-asked, the better part of a millisecond: hundreds of short ones a second would be felt by all."""
+"""How many trips a planner begins with while others than who asked for them are served, after so
+many at once. Each takes the server, and whoever asked, the better part of a millisecond: those
+others would feel hundreds of short ones a second."""
 
 GRACE_S = 30.0
 """How much longer than it may a search may take before its process is killed, seconds."""
@@ -69,6 +70,7 @@ class Planner(ProcessProtocol):
         it was at.
     :param free: called when it may be free again.
     :param in_turn: has something done soon, which takes a tenth of a millisecond.
+    :param others_are_served: whether it has to leave time to others.
     """
 
     log = Logger()
@@ -85,6 +87,7 @@ class Planner(ProcessProtocol):
         lost: Callable[[Job | None], object],
         free: Callable[[], object],
         in_turn: Callable[[Callable[[], object]], object],
+        others_are_served: Callable[[], bool],
     ) -> None:
         self._number = number
         self._seconds = seconds
@@ -94,6 +97,7 @@ class Planner(ProcessProtocol):
         self._lost = lost
         self._free = free
         self._in_turn = in_turn
+        self._others_are_served = others_are_served
         self._began = 0.0
         self._pause_s = 0.0
         self._come = b""
@@ -154,7 +158,8 @@ class Planner(ProcessProtocol):
         self.job = job
         job.attempts += 1
         now = self._clock.seconds()
-        self._paced_s = max(now, self._paced_s) + 1 / TRIPS_PER_S
+        begins = max(now, self._paced_s) if self._others_are_served() else now
+        self._paced_s = begins + 1 / TRIPS_PER_S
         rest = self._paced_s - now - MOST_AT_ONCE / TRIPS_PER_S
         if rest > 0:
             self._rest = self._clock.callLater(rest, self._rested)
