@@ -9,13 +9,13 @@ author = "the evcharge authors"
 copyright = "2026, the evcharge authors"
 release = version = __version__
 
-extensions = ["myst_parser"]
+extensions = ["myst_parser", "sphinx_copybutton"]
 exclude_patterns = ["_build"]
 myst_heading_anchors = 3
 highlight_language = "none"
-html_theme = "alabaster"
-html_static_path = ["_static"]
-html_css_files = ["narrow.css"]
+html_theme = "furo"
+html_title = "evcharge"
+html_favicon = "../evcharge/web/page/icon.svg"
 
 
 def setup(app):
