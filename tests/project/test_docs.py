@@ -1,8 +1,8 @@
 """
 What evcharge tells people: in plain sentences, with one word for each thing, in both languages.
 
-A page that is not so yet has a line `<!-- to be rewritten -->`; to see what is wrong with it, take
-that line out and run this module.
+A page that is not so yet ends with `<!-- to be rewritten -->`; to see what is wrong with it, take
+that out and run this module.
 """
 
 import argparse

@@ -11,8 +11,8 @@ import yaml
 from twisted.trial.unittest import SynchronousTestCase
 
 import evcharge
-from evcharge.testing import MemoryServer
 from tests.support.imports import PACKAGE, all_imports, circle, imports, problems, table
+from tests.support.transcripts import converse
 
 ROOT = Path(evcharge.__file__).resolve().parent.parent
 
@@ -230,34 +230,27 @@ class PackageTests(SynchronousTestCase):
 class TranscriptTests(SynchronousTestCase):
     """The transcripts in the documents."""
 
-    def replay(self, path: Path) -> int:
-        blocks = re.findall(r"^```transcript\n(.*?)^```", path.read_text(), re.M | re.S)
-        for block in blocks:
-            server = MemoryServer()
-            expected: list[bytes] = []
-            connections = []
-            for line in block.splitlines():
-                if line.startswith("> "):
-                    self.assertEqual(expected, [], f"{path}: no reply shown before {line}")
-                    protocol, transport = server.connect()
-                    protocol.dataReceived(line[2:].encode() + b"\n")
-                    expected = transport.take().splitlines()
-                    connections.append(transport)
-                elif line.startswith("< "):
-                    if not expected and line.startswith('< {"type":"EVENT"'):
-                        server.advance(0.1)
-                        expected = b"".join(each.take() for each in connections).splitlines()
-                    reply = expected.pop(0).decode()
-                    pattern = ".*".join(re.escape(part) for part in line[2:].split("…"))
-                    self.assertTrue(re.fullmatch(pattern, reply), f"{path}: {reply}")
-            self.assertEqual(expected, [])
-        return len(blocks)
-
     def test_protocol_page(self) -> None:
-        """Every transcript of the protocol page is what the server says."""
-        self.assertGreaterEqual(self.replay(ROOT / "docs" / "protocol.md"), 5)
+        """Every transcript of the protocol page, in both languages, is what the server says."""
+        count = converse(self, ROOT / "docs" / "protocol.md")
+        self.assertGreaterEqual(count, 5)
+        self.assertIn(converse(self, ROOT / "docs" / "pt" / "protocol.md"), (0, count))
 
     def test_readme(self) -> None:
         """So are those of the two front pages."""
         for name in ("README.md", "README.pt-BR.md"):
-            self.assertEqual(self.replay(ROOT / name), 1)
+            self.assertEqual(converse(self, ROOT / name), 1)
+
+    def test_short(self) -> None:
+        """Where a transcript leaves the status out, the reply has succeeded."""
+        page = Path(self.mktemp())
+        for asked, told, right in (
+            ('{"type": "START", "data": {}}', '{"type":"START","data":{…}}', True),
+            ('{"type": "START", "data": {}}', '{"type":"START","data":{"message":"…"}}', False),
+            ('{"type": "STATUS", "data": {"user_id": "x"}}', '{"type":"STATUS",…}', False),
+        ):
+            page.write_text(f"```transcript\n> {asked}\n< {told}\n```\n")
+            if right:
+                self.assertEqual(converse(self, page), 1)
+            else:
+                self.assertRaises(self.failureException, converse, self, page)

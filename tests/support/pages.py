@@ -16,7 +16,7 @@ MOST_WORDS, MEAN_WORDS = 35, 18
 """Of a sentence, and of the sentences of a page."""
 
 UNWRITTEN = "<!-- to be rewritten -->"
-"""What is a line of its own in a page that is not yet as a page has to be."""
+"""What stands at the end of a page that is not yet as a page has to be."""
 
 WRONG = {
     "en": {
@@ -89,7 +89,7 @@ class Page:
 
     @property
     def unwritten(self) -> bool:
-        return UNWRITTEN in self.text.splitlines()
+        return self.text.rstrip().endswith(UNWRITTEN)
 
     @property
     def anchors(self) -> set[str]:

@@ -1,4 +1,4 @@
-"""The commands that a page shows in its `console` blocks, run again."""
+"""What a page shows in its `console` and `transcript` blocks, done again."""
 
 import os
 import re
@@ -8,8 +8,15 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from evcharge.testing import MemoryServer
 from tests.support.servers import ROOT
 from tests.support.tools import need
+
+_STATUS = re.compile(r'"status": ?\{(?:\}|"code")')
+_OWN = re.compile(
+    r',"status":\{"code":200,"message":"[^"]*"\},"timestamp":"\d{4}(?:-\d\d){2}T[\d:]{8}\.\d{3}Z"'
+)
+"""What is in every reply that succeeds."""
 
 
 def shell(folder: Path, line: str) -> str:
@@ -37,3 +44,40 @@ def replay(test: SynchronousTestCase, page: Path, folder: Path) -> int:
         pattern = ".*".join(map(re.escape, shown.split("…")))
         test.assertRegex(shell(folder, line), rf"\A{pattern}\Z")
     return len(commands)
+
+
+def converse(test: SynchronousTestCase, page: Path) -> int:
+    """
+    Send the requests of a page's transcripts, each over a connection of its own: the replies are
+    what the page says, where `…` may be anything. A reply that it shows without `status`
+    and `timestamp` has code 200, and where the request is shown without them too, it is sent with.
+
+    :return: how many transcripts there are.
+    """
+    blocks = re.findall(r"^```transcript\n(.*?)^```", page.read_text(), re.M | re.S)
+    for block in blocks:
+        server = MemoryServer()
+        connections = []
+        told: list[bytes] = []
+        lines = block.splitlines()
+        for number, line in enumerate(lines):
+            if line.startswith("> "):
+                test.assertEqual(told, [], f"{page}: no reply shown before {line}")
+                whole = any(map(_STATUS.search, lines[number : number + 2]))
+                protocol, transport = server.connect()
+                sent = line[2:] if whole else line[2:-1] + ', "status": {}, "timestamp": ""}'
+                protocol.dataReceived(sent.encode() + b"\n")
+                told = transport.take().splitlines()
+                connections.append(transport)
+            elif line.startswith("< "):
+                if not told and line.startswith('< {"type":"EVENT"'):
+                    server.advance(0.1)
+                    told = b"".join(each.take() for each in connections).splitlines()
+                reply = told.pop(0).decode()
+                if not _STATUS.search(line):
+                    test.assertRegex(reply, _OWN, f"{page}: {line}")
+                    reply = _OWN.sub("", reply)
+                pattern = ".*".join(re.escape(part) for part in line[2:].split("…"))
+                test.assertTrue(re.fullmatch(pattern, reply), f"{page}: {reply}")
+        test.assertEqual(told, [])
+    return len(blocks)
