@@ -7,6 +7,7 @@ DATA ?= evcharge-data
 DEMO ?= evcharge-demo
 SPEED ?= 60
 STORAGE ?=
+OPTIONS ?=
 WEB ?= 8080
 TESTS ?=
 # Processes that share the tests, two more than the machine has processors, as tests also wait.
@@ -65,7 +66,7 @@ OLDEST = $(or $(firstword $(shell $(PYTHON) tools/pythons.py)),$(PYTHON))
 .PHONY: help run demo test fast check lowest coverage lint format bench mutants soak docs changelog audit constraints pictures release clean
 
 help:
-	@echo "make run       run the server (PORT=$(PORT) WEB=$(WEB) DATA=$(DATA) STORAGE=files)"
+	@echo "make run       run the server (PORT=$(PORT) WEB=$(WEB) DATA=$(DATA) STORAGE=files OPTIONS=--language=en)"
 	@echo "make demo      run one with simulated drivers, to be looked at (SPEED=$(SPEED) DEMO=$(DEMO))"
 	@echo "make test      run every test (TESTS=tests.net.test_tls for some of them)"
 	@echo "make fast      run the half of the tests that does not take long"
@@ -126,11 +127,11 @@ define serve
 endef
 
 run: $(VENV)/.run
-	$(call serve,$(or $(STORAGE),$(DATA)),--data '$(DATA)' $(if $(STORAGE),--storage '$(STORAGE)'))
+	$(call serve,$(or $(STORAGE),$(DATA)),--data '$(DATA)' $(if $(STORAGE),--storage '$(STORAGE)') $(OPTIONS))
 
 demo: $(VENV)/.run
 	@echo 'Drivers are simulated, and their time goes $(SPEED) times as fast as ours'
-	$(call serve,$(DEMO),--data '$(DEMO)' --simulate demo --speed '$(SPEED)' --for-ever)
+	$(call serve,$(DEMO),--data '$(DEMO)' --simulate demo --speed '$(SPEED)' --for-ever $(OPTIONS))
 
 test: $(VENV)/.test
 	$(BIN)/python $(TRIAL) $(or $(TESTS),$(SLOW) $(FAST))

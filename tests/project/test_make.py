@@ -13,6 +13,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from evcharge.client import Client
 from evcharge.healthcheck import healthy
 from tests.support.ports import families, free_port
 from tests.support.servers import ROOT
@@ -265,6 +266,17 @@ class RunTests(MakeTestCase):
         self.assertEqual(page, f"The page is at http://127.0.0.1:{web}")
         self.assertEqual(received, "Received SIGINT, shutting down.")
         self.assertEqual(down, "Server Shut Down.")
+
+    def test_options(self) -> None:
+        """Any further option of the server may be given."""
+        data = f"DATA={self.folder / 'data'}"
+        make = self.make("run", "PORT=0", "WEB=", data, "OPTIONS=--time-scale=60 --language en")
+        make.wait(" users\n")
+        port = int(re.search(r" listens on \S+:(\d+)", make.shown)[1])
+        with Client("127.0.0.1", port) as client:
+            start = client.request("START", limit=1)
+        self.assertEqual(start["status"]["message"], "Success")
+        self.assertEqual(start["data"]["time_scale"], 60)
 
     def test_demo(self) -> None:
         """A demonstration says where its map is, and has cars there, until Ctrl-C."""
