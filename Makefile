@@ -49,7 +49,8 @@ SLOW = tests.process.test_clock_servers tests.web.test_schemathesis tests.simula
     tests.commands.test_migrate_sessions tests.handlers.test_sessions tests.commands.test_backup \
     tests.process.test_secrets tests.project.test_operation_unit tests.project.test_soak_sessions \
     tests.project.test_watcher tests.project.test_operation_examples \
-    tests.project.test_operation_proxies tests.project.test_web_page tests.simulator.test_cluster
+    tests.project.test_operation_proxies tests.project.test_web_page tests.project.test_app_tutorial \
+    tests.simulator.test_cluster
 # Of the slow ones, those that look most into what others wrote: with the lowest versions, too.
 LOWEST = tests.net.test_tls tests.web.test_health tests.web.test_web_ports tests.web.test_live \
     tests.storage.sql.test_schema

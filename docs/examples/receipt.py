@@ -11,9 +11,10 @@ time.sleep(3)
 bill = ana.ask("STOP", user_id=ana.user_id, receipt_id=paid["receipt_id"])
 print(bill["message"])
 for line in bill["lines"]:
-    print(f"{line['dimension']}: {line['quantity']} {line['unit']} x {line['price']}", end=" ")
-    print(f"= {line['incl_vat']}")
+    quantity = f"{line['quantity']} {line['unit']}"
+    print(f"{line['dimension']}: {quantity} x {line['price']} = {line['incl_vat']}")
 print(f"{bill['paid']:.2f} - {bill['total']:.2f} = {bill['paid'] - bill['total']:.2f}")
 
 history = ana.ask("HISTORY", driver_id=ana.user_id)
-print([receipt["total"] == bill["total"] for receipt in history["receipts"]])
+for receipt in history["receipts"]:
+    print(receipt["name_station"], receipt["total"])

@@ -25,9 +25,9 @@ from tests.support.scripted import (
     silence,
 )
 from tests.support.servers import ServerTestCase
+from tests.support.transcripts import Ids, commands
 
 ANA = ("LOGIN", "user_name=Ana", "selected_car=Tesla Model 3", "battery_car=40")
-UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 HEAVY = ("twisted", "sqlalchemy", "alembic", "OpenSSL", "cryptography", "msgspec", "tqdm")
 
 
@@ -257,21 +257,14 @@ class EndTests(SynchronousTestCase):
 class PageTests(ServerTestCase):
     """The page about all this."""
 
-    def setUp(self) -> None:
-        self.ids: dict[str, str] = {}
-        """Those of the page, and those that they really are this time."""
-
     def test_transcripts(self) -> None:
         """The commands on the page say what it says that they do."""
         server = self.start(Path(self.mktemp()), "--time-scale=60").wait()
-        page = (ROOT / "docs" / "ask.md").read_text()
-        blocks = re.findall(r"^```console\n(.*?)^```", page, re.M | re.S)
-        commands = [each for block in blocks for each in re.split(r"^\$ ", block, flags=re.M)[1:]]
-        self.assertEqual(len(commands), 6)
-        for each in commands:
-            line, _, shown = each.partition("\n")
-            for known, real in self.ids.items():
-                line = line.replace(known, real)
+        ids = Ids()
+        found = commands(ROOT / "docs" / "ask.md")
+        self.assertEqual(len(found), 6)
+        for line, shown in found:
+            line = ids.real(line)
             name, kind, *more = shlex.split(line)
             self.assertEqual(name, "evcharge")
             done = command(kind, f"--port={server.port}", *more, answers="\n" * 9)
@@ -281,25 +274,7 @@ class PageTests(ServerTestCase):
                 choice = "What would you like to do?"
                 (said, at, _), (shown, _, _) = said.partition(choice), shown.partition(choice)
                 self.assertTrue(at)
-            self.check(re.sub(" +$", "", said, flags=re.M), shown)
-
-    def check(self, said: str, shown: str) -> None:
-        """It is what is shown, where `…` may be anything, and ids are others each time."""
-        new = []
-        pattern = ""
-        for part in re.split(f"({UUID}|…)", shown):
-            if part == "…":
-                pattern += r"[\s\S]*"
-            elif not re.fullmatch(UUID, part):
-                pattern += re.escape(part)
-            elif part in self.ids:
-                pattern += self.ids[part]
-            else:
-                new.append(part)
-                pattern += f"({UUID})"
-        found = re.fullmatch(pattern, said)
-        self.assertTrue(found, f"{said} is not {shown}")
-        self.ids.update(zip(new, found.groups(), strict=True))
+            ids.check(self, re.sub(" +$", "", said, flags=re.M), shown)
 
     def test_example(self) -> None:
         """The program on the page gets a slot, and gives it back."""

@@ -17,6 +17,47 @@ _OWN = re.compile(
     r',"status":\{"code":200,"message":"[^"]*"\},"timestamp":"\d{4}(?:-\d\d){2}T[\d:]{8}\.\d{3}Z"'
 )
 """What is in every reply that succeeds."""
+UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+
+
+class Ids:
+    """The ids that a page shows, and those that they really are this time."""
+
+    def __init__(self) -> None:
+        self._real: dict[str, str] = {}
+
+    def real(self, shown: str) -> str:
+        """What the page shows, with the real ids as far as they are known."""
+        for known, real in self._real.items():
+            shown = shown.replace(known, real)
+        return shown
+
+    def check(self, test: SynchronousTestCase, said: str, shown: str) -> None:
+        """`said` is what is shown, where `…` may be anything, and ids are others each time."""
+        new = []
+        pattern = ""
+        for part in re.split(f"({UUID}|…)", shown):
+            if part == "…":
+                pattern += r"[\s\S]*"
+            elif not re.fullmatch(UUID, part):
+                pattern += re.escape(part)
+            elif part in self._real:
+                pattern += self._real[part]
+            elif part in new:
+                pattern += rf"\{new.index(part) + 1}"
+            else:
+                new.append(part)
+                pattern += f"({UUID})"
+        found = re.fullmatch(pattern, said)
+        test.assertTrue(found, f"{said} is not {shown}")
+        self._real.update(zip(new, found.groups(), strict=True))
+
+
+def commands(page: Path) -> list[tuple[str, str]]:
+    """The commands of a page, and what it shows that each prints."""
+    blocks = re.findall(r"^```console\n(.*?)^```", page.read_text(), re.M | re.S)
+    parts = [each for block in blocks for each in re.split(r"^\$ ", block, flags=re.M)[1:]]
+    return [(line, shown) for line, _, shown in (part.partition("\n") for part in parts)]
 
 
 def shell(folder: Path, line: str) -> str:
@@ -37,10 +78,8 @@ def replay(test: SynchronousTestCase, page: Path, folder: Path) -> int:
 
     :return: how many there are.
     """
-    blocks = re.findall(r"^```console\n(.*?)^```", page.read_text(), re.M | re.S)
-    commands = [each for block in blocks for each in re.split(r"^\$ ", block, flags=re.M)[1:]]
-    for each in commands:
-        line, _, shown = each.partition("\n")
+    found = commands(page)
+    for line, shown in found:
         pattern = ".*".join(map(re.escape, shown.split("…")))
         test.assertRegex(shell(folder, line), rf"\A{pattern}\Z")
     return len(commands)
@@ -81,3 +120,4 @@ def converse(test: SynchronousTestCase, page: Path) -> int:
                 test.assertTrue(re.fullmatch(pattern, reply), f"{page}: {reply}")
         test.assertEqual(told, [])
     return len(blocks)
+    return len(found)

@@ -1,0 +1,217 @@
+"""The tutorial, in both languages: each of its commands does what the page shows."""
+
+import functools
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+from playwright.sync_api import Browser, expect
+
+from tests.support.browser import fill, in_browser
+from tests.support.ports import free_port
+from tests.support.scripted import environment
+from tests.support.servers import ROOT, Client, ServerTestCase
+from tests.support.tools import need
+from tests.support.transcripts import Ids, commands
+
+EXAMPLES = ROOT / "docs" / "examples"
+PAGES = {"en": ROOT / "docs" / "tutorial.md", "pt": ROOT / "docs" / "pt" / "tutorial.md"}
+REFUSED = ":8888: Connection refused\n"
+"""What a program says that is started before the server."""
+MOVING = re.compile(r"\d+[.,]\d+$|[\d.]+(?= kWh x | - )|(?<= - )[\d.]+", re.M)
+"""What depends on the moment in a bill."""
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    """Serves a folder, and says nothing of it."""
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@contextmanager
+def site(folder: Path, port: int) -> Iterator[None]:
+    """Serve a folder at a port of this machine, as `python3 -m http.server` does."""
+    handler = functools.partial(Quiet, directory=str(folder))
+    with ThreadingHTTPServer(("127.0.0.1", port), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+class Reader:
+    """One who follows the page in a language, with a server and a copy of the examples."""
+
+    def __init__(self, test: ServerTestCase, language: str) -> None:
+        self.commands = commands(PAGES[language])
+        self.folder = Path(test.mktemp()).absolute()
+        self.data = self.folder / "data"
+        self._ports = {port: str(free_port()) for port in ("8888", "8080", "3000")}
+        self._ids = Ids()
+        self._test = test
+        self._language = language
+        for path in EXAMPLES.iterdir():
+            self._write(path.name, path.read_text())
+        port = self.here("--port=8888")
+        self._program("bin/python3", '"$@"')
+        self._program("bin/evcharge", f'-c "from evcharge.cli import main; main()" "$@" {port}')
+
+    def _write(self, name: str, text: str) -> Path:
+        path = self.folder / name
+        path.parent.mkdir(exist_ok=True, parents=True)
+        path.write_text(self.here(text))
+        return path
+
+    def _program(self, name: str, arguments: str) -> None:
+        self._write(name, f'#!/bin/sh\nexec "{sys.executable}" {arguments}\n').chmod(0o700)
+
+    def here(self, text: str) -> str:
+        """`text` with the ports of this reader's server."""
+        for shown, port in self._ports.items():
+            text = re.sub(rf"\b{shown}\b", port, text)
+        return text
+
+    def serve(self) -> None:
+        """Start the server, as from step 4 on: what the steps before show is the same then."""
+        port = self.here("tcp:8888:interface=127.0.0.1")
+        web = self.here("--web-port=8080"), self.here("--web-origin=http://127.0.0.1:3000")
+        self._test.start(
+            self.data, "--time-scale=60", f"--language={self._language}", *web, port=port
+        ).wait()
+
+    def begin(self, line: str) -> subprocess.Popen:
+        """Type a command."""
+        path = f"{self.folder}/bin:{environment()['PATH']}"
+        return subprocess.Popen(
+            ["sh", "-c", self._ids.real(self.here(line))],
+            cwd=self.folder, env=environment(PATH=path, PYTHONUNBUFFERED="1"),
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+
+    def run(self, line: str) -> str:
+        """What a command prints."""
+        with self.begin(line) as process:
+            return process.communicate(timeout=60)[0]
+
+    def module(self, name: str) -> str:
+        """What a module of JavaScript says on the console of a browser."""
+        self._write(
+            "blank.html", f'<meta charset="utf-8"><script type="module" src="{name}"></script>'
+        )
+
+        def look(browser: Browser) -> str:
+            with browser.new_context(locale=self._language) as context:
+                page, said = context.new_page(), list[str]()
+                page.on(
+                    "console", lambda each: each.type == "log" and said.append(f"{each.text}\n")
+                )
+                with page.expect_websocket() as opened:
+                    page.goto(self.here("http://127.0.0.1:3000/blank.html"))
+                if not opened.value.is_closed():
+                    opened.value.wait_for_event("close")
+                return "".join(said)
+
+        with site(self.folder, int(self._ports["3000"])):
+            return in_browser(look)
+
+    def leave(self) -> None:
+        """End all journeys, as what a page shows is the first of its day."""
+        client = Client(int(self._ports["8888"]))
+        for path in (self.data / "users").glob("*.json"):
+            client.request("PAYMENT", user_id=path.stem, id_station=9, confirmation=False)
+        client.close()
+
+    def check(self, said: str, shown: str) -> None:
+        """It is what is shown, but for what depends on the moment."""
+        said = re.sub(rf"(.*{REFUSED})+", r"\1", said.replace(self._ports["8888"], "8888"))
+        shown = re.sub(rf"(.*{REFUSED})+", r"\1", shown)
+        self._ids.check(self._test, MOVING.sub("#", said), MOVING.sub("#", shown))
+
+    def follow(self) -> None:
+        """Type each command in turn, but that which is to wait for the server."""
+        for line, shown in self.commands:
+            program, *words = line.split()
+            if "user_id=" not in line:
+                self.leave()
+            if program == "node":
+                self.check(self.module(*words), shown)
+            elif REFUSED not in shown:
+                self.check(self.run(line), shown)
+
+
+class TutorialTests(ServerTestCase):
+    """What the page has a person do."""
+
+    def test_commands(self) -> None:
+        """Each command prints what is shown, in either language."""
+        need("curl", "jq", "nc", "chromium")
+        readers = [Reader(self, language) for language in PAGES]
+        early = []
+        for reader in readers:
+            ((line, shown),) = (each for each in reader.commands if REFUSED in each[1])
+            early.append((reader, reader.begin(line), shown))
+        for reader, process, shown in early:
+            with process:
+                said = process.stdout.readline()
+                reader.serve()
+                reader.check(said + process.communicate(timeout=60)[0], shown)
+        with ThreadPoolExecutor() as threads:
+            list(threads.map(Reader.follow, readers))
+
+    def test_same(self) -> None:
+        """Both pages have the same commands, and include each example but those of other pages."""
+        lines, included = [], []
+        for language, page in PAGES.items():
+            lines.append([line for line, _ in commands(page)])
+            text = page.read_text().replace(f"--language {language}", "")
+            included.append(re.findall(r"^```(?:sh\n[^`]*|\{.*)", text, re.M))
+        self.assertEqual(lines[0], lines[1])
+        self.assertEqual(included[0], included[1])
+        found = set(re.findall(r" /examples/(\S+)", "\n".join(included[0])))
+        others = {"journey.py", "journey.sh", "journey.html", "plan.py", "session.json"}
+        self.assertEqual(
+            {path.name for path in EXAMPLES.iterdir()} - found, others | {"tariff.json"}
+        )
+
+    def test_app(self) -> None:
+        """The page shows the network, a queue, an offer, a charge, and the receipt."""
+        reader = Reader(self, "en")
+        reader.serve()
+        with site(reader.folder, int(reader.here("3000"))):
+            in_browser(lambda browser: self.use(browser, reader))
+
+    def use(self, browser: Browser, reader: Reader) -> None:
+        client = Client(int(reader.here("8888")))
+        self.addCleanup(client.close)
+        (other,) = fill(client, 8, 1)
+        with browser.new_context(locale="pt-BR") as context:
+            page = context.new_page()
+            wrong = list[str]()
+            page.on("pageerror", lambda error: wrong.append(str(error)))
+            page.goto(reader.here("http://127.0.0.1:3000/app.html"))
+            expect(page.locator("circle")).to_have_count(36)
+            expect(page.locator("circle.full")).to_have_count(1)
+            page.get_by_label("Station").select_option("8")
+            page.get_by_role("button", name="RESERVE").click()
+            said, state = page.get_by_role("status"), page.locator("#state")
+            expect(said).to_contain_text("Lugar 1 na fila")
+            expect(state).to_have_text("WAITING")
+            client.request("STOP", user_id=other["user_id"])
+            expect(state).to_have_text("OFFERED")
+            page.get_by_role("button", name="ARRIVE").click()
+            expect(state).to_have_text("CHARGING")
+            page.wait_for_function("document.getElementById('battery').value > 40")
+            page.get_by_role("button", name="STOP").click()
+            expect(page.locator("#receipt tr").first).to_contain_text("ENERGY")
+            expect(state).to_have_text("FREE")
+            self.assertEqual(wrong, [])
