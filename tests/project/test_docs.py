@@ -125,7 +125,7 @@ def neutral(each: Page, language: str, text: str) -> object:
         return (each.path.parent / argument).resolve(), text
     lines = re.sub(_COMMENTS.get(language, "(?!)"), "", text, flags=re.M).splitlines()
     if language in _PROGRAMS:
-        return language, [line for line in lines if line]
+        return language, [re.sub(r"--language \w+", "", line) for line in lines if line]
     if language in ("transcript", "json"):
         return language, [re.sub(r'"message": ?"[^"]*"', "", line) for line in lines]
     return language, [
@@ -262,6 +262,7 @@ class LanguageTests(SynchronousTestCase):
         self.assertTrue(same("javascript", "a(); // one\n", "a(); // um\n"))
         self.assertTrue(same("sh", "make run  # run it\n", "make run  # execute\n"))
         self.assertFalse(same("sh", "make run\n", "make demo\n"))
+        self.assertTrue(same("sh", "a --language en\n", "a --language pt\n"))
         self.assertTrue(same("console", "$ a\nPaid: R$ 41.06\n", "$ a\nPago: R$ 41,06\n"))
         self.assertFalse(same("console", "$ a\nPaid: R$ 41.06\n", "$ a\nPago: R$ 41,07\n"))
         self.assertFalse(same("console", "$ a\nPaid\n", "$ b\nPaid\n"))

@@ -82,7 +82,7 @@ def replay(test: SynchronousTestCase, page: Path, folder: Path) -> int:
     for line, shown in found:
         pattern = ".*".join(map(re.escape, shown.split("…")))
         test.assertRegex(shell(folder, line), rf"\A{pattern}\Z")
-    return len(commands)
+    return len(found)
 
 
 def converse(test: SynchronousTestCase, page: Path) -> int:
@@ -120,4 +120,3 @@ def converse(test: SynchronousTestCase, page: Path) -> int:
                 test.assertTrue(re.fullmatch(pattern, reply), f"{page}: {reply}")
         test.assertEqual(told, [])
     return len(blocks)
-    return len(found)
