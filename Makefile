@@ -103,10 +103,10 @@ $(VENV)/.run: $(PACKAGING) $(VENV)/.made
 	$(call install,evcharge and what it needs,-e .)
 
 $(VENV)/.test: $(PACKAGING) $(VENV)/.made
-	$(call install,what the tests need,-e '.[test$(COMMA)browser]')
+	$(call install,what the tests need,-e '.[test$(COMMA)browser$(COMMA)docs]')
 
 $(VENV)/.lint: $(PACKAGING) $(VENV)/.made
-	$(call install,what style and types are checked with,-e '.[test$(COMMA)browser$(COMMA)lint]')
+	$(call install,what style and types are checked with,-e '.[test$(COMMA)browser$(COMMA)docs$(COMMA)lint]')
 
 $(VENV)/.docs: $(PACKAGING) $(VENV)/.made
 	$(call install,what builds the documentation,-e '.[docs$(COMMA)release]')

@@ -62,7 +62,7 @@ def faults(each: Page) -> Iterator[str]:
     """What is wrong with how a page is written."""
     yield from lengths(each.said)
     yield from wrong_words(each.words, each.language)
-    if not each.path.is_relative_to(DOCS):
+    if not each.in_docs:
         return
     lines = len(each.text.splitlines())
     if each.name not in REFERENCES and lines > MOST_LINES:
@@ -211,7 +211,7 @@ class LinkTests(SynchronousTestCase):
             wanted = {
                 each.path
                 for each in pages()
-                if each.language == language and each.path.is_relative_to(DOCS) and not each.moved
+                if each.language == language and each.in_docs and not each.moved
             }
             self.assertEqual(wanted - near, set())
 

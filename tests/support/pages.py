@@ -83,6 +83,10 @@ class Page:
         return "pt" if "pt" in self.path.parts or "pt-BR" in self.name else "en"
 
     @property
+    def in_docs(self) -> bool:
+        return self.path.is_relative_to(DOCS)
+
+    @property
     def moved(self) -> bool:
         """Whether it is kept for its address alone, and leads to where its matter is now."""
         return self.text.startswith("---\norphan: true\n")
