@@ -1,7 +1,9 @@
-"""The tutorial, in both languages: each of its commands does what the page shows."""
+"""The tutorial in both languages, and the page on tests: each command does what is shown."""
 
+import doctest
 import functools
 import re
+import socket
 import subprocess
 import sys
 import threading
@@ -52,8 +54,8 @@ def site(folder: Path, port: int) -> Iterator[None]:
 class Reader:
     """One who follows the page in a language, with a server and a copy of the examples."""
 
-    def __init__(self, test: ServerTestCase, language: str) -> None:
-        self.commands = commands(PAGES[language])
+    def __init__(self, test: ServerTestCase, language: str, page: Path | None = None) -> None:
+        self.commands = commands(page or PAGES[language])
         self.folder = Path(test.mktemp()).absolute()
         self.data = self.folder / "data"
         self._ports = {port: str(free_port()) for port in ("8888", "8080", "3000")}
@@ -64,6 +66,8 @@ class Reader:
             self._write(path.name, path.read_text())
         port = self.here("--port=8888")
         self._program("bin/python3", '"$@"')
+        twistd = "from twisted.scripts.twistd import run; run()"
+        self._program("bin/twistd", f'-c "{twistd}" "$@"')
         self._program("bin/evcharge", f'-c "from evcharge.cli import main; main()" "$@" {port}')
 
     def _write(self, name: str, text: str) -> Path:
@@ -178,7 +182,8 @@ class TutorialTests(ServerTestCase):
         self.assertEqual(lines[0], lines[1])
         self.assertEqual(included[0], included[1])
         found = set(re.findall(r" /examples/(\S+)", "\n".join(included[0])))
-        others = {"journey.py", "journey.sh", "journey.html", "plan.py", "session.json"}
+        others = {"test_recipes.py", "with_server.sh"}
+        others |= {"journey.py", "journey.sh", "journey.html", "plan.py", "session.json"}
         self.assertEqual(
             {path.name for path in EXAMPLES.iterdir()} - found, others | {"tariff.json"}
         )
@@ -215,3 +220,41 @@ class TutorialTests(ServerTestCase):
             expect(page.locator("#receipt tr").first).to_contain_text("ENERGY")
             expect(state).to_have_text("FREE")
             self.assertEqual(wrong, [])
+
+
+class OwnTestsTests(ServerTestCase):
+    """The page on the tests of people's programs."""
+
+    page = ROOT / "docs" / "testing.md"
+
+    def test_session(self) -> None:
+        """What is typed there says what is shown."""
+        text = self.page.read_text()
+        (session,) = re.findall(r"^```python\n(>>> .*?)^```", text, re.M | re.S)
+        failed = list[str]()
+        parsed = doctest.DocTestParser().get_doctest(session, {}, self.page.name, None, 0)
+        doctest.DocTestRunner().run(parsed, out=failed.append)
+        self.assertEqual(failed, [])
+
+    def test_recipes(self) -> None:
+        """Each recipe is a test that passes, and all of them are shown."""
+        done = subprocess.run(
+            [sys.executable, "-m", "unittest", "-v", "test_recipes", "test_driver"],
+            cwd=EXAMPLES, env=environment(), capture_output=True, text=True, timeout=60,
+        )  # fmt: skip
+        self.assertEqual(done.returncode, 0, done.stderr)
+        shown = re.findall(r":pyobject: \w+\.(\w+)", self.page.read_text())
+        passed = re.findall(r"^(test_\w+) .*\n?.*\.\.\. ok$", done.stderr, re.M)
+        recipes = re.findall(r"def (test_\w+)", (EXAMPLES / "test_recipes.py").read_text())
+        self.assertLessEqual({*shown} - {"start"}, {*passed})
+        self.assertLessEqual({*recipes}, {*shown})
+
+    def test_with_server(self) -> None:
+        """The script starts a server, has a program use it, and leaves nothing behind."""
+        need("dash")
+        reader = Reader(self, "pt", self.page)
+        ((line, shown),) = reader.commands
+        reader.check(reader.run(line), shown)
+        free = reader.here("8888"), reader.here("8080")
+        for port in map(int, free):
+            socket.create_server(("127.0.0.1", port)).close()
