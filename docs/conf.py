@@ -23,7 +23,10 @@ exclude_patterns = ["_build"]
 templates_path = ["_templates"]
 myst_heading_anchors = 3
 highlight_language = "none"
-copybutton_prompt_text = "$ "
+# Of a block with commands, or with what is sent, these alone are copied.
+copybutton_prompt_text = r"\$ |> "
+copybutton_prompt_is_regexp = True
+copybutton_line_continuation_character = "\\"
 html_theme = "furo"
 html_title = "evcharge"
 html_favicon = "../evcharge/web/page/icon.svg"

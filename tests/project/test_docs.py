@@ -6,10 +6,12 @@ that out and run this module.
 """
 
 import argparse
+import ast
 import re
 from collections.abc import Iterator
 from functools import cache
 from itertools import zip_longest
+from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -20,6 +22,7 @@ from tests.support.pages import (
     NEXT,
     READER,
     UNWRITTEN,
+    WRONG,
     Page,
     lengths,
     page,
@@ -42,8 +45,8 @@ IN_BOTH = {
 }
 CLICKS = 2
 
-HELP_UNWRITTEN = True
-"""Whether what `--help` says is not yet as it has to be."""
+HELP_UNWRITTEN = TEXTS_UNWRITTEN = True
+"""Whether what `--help` says, and what the programs say else, is not yet as it has to be."""
 
 OLD = {
     "docs/soak.md": ["what-it-found"],
@@ -99,6 +102,19 @@ def helps() -> dict[str, list[str]]:
     lines = Options().getUsage(width=100_000).splitlines()
     found["twistd evcharge"] = [re.sub(r"^ +(?:-\w, )?--[\w-]+=? *", "", line) for line in lines]
     return found
+
+
+def said() -> Iterator[tuple[Path, list[str]]]:
+    """The texts in each file of the program: in Python all but docstrings and lone words."""
+    for path in sorted((ROOT / "evcharge").rglob("*.py")):
+        nodes = list(ast.walk(ast.parse(path.read_text())))
+        lone = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
+        constants = [node for node in nodes if isinstance(node, ast.Constant)]
+        texts = [str(node.value) for node in constants if id(node) not in lone]
+        yield path, [text for text in texts if " " in text]
+    texts = ROOT / "evcharge" / "web" / "page"
+    for path in [texts / "index.html", *texts.glob("app/*-en.js"), *texts.glob("app/*-pt.js")]:
+        yield path, [path.read_text()]
 
 
 def twins() -> Iterator[tuple[Page, Page]]:
@@ -177,6 +193,16 @@ class WritingTests(SynchronousTestCase):
             for fault in (*lengths(said), *wrong_words(said, "en"))
         ]
         self.assertEqual(bool(wrong), HELP_UNWRITTEN, "\n" + "\n".join(wrong))
+
+    def test_texts(self) -> None:
+        """So are the words of errors, log lines, messages to drivers and the page."""
+        wrong = [
+            f"{path.relative_to(ROOT)}: {fault}"
+            for path, texts in said()
+            for language in WRONG
+            for fault in wrong_words(texts, language)
+        ]
+        self.assertEqual(bool(wrong), TEXTS_UNWRITTEN, "\n" + "\n".join(wrong))
 
 
 class LinkTests(SynchronousTestCase):

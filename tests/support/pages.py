@@ -26,16 +26,16 @@ WRONG = {
         r"waiting (?:line|list)s?|(?:wait|stand|first|place|cars?|turn) in line": "queue",
         r"(?:join|leave|stand in|wait in|head of|front of) the line": "queue",
         r"for whom|let in": "client address, connection limit",
-        r"h[au]ng(?:s|ing)? up|cut(?:s|ting)? off": "refuse, disconnect",
-        r"for who(?:ever)?": "for you, if you",
+        r"h[au]ng(?:s|ing)? up|(?:is|are|be|gets?) cut off|cut(?:s|ting)? \w+ off": (
+            "refuse, disconnect"
+        ),
+        r"for who": "for you, if you",
     },
     "pt": {
         r"pontos? de recarga": "posto, vaga",
         r"pedidos?": "requisição",
-        r"(?<!em )(?<!algum )(?<!nenhum )(?<!qualquer )(?<!outro )(?<!primeiro )lugar(?:es)?": (
-            "vaga, armazenamento"
-        ),
-        r"onde tudo fica": "armazenamento",
+        r"lugar(?:es)? (?:livre|vago|ocupado)s?": "vaga",
+        r"onde tudo fica|em um lugar que": "armazenamento",
         r"(?:lista|fila)s? de espera": "fila",
         r"sem cifra|cifrad[oa]s?": "criptografia",
         r"dividem": "compartilham, usam",
