@@ -15,11 +15,15 @@ function connect() {
     waiting.delete(line.id);
   };
   server.onopen = () => {
+    at("said").textContent = "";
     // Whatever was not answered is asked again.
     for (const {request} of waiting.values()) server.send(request);
     subscribe();
   };
-  server.onclose = () => setTimeout(connect, 1000);
+  server.onclose = () => {
+    at("said").textContent = `${ADDRESS}? --web-origin ${location.origin}?`;
+    setTimeout(connect, 1000);
+  };
 }
 
 function ask(type, data) {

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, expect
 
-from tests.support.browser import fill, in_browser
+from tests.support.browser import WAIT_MS, fill, in_browser
 from tests.support.ports import free_port
 from tests.support.scripted import environment
 from tests.support.servers import ROOT, Client, ServerTestCase
@@ -189,26 +189,30 @@ class TutorialTests(ServerTestCase):
         )
 
     def test_app(self) -> None:
-        """The page shows the network, a queue, an offer, a charge, and the receipt."""
+        """
+        The page says where there is no server, and finds it when it comes. It shows the network, a
+        queue, an offer, a charge, and the receipt.
+        """
         reader = Reader(self, "en")
-        reader.serve()
         with site(reader.folder, int(reader.here("3000"))):
             in_browser(lambda browser: self.use(browser, reader))
 
     def use(self, browser: Browser, reader: Reader) -> None:
-        client = Client(int(reader.here("8888")))
-        self.addCleanup(client.close)
-        (other,) = fill(client, 8, 1)
         with browser.new_context(locale="pt-BR") as context:
             page = context.new_page()
             wrong = list[str]()
             page.on("pageerror", lambda error: wrong.append(str(error)))
             page.goto(reader.here("http://127.0.0.1:3000/app.html"))
-            expect(page.locator("circle")).to_have_count(36)
+            said, state = page.get_by_role("status"), page.locator("#state")
+            expect(said).to_contain_text(reader.here("? --web-origin http://127.0.0.1:3000?"))
+            reader.serve()
+            client = Client(int(reader.here("8888")))
+            self.addCleanup(client.close)
+            (other,) = fill(client, 8, 1)
+            expect(page.locator("circle")).to_have_count(36, timeout=WAIT_MS)
             expect(page.locator("circle.full")).to_have_count(1)
             page.get_by_label("Station").select_option("8")
             page.get_by_role("button", name="RESERVE").click()
-            said, state = page.get_by_role("status"), page.locator("#state")
             expect(said).to_contain_text("Lugar 1 na fila")
             expect(state).to_have_text("WAITING")
             client.request("STOP", user_id=other["user_id"])
