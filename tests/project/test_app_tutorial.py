@@ -1,16 +1,14 @@
 """The tutorial in both languages, and the page on tests: each command does what is shown."""
 
 import doctest
-import functools
 import re
+import shlex
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from playwright.sync_api import Browser, expect
@@ -21,6 +19,7 @@ from tests.support.scripted import environment
 from tests.support.servers import ROOT, Client, ServerTestCase
 from tests.support.tools import need
 from tests.support.transcripts import Ids, commands
+from tests.support.waiting import until
 
 EXAMPLES = ROOT / "docs" / "examples"
 PAGES = {"en": ROOT / "docs" / "tutorial.md", "pt": ROOT / "docs" / "pt" / "tutorial.md"}
@@ -30,54 +29,45 @@ MOVING = re.compile(r"\d+[.,]\d+$|[\d.]+(?= kWh x | - )|(?<= - )[\d.]+", re.M)
 """What depends on the moment in a bill."""
 
 
-class Quiet(SimpleHTTPRequestHandler):
-    """Serves a folder, and says nothing of it."""
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
-
-@contextmanager
-def site(folder: Path, port: int) -> Iterator[None]:
-    """Serve a folder at a port of this machine, as `python3 -m http.server` does."""
-    handler = functools.partial(Quiet, directory=str(folder))
-    with ThreadingHTTPServer(("127.0.0.1", port), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield
-        finally:
-            server.shutdown()
-            thread.join()
+def is_free(port: int) -> bool:
+    """Whether nobody listens at a port of this machine."""
+    with socket.socket() as caller:
+        return caller.connect_ex(("127.0.0.1", port)) != 0
 
 
 class Reader:
     """One who follows the page in a language, with a server and a copy of the examples."""
 
     def __init__(self, test: ServerTestCase, language: str, page: Path | None = None) -> None:
-        self.commands = commands(page or PAGES[language])
-        self.folder = Path(test.mktemp()).absolute()
-        self.data = self.folder / "data"
+        self._page = page or PAGES[language]
+        self.commands = commands(self._page)
+        self.checkout = Path(test.mktemp()).absolute()
+        self.folder = self.checkout / "docs" / "examples"
+        self.data = self.checkout / "evcharge-data"
         self._ports = {port: str(free_port()) for port in ("8888", "8080", "3000")}
         self._ids = Ids()
         self._test = test
         self._language = language
         for path in EXAMPLES.iterdir():
-            self._write(path.name, path.read_text())
+            self._write(self.folder / path.name, path.read_text())
         port = self.here("--port=8888")
-        self._program("bin/python3", '"$@"')
+        self._program("python3", '"$@"')
         twistd = "from twisted.scripts.twistd import run; run()"
-        self._program("bin/twistd", f'-c "{twistd}" "$@"')
-        self._program("bin/evcharge", f'-c "from evcharge.cli import main; main()" "$@" {port}')
+        self._program("twistd", f'-c "{twistd}" "$@"')
+        self._program("evcharge", f'-c "from evcharge.cli import main; main()" "$@" {port}')
 
-    def _write(self, name: str, text: str) -> Path:
-        path = self.folder / name
+    def _write(self, path: Path, text: str) -> Path:
         path.parent.mkdir(exist_ok=True, parents=True)
         path.write_text(self.here(text))
         return path
 
     def _program(self, name: str, arguments: str) -> None:
-        self._write(name, f'#!/bin/sh\nexec "{sys.executable}" {arguments}\n').chmod(0o700)
+        path = self.checkout / ".venv" / "bin" / name
+        self._write(path, f'#!/bin/sh\nexec "{sys.executable}" {arguments}\n').chmod(0o700)
+
+    def _typed(self, begin: str) -> str:
+        """The last of the page's commands that begin so."""
+        return re.findall(rf"^{begin} .*", self._page.read_text(), re.M)[-1]
 
     def here(self, text: str) -> str:
         """`text` with the ports of this reader's server."""
@@ -86,19 +76,31 @@ class Reader:
         return text
 
     def serve(self) -> None:
-        """Start the server, as from step 4 on: what the steps before show is the same then."""
-        port = self.here("tcp:8888:interface=127.0.0.1")
-        web = self.here("--web-port=8080"), self.here("--web-origin=http://127.0.0.1:3000")
+        """Start the server as the last step does: what is shown before is the same by it."""
+        (options,) = re.findall('OPTIONS="(.*)"', self._typed("make run"))
         self._test.start(
-            self.data, "--time-scale=60", f"--language={self._language}", *web, port=port
-        ).wait()
+            self.data, self.here("--web-port=8080"), *shlex.split(self.here(options)),
+            port=self.here("tcp:8888:interface=127.0.0.1"),
+        ).wait()  # fmt: skip
 
-    def begin(self, line: str) -> subprocess.Popen:
-        """Type a command."""
-        path = f"{self.folder}/bin:{environment()['PATH']}"
+    @contextmanager
+    def site(self) -> Iterator[None]:
+        """Serve the examples to browsers as the page does, for a while."""
+        port = int(self.here("3000"))
+        with self.begin(f"exec {self._typed('python3 -m http.server')}", self.checkout) as site:
+            try:
+                until(lambda: not is_free(port), "the site", process=site)
+                yield
+            finally:
+                site.terminate()
+                site.communicate()
+
+    def begin(self, line: str, folder: Path | None = None) -> subprocess.Popen:
+        """Type a command, among the examples or in another folder."""
+        path = f"{self.checkout}/.venv/bin:{environment()['PATH']}"
         return subprocess.Popen(
             ["sh", "-c", self._ids.real(self.here(line))],
-            cwd=self.folder, env=environment(PATH=path, PYTHONUNBUFFERED="1"),
+            cwd=folder or self.folder, env=environment(PATH=path, PYTHONUNBUFFERED="1"),
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip
 
@@ -109,9 +111,8 @@ class Reader:
 
     def module(self, name: str) -> str:
         """What a module of JavaScript says on the console of a browser."""
-        self._write(
-            "blank.html", f'<meta charset="utf-8"><script type="module" src="{name}"></script>'
-        )
+        script = f'<script type="module" src="{name}"></script>'
+        self._write(self.folder / "blank.html", script)
 
         def look(browser: Browser) -> str:
             with browser.new_context(locale=self._language) as context:
@@ -125,7 +126,7 @@ class Reader:
                     opened.value.wait_for_event("close")
                 return "".join(said)
 
-        with site(self.folder, int(self._ports["3000"])):
+        with self.site():
             return in_browser(look)
 
     def leave(self) -> None:
@@ -194,7 +195,7 @@ class TutorialTests(ServerTestCase):
         queue, an offer, a charge, and the receipt.
         """
         reader = Reader(self, "en")
-        with site(reader.folder, int(reader.here("3000"))):
+        with reader.site():
             in_browser(lambda browser: self.use(browser, reader))
 
     def use(self, browser: Browser, reader: Reader) -> None:
@@ -259,6 +260,5 @@ class OwnTestsTests(ServerTestCase):
         reader = Reader(self, "pt", self.page)
         ((line, shown),) = reader.commands
         reader.check(reader.run(line), shown)
-        free = reader.here("8888"), reader.here("8080")
-        for port in map(int, free):
-            socket.create_server(("127.0.0.1", port)).close()
+        for port in ("8888", "8080"):
+            self.assertTrue(is_free(int(reader.here(port))), port)
