@@ -17,7 +17,7 @@ from tests.support.browser import WAIT_MS, fill, in_browser
 from tests.support.ports import free_port
 from tests.support.scripted import environment
 from tests.support.servers import ROOT, Client, ServerTestCase
-from tests.support.tools import need
+from tests.support.tools import need, node
 from tests.support.transcripts import Ids, commands
 from tests.support.waiting import until
 
@@ -150,6 +150,9 @@ class Reader:
                 self.leave()
             if program == "node":
                 self.check(self.module(*words), shown)
+                if node():
+                    self.leave()
+                    self.check(self.run(shlex.join([*node(), *words])), shown)
             elif REFUSED not in shown:
                 self.check(self.run(line), shown)
 

@@ -11,6 +11,8 @@ from __future__ import annotations
 import ctypes.util
 import glob
 import shutil
+import subprocess
+from functools import cache
 from unittest import SkipTest
 
 PACKAGES = {
@@ -51,6 +53,18 @@ def need(*tools: str) -> str:
         if (path := found(tool)) is None:
             raise SkipTest(f"{tool} is not on this machine: {HOW}{PACKAGES[tool]}")
     return path
+
+
+@cache
+def node() -> list[str]:
+    """
+    How Node is run with its WebSocket, which versions before 20.10 have none of; empty: there is
+    none here. No test is skipped for want of it, as Chromium's is tried wherever the page is.
+    """
+    command = ["node", "--no-warnings", "--experimental-websocket"]
+    probe = "process.exit(typeof WebSocket === 'function' ? 0 : 1)"
+    there = shutil.which("node") and not subprocess.run([*command, "--eval", probe]).returncode
+    return command if there else []
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """WebSocket of real servers, to clients that others have written."""
 
 import json
-import shutil
 import signal
 import ssl
 import subprocess
@@ -14,6 +13,7 @@ from websockets.sync.client import ClientConnection, connect
 from tests.support.certificates import make_certificate
 from tests.support.servers import LOGIN, Server, ServerTestCase, request_line
 from tests.support.sockets import COMES_TO, JOURNEY
+from tests.support.tools import node
 from tests.support.waiting import LIMIT_S
 
 PORT = ("--web-port", "tcp:0:interface=127.0.0.1")
@@ -109,13 +109,7 @@ class ClientTests(ServerTestCase):
         self.assertEqual(caught.exception.rcvd.code, 1009)
 
 
-NODE = shutil.which("node")
-
-PROBE = "process.exit(typeof WebSocket === 'function' ? 0 : 1)"
-SCRIPT = ("--no-warnings", "--experimental-websocket", "--eval")
-
-# Versions before 20.10 have none; Chromium's is tried wherever the tests of the page are.
-if NODE and not subprocess.run([NODE, *SCRIPT, PROBE], capture_output=True).returncode:
+if NODE := node():
 
     class NodeTests(ServerTestCase):
         """The client of Node, where a version that has one is there."""
@@ -127,6 +121,6 @@ if NODE and not subprocess.run([NODE, *SCRIPT, PROBE], capture_output=True).retu
             script = (
                 f"({JOURNEY})({json.dumps(address)}).then((r) => console.log(JSON.stringify(r)))"
             )
-            command = [NODE, *SCRIPT, script]
+            command = [*NODE, "--eval", script]
             done = subprocess.run(command, capture_output=True, check=True, timeout=LIMIT_S)
             self.assertEqual(json.loads(done.stdout), COMES_TO)
