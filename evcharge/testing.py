@@ -1,9 +1,11 @@
 """
 A server in memory, for tests: those of evcharge and those of the programs that talk to it.
 
+>>> from evcharge.testing import MemoryServer
 >>> server = MemoryServer()
->>> server.request("LOGIN", user_name="Ana", selected_car="Tesla Model 3", battery_car=40)["data"]
-{'user_id': '00000000-0000-4000-8000-000000000001', 'target_percent': 80.0}
+>>> said = server.request("LOGIN", user_name="Ana", selected_car="Tesla Model 3", battery_car=40)
+>>> said["data"]["user_id"]
+'00000000-0000-4000-8000-000000000001'
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, expect
 
+from evcharge import testing
 from tests.support.browser import WAIT_MS, fill, in_browser
 from tests.support.ports import free_port
 from tests.support.scripted import environment
@@ -239,8 +240,17 @@ class OwnTestsTests(ServerTestCase):
         """What is typed there says what is shown."""
         text = self.page.read_text()
         (session,) = re.findall(r"^```python\n(>>> .*?)^```", text, re.M | re.S)
+        self.typed(session, self.page)
+
+    def test_docstring(self) -> None:
+        """So does what the module's own documentation shows."""
+        self.typed(testing.__doc__, Path(testing.__file__))
+
+    def typed(self, session: str, where: Path) -> None:
+        """What is typed behind `>>>` says what is shown behind it."""
         failed = list[str]()
-        parsed = doctest.DocTestParser().get_doctest(session, {}, self.page.name, None, 0)
+        parsed = doctest.DocTestParser().get_doctest(session, {}, where.name, str(where), 0)
+        self.assertNotEqual(parsed.examples, [])
         doctest.DocTestRunner().run(parsed, out=failed.append)
         self.assertEqual(failed, [])
 
