@@ -1,5 +1,3 @@
-"""A driver pays for a slot: python3 first.py"""
-
 import json
 import socket
 

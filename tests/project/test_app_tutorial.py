@@ -186,7 +186,10 @@ class TutorialTests(ServerTestCase):
             included.append(re.findall(r"^```(?:sh\n[^`]*|\{.*)", text, re.M))
         self.assertEqual(lines[0], lines[1])
         self.assertEqual(included[0], included[1])
-        found = set(re.findall(r" /examples/(\S+)", "\n".join(included[0])))
+        for page in PAGES.values():
+            # The first one is shown where no page includes a file, too.
+            self.assertIn(f"```python\n{(EXAMPLES / 'first.py').read_text()}```", page.read_text())
+        found = {"first.py"} | set(re.findall(r" /examples/(\S+)", "\n".join(included[0])))
         others = {"test_recipes.py", "with_server.sh"}
         others |= {"journey.py", "journey.sh", "journey.html", "plan.py", "session.json"}
         self.assertEqual(
