@@ -5,6 +5,7 @@ import os
 import re
 import shlex
 import signal
+import ssl
 import subprocess
 import sys
 import urllib.request
@@ -12,20 +13,25 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from evcharge import cli
+from evcharge.client import Client
 from evcharge.net.guards.descriptors import RESERVED
 from evcharge.process.options import Options
 from evcharge.process.planners.child import NICENESS
 from evcharge.process.workers.worker import END_S
 from tests.handlers.test_plan import FEIRA, SALVADOR
+from evcharge.storage.location import STORAGE_VARIABLE
 from tests.support import postgres
+from tests.support.certificates import make_certificate, tls_options
 from tests.support.confined import settings
 from tests.support.ports import free_port
 from tests.support.servers import ROOT, Server, ServerTestCase
 from tests.support.tools import need
 
 UNIT = ROOT / "docs" / "operation" / "evcharge.service"
+BACKUP = [UNIT.with_name(f"evcharge-backup.{kind}") for kind in ("service", "timer")]
 DROP_INS = sorted((ROOT / "docs" / "operation" / "evcharge.service.d").glob("*.conf"))
-PROGRAM = "/opt/evcharge/bin/twistd"
+PROGRAM, COMMAND = "/opt/evcharge/bin/twistd", "/opt/evcharge/bin/evcharge"
 
 MOST_EXPOSED = 1.5
 """What `systemd-analyze security` may give the unit; 0 is best, 10 worst."""
@@ -83,6 +89,23 @@ class UnitTests(SynchronousTestCase):
         for drop_ins in ((), *((path,) for path in DROP_INS), DROP_INS):
             done = systemd_analyze("verify", str(self.installed(*drop_ins)))
             self.assertEqual((done.returncode, done.stderr), (0, ""), drop_ins)
+
+    def test_backup(self) -> None:
+        """Nor against the copy that is made each night, by a command that there is."""
+        folder = self.installed().parent
+        for path in BACKUP:
+            text = path.read_text().replace(COMMAND, sys.executable)
+            (folder / path.name).write_text(text)
+        done = systemd_analyze("verify", *(str(folder / path.name) for path in BACKUP))
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        (command,) = [
+            shlex.split(each)[1:]
+            for each in settings(BACKUP[0])["ExecStart"]
+            if each.startswith(COMMAND)
+        ]
+        asked = cli._parser("").parse_args(command)
+        (environment,) = settings(UNIT)["Environment"]
+        self.assertEqual(environment, f"{STORAGE_VARIABLE}={asked.storage}")
 
     def test_exposure(self) -> None:
         """What systemd thinks of its hardening stays below a bound."""
@@ -200,6 +223,23 @@ class ConfinedServerTests(ServerTestCase):
         # For systemd a good end: a unit needs no SuccessExitStatus for it.
         self.assertEqual(server.end(), -signal.SIGTERM)
         return data
+
+    def test_tls(self) -> None:
+        """It speaks TLS, whose callbacks need what the unit alone does not let it have."""
+        folder = Path(self.mktemp()).absolute()
+        certificate, key = make_certificate(folder, "localhost")
+        trusted = ssl.create_default_context(cafile=str(certificate))
+        for name in ("tls.conf", "web.conf"):
+            both = folder / name
+            both.write_text(UNIT.read_text() + (DROP_INS[0].parent / name).read_text())
+            self.confined[-1] = str(both)
+            options = tls_options(certificate, key)
+            server = Server(Path(self.mktemp()), *options, before=self.confined)
+            self.addCleanup(self.stop, server)
+            server.wait()
+            with Client("localhost", server.tls_port, trusted) as client:
+                self.assertEqual(client.request("START")["status"]["code"], 200)
+            server.end()
 
     def test_files(self) -> None:
         """It serves a data directory."""
