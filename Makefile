@@ -14,6 +14,7 @@ TESTS ?=
 JOBS ?= $(shell echo $$(($$(nproc 2>&- || echo 1) + 2)))
 TAG ?=
 AUDIT ?=
+DEBIAN ?= bookworm trixie
 
 BIN = $(VENV)/bin
 PIP = $(BIN)/pip install --quiet --disable-pip-version-check
@@ -64,7 +65,7 @@ KILLERS = $(filter-out tests.project.%,$(FAST)) $(filter tests.storage.% tests.h
 # The lowest Python that setup.cfg names, where this machine has it.
 OLDEST = $(or $(firstword $(shell $(PYTHON) tools/pythons.py)),$(PYTHON))
 
-.PHONY: help run demo test fast check lowest coverage lint format bench mutants soak docs changelog audit constraints pictures release clean
+.PHONY: help run demo test fast check lowest coverage lint format bench mutants soak docs changelog audit constraints pictures debian release clean
 
 help:
 	@echo "make run       run the server (PORT=$(PORT) WEB=$(WEB) DATA=$(DATA) STORAGE=files OPTIONS=--language=en)"
@@ -203,6 +204,10 @@ release:
 	$(VENV)/release/bin/pip install --quiet --disable-pip-version-check --require-hashes \
 	    -r constraints-release.txt
 	$(VENV)/release/bin/python tools/release.py '$(TAG)'
+
+# By root, with debootstrap and systemd-container.
+debian:
+	$(PYTHON) tools/debian.py $(DEBIAN)
 
 clean:
 	rm -rf $(VENV) build dist _trial_temp* .coverage* .hypothesis .mypy_cache .ruff_cache *.egg-info
