@@ -1,5 +1,6 @@
 """
-Does what docs/operation/install.md and upgrade.md say on a fresh Debian, command by command.
+Does what docs/operation/install.md and upgrade.md say on a fresh Debian, command by command, with
+what evse.md and backup.md have for such a server.
 
     python tools/debian.py bookworm trixie
 
@@ -62,6 +63,9 @@ STAND_INS = {
 }
 """What is run in place of the beginning of a command."""
 
+COPY = "/evcharge-backup/1.db"
+"""A copy of a Monday; the one that there is is of another day."""
+
 UNDOING = "systemctl disable --now evcharge evcharge-backup.timer"
 """What comes after the upgrade."""
 
@@ -73,6 +77,14 @@ LEFT = "find / -xdev -name '*evcharge*' -not -path '/root/*' -not -path '/proc/*
 """What finds that something is left."""
 
 
+def block(name: str, heading: str) -> list[tuple[str, str]]:
+    """The commands of the first `sh` block under a heading; they may print anything."""
+    under = (FOLDER / name).read_text().partition(f"\n## {heading}\n")[2]
+    found = re.search(r"^```sh\n(.*?)^```", under, re.M | re.S)
+    assert found, f"{name} has no commands under {heading}"
+    return [(line, "…") for line in found[1].splitlines()]
+
+
 def commands(text: str) -> Iterator[tuple[str, str]]:
     """The commands of a page, and what it shows that each prints."""
     for block in re.findall(r"^```console\n(.*?)^```", text, re.M | re.S):
@@ -82,16 +94,22 @@ def commands(text: str) -> Iterator[tuple[str, str]]:
 
 
 def all_commands() -> list[tuple[str, str]]:
-    """Those of both pages."""
+    """Those of both pages, and some that go with this installation."""
     install, upgrade = (
         list(commands((FOLDER / name).read_text())) for name in ("install.md", "upgrade.md")
     )
     undo = [line for line, _ in install].index(UNDOING)
-    return [*install[:undo], *upgrade, *install[undo:]]
+    more = [
+        *block("evse.md", "While a server runs"),
+        *block("backup.md", "Go back to a copy"),
+        next(each for each in install if "/health/ready" in each[0]),
+    ]
+    return [*install[:undo], *upgrade, *more, *install[undo:]]
 
 
 def said(line: str) -> str:
     """What is run for a command of the page."""
+    line = line.replace(COPY, COPY.replace("1.db", "$(date +%u).db"))
     for beginning, other in STAND_INS.items():
         if line.startswith(beginning):
             return other + line.removeprefix(beginning)
