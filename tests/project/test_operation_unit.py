@@ -19,8 +19,8 @@ from evcharge.net.guards.descriptors import RESERVED
 from evcharge.process.options import Options
 from evcharge.process.planners.child import NICENESS
 from evcharge.process.workers.worker import END_S
-from tests.handlers.test_plan import FEIRA, SALVADOR
 from evcharge.storage.location import STORAGE_VARIABLE
+from tests.handlers.test_plan import FEIRA, SALVADOR
 from tests.support import postgres
 from tests.support.certificates import make_certificate, tls_options
 from tests.support.confined import settings
