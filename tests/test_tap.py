@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import re
 import time
 from pathlib import Path
 
@@ -235,18 +236,37 @@ class OptionsTests(SynchronousTestCase):
         # What each of them says and ends with by itself depends on the version of Twisted.
         for program in (TwistdOptions, TwistOptions):
             for given, word in (
-                (["--bad"], "--bad"),
-                (["--max-line"], "--max-line"),
+                (["--prot", "9"], "no such option: --prot; did you mean --port?"),
+                (["--xyz"], "no such option: --xyz (`"),
+                (["--max", "9"], "--max is short for several: --max-line, --max-connections,"),
+                (["--verbose=9"], "--verbose takes no value"),
+                (["--reactor=poll"], "an option of twistd: it goes before the word evcharge"),
+                (["--max-line"], "--max-line needs a value"),
                 (["--max-line", "x"], "--max-line must be a whole number"),
                 (["--tls-port", "8889"], "TLS needs --tls-certificate and --tls-key too"),
-                (["START"], "Wrong number of arguments"),
+                (["START"], "'START' is no option"),
             ):
                 said = io.StringIO()
                 with contextlib.redirect_stderr(said), self.assertRaises(SystemExit) as ended:
                     program().parseOptions(["evcharge", *given])
                 self.assertEqual(ended.exception.code, 1)
                 self.assertIn(word, said.getvalue())
+                self.assertIn("evcharge --help` lists all options)", said.getvalue())
                 self.assertEqual(len(said.getvalue().splitlines()), 1)
+
+    def test_help(self) -> None:
+        """Each option is listed, once, in a group; on a narrow terminal too no line is cut."""
+        options = Options()
+        for width in (50, 80):
+            lines = options.getUsage(width=width).splitlines()
+            listed = [
+                found[1] for line in lines if (found := re.match(r"  (?:-\w, )?--([\w-]+)", line))
+            ]
+            self.assertEqual(sorted(listed), sorted(name.rstrip("=") for name in options.longOpt))
+            self.assertEqual([line for line in lines if len(line) > width], [])
+        self.assertIn(
+            "  --unread-timeout=       Disconnect a client that has not read its replies for", lines
+        )
 
     def test_backlog(self) -> None:
         """A port's description may say what the backlog is, by its name or its place."""

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from twisted.python.usage import UsageError
 
+from evcharge.process.help import GROUPS
 from evcharge.process.options import Options
 from evcharge.process.plan_options import PlanOptions
 from evcharge.process.simulate_options import SimulateOptions
@@ -23,29 +24,6 @@ from evcharge.process.web_options import WebOptions
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "operation" / "options.md"
 BEGIN, END = "<!-- made by tools/options.py -->\n", "<!-- end of what is made -->\n"
-
-GROUPS = {
-    "Drivers' ports": ["port", "tls-port", "tls-certificate", "tls-key", "proxy-protocol"],
-    "Browsers": [
-        *("web-port", "web-tls-port", "web-host", "web-origin"),
-        *("map-tiles", "map-attribution", "map-geojson"),
-    ],
-    "For operators": ["http-port", "operator-token-file", "log-format", "verbose"],
-    "Data and processes": ["storage", "data", "workers", "sweep-interval", "user-ttl"],
-    "Reservations, queues and time": [
-        *("hold-minutes", "offer-minutes", "idle-minutes", "queue-limit"),
-        *("time-zone", "time-scale", "language"),
-    ],
-    "Limits for clients": [
-        *("max-connections", "max-connections-per-address"),
-        *("rate-per-connection", "rate-per-address", "max-pending-logins", "max-line"),
-        *("idle-timeout", "line-timeout", "unread-timeout", "max-subscribers", "live-interval"),
-    ],
-    "Trip plans": [
-        *("plan-workers", "plan-seconds", "plan-stations", "plan-cost", "plan-error-seconds"),
-    ],
-    "Simulated drivers": ["simulate", "speed", "for-ever"],
-}
 
 _CLASSES = (Options, WebOptions, SimulateOptions, PlanOptions)
 _RANGE = re.compile(r"must be a (?:whole )?number (from .*), not '\?'")
@@ -97,10 +75,11 @@ def _cell(text: str) -> str:
 def tables() -> str:
     """All of them, each under its heading."""
     there = {name: (short, text) for name, short, text in options()}
-    grouped = [name for names in GROUPS.values() for name in names]
+    groups = {title: names for title, names in GROUPS.items() if title != "Help"}
+    grouped = [name for names in groups.values() for name in names]
     assert sorted(grouped) == sorted(there), set(grouped) ^ set(there)
     lines = []
-    for title, names in GROUPS.items():
+    for title, names in groups.items():
         lines += [f"### {title}", "", "| option | what it does |", "|---|---|"]
         for name in names:
             short, text = there[name]

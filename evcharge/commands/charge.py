@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from evcharge.datasets.files import CARS, shipped
 from evcharge.models.electric_car import CarModel
 from evcharge.models.estimates import ChargePlan, plan_charge
 from evcharge.models.evse import EvseKind, connector_of, kind_of_row
+from evcharge.utils.texts import alike
 
 MARGIN, MOST_WIDTH, LEAST_WIDTH, HEIGHT = 11, 60, 20, 12
 """Of the drawn curve, in characters; the margin is what stands to the left of it."""
@@ -110,8 +110,7 @@ def known_name(name: str, models: Iterable[str], source: str) -> str:
     known = names.get(name.casefold())
     if known is not None:
         return known
-    near = difflib.get_close_matches(name.casefold(), names, n=3, cutoff=0.5)
-    like = ", ".join(names[each] for each in near) or ", ".join(sorted(names.values())[:3])
+    like = ", ".join(alike(name, names.values(), 3) or sorted(names.values())[:3])
     raise Exit(f"{source} has no model {name!r}; it has {like}, …", USAGE)
 
 

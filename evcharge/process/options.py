@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import os
-import sys
-from collections.abc import Sequence
-from typing import NoReturn
 
 from twisted.python.usage import UsageError
 
-from evcharge import __version__
 from evcharge.models.station import DEFAULT_TIME_ZONE
 from evcharge.models.terms import MOST_WAITING, Terms
 from evcharge.net.guards.limits import MOST_PENDING_LOGINS, MOST_PER_ADDRESS, Limits
 from evcharge.net.ports import LAYERED_ENDPOINTS, LOCAL, port_number
 from evcharge.outcomes import LANGUAGES
+from evcharge.process.help import HelpOptions
 from evcharge.process.logs import FORMATS, OBSERVER, Log, choose
 from evcharge.process.plan_options import PlanOptions
 from evcharge.process.settings import Settings, TlsSettings
@@ -35,7 +32,7 @@ SHARED_ENDPOINTS = ("tcp", "tcp6", "unix")
 """Endpoints that are a listening socket and nothing more: several processes can accept from it."""
 
 
-class Options(WebOptions, SimulateOptions, PlanOptions):
+class Options(HelpOptions, WebOptions, SimulateOptions, PlanOptions):
     """
     The options of `twistd evcharge`.
 
@@ -44,212 +41,232 @@ class Options(WebOptions, SimulateOptions, PlanOptions):
 
     synopsis = "[options]"
     longdesc = (
-        "Runs the charging-network server: drivers' programs speak newline-delimited JSON to it "
-        "over TCP. Everything is kept in the storage."
+        "Runs the charging-network server. Drivers' apps send it a line of JSON for each request, "
+        "over TCP. To begin with: twistd -n evcharge --web-port 8080"
     )
     optParameters = [  # noqa: RUF012 - how twisted.python.usage wants it
         [
             "port",
             "p",
             None,
-            "Port to listen on: a number (by IPv4 and IPv6), localhost:8888 (the same, for this "
-            "machine only), or an endpoint description such as tcp:8888:interface=10.0.0.5 or "
-            "unix:/run/evcharge.sock. Without it 8888; with --tls-port, localhost:8888.",
+            "Port for drivers' apps: a number (IPv4 and IPv6), localhost:8888 (this machine "
+            "only), or an endpoint such as tcp:8888:interface=10.0.0.5 or "
+            "unix:/run/evcharge.sock. Default: 8888, or localhost:8888 with --tls-port.",
             port_of("port"),
         ],
         [
             "tls-port",
             None,
             None,
-            "A further port, on which TLS is spoken.",
+            "Port for drivers' apps over TLS. Needs --tls-certificate and --tls-key.",
             port_of("tls-port"),
         ],
-        ["tls-certificate", None, None, "PEM file of the certificate, and its chain, for it."],
-        ["tls-key", None, None, "PEM file of the certificate's private key."],
+        [
+            "tls-certificate",
+            None,
+            None,
+            "PEM file of the server's TLS certificate, followed by its chain.",
+        ],
+        [
+            "tls-key",
+            None,
+            None,
+            "PEM file of the private key of the TLS certificate.",
+        ],
         [
             "data",
             "d",
             "evcharge-data",
-            "Data directory of the storage `files`; made and filled when it is missing or empty.",
+            "Data directory, used by the storage `files`. It is made and filled if it is "
+            "missing or empty.",
         ],
         [
             "storage",
             "s",
             None,
-            "Where everything is kept: files (the data directory), sqlite:///path/evcharge.db or "
-            "postgresql://… Without it the environment's EVCHARGE_STORAGE, or files.",
+            "Storage: files (the data directory), sqlite:///path/evcharge.db or postgresql://… "
+            "Default: the environment's EVCHARGE_STORAGE, or files.",
         ],
         [
             "workers",
             None,
             1,
-            "Processes that serve the port together, where the storage is sqlite or postgresql.",
+            "Processes that serve the ports together. More than 1 needs sqlite or postgresql as "
+            "--storage.",
             whole("workers", 1, MOST_WORKERS),
         ],
         [
             "sweep-interval",
             None,
             5.0,
-            "Seconds between two sweeps of the station monitor at the most; it also comes when "
-            "something is due.",
+            "Sweep the stations for sessions that have ended at least every this many seconds. "
+            "A sweep also comes when one is due.",
             number("sweep-interval", 0.01, 86400),
         ],
         [
             "user-ttl",
             None,
             86400.0,
-            "Seconds after LOGIN after which a user is removed who neither holds an EVSE nor "
-            "waits for one.",
+            "Remove a user this many seconds after LOGIN who neither holds a slot nor is in a "
+            "queue.",
             number("user-ttl", 1, 10**9),
         ],
         [
             "time-scale",
             None,
             1.0,
-            "How many times faster than real time charging goes (60: an hour in a minute).",
+            "Charge this many times faster than real time (60: an hour passes in a minute).",
             number("time-scale", 0.001, 10**6),
         ],
         [
             "time-zone",
             None,
             DEFAULT_TIME_ZONE,
-            "Whose local time tariffs go by, at stations that have no fusoHorario of their own.",
+            "Time zone of the tariffs, at stations without a fusoHorario of their own.",
             time_zone,
         ],
         [
             "hold-minutes",
             None,
             15.0,
-            "Minutes that a reservation holds after the announced arrival, as fast as --time-scale "
-            "says.",
+            "Keep a reserved slot for this many minutes after the announced arrival, at the "
+            "speed of --time-scale.",
             number("hold-minutes", 0.01, 1440),
         ],
         [
             "offer-minutes",
             None,
             5.0,
-            "Minutes, as fast as --time-scale says, that a driver in line has to accept an EVSE "
-            "that came free.",
+            "Give a driver in the queue this many minutes to accept a slot that came free, at "
+            "the speed of --time-scale.",
             number("offer-minutes", 0.01, 1440),
         ],
         [
             "idle-minutes",
             None,
             30.0,
-            "Minutes, as fast as --time-scale says, that a car may stand at an EVSE when it is "
-            "charged.",
+            "Let a charged car stand at its slot for this many minutes, then end its session, "
+            "at the speed of --time-scale.",
             number("idle-minutes", 0.01, 1440),
         ],
         [
             "queue-limit",
             None,
             MOST_WAITING,
-            "Drivers who may wait in line at a station.",
+            "Drivers allowed in the queue of one station.",
             whole("queue-limit", 0, 1000),
         ],
         [
             "http-port",
             None,
             None,
-            "Port for those who watch the server: /health/live, /health/ready, /metrics. A number "
-            "means one of this machine only; an endpoint description, what it says.",
+            "Port for monitoring: /health/live, /health/ready, /metrics. A number is a port of "
+            "this machine only; an endpoint such as tcp:9100 is open to others.",
             port_of("http-port", LOCAL),
         ],
         [
             "operator-token-file",
             None,
             None,
-            "File with the token by which operators on this machine may take EVSEs out of service "
-            "and back, over the --http-port; made where it is missing.",
+            "File with the token that lets operators on this machine take EVSEs out of service "
+            "and back over --http-port. It is made if it is missing.",
         ],
         [
             "log-format",
             None,
             "text",
-            "How the log is written: text, or json, an object a line.",
+            "Format of the log: text, or json (an object a line).",
             one_of("log-format", tuple(FORMATS)),
         ],
-        ["language", "l", "pt", "Language of the texts: pt or en.", one_of("language", LANGUAGES)],
+        [
+            "language",
+            "l",
+            "pt",
+            "Language of the messages to drivers: pt or en.",
+            one_of("language", LANGUAGES),
+        ],
         [
             "max-line",
             None,
             65536,
-            "Longest line that is read, bytes.",
+            "Longest line accepted, in bytes. A longer one gets 413.",
             whole("max-line", 256, 16 * 1024 * 1024),
         ],
         [
             "max-connections",
             None,
             16384,
-            "Connections that may be open at a time; fewer where there are not the file "
-            "descriptors for them.",
+            "Connections open at a time. Fewer if the system has too few file descriptors.",
             whole("max-connections", 1, 10**6),
         ],
         [
             "max-connections-per-address",
             None,
             None,
-            f"The same, from one address; an IPv6 /64 counts as one. 0: any number. Without it "
-            f"{MOST_PER_ADDRESS}, but any number from this machine itself.",
+            "Connections open at a time from one IP address; an IPv6 /64 counts as one. 0: no "
+            f"limit. Default: {MOST_PER_ADDRESS}, and no limit for this machine itself.",
             whole("max-connections-per-address", 0, 10**6),
         ],
         [
             "rate-per-connection",
             None,
             0.0,
-            "Requests a second over one connection; those beyond get 429, and who goes on is hung "
-            "up on. 0: any number.",
+            "Requests a second over one connection. 429 for each request over the rate; "
+            "disconnected after one more burst of refused ones. 0: no limit.",
             number("rate-per-connection", 0, 10**6),
         ],
         [
             "rate-per-address",
             None,
             0.0,
-            "The same, over all connections of an address together.",
+            "Requests a second over all connections of one IP address together. 429 for each "
+            "request over the rate. 0: no limit.",
             number("rate-per-address", 0, 10**6),
         ],
         [
             "max-pending-logins",
             None,
             None,
-            f"Users that one address may have logged in who neither hold an EVSE nor wait for one. "
-            f"0: any number. Without it {MOST_PENDING_LOGINS}, but any number from this machine "
-            f"itself.",
+            "Logins allowed per IP address of users who neither hold a slot nor are in a queue. "
+            f"Further ones get 429. 0: no limit. Default: {MOST_PENDING_LOGINS}, and no limit "
+            "for this machine itself.",
             whole("max-pending-logins", 0, 10**9),
         ],
         [
             "max-subscribers",
             None,
             5000,
-            "Clients of each process that may listen to what changes (SUBSCRIBE). 0: none.",
+            "Clients that may listen to live events (SUBSCRIBE), for each process. Further ones "
+            "get 503. 0: none.",
             whole("max-subscribers", 0, 10**6),
         ],
         [
             "live-interval",
             None,
             0.1,
-            "The least time between two lines that a subscriber is sent, seconds.",
+            "Shortest time between two events sent to the same client, in seconds.",
             number("live-interval", 0.05, 60),
         ],
         [
             "idle-timeout",
             None,
             3600.0,
-            "Seconds that a connection may be open without a request. 0: for ever.",
+            "Disconnect a client that has sent no line for this many seconds. 0: never.",
             number("idle-timeout", 0, 10**9),
         ],
         [
             "line-timeout",
             None,
             30.0,
-            "Seconds that a line which has begun may take to end. 0: for ever.",
+            "Disconnect a client that takes longer than this many seconds to finish a line. 0: "
+            "never.",
             number("line-timeout", 0, 10**9),
         ],
         [
             "unread-timeout",
             None,
             60.0,
-            "Seconds that a client may leave the replies unread that wait for it. 0: for ever.",
+            "Disconnect a client that has not read its replies for this many seconds. 0: never.",
             number("unread-timeout", 0, 10**9),
         ],
     ]
@@ -261,29 +278,15 @@ class Options(WebOptions, SimulateOptions, PlanOptions):
         [
             "proxy-protocol",
             None,
-            "Connections come through a proxy that says for whom, by a PROXY header (HAProxy, "
-            "version 1 or 2); without one they are not let in.",
+            "Take the client's address from the PROXY header (v1 or v2) of your load balancer. "
+            "Refuse connections without one.",
         ],
-        ["verbose", "v", "Log a line for each request, with the end of the user's id only."],
+        [
+            "verbose",
+            "v",
+            "Log a line for each request. Of the user's id it has the end only.",
+        ],
     ]
-
-    def opt_version(self) -> NoReturn:
-        """Show the version and exit."""
-        print(f"evcharge {__version__}")
-        sys.exit(0)
-
-    def parseOptions(self, options: Sequence[str] | None = None) -> None:
-        """
-        Take the options. UsageError: they are wrong; a command line ends with a line that says so,
-        and with status 1: of most versions of twistd it would be 0.
-        """
-        try:
-            super().parseOptions(options)
-        except UsageError as error:
-            if self.parent is None:
-                raise
-            sys.stderr.write(f"evcharge: {error} (--help lists all options)\n")
-            sys.exit(1)
 
     def postOptions(self) -> None:
         """Make the settings. UsageError: what is asked for does not go together."""

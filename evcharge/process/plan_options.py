@@ -21,39 +21,39 @@ class PlanOptions(UsageOptions):
             "plan-workers",
             None,
             DEFAULT.workers,
-            "Processes that plan trips beyond the range (PLAN); each of the --workers has as many. "
-            "They are started when they are needed. While others than who asks for plans are "
-            "served each begins with ten trips a second at the most, after five at once.",
+            "Processes that plan trips (PLAN), for each of the --workers. They start when they "
+            "are first needed. While other requests are served, each begins ten trips a second at "
+            "most, after five at once.",
             whole("plan-workers", 1, MOST_PLANNERS),
         ],
         [
             "plan-seconds",
             None,
             DEFAULT.seconds,
-            "Seconds that one of them may look for a better plan of a trip, from when it begins "
-            "with it; then it is the best so far, with its gap.",
+            "Look for a better trip plan for this many seconds at most. Then the reply has the "
+            "best one found, with its gap.",
             number("plan-seconds", 0.01, 60),
         ],
         [
             "plan-stations",
             None,
             DEFAULT.stations,
-            "Stations within reach of a trip that is planned, at the most.",
+            "Stations considered for a trip plan, at most.",
             whole("plan-stations", 1, 10**6),
         ],
         [
             "plan-cost",
             None,
             PLAN_COST,
-            "As how many requests a PLAN counts, for --rate-per-connection and --rate-per-address.",
+            "Count a PLAN as this many requests, for --rate-per-connection and --rate-per-address.",
             whole("plan-cost", 1, 10**6),
         ],
         [
             "plan-error-seconds",
             None,
             DEFAULT.error_s,
-            "By how many seconds a planned charge may be off while plans are compared; what is "
-            "told of the plan is exact.",
+            "Error allowed in a charge while trip plans are compared, in seconds. The plan in "
+            "the reply is exact.",
             number("plan-error-seconds", 0.01, 60),
         ],
     ]

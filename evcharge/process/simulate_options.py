@@ -22,15 +22,16 @@ class SimulateOptions(UsageOptions):
             "simulate",
             None,
             None,
-            "Have drivers of a scenario come to this server: a TOML file, or the name of a shipped "
-            "scenario (evcharge simulate new --list). A new storage gets the scenario's network.",
+            "Have simulated drivers use this server: a scenario's TOML file, or the name of a "
+            "shipped one (evcharge simulate new --list). A new storage gets the scenario's "
+            "network.",
         ],
         [
             "speed",
             None,
             None,
-            "How many times faster than real time they go, 1 to 600, and with them charging: it "
-            f"sets --time-scale. Without it {USUAL_SPEED:g}.",
+            "Speed of the simulated drivers and of charging: 1 to 600 times real time. It sets "
+            f"--time-scale. Default: {USUAL_SPEED:g}.",
             number("speed", LEAST_SPEED, MOST_SPEED),
         ],
     ]
@@ -38,7 +39,7 @@ class SimulateOptions(UsageOptions):
         [
             "for-ever",
             None,
-            "Have simulated drivers come day after day, also when the scenario's days are over.",
+            "Have simulated drivers come day after day, also after the scenario's last day.",
         ],
     ]
 

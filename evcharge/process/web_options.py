@@ -45,30 +45,36 @@ class WebOptions(UsageOptions):
             "web-port",
             None,
             None,
-            "Port for browsers and HTTP: the map, WebSocket, the messages by POST. A number means "
-            "one of this machine only; an endpoint description, what it says.",
+            "Port for browsers and HTTP: the map, WebSocket, messages by POST. A number is a "
+            "port of this machine only; an endpoint such as tcp:8080 is open to others.",
             port_of("web-port", LOCAL),
         ],
         [
             "web-tls-port",
             None,
             None,
-            "The same over TLS, with the certificate of --tls-certificate.",
+            "Port for browsers and HTTP over TLS. Needs --tls-certificate and --tls-key. A "
+            "number is a port of this machine only.",
             port_of("web-tls-port", LOCAL),
         ],
         [
             "map-tiles",
             None,
             None,
-            "Address of tiles for the map's background, with {z}, {x} and {y} in it; browsers get "
-            "them from there. Without it there is a grid of kilometres.",
+            "Address of tiles for the map's background, with {z}, {x} and {y} in it. Browsers "
+            "load them from there. Default: a grid of kilometres.",
         ],
-        ["map-attribution", None, None, "Whose the tiles are: the text that the map shows."],
+        [
+            "map-attribution",
+            None,
+            None,
+            "Copyright of the tiles of --map-tiles, as the map shows it.",
+        ],
         [
             "map-geojson",
             None,
             None,
-            "GeoJSON file with lines of your own, which the map draws beneath the stations.",
+            "GeoJSON file with lines of your own. The map draws them beneath the stations.",
         ],
     ]
 
@@ -78,7 +84,7 @@ class WebOptions(UsageOptions):
         super().__init__()
 
     def opt_web_host(self, name: str) -> None:
-        """A further name that browsers may ask for the server by; may be repeated."""
+        """A further host name by which browsers may reach this server. May be repeated."""
         host = name.strip().rstrip(".").lower()
         if not NAME.fullmatch(host) or len(host) > 253:
             raise UsageError(
@@ -87,7 +93,7 @@ class WebOptions(UsageOptions):
         self._hosts.append(host)
 
     def opt_web_origin(self, address: str) -> None:
-        """A page elsewhere that may use the server: https://a.example; may be repeated."""
+        """Origin of another page that may use this server: https://a.example. May be repeated."""
         self._origins.append(_origin(address))
 
     def web(self) -> WebSettings | None:

@@ -6,7 +6,6 @@ A class says of each field how it is read (:func:`key`), so its fields are the k
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime, time
@@ -20,6 +19,7 @@ from evcharge.simulator.distributions import Distribution, read_distribution
 from evcharge.simulator.places import Path, Place, dotted
 from evcharge.simulator.texts import Text
 from evcharge.utils.objects import shown
+from evcharge.utils.texts import alike
 
 Read = Callable[["Keys", Path, Any], Any]
 """Makes something of the value at a path. ValueError: what is wrong with the value itself."""
@@ -27,9 +27,6 @@ Read = Callable[["Keys", Path, Any], Any]
 
 MOST_NAMED = 12
 """How many names of those that there are a message has."""
-
-LONGEST = 200
-"""No name is longer that something is meant by."""
 
 AN_INSTANT = "2026-03-02T00:00:00"
 
@@ -114,7 +111,7 @@ def table(cls: type[Any]) -> Read:
         for name in value:
             if name not in fields:
                 keys.wrong((*path, name), f"there is no such key{nearest(name, fields)}")
-                wrong.update(_near(name, fields))
+                wrong.update(alike(name, fields))
         found = {}
         for name, field in fields.items():
             so_far = len(keys.found)
@@ -254,16 +251,10 @@ def shown_value(value: Any) -> str:
 def nearest(name: str, known: Iterable[str]) -> str:
     """Words that name what `name` may have been meant for, or else the first of all there are."""
     names = list(known)
-    for near in _near(name, names):
+    for near in alike(name, names):
         return f"; the nearest is {near}"
     more = ", …" if len(names) > MOST_NAMED else ""
     return f"; there are {', '.join(names[:MOST_NAMED])}{more}" if names else ""
-
-
-def _near(name: str, known: Iterable[str]) -> list[str]:
-    there = {each.casefold(): each for each in known}
-    found = difflib.get_close_matches(name.casefold()[:LONGEST], there, n=1, cutoff=0.5)
-    return [there[each] for each in found]
 
 
 def plain(value: Any) -> Any:

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
+LONGEST = 200
+"""How much of a name is compared, characters: it takes the square of that."""
+
 
 def is_unicode(text: str) -> bool:
     """Whether `text` can be written in UTF-8: half of a surrogate pair cannot."""
@@ -20,3 +26,19 @@ def counted(number: int, what: str) -> str:
 def beginning(text: str, longest: int) -> str:
     """The first `longest` characters of `text`, and a sign where it goes on."""
     return text if len(text) <= longest else text[:longest] + "…"
+
+
+def alike(name: str, names: Iterable[str], most: int = 1) -> list[str]:
+    """Those of `names` that `name` may have been meant for, the nearest first."""
+    there = {each.casefold()[:LONGEST]: each for each in names}
+    found = difflib.get_close_matches(name.casefold()[:LONGEST], there, n=most, cutoff=0.5)
+    return [there[each] for each in found]
+
+
+def did_you_mean(name: str, names: Iterable[str], before: str = "") -> str:
+    """
+    The end of a message about a `name` that there is not: the nearest one; nothing where none is.
+
+    :param before: what is put before it, as `--`.
+    """
+    return "".join(f"; did you mean {before}{near}?" for near in alike(name, names))
