@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
 
+from journey_figure import journey_svg
+from overview_figure import overview_svg
 from state_figure import states_svg
 
 from evcharge.models.charging import Rate, Supply, rate_of
@@ -93,6 +95,9 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "charging-curve.svg").write_text(curve_svg(), encoding="utf-8")
     (folder / "states.svg").write_text(states_svg(), encoding="utf-8")
+    for language in ("en", "pt"):
+        (folder / f"overview-{language}.svg").write_text(overview_svg(language), encoding="utf-8")
+        (folder / f"journey-{language}.svg").write_text(journey_svg(language), encoding="utf-8")
 
 
 if __name__ == "__main__":

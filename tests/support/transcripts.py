@@ -89,7 +89,8 @@ def converse(test: SynchronousTestCase, page: Path) -> int:
     """
     Send the requests of a page's transcripts, each over a connection of its own: the replies are
     what the page says, where `…` may be anything. A reply that it shows without `status`
-    and `timestamp` has code 200, and where the request is shown without them too, it is sent with.
+    and `timestamp` has code 200, and where the request is shown without them too, or with a last
+    `…` in place of them, it is sent with.
 
     :return: how many transcripts there are.
     """
@@ -104,7 +105,9 @@ def converse(test: SynchronousTestCase, page: Path) -> int:
                 test.assertEqual(told, [], f"{page}: no reply shown before {line}")
                 whole = any(map(_STATUS.search, lines[number : number + 2]))
                 protocol, transport = server.connect()
-                sent = line[2:] if whole else line[2:-1] + ', "status": {}, "timestamp": ""}'
+                sent = line[2:]
+                if not whole:
+                    sent = sent[:-1].removesuffix("…") + ', "status": {}, "timestamp": ""}'
                 protocol.dataReceived(sent.encode() + b"\n")
                 told = transport.take().splitlines()
                 connections.append(transport)
