@@ -34,6 +34,10 @@ class InstallTests(SynchronousTestCase):
         self.assertIn(self.debian.LEAVING, self.lines)
         self.assertEqual(self.lines[-1], "userdel evcharge")
 
+    def test_demanded(self) -> None:
+        """It takes minutes and root, so no other test runs it: before a release somebody does."""
+        self.assertIn("make debian", (ROOT / "docs" / "releasing.md").read_text())
+
     def test_stand_ins(self) -> None:
         """Each stand-in is for a command that there is; all others are run as they stand."""
         for beginning in self.debian.STAND_INS:
