@@ -48,7 +48,7 @@ class AnswerTests(ServerTestCase):
             done = subprocess.run([*line, *arguments], capture_output=True, text=True, check=True)
             return done.stdout
 
-        self.assertRegex(code(f"http://127.0.0.1:{port}/"), r"(?s)does not speak HTTP.*400$")
+        self.assertRegex(code(f"http://127.0.0.1:{port}/"), r"(?s) HTTP, .*400$")
         self.assertRegex(code(f"http://127.0.0.1:{web}/api/v1/stations"), "200$")
         named = code("--header", "Host: carga.example.org", f"http://127.0.0.1:{web}/")
         self.assertRegex(named, "421$")
