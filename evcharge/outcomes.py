@@ -100,7 +100,7 @@ UPGRADE_REQUIRED = Outcome(
 INVALID_HANDSHAKE = Outcome(
     400,
     "invalid_handshake",
-    Phrase("Pedido de WebSocket inválido", "The request for WebSocket is invalid"),
+    Phrase("Requisição de WebSocket inválida", "The request for WebSocket is invalid"),
 )
 INVALID_JSON = Outcome(400, "invalid_json", Phrase("JSON inválido", "Invalid JSON"))
 MISSING_FIELDS = Outcome(
@@ -144,7 +144,7 @@ WRONG_STATE = Outcome(
 WAITING_LIST_FULL = Outcome(
     409,
     "waiting_list_full",
-    Phrase("A fila do posto {station} está cheia", "The waiting list of station {station} is full"),
+    Phrase("A fila do posto {station} está cheia", "The queue of station {station} is full"),
 )
 EVSE_NOT_FOUND = Outcome(
     404,

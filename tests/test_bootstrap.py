@@ -259,7 +259,7 @@ class CommandTests(SynchronousTestCase):
         out = self.bootstrap("--seed", "1")[1]
         found = re.search(
             r"36 stations with (\d+) free slots; 150 users made: (\d+) charging, (\d+) charged and "
-            r"still there, (\d+) on the way to a reserved slot, 5 in line at station (\d+) (.+), "
+            r"still there, (\d+) on the way to a reserved slot, 5 in the queue of station (\d+) (.+), "
             r"(\d+) at no station\n$",
             out,
         )
@@ -408,7 +408,7 @@ class CommandTests(SynchronousTestCase):
     def test_other_mistakes(self) -> None:
         """A missing file, a directory in use, a wrong number: one clear message."""
         self.assertIn("No such file", self.bootstrap("--stations", "/nowhere.csv")[2])
-        self.assertIn("--users: must be a whole number", self.bootstrap("--users", "many")[2])
+        self.assertIn("--users must be a whole number", self.bootstrap("--users", "many")[2])
         self.assertEqual(self.run_command("bootstrap", "--users", "-1")[0], 2)
         status, out, err = self.run_command()
         self.assertEqual((status, out), (2, ""))

@@ -1,9 +1,16 @@
-"""The console script, where its output cannot be written."""
+"""The console script: what it lists, what it says to wrong words, and a full disk."""
 
+import contextlib
+import io
+import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
+from twisted.trial.unittest import SynchronousTestCase
+
+from evcharge import cli
 from tests.support.scripted import environment
 from tests.support.servers import ROOT, ServerTestCase
 
@@ -67,3 +74,72 @@ class OutputTests(ServerTestCase):
         shell = ["sh", "-c", '"$@" >&-', "sh", *COMMAND, "charge", "Tesla Model 3"]
         done = subprocess.run(shell, stderr=subprocess.PIPE, text=True, env=environment())
         self.assertEqual((done.returncode, done.stderr), (0, ""))
+
+
+class WordsTests(SynchronousTestCase):
+    """What a person types, and is told."""
+
+    def run_(self, *words: str, columns: int = 80) -> tuple[object, str, str]:
+        """Status, output and errors of a command."""
+        self.patch(os, "environ", {**os.environ, "COLUMNS": str(columns)})
+        with (
+            contextlib.redirect_stdout(io.StringIO()) as out,
+            contextlib.redirect_stderr(io.StringIO()) as errors,
+            self.assertRaises(SystemExit) as ended,
+        ):
+            cli.main(words)
+        return ended.exception.code, out.getvalue(), errors.getvalue()
+
+    def test_alone(self) -> None:
+        """Without a command each is listed with an example, as --help does; it is wrong usage."""
+        for words in ((), ("simulate",)):
+            status, told, errors = self.run_(*words)
+            self.assertEqual((status, errors), (2, ""))
+            self.assertEqual(self.run_(*words, "--help"), (0, told, ""))
+        _, told, _ = self.run_()
+        for name in cli.COMMANDS:
+            self.assertRegex(told, rf"\n  {name} +\S.*\n( {{5,}}\S.*\n)* +evcharge {name} ")
+        self.assertIn("\n  ask        send one request to a server and print its reply\n", told)
+        self.assertIn("\n             evcharge ask START\n", told)
+
+    def test_width(self) -> None:
+        """Nothing but an example is wider than the terminal."""
+        for words in (("--help",), ("simulate", "--help"), ("ask", "--help"), ("plan", "--help")):
+            for columns in (50, 80):
+                _, told, _ = self.run_(*words, columns=columns)
+                wide = [line for line in told.splitlines() if len(line) > columns]
+                self.assertEqual([line for line in wide if "  evcharge " not in line], [])
+                self.assertTrue(columns < 80 or not wide, wide)
+
+    def test_examples(self) -> None:
+        """Each example can be typed as it is."""
+        parser = cli._parser("")
+        found = [*parser._commands.choices.values()]
+        for each in found:
+            if each._commands is not None:
+                found += each._commands.choices.values()
+            program, *words = shlex.split(each.example)
+            self.assertEqual(program, "evcharge")
+            self.assertTrue(callable(parser.parse_args(words).run), each.example)
+
+    def test_wrong(self) -> None:
+        """Wrong words get one line: what is wrong, the nearest there is, and what lists all."""
+        for words, program, said in (
+            ("aks", "", "no such command: aks; did you mean ask? (`evcharge --help` lists all)"),
+            ("ask --prot 9 START", " ask", "no such option: --prot; did you mean --port?"),
+            ("ask --port", " ask", "--port needs a value"),
+            ("ask", " ask", "TYPE is missing, as in: evcharge ask START"),
+            ("ask --tls=1 START", " ask", "--tls takes no value"),
+            ("ask --t START", " ask", "--t is short for several: --tls, --timeout"),
+            ("ask A --language fr", " ask", "--language must be one of pt, en, not 'fr'"),
+            ("charge a b", " charge", "'b' is one too many"),
+            ("charge a --from x", " charge", "--from must be a number from 0 to 100, not 'x'"),
+            ("simulate rnu", " simulate", "no such command: rnu; did you mean run?"),
+            ("simulate new --lst", " simulate new", "no such option: --lst; did you mean --list?"),
+            ("evse 7-1 --http x --storage y", " evse", "leave out --storage or --http"),
+            ("--bad", "", "no such option: --bad (`evcharge --help` lists all options)"),
+        ):
+            status, told, errors = self.run_(*words.split())
+            self.assertEqual((status, told, errors.count("\n")), (2, "", 1), words)
+            self.assertTrue(errors.startswith(f"evcharge{program}: {said}"), errors)
+            self.assertIn(f"(`evcharge{program} --help` lists all", errors)

@@ -88,7 +88,7 @@ ACTIONS_ALLOWED = Phrase(
 SEE_HISTORY = Phrase("Ver os recibos", "See the receipts")
 ENDED_UNUSED = Phrase(
     "A oferta venceu sem resposta: você perdeu o lugar na fila.",
-    "Nobody took the slot in time: your place in line is gone.",
+    "Nobody took the slot in time: your place in the queue is gone.",
 )
 
 
@@ -170,7 +170,7 @@ def _tell_offer(journey: Journey) -> None:
 
 WAITS = Phrase(
     "{name}: você é o {position}º na fila, {turn}.",
-    "{name}: you are number {position} in line, {turn}.",
+    "{name}: you are number {position} in the queue, {turn}.",
 )
 OFFER = Phrase(
     "É a sua vez! A vaga {slot} de {name} é sua se você aceitar: a oferta vence {end}.",
@@ -296,11 +296,11 @@ ASK_AWAY = Phrase(
 AWAY_ALLOWED = Phrase("um número de 0 a {most}", "a number from 0 to {most}")
 TAKEN = Phrase(
     "Não há vaga livre para o seu carro; na fila: {waiting}. A sua vez viria {eta}.",
-    "No slot is free for your car; in line: {waiting}. Your turn would come {eta}.",
+    "No slot is free for your car; in the queue: {waiting}. Your turn would come {eta}.",
 )
 IN = Phrase("em {minutes}", "in {minutes}")
 SOME_TIME = Phrase("não se sabe quando", "nobody knows when")
-ASK_WAIT = Phrase("Entrar na fila?", "Wait in line?")
+ASK_WAIT = Phrase("Entrar na fila?", "Join the queue?")
 
 
 def reserve(journey: Journey) -> None:
@@ -329,7 +329,7 @@ def reserve(journey: Journey) -> None:
 
 GIVEN_UP = Phrase(
     "Pronto: você não tem mais vaga nem lugar na fila.",
-    "Done: you have neither a slot nor a place in line any more.",
+    "Done: you have neither a slot nor a place in the queue any more.",
 )
 
 
@@ -359,14 +359,14 @@ CHOICES: Mapping[str, Sequence[Choice]] = {
     FREE: (
         Choice("PAYMENT", CHARGE_NOW, pay),
         Choice(
-            "RESERVE", Phrase("Reservar, ou esperar na fila", "Reserve, or wait in line"), reserve
+            "RESERVE", Phrase("Reservar, ou entrar na fila", "Reserve, or join the queue"), reserve
         ),
         Choice("ARRIVE", CHARGE_THEN, arrive),
         Choice("", Phrase("Ver outros postos", "See other stations"), lambda journey: choose),
     ),
     WAITING: (
-        Choice("", Phrase("Acompanhar a fila", "Follow the line"), follow),
-        Choice("CANCEL", Phrase("Sair da fila", "Leave the line"), cancel),
+        Choice("", Phrase("Acompanhar a fila", "Follow the queue"), follow),
+        Choice("CANCEL", Phrase("Sair da fila", "Leave the queue"), cancel),
     ),
     OFFERED: (
         Choice("RESERVE", Phrase("Aceitar a vaga", "Accept the slot"), reserve),

@@ -51,18 +51,21 @@ def add_to(commands: Any) -> None:
     """Add the command to the console script."""
     apply = commands.add_parser(
         "apply",
-        help="bring a network to what files say: the way back from export",
+        help="change stations, cars and tariffs to what files say",
+        example="evcharge apply my-network --dry-run",
         description=(
-            f"Brings the network in a storage to the files in DIR, as export writes them: {CARS}, "
-            f"{STATIONS} (or {SHORT_NAME}), {OUT_OF_SERVICE}, {EVSES}, {TARIFFS}. What there is "
-            "no file for stays as it is. Everything is changed in one step, or nothing; who is "
-            "charging goes on. No server may be running on a data directory or an SQLite file; on "
-            "PostgreSQL they may, and have the new network within a second."
+            f"Changes the network in a storage to what the files in DIR say, as export writes "
+            f"them: {CARS}, {STATIONS} (or {SHORT_NAME}), {OUT_OF_SERVICE}, {EVSES}, {TARIFFS}. "
+            "What has no file there stays as it is. Everything is changed in one step, or nothing. "
+            "Drivers who are charging go on. Stop the server first, unless the storage is "
+            "PostgreSQL: there, servers have the new network within a second."
         ),
     )
     apply.add_argument("directory", metavar="DIR", help="directory with the files")
     add_storage(apply)
-    apply.add_argument("--dry-run", action="store_true", help="only say what would change")
+    apply.add_argument(
+        "--dry-run", action="store_true", help="only say what would change, and write nothing"
+    )
     apply.add_argument(
         "--remove",
         action="store_true",

@@ -28,20 +28,26 @@ def add_to(commands: Any) -> None:
     """Add the command to the console script."""
     parser = commands.add_parser(
         "ask",
-        help='send one request: evcharge ask LOGIN user_name=Ana selected_car="Tesla Model 3" '
-        "battery_car=40",
+        help="send one request to a server and print its reply",
+        example="evcharge ask START",
         description=(
             "Sends one request to a running server and prints its reply. A value that is JSON is "
-            'sent as JSON (40, true, \'{"latitude": -12.27, "longitude": -38.97}\'), any other '
-            "as text; '\"40\"' is a text too. Exit status: 0 when the reply's code is 200, 1 when "
+            'sent as JSON: 40, true, \'{"latitude": -12.27, "longitude": -38.97}\'. Any other is '
+            "sent as text, and so is '\"40\"'. Exit status: 0 when the reply's code is 200, 1 when "
             "it is another, 2 for wrong usage, 3 when no reply comes."
         ),
     )
-    parser.add_argument("type", metavar="TYPE", help=f"of the request: {TYPES}")
+    parser.add_argument("type", metavar="TYPE", help=f"type of the request: {TYPES}")
     parser.add_argument(
-        "fields", nargs="*", metavar="FIELD=VALUE", help="of the request's data: battery_car=40"
+        "fields",
+        nargs="*",
+        default=[],
+        metavar="FIELD=VALUE",
+        help="field of the request's data, as battery_car=40",
     )
-    parser.add_argument("--json", action="store_true", help="print the reply as it came")
+    parser.add_argument(
+        "--json", action="store_true", help="print the reply as it came, on one line"
+    )
     add_server_options(parser, "en")
     parser.set_defaults(run=run)
 

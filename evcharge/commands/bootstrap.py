@@ -51,7 +51,7 @@ _STATES = {
     CHARGING: "charging",
     FINISHED: "charged and still there",
     RESERVED: "on the way to a reserved slot",
-    WAITING: "in line at station {line_at}",
+    WAITING: "in the queue of station {line_at}",
     FREE: "at no station",
 }
 """What a person is told of users in each state."""
@@ -61,38 +61,43 @@ def add_to(commands: Any) -> None:
     """Add the command to the console script."""
     bootstrap = commands.add_parser(
         "bootstrap",
-        help="make what is missing of a network: stations, cars, simulated users",
+        help="fill a storage: stations, cars, simulated users",
+        example="evcharge bootstrap --users 150",
         description=(
-            "Makes what is missing: the storage, its stations and cars, and simulated users, who "
-            "are charging, are charged and still there, are on the way to a slot that is kept, or "
-            "wait in line at a full station. What is there stays as it is; run again, it tops up. "
-            "No server may be running on a data directory or an SQLite file; on PostgreSQL they "
-            "may."
+            "Makes what is missing in a storage: the storage itself, stations, cars and simulated "
+            "users. Some users charge, some are charged and still there, some are on the way to a "
+            "reserved slot, and some are in the queue of a full station. What is there stays as "
+            "it is; run it again and it tops up. Stop the server first, unless the storage is "
+            "PostgreSQL."
         ),
     )
     add_storage(bootstrap)
     bootstrap.add_argument(
-        "--data", default=DIRECTORY, help="data directory of the storage files (%(default)s)"
+        "--data",
+        default=DIRECTORY,
+        help="data directory, used by the storage files (default %(default)s)",
     )
     bootstrap.add_argument(
-        "--stations", metavar="FILE-or-URL", help="CSV of stations (the shipped one)"
+        "--stations", metavar="FILE-or-URL", help="CSV of stations (default: the shipped one)"
     )
     bootstrap.add_argument(
         "--roads",
         action="store_true",
-        help="add the examples of stations on the roads out of Feira de Santana",
+        help="add the example stations on the roads out of Feira de Santana",
     )
-    bootstrap.add_argument("--cars", metavar="FILE-or-URL", help="JSON of car models (the shipped)")
+    bootstrap.add_argument(
+        "--cars", metavar="FILE-or-URL", help="JSON of car models (default: the shipped one)"
+    )
     bootstrap.add_argument(
         "--users",
         type=whole(0, MOST_USERS),
         default=150,
-        help="total number of simulated users (%(default)s)",
+        help="total number of simulated users (default %(default)s)",
     )
     bootstrap.add_argument(
         "--seed",
         type=whole(0, 2**63 - 1),
-        help="makes the same cars, batteries, stations and states again",
+        help="number that makes the same cars, batteries, stations and states again",
     )
     bootstrap.set_defaults(run=told(_bootstrap))
 

@@ -28,32 +28,46 @@ def add_to(commands: Any) -> None:
     """Add the command to the console script."""
     parser = commands.add_parser(
         "charge",
-        help='how long a car charges: evcharge charge "Tesla Model 3" --from 10 --to 80',
+        help="work out how long a car charges",
+        example='evcharge charge "Tesla Model 3" --from 10 --to 80',
         description=(
             "Works out how long a car charges from one state of charge to another, how much energy "
             "that is, and draws the power, all as the server does."
         ),
     )
-    parser.add_argument("model", metavar="MODEL", help="its name in the catalogue")
+    parser.add_argument("model", metavar="MODEL", help="name of the car model in the catalogue")
     parser.add_argument(
-        "--from", dest="start", metavar="%", default=10.0, type=figure(0, 100), help="default 10"
+        "--from",
+        dest="start",
+        metavar="%",
+        default=10.0,
+        type=figure(0, 100),
+        help="state of charge at the beginning, in %% (default 10)",
     )
     parser.add_argument(
-        "--to", dest="target", metavar="%", default=80.0, type=figure(0, 100), help="default 80"
+        "--to",
+        dest="target",
+        metavar="%",
+        default=80.0,
+        type=figure(0, 100),
+        help="state of charge at the end, in %% (default 80)",
     )
     parser.add_argument(
         "--power",
         metavar="KW",
         type=figure(0.1, MOST_POWER_KW),
-        help="of the EVSE; without it the car is the limit",
+        help="power of the EVSE, in kW (default: what the car can take)",
     )
     parser.add_argument(
         "--connector",
         metavar="NAME",
-        help='such as "Type 2"; default: that of the car for DC, else for AC',
+        help='connector, such as "Type 2" (default: the car\'s for DC, or else for AC)',
     )
     parser.add_argument(
-        "--cars", metavar="FILE", type=Path, help="a catalogue; default: the shipped one"
+        "--cars",
+        metavar="FILE",
+        type=Path,
+        help="JSON file of car models (default: the shipped one)",
     )
     parser.set_defaults(run=run)
 

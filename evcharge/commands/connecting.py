@@ -63,10 +63,14 @@ def add_server_options(parser: argparse.ArgumentParser, language: str) -> None:
 
     :param language: that errors are told in unless the person asks for another.
     """
-    parser.add_argument("--host", default=LOCAL, help="name or address of the server (%(default)s)")
-    parser.add_argument("--port", type=_port, default=PORT, help="its port (%(default)s)")
     parser.add_argument(
-        "--tls", action="store_true", help="speak TLS; --port is then its port for that"
+        "--host", default=LOCAL, help="name or IP address of the server (default %(default)s)"
+    )
+    parser.add_argument(
+        "--port", type=_port, default=PORT, help="port of the server (default %(default)s)"
+    )
+    parser.add_argument(
+        "--tls", action="store_true", help="speak TLS; --port is then the server's TLS port"
     )
     parser.add_argument(
         "--ca", metavar="FILE", help="trust the certificates in this PEM file; implies --tls"
@@ -76,13 +80,13 @@ def add_server_options(parser: argparse.ArgumentParser, language: str) -> None:
         metavar="SECONDS",
         type=_seconds,
         default=TIMEOUT_S,
-        help="how long a reply may take (%(default)g)",
+        help="longest wait for a reply, in seconds (default %(default)g)",
     )
     parser.add_argument(
         "--language",
         choices=LANGUAGES,
         default=language,
-        help="language of what the command says itself (%(default)s)",
+        help="language of what this command says (default %(default)s)",
     )
 
 

@@ -33,8 +33,9 @@ def add_to(commands: Any) -> None:
     backup = commands.add_parser(
         "backup",
         help="copy a storage, also while a server runs on it",
+        example="evcharge backup --storage sqlite:///evcharge.db copy.db",
         description=(
-            "Copies a storage while a server runs on it or not: an SQLite file to a file, a data "
+            "Copies a storage, also while a server runs on it: an SQLite file to a file, a data "
             "directory to a directory. A server can be started on the copy. It has every payment "
             "that was answered before the command began. PostgreSQL has a command of its own: "
             "pg_dump."
@@ -48,12 +49,12 @@ def add_to(commands: Any) -> None:
     migrate = commands.add_parser(
         "migrate",
         help="copy everything from one storage into another",
+        example="evcharge migrate --from files --to sqlite:///evcharge.db",
         description=(
-            "Copies everything - cars, stations, users, sessions, places in line, receipts, "
-            "payments - into a storage that is empty or not there yet: all of it or nothing. The "
-            "source stays as it is. No server may be running on either, but for a PostgreSQL "
-            "source: of that, what is there at one moment is copied. Once it is done, start the "
-            "servers on the target."
+            "Copies everything into a storage that is empty or not there yet, or copies nothing: "
+            "cars, stations, users, sessions, queues, receipts, payments. The source stays as it "
+            "is. Stop the servers on both first, unless the source is PostgreSQL: there, it copies "
+            "what there is at one moment. Then start the servers on the target."
         ),
     )
     migrate.add_argument(
@@ -63,15 +64,18 @@ def add_to(commands: Any) -> None:
         "--to", dest="target", metavar="URL", required=True, help=f"storage to fill: {NAMED}"
     )
     migrate.add_argument(
-        "--data", default=DIRECTORY, help="directory that the URL files means (%(default)s)"
+        "--data",
+        default=DIRECTORY,
+        help="data directory, used by the storage files (default %(default)s)",
     )
     migrate.set_defaults(run=told(_migrate))
     export = commands.add_parser(
         "export",
-        help="copy everything from a storage into a new data directory, which people can read",
+        help="copy everything from a storage into files that people can read",
+        example="evcharge export --storage sqlite:///evcharge.db --data my-network",
         description=(
-            "Writes everything that a storage has as a data directory. It is migrate with the "
-            "target files:DIR; a server can be started on what it writes."
+            "Writes everything that a storage has into a new data directory. It does what migrate "
+            "does with the target files:DIR. A server can be started on what it writes."
         ),
     )
     add_storage(export)

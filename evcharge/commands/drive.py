@@ -56,7 +56,7 @@ MAY_BE_DONE = Phrase(
 OR_END = Phrase("Ou encerre a jornada:", "Or end the journey:")
 WAITS = Phrase(
     "Você está na fila. Para ver quando é a sua vez:",
-    "You are in line. To see when it is your turn:",
+    "You are in the queue. To see when it is your turn:",
 )
 IS_OFFERED = Phrase(
     "Uma vaga é sua se você aceitar; a oferta vence {end}. Para aceitar:",
@@ -93,14 +93,14 @@ def add_to(commands: Any) -> None:
     """Add the command to the console script."""
     parser = commands.add_parser(
         "drive",
-        help="a driver's whole journey by questions: evcharge drive --language en",
+        help="take a driver's whole journey by questions",
+        example="evcharge drive --language en",
         description=(
             "Takes you on a driver's whole journey by questions: which car, how far, which "
-            "station; and there to pay and charge, to reserve, to wait in line, to charge and pay "
-            "at the end, to follow the charging as a bar, to stop or to cancel, and to see the "
-            "receipts. Answers may be piped in, a line each; instead of the bar there are then "
-            "lines. Exit status: 0 at the end of the journey or of the answers, 1 when the server "
-            "refuses, 2 for wrong usage, 3 when no reply comes, 130 after Ctrl-C."
+            "station. There you pay, reserve or join the queue, follow the charging as a bar, and "
+            "see the receipt. Answers may be piped in, a line each; instead of the bar there are "
+            "then lines. Exit status: 0 at the end of the journey or of the answers, 1 when the "
+            "server refuses, 2 for wrong usage, 3 when no reply comes, 130 after Ctrl-C."
         ),
     )
     parser.add_argument(

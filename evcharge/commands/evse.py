@@ -34,22 +34,28 @@ def add_to(commands: Any) -> None:
     """Add the command to the console script."""
     evse = commands.add_parser(
         "evse",
-        help="take an EVSE out of service and back: evcharge evse 7-2 --status OUTOFORDER",
+        help="take an EVSE out of service, and back",
+        example="evcharge evse 7-2 --status OUTOFORDER",
         description=(
             "Takes an EVSE out of service, or back into it; without --status it shows the EVSE. "
-            "Who charges there is billed, and leaves; who has it reserved is given another one, or "
-            "the first place in line. With --storage no server may be running on a data directory "
-            "or an SQLite file; on PostgreSQL they may. With --http it is asked of a running "
-            "server that has --http-port and --operator-token-file. Exit status: 0 when it is "
-            "done, 1 when it is refused, 2 for wrong usage, 3 when no server replies."
+            "A driver who charges there is billed and leaves. A driver who has reserved it gets "
+            "another one, or becomes the first in the queue. With --storage, stop the server "
+            "first, unless the storage is PostgreSQL. With --http it asks a running server that "
+            "has --http-port and --operator-token-file. Exit status: 0 when it is done, 1 when it "
+            "is refused, 2 for wrong usage, 3 when no server replies."
         ),
     )
-    evse.add_argument("uid", metavar="UID", help="of the EVSE: 7-2 is the second one of station 7")
     evse.add_argument(
-        "--status", type=str.upper, choices=STATUSES, help=f"from now on: {', '.join(STATUSES)}",
+        "uid", metavar="UID", help="id of the EVSE: 7-2 is the second one of station 7"
+    )
+    evse.add_argument(
+        "--status",
+        type=str.upper,
+        choices=STATUSES,
+        help=f"its status from now on: {', '.join(STATUSES)}",
         metavar="STATUS",
-    )  # fmt: skip
-    evse.add_argument("--reason", metavar="TEXT", help="why, for whoever asks")
+    )
+    evse.add_argument("--reason", metavar="TEXT", help="why, as drivers and operators are told")
     where = evse.add_mutually_exclusive_group()
     add_storage(where)
     where.add_argument(

@@ -41,86 +41,108 @@ def add_to(commands: Any) -> None:
     """Add the command to the console script."""
     parser = commands.add_parser(
         "plan",
-        help="where to charge on a trip: evcharge plan --car NAME --from LAT,LON --to LAT,LON",
+        help="plan where to charge on a trip",
+        example='evcharge plan --car "Kia EV6" --battery 30 --from -12.3,-39 --to -13,-38.5',
         description=(
-            "Plans a trip beyond the range: where to stop, how far to charge there, when one "
-            "arrives and what it costs, the best that there is. Without --storage the stations are "
-            "those that come with evcharge, and the examples on the roads out of the city. Roads "
-            "are straight lines, and somewhat longer."
+            "Plans a trip beyond the range: where to stop, how far to charge, when you arrive and "
+            "what it costs. It prints the best plan that there is. Without --storage or --stations "
+            "it uses the stations that come with evcharge: those of the city, and examples on the "
+            "roads out of it. Roads count as straight lines, made longer by --road-factor."
         ),
     )
     what = parser.add_argument_group("the trip")
-    what.add_argument("--car", metavar="NAME", help="its name in the catalogue")
-    what.add_argument("--battery", metavar="%", type=figure(0, 100), help="what it shows")
-    what.add_argument("--from", dest="origin", metavar="LAT,LON", type=_place, help="degrees")
-    what.add_argument("--to", metavar="LAT,LON", type=_place, help="degrees")
+    what.add_argument("--car", metavar="NAME", help="name of the car model in the catalogue")
     what.add_argument(
-        "--via", metavar="LAT,LON", type=_place, action="append", default=[], help="may be repeated"
+        "--battery", metavar="%", type=figure(0, 100), help="state of charge at departure, in %%"
+    )
+    what.add_argument(
+        "--from", dest="origin", metavar="LAT,LON", type=_place, help="where you start, in degrees"
+    )
+    what.add_argument("--to", metavar="LAT,LON", type=_place, help="where you go, in degrees")
+    what.add_argument(
+        "--via",
+        metavar="LAT,LON",
+        type=_place,
+        action="append",
+        default=[],
+        help="place to pass on the way; may be repeated",
     )
     what.add_argument(
         "--criterion",
         choices=CRITERIA,
         default=CRITERIA[0],
-        help="what the best is; front: all from the fastest to the cheapest (%(default)s)",
+        help="what the best plan is; front: all from the fastest to the cheapest "
+        "(default %(default)s)",
     )
     what.add_argument(
         "--value-of-hour",
         metavar="BRL",
         type=figure(*VALUES_OF_HOUR),
         default=VALUE_OF_HOUR,
-        help="for balanced (%(default)g)",
+        help="what an hour is worth, for --criterion balanced (default %(default)g)",
     )
     what.add_argument(
         "--reserve",
         metavar="%",
         type=figure(*RESERVE_PERCENTS),
         default=RESERVE_PERCENT,
-        help="with which one arrives at the least (%(default)g)",
+        help="least state of charge on arrival anywhere, in %% (default %(default)g)",
     )
     what.add_argument(
-        "--arrival", metavar="%", type=figure(0, 100), help="at the end (that of --reserve)"
+        "--arrival",
+        metavar="%",
+        type=figure(0, 100),
+        help="least state of charge at the destination, in %% (default: that of --reserve)",
     )
     what.add_argument(
         "--max",
         metavar="%",
         type=figure(0, 100),
         default=100.0,
-        help="to which one charges (%(default)g)",
+        help="highest state of charge to charge to, in %% (default %(default)g)",
     )
     what.add_argument(
         "--stop-minutes",
         metavar="MINUTES",
         type=figure(*STOPS_MINUTES),
         default=STOP_MINUTES,
-        help="what a stop takes beside charging (%(default)g)",
+        help="minutes that a stop takes beside charging (default %(default)g)",
     )
     what.add_argument(
         "--road-factor",
         metavar="FACTOR",
         type=figure(*ROAD_FACTORS),
         default=ROAD_FACTOR,
-        help="by how much roads are longer than straight lines (%(default)g)",
+        help="how many times longer roads are than straight lines (default %(default)g)",
     )
     what.add_argument(
         "--speed",
         metavar="KM/H",
         type=figure(*SPEEDS_KM_H),
-        help="(80, or 70 %% of the top speed where that is less)",
+        help="driving speed (default: 80, or 70 %% of the car's top speed if that is less)",
     )
     what.add_argument(
-        "--avoid", metavar="STATION", action="append", default=[], help="an id; may be repeated"
+        "--avoid",
+        metavar="STATION",
+        action="append",
+        default=[],
+        help="id of a station where you do not want to charge; may be repeated",
     )
     where = parser.add_argument_group("the network").add_mutually_exclusive_group()
     where.add_argument(
-        "--storage", metavar="URL", help="cars, stations and who charges there, of a storage"
+        "--storage", metavar="URL", help="take cars, stations and present drivers from this storage"
     )
-    where.add_argument("--stations", metavar="FILE", type=Path, help="a CSV of stations")
-    parser.add_argument("--json", action="store_true", help="print what a reply to PLAN has")
+    where.add_argument(
+        "--stations", metavar="FILE", type=Path, help="take the stations from this CSV file"
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="print the data that a reply to PLAN has, as JSON"
+    )
     parser.add_argument(
         "--vectors",
         metavar="FILE",
         type=Path,
-        help="solve the cases of a file instead, and print a line of JSON for each",
+        help="solve the cases of this file instead, and print a line of JSON for each",
     )
     parser.set_defaults(run=run)
 

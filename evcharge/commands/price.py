@@ -34,18 +34,22 @@ def add_to(commands: Any) -> None:
     """Add the command to the console script."""
     parser = commands.add_parser(
         "price",
-        help="price a session: evcharge price --tariff tariff.json --session session.json",
+        help="work out what a session costs by a tariff",
+        example="evcharge price --tariff tariff.json --session session.json",
         description=(
-            "Reckons what a session costs by an OCPI 2.2.1 tariff, and prints the receipt line by "
-            "line. The session file has start (local time), time_zone, segments (each with kind: "
-            "reserved, charging or idle; seconds; for charging energy_kwh, and if known power_kw, "
-            "or power_from_kw and power_to_kw, and current_a) and, where there was a reservation, "
-            "reservation_outcome: used, expired or cancelled."
+            "Works out what a session costs by an OCPI 2.2.1 tariff, and prints the receipt line "
+            "by line. The session file has start (local time), time_zone and segments. Each "
+            "segment has kind (reserved, charging or idle) and seconds. One of charging also has "
+            "energy_kwh and, if known, current_a and power_kw, or power_from_kw and power_to_kw. "
+            "If there was a reservation, the file has reservation_outcome: used, expired or "
+            "cancelled."
         ),
     )
-    parser.add_argument("--tariff", metavar="FILE", required=True, help="JSON of a tariff object")
-    parser.add_argument("--session", metavar="FILE", required=True, help="JSON of a session")
-    parser.add_argument("--json", action="store_true", help="print totals and lines as JSON")
+    parser.add_argument(
+        "--tariff", metavar="FILE", required=True, help="JSON file of an OCPI tariff object"
+    )
+    parser.add_argument("--session", metavar="FILE", required=True, help="JSON file of the session")
+    parser.add_argument("--json", action="store_true", help="print the totals and lines as JSON")
     parser.set_defaults(run=run)
 
 

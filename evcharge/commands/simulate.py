@@ -24,14 +24,15 @@ def add_to(commands: Any) -> None:
     """Add the command to the console script."""
     simulate = commands.add_parser(
         "simulate",
-        help="what would happen if: evcharge simulate run weekday",
+        help="simulate drivers: what would change with two more chargers?",
+        example="evcharge simulate run weekday",
         description=(
-            "Has drivers of a scenario use the network, by the code that serves real ones: how "
-            "many find a free EVSE, how long they wait, what two more chargers would change. To "
-            "begin with: evcharge simulate run weekday"
+            "Has the drivers of a scenario use a network, answered by the code that serves real "
+            "ones. It says how many find a free EVSE, how long they wait, and what two more "
+            "chargers would change."
         ),
     )
-    what = simulate.add_subparsers(metavar="WHAT", required=True)
+    what = simulate.add_subparsers(metavar="WHAT")
     _add_new(what)
     _add_check(what)
     _add_run(what)
@@ -42,12 +43,15 @@ def add_to(commands: Any) -> None:
 def _add_new(what: Any) -> None:
     new = what.add_parser(
         "new",
-        help="write a commented example: evcharge simulate new my.toml",
+        help="write a scenario with every key and comments, to be changed",
+        example="evcharge simulate new my.toml",
         description="Writes a scenario that has every key, with comments, to be changed.",
     )
-    new.add_argument("file", metavar="FILE", type=Path, nargs="?", help="must not be there yet")
     new.add_argument(
-        "--list", action="store_true", help="show the shipped scenarios, which can be run by name"
+        "file", metavar="FILE", type=Path, nargs="?", help="file to write; it must not be there yet"
+    )
+    new.add_argument(
+        "--list", action="store_true", help="list the shipped scenarios, which run by their names"
     )
     new.set_defaults(run=_new)
 
@@ -55,10 +59,12 @@ def _add_new(what: Any) -> None:
 def _add_check(what: Any) -> None:
     check = what.add_parser(
         "check",
-        help="its mistakes, or what it means: evcharge simulate check my.toml",
+        help="name the mistakes of a scenario, or say what it means",
+        example="evcharge simulate check my.toml",
         description=(
-            "Names all mistakes of a scenario, with file, line and key; or else says what it "
-            "means: drivers an hour, and the power that they ask for against what is there."
+            "Names all mistakes of a scenario, with file, line and key. If there are none, it says "
+            "what the scenario means: drivers an hour, and the power that they need against what "
+            "is there."
         ),
     )
     _add_scenario(check)
@@ -70,33 +76,44 @@ def _add_check(what: Any) -> None:
 def _add_run(what: Any) -> None:
     run = what.add_parser(
         "run",
-        help="simulate it, and write a report: evcharge simulate run my.toml --out results/my",
+        help="simulate a scenario and write a report",
+        example="evcharge simulate run my.toml --out results/my",
         description=(
             "Simulates a scenario, each replication with drivers of its own, and writes figures "
-            "and a report. The same scenario and seed give the same bytes. Ended with Ctrl-C it "
-            "writes what there is; asked for again it goes on where it ended."
+            "and a report. The same scenario and seed give the same bytes. Ctrl-C ends it, and "
+            "what there is is written. Run it again and it goes on where it ended."
         ),
     )
     _add_scenario(run)
     _add_study(run)
     run.add_argument(
-        "--out", metavar="FOLDER", type=Path, help=f"for the results ({RESULTS}/ and its name)"
+        "--out",
+        metavar="FOLDER",
+        type=Path,
+        help=f"folder for the results (default: {RESULTS}/ and the scenario's name)",
     )
-    run.add_argument("--workers", metavar="N", type=whole(1, 256), help="processes (one a core)")
-    run.add_argument("--cluster", metavar="URL", help="a Dask scheduler: tcp://host:8786")
     run.add_argument(
-        "--bytes", action="store_true", help="have each line go through decoder and encoder, too"
+        "--workers",
+        metavar="N",
+        type=whole(1, 256),
+        help="number of processes (default: one a core)",
+    )
+    run.add_argument("--cluster", metavar="URL", help="Dask scheduler to use, as tcp://host:8786")
+    run.add_argument(
+        "--bytes",
+        action="store_true",
+        help="send each line through the decoder and the encoder too",
     )
     run.add_argument(
         "--records",
         choices=("all", "figures"),
         default="all",
-        help="write a row for each driver, or figures alone (%(default)s)",
+        help="write a row for each driver, or figures alone (default %(default)s)",
     )
     run.add_argument(
         "--storage",
         metavar="URL",
-        help="an empty one, to keep the data of one run, as a server would: sqlite:///FILE",
+        help="empty storage that keeps the data of one run, as a server would: sqlite:///FILE",
     )
     _add_language(run, REPORT_LANGUAGE)
     run.set_defaults(run=_run)
@@ -105,13 +122,21 @@ def _add_run(what: Any) -> None:
 def _add_report(what: Any) -> None:
     report = what.add_parser(
         "report",
-        help="write the report again: evcharge simulate report results/my",
-        description="Writes the report of results again; of two, one beside the other.",
+        help="write the report of results again, or compare two",
+        example="evcharge simulate report results/my",
+        description=(
+            "Writes the report of results again. With two folders it writes one that compares them."
+        ),
     )
-    report.add_argument("results", metavar="FOLDER", type=Path, help="what run has written")
-    report.add_argument("other", metavar="FOLDER", type=Path, nargs="?", help="others beside them")
+    report.add_argument("results", metavar="FOLDER", type=Path, help="folder that run has written")
     report.add_argument(
-        "--out", metavar="FOLDER", type=Path, help=f"for that of two ({RESULTS}/ and their names)"
+        "other", metavar="FOLDER", type=Path, nargs="?", help="results to compare with"
+    )
+    report.add_argument(
+        "--out",
+        metavar="FOLDER",
+        type=Path,
+        help=f"folder for the report of two (default: {RESULTS}/ and their names)",
     )
     _add_language(report, REPORT_LANGUAGE)
     report.set_defaults(run=_report)
@@ -120,13 +145,13 @@ def _add_report(what: Any) -> None:
 def _add_drive(what: Any) -> None:
     drive = what.add_parser(
         "drive",
-        help="have a running server live: evcharge simulate drive my.toml --speed 60",
+        help="send the drivers of a scenario to a running server",
+        example="evcharge simulate drive my.toml --speed 60",
         description=(
-            "Has the drivers of a scenario use a running server over TCP, for as long as the "
-            "scenario lasts or until Ctrl-C. Stations and cars are the server's; what operators do "
-            "in the scenario (faults, other stations, prices) is left out. Exit status: 1 where "
-            "the server replied what it should not, 2 for wrong usage, 3 when no server answers, "
-            "130 after Ctrl-C, once what was held is given up."
+            "Has the drivers of a scenario use a running server over TCP, until the scenario ends "
+            "or you press Ctrl-C. Stations and cars are the server's. What operators do in the "
+            "scenario (faults, other stations, prices) is left out. Exit status: 1 when the server "
+            "gave a wrong reply, 2 for wrong usage, 3 when no server answers, 130 after Ctrl-C."
         ),
     )
     _add_scenario(drive)
@@ -134,28 +159,34 @@ def _add_drive(what: Any) -> None:
         "--server",
         metavar="ENDPOINT",
         default="tcp:127.0.0.1:8888",
-        help="its port for drivers, tcp:HOST:PORT or tls:HOST:PORT (%(default)s)",
+        help="port for drivers' apps, tcp:HOST:PORT or tls:HOST:PORT (default %(default)s)",
     )
     drive.add_argument(
-        "--ca", metavar="FILE", type=Path, help="with tls: trust the certificates in this PEM file"
+        "--ca",
+        metavar="FILE",
+        type=Path,
+        help="trust the certificates in this PEM file (with tls:)",
     )
     drive.add_argument(
         "--speed",
         metavar="TIMES",
         type=figure(LEAST_SPEED, MOST_SPEED),
         default=1.0,
-        help="how fast time passes: the server's --time-scale (%(default)g)",
+        help="how fast time passes: the server's --time-scale (default %(default)g)",
     )
     drive.add_argument(
-        "--hours", metavar="N", type=figure(0.001, 1e6), help="of the scenario (all of it)"
+        "--hours",
+        metavar="N",
+        type=figure(0.001, 1e6),
+        help="hours of the scenario to run (default: all)",
     )
-    drive.add_argument("--for-ever", action="store_true", help="go on with day after day")
+    drive.add_argument("--for-ever", action="store_true", help="go on day after day until Ctrl-C")
     drive.add_argument(
         "--connections",
         metavar="N",
         type=whole(1, 10_000),
         default=50,
-        help="that all drivers share (%(default)s)",
+        help="connections that all drivers share (default %(default)s)",
     )
     drive.set_defaults(run=_drive, vary=[], replications=None)
 
@@ -169,7 +200,7 @@ def _add_scenario(command: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         action="append",
         default=[],
-        help="another value for a key: demand.drivers_per_day=1200",
+        help="set a key to another value, as demand.drivers_per_day=1200",
     )
     command.add_argument("--seed", metavar="N", help="the same as --set study.seed=N")
 
@@ -180,7 +211,7 @@ def _add_study(command: argparse.ArgumentParser) -> None:
         metavar="KEY=A,B,…",
         action="append",
         default=[],
-        help="compare values of a key: network.change.0.add_evses=0,2,4,6",
+        help="compare several values of a key, as network.change.0.add_evses=0,2,4,6",
     )
     command.add_argument(
         "--replications", metavar="N", help="the same as --set study.replications=N"
@@ -189,7 +220,10 @@ def _add_study(command: argparse.ArgumentParser) -> None:
 
 def _add_language(command: argparse.ArgumentParser, language: str) -> None:
     command.add_argument(
-        "--language", choices=LANGUAGES, default=language, help="of the texts (%(default)s)"
+        "--language",
+        choices=LANGUAGES,
+        default=language,
+        help="language of the texts (default %(default)s)",
     )
 
 

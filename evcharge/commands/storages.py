@@ -33,7 +33,7 @@ def add_storage(command: argparse._ActionsContainer) -> None:
         "--storage",
         metavar="URL",
         default=os.environ.get(STORAGE_VARIABLE) or "files",
-        help=f"{NAMED} (the environment's {STORAGE_VARIABLE}, or files)",
+        help=f"storage: {NAMED} (default: the environment's {STORAGE_VARIABLE}, or files)",
     )
 
 

@@ -44,16 +44,20 @@ def add_to(commands: Any) -> None:
     """Add the command to the console script."""
     parser = commands.add_parser(
         "watch",
-        help="watch the stations as they change: evcharge watch --stations 7,9",
+        help="watch the stations as they change",
+        example="evcharge watch --stations 7,9",
         description=(
-            "Shows the stations as a table that changes as they do, until Ctrl-C. What is not "
-            "written to a terminal has the table once, and then a line for each change. Exit "
-            "status: 1 when the server refuses, 2 for wrong usage, 3 when no server answers at the "
+            "Shows the stations as a table that changes as they do, until Ctrl-C. If the output "
+            "is no terminal, it gets the table once and then a line for each change. Exit status: "
+            "1 when the server refuses, 2 for wrong usage, 3 when no server answers at the "
             "beginning, 130 after Ctrl-C."
         ),
     )
     parser.add_argument(
-        "--stations", metavar="ID[,ID…]", type=_ids, help="only these stations (all of up to 1,000)"
+        "--stations",
+        metavar="ID[,ID…]",
+        type=_ids,
+        help="ids of the stations to watch (default: all, up to 1,000)",
     )
     add_server_options(parser, "pt")
     parser.set_defaults(run=run)

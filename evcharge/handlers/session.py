@@ -48,7 +48,7 @@ from evcharge.wire.fields import (
 ID_STATION = Field("id_station", StationId())
 ID_EVSE = Field("id_evse", Text(1), optional=True)
 
-GIVEN_UP = Phrase("Vaga ou lugar na fila liberado", "Slot or place in line given up")
+GIVEN_UP = Phrase("Vaga ou lugar na fila liberado", "Slot or place in the queue given up")
 
 
 def session_fields(
@@ -123,7 +123,7 @@ def in_line(line: InLine, language: str) -> str:
     if language == "pt":
         told = f"Lugar {position} na fila do posto {station}"
         return told if eta is None else f"{told}, vez prevista em {eta}"
-    told = f"Number {position} in line at station {station}"
+    told = f"Number {position} in the queue of station {station}"
     return told if eta is None else f"{told}, turn expected in {eta}"
 
 

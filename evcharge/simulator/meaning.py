@@ -147,7 +147,7 @@ DRIVERS = Phrase(
     "({weekday}, {from_hour}:00)",
 )
 POWER = Phrase(
-    "{energy} kWh por motorista: {asked} kW pedidos em média e {busiest} kW na hora mais cheia, "
+    "{energy} kWh por motorista: {asked} kW necessários em média, {busiest} kW na hora mais cheia, "
     "para {power} kW em {evses} vagas de {stations} postos",
     "{energy} kWh a driver: {asked} kW asked for on average, {busiest} kW in the busiest hour, "
     "against {power} kW there, at {evses} EVSEs of {stations} stations",

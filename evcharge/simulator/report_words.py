@@ -43,7 +43,7 @@ UNLIKE = Phrase(
     "them are less certain than between variants of one.",
 )
 REFUSED = Phrase(
-    "O servidor recusou {refused} pedidos por replicação que nenhum motorista esperava: "
+    "O servidor recusou {refused} requisições por replicação que nenhum motorista esperava: "
     "é um defeito a investigar.",
     "The server refused {refused} requests a replication that no driver expected: "
     "a fault to look into.",
@@ -217,7 +217,7 @@ ASSUMPTIONS = (
     ),
     Phrase(
         "Os intervalos são sobre as replicações (t de Student), nunca sobre motoristas juntos, "
-        "que dividem uma fila.",
+        "que usam a mesma fila.",
         "Intervals are over replications (Student's t), never over pooled drivers, who share a "
         "queue.",
     ),

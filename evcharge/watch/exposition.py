@@ -188,7 +188,7 @@ def session_families(counts: SessionCounts) -> Iterator[Metric]:
     )
     waits = HistogramMetricFamily(
         "evcharge_queue_wait_seconds",
-        "How long places in line have stood, simulated seconds.",
+        "How long places in queues have stood, simulated seconds.",
         labels=["outcome"],
     )
     for outcome, histogram in counts.waits.items():
@@ -253,7 +253,7 @@ def _network(stations: Sequence[StationState]) -> Iterator[Metric]:
         "Sessions that hold one of them.",
         {state: held[state] for state in LIVE},
     )
-    yield GaugeMetricFamily("evcharge_queue_length", "Drivers who wait in line.", sum(lengths))
+    yield GaugeMetricFamily("evcharge_queue_length", "Drivers who wait in a queue.", sum(lengths))
     yield GaugeMetricFamily("evcharge_queue_longest", "Those of the longest line.", max(lengths))
 
 

@@ -84,7 +84,7 @@ class UsageTests(SynchronousTestCase):
         file = Path(self.mktemp())
         file.write_text("token")
         token, http = ("--token-file", str(file)), ("--http", "http://127.0.0.1:9")
-        self.assertIn("invalid choice: 'BROKEN'", self.refused("7-2", "--status", "broken"))
+        self.assertIn("UNKNOWN, not 'BROKEN'", self.refused("7-2", "--status", "broken"))
         self.assertIn("which is not given", self.refused("7-2", "--reason", "x"))
         self.assertIn("go together", self.refused("7-2", *token))
         self.assertIn("go together", self.refused("7-2", *http))

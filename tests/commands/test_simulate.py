@@ -131,10 +131,13 @@ class ParserTests(SimulateTestCase):
     def test_wrong(self) -> None:
         """Wrong values are told by their option."""
         for words, expected in (
-            (("run", "weekday", "--workers=0"), "--workers: must be a whole number from 1 to 256"),
-            (("run", "weekday", "--records=some"), "--records: invalid choice"),
-            (("drive", "weekday", "--speed=601"), "--speed: must be a number from 1 to 600"),
-            (("drive", "weekday", "--hours=0"), "--hours: must be a number from 0.001"),
-            ((), "WHAT"),
+            (("run", "weekday", "--workers=0"), "--workers must be a whole number from 1 to 256"),
+            (
+                ("run", "weekday", "--records=some"),
+                "--records must be one of all, figures, not 'some'",
+            ),
+            (("drive", "weekday", "--speed=601"), "--speed must be a number from 1 to 600"),
+            (("drive", "weekday", "--hours=0"), "--hours must be a number from 0.001"),
+            ((), "evcharge simulate run my.toml"),
         ):
             self.assertIn(expected, self.said(*words, status=2))

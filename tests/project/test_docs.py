@@ -45,7 +45,7 @@ IN_BOTH = {
 }
 CLICKS = 2
 
-HELP_UNWRITTEN = TEXTS_UNWRITTEN = True
+HELP_UNWRITTEN = TEXTS_UNWRITTEN = False
 """Whether what `--help` says, and what the programs say else, is not yet as it has to be."""
 
 OLD = {
