@@ -259,8 +259,8 @@ class CommandTests(SynchronousTestCase):
         out = self.bootstrap("--seed", "1")[1]
         found = re.search(
             r"36 stations with (\d+) free slots; 150 users made: (\d+) charging, (\d+) charged and "
-            r"still there, (\d+) on the way to a reserved slot, 5 in the queue of station (\d+) (.+), "
-            r"(\d+) at no station\n$",
+            r"still there, (\d+) on the way to a reserved slot, "
+            r"5 in the queue of station (\d+) (.+), (\d+) at no station\n$",
             out,
         )
         assert found is not None, out
