@@ -14,7 +14,7 @@ SAMPLES = 24
 SECONDS_LATE = 6 * 60
 """How long the car stays where it was charged."""
 
-WIDTH, HEIGHT = 640, 346
+WIDTH, HEIGHT = 640, 372
 LEFT, RIGHT, TOP, BASE = 52, 16, 44, 204
 LEAST, MOST = 30, 90
 """The percents of the battery that are shown."""
@@ -125,15 +125,15 @@ def journey_svg(language: str) -> str:
     title = words["title"].format(*went.minutes, from_percent=start, to_percent=end)
     drawn = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img"'
-        ' font-family="sans-serif" font-size="15">',
+        ' font-family="sans-serif" font-size="20">',
         f"<title>{title}</title>",
         f'<rect width="{WIDTH}" height="{HEIGHT}" rx="12" fill="white"/>',
-        f'<text x="{LEFT - 38}" y="24">{words["battery"]}</text>',
+        f'<text x="{LEFT - 38}" y="26">{words["battery"]}</text>',
     ]
     for percent in (40, 60, 80):
         y = y_of(percent)
         drawn.append(f'<path d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}" stroke="#ddd"/>')
-        drawn.append(f'<text x="{LEFT - 8}" y="{y + 5:.1f}" text-anchor="end">{percent}</text>')
+        drawn.append(f'<text x="{LEFT - 8}" y="{y + 7:.1f}" text-anchor="end">{percent}</text>')
     points = [(0.0, 40.0), (ends[1], 40.0)]
     for number, percent in enumerate(went.battery):
         points.append((ends[2] + went.minutes[2] * number / SAMPLES, percent))
@@ -154,7 +154,7 @@ def journey_svg(language: str) -> str:
             lines.append(money(paid[state], language))
         for below, said in enumerate(lines):
             drawn.append(
-                f'<text x="{middle:.1f}" y="{BASE + 60 + 21 * below}" text-anchor="middle" '
+                f'<text x="{middle:.1f}" y="{BASE + 64 + 26 * below}" text-anchor="middle" '
                 f'fill="{colour}">{said}</text>'
             )
     total = f"= {money(went.receipt['total'], language)}"

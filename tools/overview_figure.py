@@ -17,8 +17,8 @@ WORDS = {
     "en": {
         "title": "Apps, the page and the simulator speak TCP, WebSocket and HTTP to one engine,"
         " which keeps its data in files, SQLite or PostgreSQL; Prometheus reads its metrics",
-        "asking": [("Your app", "any language"), ("The page", "map, on a phone too"),
-                   ("Simulator", "drivers by thousands")],
+        "asking": [("Your app", "any language"), ("The page", "map, and on a phone"),
+                   ("Simulator", "many drivers")],
         "listening": "TCP, TLS · WebSocket · HTTP",
         "engine": ("One engine", "range, plans, prices, reservations,", "queues, receipts"),
         "side": ("Prometheus", "metrics, health"),
@@ -29,7 +29,7 @@ WORDS = {
         "title": "Aplicativos, a página e o simulador falam TCP, WebSocket e HTTP com um só motor,"
         " que guarda os dados em arquivos, SQLite ou PostgreSQL; o Prometheus lê as métricas",
         "asking": [("Seu aplicativo", "qualquer linguagem"), ("A página", "mapa, e no celular"),
-                   ("Simulador", "milhares de motoristas")],
+                   ("Simulador", "muitos motoristas")],
         "listening": "TCP, TLS · WebSocket · HTTP",
         "engine": ("Um só motor", "autonomia, planos, preços,", "reservas, filas, recibos"),
         "side": ("Prometheus", "métricas, saúde"),
@@ -47,9 +47,9 @@ def text(x: float, y: float, words: str, size: int = 17, more: str = "") -> str:
 def box(x: float, y: float, wide: float, tall: float, words: Sequence[str], look: str) -> str:
     """A box with a bold first line, and smaller ones under it."""
     first = y + tall / 2 + 6 - 10 * (len(words) - 1)
-    lines = [text(x + wide / 2, first, words[0], 18, ' font-weight="bold"')]
+    lines = [text(x + wide / 2, first, words[0], 21, ' font-weight="bold"')]
     lines += [
-        text(x + wide / 2, first + 21 * number, line, 15)
+        text(x + wide / 2, first + 23 * number, line, 17)
         for number, line in enumerate(words[1:], 1)
     ]
     shape = f'<rect x="{x:.1f}" y="{y}" width="{wide:.1f}" height="{tall}" rx="10" {look}/>'
