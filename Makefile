@@ -85,6 +85,7 @@ help:
 	@echo "make changelog show the news of the next release"
 	@echo "make audit     look for known vulnerabilities in what constraints.txt names"
 	@echo "make constraints  name the present version of every requirement, with hashes"
+	@echo "make debian    follow the operators' pages on a fresh Debian, as root (DEBIAN='$(DEBIAN)')"
 	@echo "make release   build the release of a tag (TAG=v1.2.0) into dist"
 	@echo "make clean     remove what the others made, but no data"
 
