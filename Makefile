@@ -68,26 +68,32 @@ OLDEST = $(or $(firstword $(shell $(PYTHON) tools/pythons.py)),$(PYTHON))
 .PHONY: help run demo test fast check lowest coverage lint format bench mutants soak docs changelog audit constraints pictures debian release clean
 
 help:
-	@echo "make run       run the server (PORT=$(PORT) WEB=$(WEB) DATA=$(DATA) STORAGE=files OPTIONS=--language=en)"
-	@echo "make demo      run one with simulated drivers, to be looked at (SPEED=$(SPEED) DEMO=$(DEMO))"
-	@echo "make test      run every test (TESTS=tests.net.test_tls for some of them)"
-	@echo "make fast      run the half of the tests that does not take long"
-	@echo "make check     check style and types, and run that half: before each commit"
-	@echo "make lowest    run that half with the lowest versions that setup.cfg allows"
-	@echo "make coverage  run every test and show which lines none of them reaches"
-	@echo "make lint      check style and types"
-	@echo "make format    put the style right"
-	@echo "make bench     measure what a request costs (BENCH=options of benchmarks/requests.py)"
-	@echo "make soak      ten minutes of bad behaviour and kills (SOAK=options of benchmarks/soak.py)"
-	@echo "make mutants   change the rules one point at a time: does a test notice? (MUTANTS=paths)"
-	@echo "make docs      build the documentation into build/docs"
-	@echo "make pictures  take those of the page in docs/figures anew, by Chromium"
-	@echo "make changelog show the news of the next release"
-	@echo "make audit     look for known vulnerabilities in what constraints.txt names"
-	@echo "make constraints  name the present version of every requirement, with hashes"
-	@echo "make debian    follow the operators' pages on a fresh Debian, as root (DEBIAN='$(DEBIAN)')"
-	@echo "make release   build the release of a tag (TAG=v1.2.0) into dist"
-	@echo "make clean     remove what the others made, but no data"
+	@echo "Use evcharge"
+	@echo "  make run          start the server: PORT=$(PORT) WEB=$(WEB) DATA=$(DATA)"
+	@echo "                    STORAGE=sqlite:///evcharge.db OPTIONS='--language en'"
+	@echo "  make demo         one with simulated drivers: SPEED=$(SPEED) DEMO=$(DEMO)"
+	@echo
+	@echo "Develop evcharge"
+	@echo "  make check        check style and types, run the fast tests before a commit"
+	@echo "  make test         run every test (TESTS=tests.net.test_tls runs one module)"
+	@echo "  make fast         run the fast half of the tests"
+	@echo "  make lowest       run them with the lowest versions that setup.cfg allows"
+	@echo "  make coverage     run every test, show the lines that none of them reaches"
+	@echo "  make lint         check style and types"
+	@echo "  make format       format the code"
+	@echo "  make docs         build the documentation into build/docs"
+	@echo "  make pictures     take the pictures of docs/figures again, with Chromium"
+	@echo "  make bench        measure requests (BENCH=options of benchmarks/requests.py)"
+	@echo "  make soak         ten minutes of load and kills (SOAK=options of soak.py)"
+	@echo "  make debian       run the install pages' commands on a fresh Debian (root)"
+	@echo "  make mutants      change the rules: does a test notice? (MUTANTS=paths)"
+	@echo "  make clean        remove what the others made, but no data"
+	@echo
+	@echo "Release evcharge"
+	@echo "  make changelog    show the news of the next release"
+	@echo "  make audit        look for known vulnerabilities in constraints.txt"
+	@echo "  make constraints  update constraints.txt: each requirement, with hashes"
+	@echo "  make release      build a release into dist (TAG=v1.2.0)"
 
 $(VENV)/.made:
 	@echo 'Making a Python environment in $(VENV)/'
@@ -116,25 +122,22 @@ $(VENV)/.docs: $(PACKAGING) $(VENV)/.made
 $(VENV)/.audit: $(VENV)/.made
 	$(call install,pip-audit,pip-audit)
 
-# A server and its map, where the port for that is free. 1: where its data is. 2: its options.
+# A server and its map, where the port for that is free. 1: its options.
 define serve
 	@web='$(WEB)'; \
 	if [ -n "$$web" ] && ! $(BIN)/python tools/free.py "$$web"; then \
 	    echo "Port $$web is taken, so there is no map: make $@ WEB=8081 shows it at another"; \
 	    web=; \
 	fi; \
-	case "$$web" in *[!0-9]*) map=$$web ;; *) map=http://127.0.0.1:$$web ;; esac; \
-	echo "Starting evcharge at port $(PORT), with $${web:+its map at $$map and }its data in" \
-	    '$(1); Ctrl-C ends it'; \
-	exec $(BIN)/twistd --nodaemon --pidfile= evcharge --port '$(PORT)' $(2) $${web:+--web-port "$$web"}
+	exec $(BIN)/twistd --nodaemon --pidfile= evcharge --port '$(PORT)' $(1) $${web:+--web-port "$$web"}
 endef
 
 run: $(VENV)/.run
-	$(call serve,$(or $(STORAGE),$(DATA)),--data '$(DATA)' $(if $(STORAGE),--storage '$(STORAGE)') $(OPTIONS))
+	$(call serve,--data '$(DATA)' $(if $(STORAGE),--storage '$(STORAGE)') $(OPTIONS))
 
 demo: $(VENV)/.run
 	@echo 'Drivers are simulated, and their time goes $(SPEED) times as fast as ours'
-	$(call serve,$(DEMO),--data '$(DEMO)' --simulate demo --speed '$(SPEED)' --for-ever $(OPTIONS))
+	$(call serve,--data '$(DEMO)' --simulate demo --speed '$(SPEED)' --for-ever $(OPTIONS))
 
 test: $(VENV)/.test
 	$(BIN)/python $(TRIAL) $(or $(TESTS),$(SLOW) $(FAST))

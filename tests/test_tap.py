@@ -15,6 +15,7 @@ from twisted.internet.endpoints import clientFromString, connectProtocol
 from twisted.internet.protocol import Factory
 from twisted.internet.testing import MemoryReactorClock
 from twisted.internet.threads import deferToThread
+from twisted.logger import capturedLogs
 from twisted.plugin import getPlugins
 from twisted.python.usage import UsageError
 from twisted.scripts.twistd import ServerOptions as TwistdOptions
@@ -118,10 +119,15 @@ class ServerTests(TestCase):
         # The server has read both once it answers another connection.
         other = await self.connect()
         await other.request("NAVIGATION")
-        stopped = server.stopService()
-        self.assertEqual((await first)["status"]["code"], 503)
-        self.assertEqual((await second)["status"]["code"], 503)
-        await stopped
+        with capturedLogs() as logged:
+            stopped = server.stopService()
+            self.assertEqual((await first)["status"]["code"], 503)
+            self.assertEqual((await second)["status"]["code"], 503)
+            await stopped
+        self.assertIn(
+            "stopped; those of 1 client answered with 503: done, or not",
+            [event.get("said") for event in logged],
+        )
         await driver.lost
         await other.lost
 

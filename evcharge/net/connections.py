@@ -8,6 +8,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.protocol import Factory
 
+from evcharge.net.states import Standing
+
 LINGER_S = 5.0
 """How long a client that was hung up on may take to notice, seconds."""
 
@@ -68,6 +70,11 @@ class Connections(Factory):
             waiting, self._when_empty = self._when_empty, []
             for done in waiting:
                 done.callback(None)
+
+    @property
+    def waiting(self) -> int:
+        """How many clients wait for a reply of the server's."""
+        return sum(each.standing is Standing.BUSY for each in self.connections)
 
     def drain(self) -> Deferred[None]:
         """Have every connection answer what it has read and hang up; fires when all are gone."""

@@ -10,7 +10,9 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shutil
 import socket
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -272,7 +274,8 @@ class PortService(Service):
     def say_page(self) -> None:
         """Tell who reads the log where the page is, if there is one."""
         if self.page is not None:
-            self.log.info("The page is at {address}", address=self.page)
+            # At a terminal it is told with the rest.
+            self.log.info("The page is at {address}", address=self.page, at_terminal="")
 
     def stopService(self) -> Deferred[None]:
         """Fires when nothing is listened at any more."""
@@ -300,6 +303,34 @@ class PortService(Service):
                     )
                     return f"{scheme}://{shown(name, host.port)}"
         return None
+
+    def at_terminal(self, storage: str, network: str) -> str:
+        """
+        The lines for a person at a terminal once it listens.
+
+        :param storage: where the data is, and
+        :param network: what is there.
+        """
+        told = {"Apps": "nowhere", "Map": "none; --web-port 8080 shows one"}
+        example = "evcharge ask START"
+        for port in self._ports:
+            host: Any = port.sockets[0].getHost() if port.sockets else None
+            if port.option != "port" or not hasattr(host, "port"):
+                continue
+            everywhere = host.host in EVERYWHERE.values()
+            name = LOOPBACK[socket.AF_INET] if everywhere else host.host
+            told["Apps"] = shown(name, host.port) + ", from other machines too" * everywhere
+            example += f" --host {name}" * (name not in LOOPBACK.values())
+            example += f" --port {host.port}" * (host.port != 8888)
+        if told["Apps"] == "nowhere":
+            told["Apps"] = "; ".join(port.address for port in self._ports)
+        told["Map"] = self.page or told["Map"]
+        beside = os.path.join(os.path.dirname(sys.argv[0]), "evcharge")
+        if os.path.exists(beside) and shutil.which("evcharge") is None:
+            # In an environment that is not active.
+            example = beside.removeprefix(os.getcwd() + os.sep) + example.removeprefix("evcharge")
+        told |= {"Data": f"{storage} ({network})", "Try": f"{example}     Stop: Ctrl-C"}
+        return "\n".join(f"{name + ':':6} {text}" for name, text in told.items())
 
     @property
     def addresses(self) -> str:

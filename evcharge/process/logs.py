@@ -40,6 +40,12 @@ OBSERVER = f"{__name__}.observer"
 _INNER = re.compile(r".+ starting on .+|\((?:TCP|UNIX) Port .+ Closed\)|reactor class: \S+")
 """What Twisted says of its own parts, as in `ConnectionLimit starting on 8888`."""
 
+_OF_TWISTD = re.compile(
+    r"twistd \S+ \(.*\) starting up\.|Received SIG\w+, shutting down\.|Main loop terminated\.|"
+    r"Server Shut Down\."
+)
+"""What twistd says when it starts and ends: at a terminal, the server says it in its own words."""
+
 Write = Callable[[LogEvent], Any]
 
 
@@ -78,8 +84,11 @@ class Log:
 
     def observer(self) -> Throttle:
         """What writes it. SystemExit: the file cannot be made."""
-        write = FORMATS[self.form](log_file(self.path, self.in_foreground))
-        return self.throttle.before(for_people(write))
+        file = log_file(self.path, self.in_foreground)
+        write = for_people(FORMATS[self.form](file))
+        if self.form == "text" and self.is_seen and file.isatty():
+            write = for_terminal(file, write)
+        return self.throttle.before(write)
 
 
 _chosen: list[Log] = []
@@ -135,6 +144,25 @@ def for_people(write: Write) -> Write:
     return observe
 
 
+def for_terminal(file: TextIO, write: Write) -> Write:
+    """
+    Says to a person at a terminal what an event has for one, alone, in the place of its line; what
+    twistd says of its start and end is left out.
+    """
+
+    def observe(event: LogEvent) -> None:
+        told = event.get("at_terminal")
+        if told:
+            file.write(f"{told}\n")
+            file.flush()
+        elif told is None and (
+            event.get("isError") or not _OF_TWISTD.fullmatch(formatEvent(event))
+        ):
+            write(event)
+
+    return observe
+
+
 def as_json_event(event: LogEvent) -> LogEvent:
     """
     What of an event can be told in JSON: its time, level and namespace, the `text` that a person
@@ -147,7 +175,7 @@ def as_json_event(event: LogEvent) -> LogEvent:
         for name, value in event.items()
         if not name.startswith("log_")
         and (value is None or isinstance(value, (str, int, float)))
-        and name not in ("isError", "why", "time", "system", "message", "format")
+        and name not in ("isError", "why", "time", "system", "message", "format", "at_terminal")
     }
     told.update(
         {name: event.get(name) for name in ("log_time", "log_level", "log_namespace")},

@@ -26,6 +26,7 @@ from evcharge.process.settings import Settings
 from evcharge.process.terminal import Terminal
 from evcharge.storage import Storage
 from evcharge.storage.threads import StorageThread
+from evcharge.utils.texts import counted
 from evcharge.watch.metrics import Metrics
 from evcharge.web.settings import WebSettings
 
@@ -89,6 +90,9 @@ class DriverService(PortService):
     """
 
     name = "drivers"
+    finished = given_up = 0
+    """Clients who still waited when it was to end: those whose requests were carried out, and those
+    who were answered that it is not known."""
 
     def __init__(
         self,
@@ -104,6 +108,7 @@ class DriverService(PortService):
 
     @inlineCallbacks
     def stopService(self) -> Any:
+        self.finished = sum(factory.waiting for factory in self._factories)
         yield super().stopService()
         late = [
             self._clock.callLater(ANSWER_S, self._refuse),
@@ -115,6 +120,8 @@ class DriverService(PortService):
                 call.cancel()
 
     def _refuse(self) -> None:
+        self.given_up = sum(factory.waiting for factory in self._factories)
+        self.finished = max(0, self.finished - self.given_up)
         self._engine.close()
         for factory in self._factories:
             factory.give_up()
@@ -316,8 +323,24 @@ class Server(InOrder):
             storage=self._settings.storage.name,
             stations=summary.stations,
             users=summary.users,
+            at_terminal=self._drivers.at_terminal(
+                self._settings.storage.name, f"{summary.stations} stations, {summary.users} users"
+            ),
         )
         self._drivers.say_page()
+
+    @inlineCallbacks
+    def stopService(self) -> Any:
+        yield super().stopService()
+        finished, given_up = self._drivers.finished, self._drivers.given_up
+        said = "stopped; "
+        if finished:
+            said += f"requests of {counted(finished, 'client')} finished, "
+        if given_up:
+            said += f"those of {counted(given_up, 'client')} answered with 503: done, or not"
+        else:
+            said += "nothing lost"
+        self.log.info("{said}", said=said, at_terminal=said)
 
     def read_again(self) -> None:
         """Read the TLS certificate again, if there is one."""

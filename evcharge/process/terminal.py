@@ -83,7 +83,7 @@ class Terminal:
                 self._exit(f"cannot start: {error}")
 
     def _exit(self, problem: str) -> NoReturn:
-        self.log.critical("{problem}", problem=problem)
+        self.log.critical("{problem}", problem=problem, at_terminal=f"evcharge: {problem}")
         raise Exit(problem)
 
     def _say(self, line: str) -> None:

@@ -138,6 +138,5 @@ class ParserTests(SimulateTestCase):
             ),
             (("drive", "weekday", "--speed=601"), "--speed must be a number from 1 to 600"),
             (("drive", "weekday", "--hours=0"), "--hours must be a number from 0.001"),
-            ((), "evcharge simulate run my.toml"),
         ):
             self.assertIn(expected, self.said(*words, status=2))

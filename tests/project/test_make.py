@@ -5,6 +5,7 @@ import json
 import os
 import pty
 import re
+import shutil
 import signal
 import socket
 import sys
@@ -212,8 +213,6 @@ class EnvironmentTests(MakeTestCase):
                 "(venv)",
                 f"Installing evcharge and what it needs in {self.venv}/: once, about a minute",
                 "(pip)",
-                "Starting evcharge at port 9, with its map at http://127.0.0.1:8080 and "
-                "its data in evcharge-data; Ctrl-C ends it",
                 "(twistd)",
             ],
         )
@@ -227,10 +226,14 @@ class RunTests(MakeTestCase):
         (self.venv / "bin").mkdir(parents=True)
         for name in (".made", ".run"):
             (self.venv / name).touch()
-        run = 'import sys; sys.argv[0] = "twistd"; from twisted.scripts.twistd import run; run()'
-        twistd = self.script("twistd", f"exec '{sys.executable}' -c '{run}' \"$@\"\n")
+        run = (
+            "import sys; sys.argv[0] = sys.argv.pop(1); "
+            "from twisted.scripts.twistd import run; run()"
+        )
+        twistd = self.script("twistd", f"exec '{sys.executable}' -c '{run}' \"$0\" \"$@\"\n")
         twistd.rename(self.venv / "bin" / "twistd")
         (self.venv / "bin" / "python").symlink_to(sys.executable)
+        (self.venv / "bin" / "evcharge").touch()
 
     def run_at(self, port: object, web: object = "", **environment: str) -> Terminal:
         data = f"DATA={self.folder / 'data'}"
@@ -240,39 +243,39 @@ class RunTests(MakeTestCase):
         """It says in sentences what it does and where it is, until Ctrl-C."""
         web = free_port()
         make = self.run_at(0, web)
-        make.wait(" users\n")
-        port = re.search(r" listens on \S+:(\d+)", make.shown)[1]
+        make.wait("Ctrl-C\n")
+        port = re.search(r"^Apps: +\S+:(\d+)", make.shown, re.M)[1]
         # Until it answers, the reactor may not run yet, and Ctrl-C is not its own.
         self.assertTrue(healthy("127.0.0.1", int(port)))
         for host in families().values():
             socket.create_connection((host, web)).close()
         make.press_ctrl_c()
         self.assertEqual(make.end(), -signal.SIGINT)
-        first, *log, end = make.shown.replace("^C", "").splitlines()
+        *said, end = make.shown.replace("^C", "").splitlines()
         self.assertEqual(
-            first,
-            f"Starting evcharge at port 0, with its map at http://127.0.0.1:{web} and its data in "
-            f"{self.folder}/data; Ctrl-C ends it",
+            said,
+            [
+                f"Apps:  127.0.0.1:{port}, from other machines too",
+                f"Map:   http://127.0.0.1:{web}",
+                f"Data:  {self.folder}/data (36 stations, 0 users)",
+                f"Try:   {self.example(port)}     Stop: Ctrl-C",
+                "stopped; nothing lost",
+            ],
         )
         self.assertRegex(end, r"^make: \*\*\* .*Interrupt$")
-        begin, listens, page, received, _, down = (line.partition("] ")[2] for line in log)
-        self.assertRegex(begin, r"^twistd \S+ \(.*\) starting up\.$")
-        self.assertRegex(
-            listens,
-            rf"^evcharge \S+ listens on \S+:\d+( and \[::\]:\d+)?; "
-            rf"HTTP on 127.0.0.1:{web}( and \[::1\]:{web})?; "
-            rf"data in {re.escape(str(self.folder))}/data: 36 stations, 0 users$",
-        )
-        self.assertEqual(page, f"The page is at http://127.0.0.1:{web}")
-        self.assertEqual(received, "Received SIGINT, shutting down.")
-        self.assertEqual(down, "Server Shut Down.")
+
+    def example(self, port: str) -> str:
+        """The command that a person is told of, and that there is."""
+        beside = (self.venv / "bin" / "evcharge").relative_to(ROOT)
+        program = "evcharge" if shutil.which("evcharge") else beside
+        return f"{program} ask START --port {port}"
 
     def test_options(self) -> None:
         """Any further option of the server may be given."""
         data = f"DATA={self.folder / 'data'}"
         make = self.make("run", "PORT=0", "WEB=", data, "OPTIONS=--time-scale=60 --language en")
-        make.wait(" users\n")
-        port = int(re.search(r" listens on \S+:(\d+)", make.shown)[1])
+        make.wait("Ctrl-C\n")
+        port = int(re.search(r"^Apps: +\S+:(\d+)", make.shown, re.M)[1])
         with Client("127.0.0.1", port) as client:
             start = client.request("START", limit=1)
         self.assertEqual(start["status"]["message"], "Success")
@@ -283,13 +286,14 @@ class RunTests(MakeTestCase):
         web = free_port()
         data = self.folder / "demo"
         make = self.make("demo", "PORT=0", f"WEB={web}", f"DEMO={data}", f"DATA={self.folder}/mine")
-        make.wait(" users\n")
+        make.wait("Ctrl-C\n")
         self.assertEqual(
-            make.shown.splitlines()[:2],
+            [re.sub(r"\(.*|:\d+,", "", line) for line in make.shown.splitlines()[:4]],
             [
                 "Drivers are simulated, and their time goes 60 times as fast as ours",
-                f"Starting evcharge at port 0, with its map at http://127.0.0.1:{web} and its data "
-                f"in {data}; Ctrl-C ends it",
+                "Apps:  127.0.0.1 from other machines too",
+                f"Map:   http://127.0.0.1:{web}",
+                f"Data:  {data} ",
             ],
         )
         seen = set[str]()
@@ -304,22 +308,19 @@ class RunTests(MakeTestCase):
                     break
         make.press_ctrl_c()
         self.assertEqual(make.end(), -signal.SIGINT)
-        self.assertIn("Server Shut Down.", make.shown)
+        self.assertIn("stopped; ", make.shown)
         self.assertNotIn("Traceback", make.shown)
         self.assertFalse((self.folder / "mine").exists())
 
     def started(self, make: Terminal) -> list[str]:
-        """What is said before the log begins, of a server that listens and is then ended."""
-        make.wait(" users\n")
-        self.assertNotIn("HTTP on", make.shown)
+        """What is said of the map, by a server that listens and is then ended."""
+        make.wait("Ctrl-C\n")
         make.kill()
-        return make.shown.partition("\n20")[0].splitlines()
+        return [line for line in make.shown.splitlines() if re.match("Map:|Port ", line)]
 
     def test_map_taken(self) -> None:
         """Where the map's port is taken, of either family, it runs without, and says so."""
-        starting = (
-            f"Starting evcharge at port 0, with its data in {self.folder}/data; Ctrl-C ends it"
-        )
+        without = "Map:   none; --web-port 8080 shows one"
         for family, host in families().items():
             with socket.create_server((host, 0), family=family) as other:
                 web = other.getsockname()[1]
@@ -328,10 +329,10 @@ class RunTests(MakeTestCase):
                     [
                         f"Port {web} is taken, so there is no map: "
                         "make run WEB=8081 shows it at another",
-                        starting,
+                        without,
                     ],
                 )
-        self.assertEqual(self.started(self.run_at(0)), [starting])
+        self.assertEqual(self.started(self.run_at(0)), [without])
 
     def test_map_taken_meanwhile(self) -> None:
         """A map's port that is taken after it was found free is told by the server, in a line."""
@@ -351,6 +352,8 @@ class RunTests(MakeTestCase):
                 make = self.run_at(other.getsockname()[1])
                 self.assertEqual(make.end(), 2)
             (problem,) = (line for line in make.shown.splitlines() if "cannot" in line)
-            self.assertRegex(problem, r"cannot listen on \S+:\d+: Address already in use; ")
+            self.assertRegex(
+                problem, r"^evcharge: cannot listen on \S+:\d+: Address already in use; "
+            )
             self.assertTrue(problem.endswith("by --port (make run PORT=…)"), problem)
             self.assertNotIn("Traceback", make.shown)

@@ -154,6 +154,9 @@ class Workers(InOrder):
             storage=self._settings.storage.name,
             stations=summary.stations,
             users=summary.users,
+            at_terminal=self._ports.at_terminal(
+                self._settings.storage.name, f"{summary.stations} stations, {summary.users} users"
+            ),
         )
         self._ports.say_page()
         for number in range(1, self._settings.workers + 1):
