@@ -1,10 +1,12 @@
 """
-Runs the studies of docs/simulator/tutorial.md, and puts what they come to into the page.
+Runs the studies of docs/simulator/tutorial.md, and puts what they come to into the page, and into
+its Portuguese twin.
 
     python tools/tutorial.py
 
 What commands print, the reports' sentences behind `>`, the tables whose heads name figures, and the
 pictures with what they say: all of it is taken from the results. The words about them are people's.
+Both pages are made of the same results, so each study runs once.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
 
-from evcharge.simulator import study
+from evcharge.simulator import report, study
 from evcharge.simulator.replication import NETWORK, Place
 from evcharge.simulator.report_words import SAME
 from evcharge.simulator.statistics import Interval
@@ -30,23 +32,40 @@ from evcharge.simulator.summaries import differences, places, summary
 from evcharge.simulator.words import FIGURES, setting, with_interval
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGE = ROOT / "docs" / "simulator" / "tutorial.md"
-PICTURES = ROOT / "docs" / "figures" / "simulator"
+PAGES = {
+    "en": ROOT / "docs" / "simulator" / "tutorial.md",
+    "pt": ROOT / "docs" / "pt" / "simulator" / "tutorial.md",
+}
+PICTURES = {
+    "en": ROOT / "docs" / "figures" / "simulator",
+    "pt": ROOT / "docs" / "figures" / "simulator" / "pt",
+}
+RUN_IN = "en"
+"""The language of the page whose studies run, and of their reports."""
 
 BLOCK = re.compile(r"^```console\n(.*?)^```\n", re.M | re.S)
 COMMAND = re.compile(r"^\$ ((?:.*\\\n)*.*)\n((?:(?!\$ ).*\n)*)", re.M)
 QUOTE = re.compile(r"(?:^> .*\n)+", re.M)
-TABLE = re.compile(r"^(\| (?:figure|place|variant) \|.*)\n(\|[-:| ]+)\n((?:\|.*\n)+)", re.M)
-PICTURE = re.compile(r"!\[([^\]]*)\]\(\.\./figures/simulator/([\w-]+)-([a-z]+)\.svg\)")
+HEADS = {
+    "figure": "figure", "place": "place", "variant": "variant",
+    "medida": "figure", "posto": "place", "variante": "variant",
+}  # fmt: skip
+"""What a table is about, by the head of its first column."""
+TABLE = re.compile(rf"^(\| (?:{'|'.join(HEADS)}) \|.*)\n(\|[-:| ]+)\n((?:\|.*\n)+)", re.M)
+PICTURE = re.compile(r"!\[[^\]]*\]\(((?:\.\./)+figures/simulator/(?:pt/)?)([\w-]+)-([a-z]+)\.svg\)")
 
 PROGRAM = "import sys; from evcharge.cli import main; main(sys.argv[1:])"
 AT_ONCE = 2
 """Commands that run beside one another."""
 
-PHRASES = {each.phrase.say("en", {}): name for name, each in FIGURES.items()}
-"""The figures' names, by what they are called in English."""
+PHRASES = {
+    language: {each.phrase.say(language, {}): name for name, each in FIGURES.items()}
+    for language in PAGES
+}
+"""The figures' names, by what they are called in a language."""
 
-DIFFERENCE, EVSES = "difference: ", "EVSEs"
+DIFFERENCE = {"en": "difference: ", "pt": "diferença: "}
+EVSES = {"en": "EVSEs", "pt": "vagas"}
 STYLE = re.compile(r":root \{.*?\}", re.S)
 
 
@@ -78,16 +97,37 @@ def run_all(page: str, folder: Path) -> Mapping[str, str]:
         return dict(zip(lines, pool.map(lambda line: run(line, folder), lines), strict=True))
 
 
-class Results:
-    """What is in a folder of results."""
+def without_language(line: str) -> str:
+    return re.sub(r" --language \w+", "", line)
 
-    def __init__(self, folder: Path) -> None:
+
+def run_others(page: str, printed: Mapping[str, str], folder: Path) -> Mapping[str, str]:
+    """
+    What each command of a twin prints: a study's has run, the others run here.
+
+    :param printed: what the commands of the page whose studies ran have printed.
+    """
+    known = {without_language(line): each for line, each in printed.items()}
+    return {
+        line: known[without_language(line)] if out_of(line) else run(line, folder)
+        for line in commands(page)
+    }
+
+
+class Results:
+    """What is in a folder of results, in a language."""
+
+    def __init__(self, folder: Path, language: str) -> None:
         self.study: Study = study.read(folder)
-        self.report = (folder / "report.html").read_text("utf-8")
+        self.language = language
+        if language == RUN_IN:
+            self.report = (folder / "report.html").read_text("utf-8")
+        else:
+            self.report = report.page(self.study, language)
         of = [each.settings for each in self.study.plan.variants]
         # What is the same in all variants needs no saying.
         own = [tuple(each for each in one if any(each not in other for other in of)) for one in of]
-        self.names = [setting(each, "en") for each in own]
+        self.names = [setting(each, language) for each in own]
 
     @property
     def sentence(self) -> str:
@@ -114,9 +154,9 @@ class Results:
 
     def cell(self, found: Interval | None, figure: str, is_difference: bool = False) -> str:
         """A figure as the report's table has it."""
-        shown = with_interval(found, FIGURES[figure].kind, "en", is_difference)
+        shown = with_interval(found, FIGURES[figure].kind, self.language, is_difference)
         if is_difference and found is not None and not found.is_apart_from_0:
-            shown += f", {SAME.say('en', {})}"
+            shown += f", {SAME.say(self.language, {})}"
         return shown
 
     def found(self, variant: int, place: str, figure: str) -> Interval | None:
@@ -127,14 +167,15 @@ class Results:
         """
         The rows of a table of the page.
 
-        :param head: `figure` and one column; or `place` or `variant`, and figures.
+        :param head: `figure` and one column; or `place` or `variant`, and figures; or as the
+            language has it.
         :param there: the first cell of each row; all variants have one.
         """
-        if head[0] == "figure":
+        if HEADS[head[0]] == "figure":
             for phrase in there:
-                figure = PHRASES[phrase]
+                figure = PHRASES[self.language][phrase]
                 yield phrase, self.cell(self.found(0, NETWORK, figure), figure)
-        elif head[0] == "place":
+        elif HEADS[head[0]] == "place":
             by_name = {place.name: place for place in places(self.study)}
             for name in there:
                 yield name, *(self.of_place(by_name[name], each) for each in head[1:])
@@ -143,13 +184,15 @@ class Results:
                 yield name, *(self.of_variant(variant, each) for each in head[1:])
 
     def of_place(self, place: Place, column: str) -> str:
-        if column == EVSES:
+        if column == EVSES[self.language]:
             return str(place.evses)
-        return self.cell(self.found(0, place.key, PHRASES[column]), PHRASES[column])
+        figure = PHRASES[self.language][column]
+        return self.cell(self.found(0, place.key, figure), figure)
 
     def of_variant(self, variant: int, column: str) -> str:
-        figure = PHRASES[column.removeprefix(DIFFERENCE)]
-        if not column.startswith(DIFFERENCE):
+        difference = DIFFERENCE[self.language]
+        figure = PHRASES[self.language][column.removeprefix(difference)]
+        if not column.startswith(difference):
             return self.cell(self.found(variant, NETWORK, figure), figure)
         if variant == 0:
             return ""
@@ -176,12 +219,15 @@ def sections(page: str) -> Iterator[tuple[str, Sequence[str]]]:
         yield page[begin:end], commands(page[begin:end])
 
 
-def rewritten(page: str, printed: Mapping[str, str], folder: Path) -> tuple[str, dict[str, str]]:
+def rewritten(
+    page: str, printed: Mapping[str, str], folder: Path, language: str
+) -> tuple[str, dict[str, str]]:
     """
     The page with what its commands have come to, and its pictures by the names of their files.
 
     :param printed: what each command printed.
     :param folder: where they ran.
+    :param language: the page's.
     """
     whole, pictures = [], {}
     for part, lines in sections(page):
@@ -192,7 +238,7 @@ def rewritten(page: str, printed: Mapping[str, str], folder: Path) -> tuple[str,
         part = BLOCK.sub(lambda found: f"```console\n{COMMAND.sub(output, found[1])}```\n", part)
         out = next((out_of(line) for line in lines if out_of(line)), None)
         if out is not None:
-            results = Results(folder / out)
+            results = Results(folder / out, language)
             drawn = results.pictures()
 
             def sentence(found: re.Match[str], results: Results = results) -> str:
@@ -210,24 +256,41 @@ def rewritten(page: str, printed: Mapping[str, str], folder: Path) -> tuple[str,
                 said, svg = drawn[found[3]]
                 name = f"{found[2]}-{found[3]}.svg"
                 pictures[name] = svg
-                return f"![{said}](../figures/simulator/{name})"
+                return f"![{said}]({found[1]}{name})"
 
             part = PICTURE.sub(picture, TABLE.sub(table, QUOTE.sub(sentence, part)))
         whole.append(part)
     return "".join(whole), pictures
 
 
+def made(folder: Path) -> Mapping[str, tuple[str, Mapping[str, str]]]:
+    """
+    Each page as it is when its commands have been run, and its pictures, by the language.
+
+    :param folder: an empty one, where they run.
+    """
+    all_printed = run_all(PAGES[RUN_IN].read_text("utf-8"), folder)
+    found = {}
+    for language, path in PAGES.items():
+        page, printed = path.read_text("utf-8"), all_printed
+        if language != RUN_IN:
+            own = folder / language
+            own.mkdir()
+            printed = run_others(page, all_printed, own)
+        found[language] = rewritten(page, printed, folder, language)
+    return found
+
+
 def main() -> None:
-    page = PAGE.read_text("utf-8")
     with tempfile.TemporaryDirectory() as folder:
-        printed = run_all(page, Path(folder))
-        page, pictures = rewritten(page, printed, Path(folder))
-    PAGE.write_text(page, "utf-8")
-    PICTURES.mkdir(parents=True, exist_ok=True)
-    for path in PICTURES.glob("*.svg"):
-        path.unlink()
-    for name, svg in pictures.items():
-        (PICTURES / name).write_text(svg, "utf-8")
+        pages = made(Path(folder))
+    for language, (page, pictures) in pages.items():
+        PAGES[language].write_text(page, "utf-8")
+        PICTURES[language].mkdir(parents=True, exist_ok=True)
+        for path in PICTURES[language].glob("*.svg"):
+            path.unlink()
+        for name, svg in pictures.items():
+            (PICTURES[language] / name).write_text(svg, "utf-8")
 
 
 if __name__ == "__main__":

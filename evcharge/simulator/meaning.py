@@ -141,8 +141,8 @@ WHEN = Phrase(
     "de {begin} a {end} ({zone}); dias: {days}", "{begin} to {end} ({zone}); days: {days}"
 )
 DRIVERS = Phrase(
-    "{day} motoristas por dia, {hour} por hora; na hora mais cheia ({weekday}, {from_hour}h) "
-    "{busiest} por hora",
+    "{day} motoristas por dia, {hour} por hora; {busiest} por hora na mais cheia "
+    "({weekday}, {from_hour}:00)",
     "{day} drivers a day, {hour} an hour; {busiest} an hour in the busiest "
     "({weekday}, {from_hour}:00)",
 )
@@ -167,7 +167,7 @@ TRIPS = Phrase(
     "target_percent",
 )
 RUNS = Phrase(
-    "variantes: {variants}; repetições de cada: {replications}; execuções: {runs}",
+    "variantes: {variants}; replicações de cada: {replications}; execuções: {runs}",
     "variants: {variants}; replications of each: {replications}; runs: {runs}",
 )
 VARIED = Phrase("{key}: {values}", "{key}: {values}")

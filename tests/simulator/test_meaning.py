@@ -116,5 +116,5 @@ class MeaningTests(SynchronousTestCase):
             [varied("--vary", "driver.books=0,1"), setting("--set", "study.replications=1000")],
         )
         said = [*words(scenario, "pt")]
-        self.assertIn("variantes: 2; repetições de cada: 1.000; execuções: 2.000", said)
+        self.assertIn("variantes: 2; replicações de cada: 1.000; execuções: 2.000", said)
         self.assertIn("  driver.books: 0, 1", said)

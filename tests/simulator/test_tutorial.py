@@ -1,4 +1,7 @@
-"""docs/simulator/tutorial.md: its commands run again, and each number and picture is theirs."""
+"""
+docs/simulator/tutorial.md, and its Portuguese twin: the commands run again, and each number and
+picture is theirs.
+"""
 
 import importlib.util
 import re
@@ -16,7 +19,7 @@ SPEC = importlib.util.spec_from_file_location("tutorial", ROOT / "tools" / "tuto
 tutorial = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(tutorial)
 
-NUMBER = re.compile(r"(?<![\w.,−+])(?:± |[−+])?\d(?:[\d.,]*\d)?(?: %| points)?")
+NUMBER = re.compile(r"(?<![\w.,−+])(?:± |[−+])?\d(?:[\d.,]*\d)?(?: %| points| pontos)?")
 """With its sign and its unit: 12 is not 12 %, and not ± 12."""
 
 
@@ -25,18 +28,11 @@ SHOWN = re.compile(r"^```console\n.*?^```\n|^[>|][^\n]*\n|!\[.*?\]", re.M | re.S
 CODE = re.compile(r"^```.*?^```\n|`[^`\n]*`|\]\(.*?\)", re.M | re.S)
 
 
-def made() -> tuple[str, dict[str, str]]:
-    """The page and its pictures as they are when its commands have been run."""
-    page = tutorial.PAGE.read_text("utf-8")
-    with TemporaryDirectory() as folder:
-        return tutorial.rewritten(page, tutorial.run_all(page, Path(folder)), Path(folder))
-
-
 class TutorialTests(SynchronousTestCase):
-    """The page, and what comes of its commands."""
+    """The page in both languages, and what comes of its commands."""
 
     def setUp(self) -> None:
-        self.page = tutorial.PAGE.read_text("utf-8")
+        self.pages = {name: path.read_text("utf-8") for name, path in tutorial.PAGES.items()}
 
     def test_made(self) -> None:
         """
@@ -44,37 +40,44 @@ class TutorialTests(SynchronousTestCase):
         pictures are the reports', byte for byte where the same library drew them.
         """
         # In one test: what takes long is to run the commands, and each may be in another process.
-        page, pictures = made()
-        self.assertEqual(page.splitlines(), self.page.splitlines())
-        self.assertGreaterEqual(len(tutorial.commands(self.page)), 8)
-        self.assertGreaterEqual(len(tutorial.TABLE.findall(self.page)), 6)
-        self.assertNotIn("…", self.page)
-        kept = {path.name: path.read_text("utf-8") for path in tutorial.PICTURES.iterdir()}
-        self.assertEqual(sorted(kept), sorted(pictures))
-        for name, svg in kept.items():
-            if f"<!-- matplotlib {version('matplotlib')} -->" in svg:
-                self.assertEqual(svg, pictures[name])
-            said = [re.search('aria-label="(.*?)"', each)[1] for each in (svg, pictures[name])]
-            self.assertEqual(*said)
+        with TemporaryDirectory() as folder:
+            made = tutorial.made(Path(folder))
+        self.assertEqual(set(made), {"en", "pt"})
+        for language, (page, pictures) in made.items():
+            self.assertEqual(page.splitlines(), self.pages[language].splitlines())
+            self.assertGreaterEqual(len(tutorial.commands(page)), 8)
+            self.assertGreaterEqual(len(tutorial.TABLE.findall(page)), 6)
+            self.assertNotIn("…", page)
+            folder = tutorial.PICTURES[language]
+            kept = {path.name: path.read_text("utf-8") for path in folder.glob("*.svg")}
+            self.assertEqual(sorted(kept), sorted(pictures))
+            self.assertGreaterEqual(len(kept), 3)
+            for name, svg in kept.items():
+                if f"<!-- matplotlib {version('matplotlib')} -->" in svg:
+                    self.assertEqual(svg, pictures[name])
+                said = [re.search('aria-label="(.*?)"', each)[1] for each in (svg, pictures[name])]
+                self.assertEqual(*said)
 
     def test_numbers(self) -> None:
         """Each number in the text stands in what came out, or in a command."""
-        shown = NUMBER.findall("\n".join(SHOWN.findall(self.page)))
-        told = NUMBER.findall(CODE.sub("", SHOWN.sub("", self.page)))
-        self.assertGreater(len(told), 30)
-        self.assertEqual([each for each in told if each not in shown], [])
+        for page in self.pages.values():
+            shown = NUMBER.findall("\n".join(SHOWN.findall(page)))
+            told = NUMBER.findall(CODE.sub("", SHOWN.sub("", page)))
+            self.assertGreater(len(told), 30)
+            self.assertEqual([each for each in told if each not in shown], [])
 
     def test_keys(self) -> None:
         """What the text says of the scenarios is in them."""
-        text = SHOWN.sub("", self.page)
-        for name, said in (("terminal", "habit = 0.8"), ("weekday", "price = 0.2")):
-            self.assertIn(f"`{said}`", text)
+        told = (("terminal", "habit = 0.8"), ("weekday", "price = 0.2"))
+        for name, said in told:
             self.assertIn(said, shipped_scenarios()[name])
-        self.assertEqual(re.findall(r"`[a-z]+ = [\d.]+`", text), ["`habit = 0.8`", "`price = 0.2`"])
+        for page in self.pages.values():
+            found = re.findall(r"`([a-z]+ = [\d.]+)`", SHOWN.sub("", page))
+            self.assertEqual(found, [said for _, said in told])
 
     def test_scenarios(self) -> None:
         """Each scenario on the page can be read."""
-        found = re.findall(r"^```toml\n(.*?)^```", self.page, re.M | re.S)
+        found = re.findall(r"^```toml\n(.*?)^```", self.pages["en"], re.M | re.S)
         self.assertTrue(found)
         for content in found:
             path = Path(self.mktemp())
