@@ -1,11 +1,10 @@
 """docs/simulator: its pages name the options that there are."""
 
-import argparse
 import re
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from evcharge.commands import simulate
+from evcharge import cli
 from evcharge.process.options import Options
 from tests.support.servers import ROOT
 
@@ -16,9 +15,7 @@ OTHERS = {"--only", "--arrivals", "--nodaemon"}
 
 def options() -> dict[str, set[str]]:
     """Those of each of the simulator's commands."""
-    parser = argparse.ArgumentParser()
-    commands = parser.add_subparsers()
-    simulate.add_to(commands)
+    (commands,) = cli._parser("simulate")._subparsers._group_actions
     (what,) = commands.choices["simulate"]._subparsers._group_actions
     return {
         name: {word for word in each._option_string_actions if word.startswith("--")} - {"--help"}

@@ -399,9 +399,9 @@ class TableTests(SynchronousTestCase):
     def test_columns(self) -> None:
         """docs/simulator/results.md names every column, and every figure, in order."""
         text = (ROOT / "docs/simulator/results.md").read_text()
-        text = text[text.index("## Columns") : text.index("## Interrupted")]
+        text = text[text.index("## Columns") : text.index("## Stop and go on")]
         hours, stations, drivers, figures = re.split(
-            r"`stations.csv`: |`drivers.csv`: |Figures of a place", text
+            r"`stations.csv` has |`drivers.csv` has |These are the figures", text
         )
         named = [name for name in re.findall(r"`(\w+)`", hours) if name != "hours"]
         self.assertEqual(named, list(self.rows("hours.csv")[0]))
