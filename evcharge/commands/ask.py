@@ -84,7 +84,11 @@ def _data(fields: Sequence[str]) -> dict[str, Any]:
     for field in fields:
         name, equals, value = field.partition("=")
         if not equals or not name:
-            raise Exit(f"a field is FIELD=VALUE, as battery_car=40, not {field!r}", USAGE)
+            raise Exit(
+                f"a field is FIELD=VALUE, as battery_car=40, not {field!r}; quote a value that has "
+                'spaces: selected_car="Tesla Model 3"',
+                USAGE,
+            )
         if name in data:
             raise Exit(f"{name} is given twice", USAGE)
         data[name] = _value(value)

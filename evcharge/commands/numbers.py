@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
-from evcharge.utils.numbers import finite_number
+from evcharge.utils.numbers import finite_number, with_point
 
 
 def whole(least: int, most: int) -> Callable[[str], int]:
@@ -33,7 +33,7 @@ def figure(least: float, most: float) -> Callable[[str], float]:
         number = finite_number(text)
         if number is None or not least <= number <= most:
             raise argparse.ArgumentTypeError(
-                f"must be a number from {least:g} to {most:g}, not {text!r}"
+                f"must be a number from {least:g} to {most:g}, not {text!r}{with_point(text)}"
             )
         return number
 

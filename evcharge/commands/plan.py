@@ -151,7 +151,9 @@ def _place(text: str) -> tuple[float, float]:
     latitude, comma, longitude = text.partition(",")
     found = finite_number(latitude), finite_number(longitude)
     if not comma or found[0] is None or found[1] is None:
-        raise argparse.ArgumentTypeError(f"must be as -12.2664,-38.9663, not {text!r}")
+        raise argparse.ArgumentTypeError(
+            f"must be latitude and longitude, with points, as -12.2664,-38.9663, not {text!r}"
+        )
     if abs(found[0]) > 90 or abs(found[1]) > 180:
         raise argparse.ArgumentTypeError(f"{text!r} is no place on Earth")
     return found[0], found[1]
@@ -178,7 +180,7 @@ def run(options: argparse.Namespace) -> None:
         if value is None
     ]
     if missing:
-        raise Exit(f"{', '.join(missing)} must be given", USAGE)
+        raise Exit(f"{', '.join(missing)} must be given; see: evcharge plan --help", USAGE)
     if options.max <= options.reserve:
         raise Exit(f"--max must be more than --reserve, which is {options.reserve:g}", USAGE)
     if len(options.via) > MOST_PLACES - 2:

@@ -85,7 +85,7 @@ def must_exist(place: Location) -> None:
     :raise Exit: there is none.
     """
     if place.kind != "postgresql" and not place.path.exists():
-        raise Exit(f"{place.name}: no such file or directory")
+        raise Exit(f"{place.name}: no such file or directory: is it the storage that you mean?")
 
 
 def nothing_written(problems: Sequence[str]) -> Exit:

@@ -93,7 +93,14 @@ class _Reader:
             meant.setdefault(name, title)
             # Every column is kept, also one that has no name, or that of another.
             columns.append(unused(name or title, columns))
-        problems += [f"column {name!r} is missing" for name in COLUMNS if name not in columns]
+        lacking = [name for name in COLUMNS if name not in columns]
+        if len(lacking) == len(COLUMNS):
+            problems.append(
+                f"has none of the columns {', '.join(COLUMNS)}; is {self._table.separator!r} what "
+                "separates them? It can be ';', ',', a tab or '|'"
+            )
+        elif lacking:
+            problems.append(f"columns missing: {', '.join(lacking)}")
         if problems:
             raise DatasetError([f"{self._where}: {problem}" for problem in problems])
         return columns

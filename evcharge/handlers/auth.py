@@ -13,6 +13,7 @@ from evcharge.outcomes import Phrase, Reply, invalid
 from evcharge.rules.journey import AddUser
 from evcharge.rules.network import FindCatalogue
 from evcharge.storage import Eventual
+from evcharge.utils.texts import akin
 from evcharge.wire.fields import TARGET_PERCENT, Data, DriverId, Field, Number, Text
 
 
@@ -59,9 +60,13 @@ class Login(Handler):
         context = self.context
         model = catalogue.models.get(selected_car)
         if model is None:
+            near = ", ".join(akin(selected_car, catalogue.models))
             return invalid(
                 "selected_car",
-                Phrase("um dos modelos de car_models", "one of the models of car_models"),
+                Phrase(
+                    "um dos modelos de car_models" + (f"; parecidos: {near}" if near else ""),
+                    "one of the models of car_models" + (f"; similar: {near}" if near else ""),
+                ),
             )
         user_id = context.new_id()
         user = User(

@@ -9,7 +9,7 @@ from twisted.python.usage import UsageError
 
 from evcharge.models.station import zone_of
 from evcharge.net.ports import LOCAL
-from evcharge.utils.numbers import finite_number, whole_number
+from evcharge.utils.numbers import finite_number, whole_number, with_point
 
 
 def number(option: str, least: float, most: float) -> Callable[[str], float]:
@@ -20,6 +20,7 @@ def number(option: str, least: float, most: float) -> Callable[[str], float]:
         if number is None or not least <= number <= most:
             raise UsageError(
                 f"--{option} must be a number from {least:g} to {most:g}, not {value!r}"
+                f"{with_point(value)}"
             )
         return number
 

@@ -34,6 +34,12 @@ def finite_number(value: object) -> float | None:
     return number + 0.0 if math.isfinite(number) else None
 
 
+def with_point(text: str) -> str:
+    """The end of a message about a `text` that is no number, where it is one with a comma."""
+    plain = text.strip().replace(",", ".")
+    return f"; write a point: {plain}" if "," in text and finite_number(plain) is not None else ""
+
+
 def whole_number(value: object) -> int | None:
     """
     Read an integer, as :func:`finite_number` reads a number; ``5.0`` and ``"5"`` are 5.

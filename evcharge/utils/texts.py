@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
+from itertools import islice
 
 LONGEST = 200
 """How much of a name is compared, characters: it takes the square of that."""
+
+
+MOST_NAMES = 1000
+"""How many names are looked at for one like another."""
 
 
 def is_unicode(text: str) -> bool:
@@ -42,3 +48,19 @@ def did_you_mean(name: str, names: Iterable[str], before: str = "") -> str:
     :param before: what is put before it, as `--`.
     """
     return "".join(f"; did you mean {before}{near}?" for near in alike(name, names))
+
+
+def akin(name: str, names: Iterable[str], most: int = 3) -> list[str]:
+    """
+    Those of `names` that have words of more than two letters in common with `name`, those with the
+    most first. Only so many are looked at: it must not take long, however often somebody asks.
+    """
+    words = _words(name)
+    looked_at = islice(names, MOST_NAMES) if words else ()
+    common = {each: len(words & _words(each)) for each in looked_at}
+    found = [each for each, count in common.items() if count]
+    return sorted(found, key=lambda each: -common[each])[:most]
+
+
+def _words(name: str) -> set[str]:
+    return {word for word in re.split(r"\W+", name.casefold()) if len(word) > 2}

@@ -128,7 +128,8 @@ class ReplyTests(ServerTestCase):
         self.assertEqual(done.returncode, 1)
         self.assertEqual(
             done.stdout,
-            "400 Invalid field: selected_car must be one of the models of car_models\n"
+            "400 Invalid field: selected_car must be one of the models of car_models; "
+            "similar: Tesla Model 3, Tesla Model 3 Long Range, Tesla Model Y Long Range\n"
             "user_id  -\n"
             "reason   invalid_field\n",
         )

@@ -71,6 +71,7 @@ class ChargeTests(SynchronousTestCase):
             (("Nissan Leaf", "--connector", "Z-9"), 2, "'Z-9' is no connector that is known"),
             (("Nissan Leaf", "--from", "80"), 2, "--to must be more than --from, which is 80"),
             (("Nissan Leaf", "--from", "x"), 2, "--from must be a number from 0 to 100"),
+            (("Nissan Leaf", "--to", "79,5"), 2, "100, not '79,5'; write a point: 79.5 ("),
             (("Nissan Leaf", "--cars", "none"), 2, "none: No such file or directory"),
         ):
             done = command("charge", *words)

@@ -479,7 +479,7 @@ class RefusalTests(MigrateCase):
     def test_data_sets(self) -> None:
         """What is no catalogue, or no table of stations, is named."""
         write(self.source, STATIONS, "id;nome\n")
-        words = "line 1: column 'latitude' is missing"
+        words = "line 1: columns missing: "
         self.refused("migrate", "--from", str(self.source), "--to", self.at("x"), words=words)
         a_network(self.source)
         write(self.source, CARS, "[]")

@@ -148,7 +148,10 @@ class PlanTests(SynchronousTestCase):
         trip = ("--battery", "40", "--from", FEIRA, "--to", SALVADOR)
         for words, why in (
             (TESLA, "--battery, --from, --to must be given"),
-            ((*TESLA, *trip[:4], "--to", "-12.9"), "--to must be as -12.2664,-38.9663"),
+            (
+                (*TESLA, *trip[:4], "--to", "-12.9"),
+                "--to must be latitude and longitude, with points, as -12.2664,-38.9663",
+            ),
             ((*TESLA, *trip[:4], "--to", "-92,1"), "--to: '-92,1' is no place on Earth"),
             ((*TESLA, *trip, "--max", "10"), "--max must be more than --reserve, which is 10"),
             ((*TESLA, *trip, "--stations", "/nowhere.csv"), "/nowhere.csv: No such file"),

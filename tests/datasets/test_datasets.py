@@ -102,7 +102,9 @@ class TableTests(SynchronousTestCase):
         for first in ("sep=;", '"sep=;"', "SEP=;", "\ufeffsep=;"):
             self.assertEqual(self.the(f"{first}\r\n{HEADER}\r\n{GOOD}".encode()).name, "Praça")
         self.assertEqual(refused(f"sep=,\n{HEADER}\n{GOOD}")[0],
-                         "x.csv: line 2: column 'id' is missing")  # fmt: skip
+                         "x.csv: line 2: has none of the columns id, nomeDoPosto, endereço, "
+                         "latitude, longitude, quantidadeDeVeiculosSimultaneos; is ',' what "
+                         "separates them? It can be ';', ',', a tab or '|'")  # fmt: skip
         colon = f"sep=:\n{HEADER}\n{GOOD}".replace(";", ":")
         self.assertEqual(self.the(colon.encode()).name, "Praça")
 
@@ -186,7 +188,7 @@ class TableTests(SynchronousTestCase):
             (b"\n;;\n", "is empty"),
             (b"sep=;", "is empty"),
             (b'"id', "line 1: the quotes that open here"),
-            (b"Relat\xf3rio\n", "line 1: column 'latitude' is missing"),
+            (b"Relat\xf3rio\n", "line 1: has none of the columns id, "),
         ):
             self.assertIn(words, "; ".join(refused(content)))
 

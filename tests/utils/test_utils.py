@@ -8,7 +8,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from evcharge.utils.geo_utils import EARTH_RADIUS_KM, distance_km
 from evcharge.utils.ids import ending, uuid7
-from evcharge.utils.texts import beginning, counted, is_unicode
+from evcharge.utils.numbers import with_point
+from evcharge.utils.texts import akin, alike, beginning, counted, did_you_mean, is_unicode
 from evcharge.utils.time_utils import iso_utc
 from tests.support.examples import given
 
@@ -109,3 +110,27 @@ class TextTests(SynchronousTestCase):
         """One is one, and of nothing there are as of many."""
         texts = [counted(number, "car") for number in (0, 1, 2)]
         self.assertEqual(texts, ["0 cars", "1 car", "2 cars"])
+
+
+class NearTests(SynchronousTestCase):
+    """What may have been meant."""
+
+    def test_alike(self) -> None:
+        """A name written like another is named; nothing is where none is."""
+        self.assertEqual(alike("PROT", ["host", "port"]), ["port"])
+        self.assertEqual(did_you_mean("prot", ["host", "port"], "--"), "; did you mean --port?")
+        self.assertEqual(did_you_mean("xyz", ["host", "port"], "--"), "")
+
+    def test_akin(self) -> None:
+        """Names with words in common are, the one with the most first."""
+        names = ["Nissan Leaf", "Tesla Model 3", "Tesla Model Y", "Tesla Roadster", "BYD Dolphin"]
+        self.assertEqual(akin("model tesla", names), names[1:4])
+        self.assertEqual(akin("Roadster (Tesla)", names), [names[3], *names[1:3]])
+        for name in ("", "3", "Fusca", "\0" * 200):
+            self.assertEqual(akin(name, names), [])
+
+    def test_point(self) -> None:
+        """A comma in a number is told, and in nothing else."""
+        self.assertEqual(with_point("-12,2"), "; write a point: -12.2")
+        for text in ("1,2,3", "a,b", "12.2", "", ","):
+            self.assertEqual(with_point(text), "")

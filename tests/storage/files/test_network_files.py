@@ -204,7 +204,7 @@ class RowTests(Directory, SynchronousTestCase):
         for content, words in (
             (b"", "is empty"),
             (b"PK\3\4", "is an Excel workbook: save it as CSV"),
-            (b"id;nome\n7;A\n", "line 1: column 'latitude' is missing"),
+            (b"id;nome\n7;A\n", "line 1: columns missing: "),
             (None, f"{STATIONS}: Is a directory"),
         ):
             if content is None:
@@ -311,7 +311,10 @@ class CommandTests(Directory, SynchronousTestCase):
         """What cannot be read at all is not added to; and no car, no user."""
         self.write(CARS, b"{")
         self.write(STATIONS, b"id")
-        for option, words in (("--cars", "not JSON"), ("--stations", "'latitude' is missing")):
+        for option, words in (
+            ("--cars", "not JSON"),
+            ("--stations", "columns missing: nomeDoPosto"),
+        ):
             source = Path(self.mktemp())
             source.write_bytes(shipped(CARS if option == "--cars" else STATIONS))
             status, _, err = self.bootstrap(option, str(source))
