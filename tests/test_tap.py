@@ -251,6 +251,9 @@ class OptionsTests(SynchronousTestCase):
                 (["--max-line", "x"], "--max-line must be a whole number"),
                 (["--tls-port", "8889"], "TLS needs --tls-certificate and --tls-key too"),
                 (["START"], "'START' is no option"),
+                (["--time-zone", "America/Baia"], "did you mean America/Bahia?"),
+                (["--time-scale", "1,5"], "not '1,5'; write a point: 1.5"),
+                (["--port", "x:1"], "--port must be a number, localhost:8888 or an endpoint"),
             ):
                 said = io.StringIO()
                 with contextlib.redirect_stderr(said), self.assertRaises(SystemExit) as ended:

@@ -60,7 +60,7 @@ class SimulateOptions(UsageOptions):
         if self["simulate"] is None:
             for name in ("speed", "for-ever"):
                 if self[name]:
-                    raise UsageError(f"--{name} needs --simulate, and a scenario")
+                    raise UsageError(f"--{name} needs --simulate SCENARIO, as --simulate demo")
             return None
         if self["workers"] > 1:
             raise UsageError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from zoneinfo import available_timezones
 
 from twisted.internet.endpoints import serverFromString
 from twisted.python.usage import UsageError
@@ -10,6 +11,7 @@ from twisted.python.usage import UsageError
 from evcharge.models.station import zone_of
 from evcharge.net.ports import LOCAL
 from evcharge.utils.numbers import finite_number, whole_number, with_point
+from evcharge.utils.texts import alike
 
 
 def number(option: str, least: float, most: float) -> Callable[[str], float]:
@@ -53,7 +55,10 @@ def port_of(option: str, here: str = "") -> Callable[[str], str]:
                 # Only to see whether it can be read: nothing listens yet.
                 serverFromString(None, value)
             except (ValueError, TypeError, LookupError, OSError) as error:
-                raise UsageError(f"--{option} {value!r} describes no endpoint: {error}") from None
+                raise UsageError(
+                    f"--{option} must be a number, localhost:8888 or an endpoint such as "
+                    f"tcp:8888:interface=10.0.0.5, not {value!r} ({error})"
+                ) from None
             return value
         port = whole_number(number)
         if port is None or not 0 <= port <= 65535:
@@ -68,7 +73,11 @@ def time_zone(value: str) -> str:
     try:
         zone_of(value)
     except ValueError as error:
-        raise UsageError(f"--time-zone: {error}") from None
+        ends = {name.rpartition("/")[2]: name for name in sorted(available_timezones())}
+        near = "".join(
+            f"; did you mean {ends[name]}?" for name in alike(value.rpartition("/")[2], ends)
+        )
+        raise UsageError(f"--time-zone: {error}{near}") from None
     return value
 
 

@@ -109,7 +109,7 @@ class WebOptions(UsageOptions):
         if tiles is not None:
             _check_tiles(tiles)
         elif attribution is not None:
-            raise UsageError("--map-attribution needs --map-tiles, whose they are")
+            raise UsageError("--map-attribution needs --map-tiles: it names who made the tiles")
         if attribution is not None and not attribution.isprintable():
             raise UsageError("--map-attribution must be one line of text")
         if geojson is not None:

@@ -57,8 +57,8 @@ class SimulateOptionsTests(SynchronousTestCase):
     def test_refused(self) -> None:
         """What does not go together, or is out of range, is refused, and names the options."""
         for options, why in (
-            (["--speed=60"], "--speed needs --simulate, and a scenario"),
-            (["--for-ever"], "--for-ever needs --simulate, and a scenario"),
+            (["--speed=60"], "--speed needs --simulate SCENARIO, as"),
+            (["--for-ever"], "--for-ever needs --simulate SCENARIO, as"),
             (
                 ["--simulate=weekday", "--speed=60", "--time-scale=1"],
                 "--speed 60 is --time-scale 60, not 1: say one of them",
