@@ -63,6 +63,16 @@ _IN_OTHER_WORDS = (
 """What argparse says, and how a person is told."""
 
 
+class _Unbroken(argparse.HelpFormatter):
+    """Has no line end within the name of an option."""
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        return wrap(text, width, break_on_hyphens=False)
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return "\n".join(wrap(text, width, break_on_hyphens=False))
+
+
 class _Parser(argparse.ArgumentParser):
     """
     A command: it lists those within it with an example each, and tells what is wrong in one line.
@@ -74,7 +84,7 @@ class _Parser(argparse.ArgumentParser):
     def __init__(self, *args: Any, example: str = "", **more: Any) -> None:
         self.example = example
         self._commands: Any = None
-        super().__init__(*args, **more)
+        super().__init__(*args, **{"formatter_class": _Unbroken, **more})
 
     def add_subparsers(self, **more: Any) -> Any:
         """As ever; but without any of them, they are listed, and that is wrong usage."""
@@ -89,7 +99,7 @@ class _Parser(argparse.ArgumentParser):
     def format_help(self) -> str:
         """What `--help` prints."""
         if self._commands is None:
-            self.usage = f"%(prog)s [options] {' '.join(self._needed())}"
+            self.usage = " ".join(("%(prog)s [options]", *self._needed()))
             more = f"\nfor example:\n  {self.example}\n" if self.example else ""
             return super().format_help() + more
         most = shutil.get_terminal_size().columns - 2

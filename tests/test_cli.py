@@ -110,6 +110,7 @@ class WordsTests(SynchronousTestCase):
                 wide = [line for line in told.splitlines() if len(line) > columns]
                 self.assertEqual([line for line in wide if "  evcharge " not in line], [])
                 self.assertTrue(columns < 80 or not wide, wide)
+                self.assertNotRegex(told, r"-\n|[ ]\n")
 
     def test_examples(self) -> None:
         """Each example can be typed as it is."""

@@ -55,7 +55,7 @@ def add_to(commands: Any) -> None:
         help=f"its status from now on: {', '.join(STATUSES)}",
         metavar="STATUS",
     )
-    evse.add_argument("--reason", metavar="TEXT", help="why, as drivers and operators are told")
+    evse.add_argument("--reason", metavar="TEXT", help="why, shown to those who ask about the EVSE")
     where = evse.add_mutually_exclusive_group()
     add_storage(where)
     where.add_argument(
