@@ -213,7 +213,7 @@ class PageTests(SynchronousTestCase):
         figures = {**first.figures, "network": {**first.figures["network"], "refused": 2.0}}
         made = attrs.evolve(made, results=((attrs.evolve(first, figures=figures), *others),))
         text = report.page(made, "pt")
-        self.assertIn('<p class="bad" role="note">O servidor recusou 0,50 pedidos', text)
+        self.assertIn('<p class="bad" role="note">O servidor recusou 0,50 requisições', text)
         self.assertRegex(text, r'<span class="bad">recusados pelo servidor</span>')
         self.assertRegex(text, r'<td[^>]*><span class="bad">0,5 ± 1,6')
 
