@@ -93,7 +93,7 @@ class _Parser(argparse.ArgumentParser):
         return self._commands
 
     def _list(self, _: argparse.Namespace) -> NoReturn:
-        self.print_help()
+        self.print_help(sys.stderr)
         sys.exit(USAGE)
 
     def format_help(self) -> str:

@@ -412,7 +412,7 @@ class CommandTests(SynchronousTestCase):
         self.assertEqual(self.run_command("bootstrap", "--users", "-1")[0], 2)
         status, out, err = self.run_command()
         self.assertEqual((status, out), (2, ""))
-        self.assertIn("bring a network to what files say", err)
+        self.assertIn("change stations, cars and tariffs to what files say", err)
         storage = FileStorage(self.data)
         storage.open(NOON)
         self.addCleanup(storage.close)

@@ -93,10 +93,10 @@ class WordsTests(SynchronousTestCase):
     def test_alone(self) -> None:
         """Without a command each is listed with an example, as --help does; it is wrong usage."""
         for words in ((), ("simulate",)):
-            status, told, errors = self.run_(*words)
-            self.assertEqual((status, errors), (2, ""))
+            status, out, told = self.run_(*words)
+            self.assertEqual((status, out), (2, ""))
             self.assertEqual(self.run_(*words, "--help"), (0, told, ""))
-        _, told, _ = self.run_()
+        _, _, told = self.run_()
         for name in cli.COMMANDS:
             self.assertRegex(told, rf"\n  {name} +\S.*\n( {{5,}}\S.*\n)* +evcharge {name} ")
         self.assertIn("\n  ask        send one request to a server and print its reply\n", told)
