@@ -51,6 +51,15 @@ def see_made(source: Path, committed: int) -> None:
         )
 
 
+def see_told(source: Path, version: str) -> None:
+    """End where the folder `source` does not tell users what is new in a version."""
+    left = sorted(path.name for path in source.glob("changelog.d/[0-9]*"))
+    if left:
+        sys.exit(f"release: CHANGELOG.md has yet to take in changelog.d/{', '.join(left)}")
+    if f"\n## {version} (" not in (source / "CHANGELOG.md").read_text():
+        sys.exit(f"release: CHANGELOG.md has no part '## {version} (…)'")
+
+
 def build(kind: str, source: Path, out: Path, made: int) -> Path:
     """Build the "sdist" or "wheel" of the folder `source`; the file, in the folder `out`."""
     environment = {
@@ -119,6 +128,7 @@ def main() -> None:
         version = sdist.name.removesuffix(".tar.gz").partition("-")[2]
         if arguments.tag != f"v{version}":
             sys.exit(f"release: the tag {arguments.tag} has the version {version}")
+        see_told(tag, version)
         even_out(sdist, made)
         # Of what others get: so a file that is missing there is noticed.
         unpack(sdist.read_bytes(), unpacked)

@@ -35,7 +35,7 @@ class ReleaseTestCase(SynchronousTestCase):
         self.repository = Path(self.mktemp()).absolute()
         self.repository.mkdir()
         for part in ("evcharge", "twisted", "docs", "tests", "tools", "benchmarks", "changelog.d"):
-            leave = shutil.ignore_patterns("__pycache__", "_trial_temp*", "*.cache")
+            leave = shutil.ignore_patterns("__pycache__", "_trial_temp*", "*.cache", "[0-9]*.md")
             shutil.copytree(ROOT / part, self.repository / part, ignore=leave)
         for path in ROOT.iterdir():
             if path.suffix in (".toml", ".cfg", ".in", ".md", ".txt", ".yml") or path.name in (
@@ -44,6 +44,8 @@ class ReleaseTestCase(SynchronousTestCase):
                 "Makefile",
             ):
                 shutil.copy(path, self.repository)
+        with (self.repository / "CHANGELOG.md").open("a") as changelog:
+            changelog.write(f"\n## {TAG[1:]} (2001-09-09)\n")
         self.git("init", "--quiet")
         self.git("add", "--all")
         self.git("commit", "--quiet", "--message", "all")
@@ -124,6 +126,22 @@ class ReleaseTests(ReleaseTestCase):
             refused = self.assertRaises(SystemExit, self.release, self.repository, tag)
             self.assertIn(problem, str(refused))
             self.assertNotIn("Traceback", str(refused))
+
+    def test_told(self) -> None:
+        """One that the changelog says nothing of, or not all, is refused."""
+        fragment = self.repository / "changelog.d" / "9.feature.1.md"
+        changelog = self.repository / "CHANGELOG.md"
+        for path, text, problem in (
+            (fragment, "Something.", "has yet to take in changelog.d/9.feature.1.md"),
+            (changelog, "# Changelog\n", f"has no part '## {TAG[1:]} (…)'"),
+        ):
+            path.write_text(text)
+            self.git("add", "--all")
+            self.git("commit", "--quiet", "--message", "more")
+            self.git("tag", "--force", TAG)
+            refused = str(self.assertRaises(SystemExit, self.release, self.repository))
+            self.assertIn(problem, refused)
+            fragment.unlink(missing_ok=True)
 
     def test_made(self) -> None:
         """One that says of itself that it is older than it is is refused: see the clock."""
