@@ -104,6 +104,19 @@ def helps() -> dict[str, list[str]]:
     return found
 
 
+_CALLED = r"(?:\S*/)?evcharge ((?:simulate )?[a-z][a-z-]*)"
+_IN_LINE = re.compile(rf"`{_CALLED}")
+_IN_CODE = re.compile(rf"^(?:\$ )?{_CALLED}|(?:[|&;:]|server) {_CALLED}", re.M)
+
+
+def called(each: Page) -> set[str]:
+    """The commands that a page names in a line or has in its code, such as `simulate run`."""
+    shells = [text for language, text in each.code if language in ("", "console", "sh")]
+    found = set(_IN_LINE.findall(each.text))
+    found |= {name for text in shells for names in _IN_CODE.findall(text) for name in names}
+    return found - {""}
+
+
 def said() -> Iterator[tuple[Path, list[str]]]:
     """The texts in each file of the program: in Python all but docstrings and lone words."""
     for path in sorted((ROOT / "evcharge").rglob("*.py")):
@@ -245,6 +258,43 @@ class LinkTests(SynchronousTestCase):
         """What others have as a bookmark leads on."""
         for name, anchors in OLD.items():
             self.assertEqual(set(anchors) - page(ROOT / name).anchors, set(), name)
+
+
+class CommandTests(SynchronousTestCase):
+    """The commands of `evcharge`, and the pages that tell of them."""
+
+    def setUp(self) -> None:
+        names = (name.partition(" ") for name in helps())
+        self.there = {rest for program, _, rest in names if program == "evcharge" and rest}
+
+    def test_called(self) -> None:
+        """A command is found where a person would copy it, and the program's name is none."""
+        page = Page(
+            ROOT / "a.md",
+            "evcharge runs `evcharge ask START`, not `twistd evcharge` or `an evcharge process`.",
+            code=[
+                ("", "0 3 * * * cd /srv && evcharge backup copy"),
+                ("console", "$ .venv/bin/evcharge simulate run a.toml | evcharge watch\n"),
+                ("console", "$ systemctl disable evcharge evcharge-backup.timer\nevcharge: no\n"),
+                ("python", "evcharge is\n"),
+            ],
+        )
+        self.assertEqual(called(page), {"ask", "backup", "simulate run", "watch"})
+
+    def test_there(self) -> None:
+        """Each command that a page has exists."""
+        wrong = [
+            f"{each.name}: evcharge {name}"
+            for each in pages()
+            for name in sorted(called(each) - self.there)
+        ]
+        self.assertEqual(wrong, [], "\n" + "\n".join(wrong))
+
+    def test_told(self) -> None:
+        """Each command that exists is in a page of the documentation; `simulate` by its own."""
+        told = set[str]().union(*(called(each) for each in pages() if each.in_docs))
+        self.assertGreater(len(self.there), 12)
+        self.assertEqual(self.there - told - {"simulate"}, set())
 
 
 class LanguageTests(SynchronousTestCase):
