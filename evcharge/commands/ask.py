@@ -13,6 +13,7 @@ from evcharge.commands import FAILED, SUCCESS, USAGE, Exit
 from evcharge.commands.connecting import add_server_options, connect, silent
 from evcharge.commands.tables import cell, clean, has_parts, records, width
 from evcharge.outcomes import Phrase
+from evcharge.utils.numbers import with_point
 
 TYPES = (
     "START, LOGIN, NAVIGATION, PLAN, SELECTION_STATION, PAYMENT, RESERVE, ARRIVE, STOP, CANCEL, "
@@ -75,6 +76,11 @@ def run(options: argparse.Namespace) -> NoReturn:
     else:
         for line in shown(reply, width(), options.language):
             print(line)
+    if reply["data"].get("reason") == "invalid_field":
+        for name, value in data.items():
+            advice = with_point(value) if isinstance(value, str) else ""
+            if advice and f" {name} " in reply["status"]["message"]:
+                print(f"evcharge: {name}={value}{advice}", file=sys.stderr)
     sys.exit(SUCCESS if reply["status"]["code"] == 200 else FAILED)
 
 

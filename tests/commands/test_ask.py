@@ -134,6 +134,16 @@ class ReplyTests(ServerTestCase):
             "reason   invalid_field\n",
         )
 
+    def test_comma(self) -> None:
+        """A decimal comma in the field that is wrong: the last line is what to write."""
+        done = self.ask(*ANA[:3], "battery_car=40,5")
+        self.assertIn("400 Invalid field: battery_car must be a number from 0 to 100", done.stdout)
+        self.assertEqual(done.stderr, "evcharge: battery_car=40,5; write a point: 40.5\n")
+        done = self.ask(*ANA[:3], "battery_car=400", "note=40,5")
+        self.assertEqual((done.returncode, done.stderr), (1, ""))
+        done = self.ask("LOGIN", "user_name=40,5", *ANA[2:])
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+
     def test_json(self) -> None:
         """With --json the reply is there as it came, and the status is the same."""
         done = self.ask("START", "limit=1", "--json")
