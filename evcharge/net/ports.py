@@ -32,6 +32,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from evcharge.utils.permissions import remedy
+from evcharge.utils.texts import counted
 
 BACKLOG = 1024
 """Connections that may wait to be accepted: Twisted's 50 are soon there when many come at once."""
@@ -304,12 +305,11 @@ class PortService(Service):
                     return f"{scheme}://{shown(name, host.port)}"
         return None
 
-    def at_terminal(self, storage: str, network: str) -> str:
+    def at_terminal(self, storage: str, stations: int, users: int) -> str:
         """
         The lines for a person at a terminal once it listens.
 
-        :param storage: where the data is, and
-        :param network: what is there.
+        :param storage: where the data is, and how many stations and users are there.
         """
         told = {"Apps": "nowhere", "Map": "none; --web-port 8080 shows one"}
         example = "evcharge ask START"
@@ -329,6 +329,7 @@ class PortService(Service):
         if os.path.exists(beside) and shutil.which("evcharge") is None:
             # In an environment that is not active.
             example = beside.removeprefix(os.getcwd() + os.sep) + example.removeprefix("evcharge")
+        network = f"{counted(stations, 'station')}, {counted(users, 'user')}"
         told |= {"Data": f"{storage} ({network})", "Try": f"{example}     Stop: Ctrl-C"}
         return "\n".join(f"{name + ':':6} {text}" for name, text in told.items())
 

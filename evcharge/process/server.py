@@ -324,7 +324,7 @@ class Server(InOrder):
             stations=summary.stations,
             users=summary.users,
             at_terminal=self._drivers.at_terminal(
-                self._settings.storage.name, f"{summary.stations} stations, {summary.users} users"
+                self._settings.storage.name, summary.stations, summary.users
             ),
         )
         self._drivers.say_page()

@@ -13,7 +13,7 @@ from tests.support.tools import need
 
 PAGES = {"en": ROOT / "README.md", "pt": ROOT / "README.pt-BR.md"}
 PROGRAM = ROOT / "docs" / "examples" / "first_client.py"
-MOST_LINES, MOST_WIRE = 120, 99
+MOST_LINES, MOST_WIRE, MOST_MOVING = 120, 99, 1_000_000
 
 
 def blocks(page: Path, kind: str) -> list[str]:
@@ -67,13 +67,18 @@ class PageTests(SynchronousTestCase):
     """The pages as such."""
 
     def test_one_page(self) -> None:
-        """Each is one page, has no table, and what goes over the wire fits a window."""
+        """
+        Each is one page, has no table, and what goes over the wire fits a window; its moving map
+        does not take long to load.
+        """
         for page in PAGES.values():
             text = page.read_text()
             self.assertLessEqual(len(text.splitlines()), MOST_LINES)
             self.assertEqual(re.findall(r"^\|.*", text, re.M), [])
             (wire,) = blocks(page, "transcript")
             self.assertLessEqual(max(map(len, wire.splitlines())), MOST_WIRE)
+            (moving,) = re.findall(r"\]\((docs/\S+\.gif)\)", text)
+            self.assertLess((ROOT / moving).stat().st_size, MOST_MOVING)
 
     def test_alike(self) -> None:
         """They have the same parts, the same links and the same commands."""

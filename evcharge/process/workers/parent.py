@@ -155,7 +155,7 @@ class Workers(InOrder):
             stations=summary.stations,
             users=summary.users,
             at_terminal=self._ports.at_terminal(
-                self._settings.storage.name, f"{summary.stations} stations, {summary.users} users"
+                self._settings.storage.name, summary.stations, summary.users
             ),
         )
         self._ports.say_page()
