@@ -101,6 +101,7 @@ def helps() -> dict[str, list[str]]:
     return found
 
 
+SHELLS = ("", "console", "sh")
 _CALLED = r"(?:\S*/)?evcharge ((?:simulate )?[a-z][a-z-]*)"
 _IN_LINE = re.compile(rf"`{_CALLED}")
 _IN_CODE = re.compile(rf"^(?:\$ )?{_CALLED}|(?:[|&;:]|server) {_CALLED}", re.M)
@@ -108,10 +109,22 @@ _IN_CODE = re.compile(rf"^(?:\$ )?{_CALLED}|(?:[|&;:]|server) {_CALLED}", re.M)
 
 def called(each: Page) -> set[str]:
     """The commands that a page names in a line or has in its code, such as `simulate run`."""
-    shells = [text for language, text in each.code if language in ("", "console", "sh")]
+    shells = [text for language, text in each.code if language in SHELLS]
     found = set(_IN_LINE.findall(each.text))
     found |= {name for text in shells for names in _IN_CODE.findall(text) for name in names}
     return found - {""}
+
+
+def options(each: Page) -> Iterator[tuple[str, str]]:
+    """The program and each of its options in the command lines of a page."""
+    shells = [text.replace("\\\n", " ") for language, text in each.code if language in SHELLS]
+    for line in (*re.findall(r"`([^`\n]+)`", each.text), *"\n".join(shells).splitlines()):
+        for part in re.split(r"[|;&#>]|\$\(", line):
+            found = re.search(rf"\btwistd (?:.* )?evcharge(?= )|{_CALLED}", part)
+            if found:
+                program = f"evcharge {found[1]}" if found[1] else "twistd evcharge"
+                for name in re.findall(r" (--[a-z][a-z-]*)", part[found.end() :]):
+                    yield program, name
 
 
 def said() -> Iterator[tuple[Path, list[str]]]:
@@ -284,6 +297,19 @@ class CommandTests(SynchronousTestCase):
             f"{each.name}: evcharge {name}"
             for each in pages()
             for name in sorted(called(each) - self.there)
+        ]
+        self.assertEqual(wrong, [], "\n" + "\n".join(wrong))
+
+    def test_options(self) -> None:
+        """Each option of a command line that a page has is one of that command."""
+        there = {each.prog: set(each._option_string_actions) for each in parsers(cli._parser(""))}
+        there["twistd evcharge"] = {f"--{name.rstrip('=')}" for name in Options().longOpt}
+        used = [(each.name, *found) for each in pages() for found in options(each)]
+        self.assertGreater(len({program for _, program, _ in used}), 12)
+        wrong = [
+            f"{name}: {program} {option}"
+            for name, program, option in used
+            if program in there and option not in there[program]
         ]
         self.assertEqual(wrong, [], "\n" + "\n".join(wrong))
 
