@@ -23,7 +23,11 @@ from evcharge.wire.fields import Field, ListOf, Object
 from tests.support.journey import login, outcome, server, station
 from tests.support.messages import TYPES, good_data
 
-PROTOCOL = Path(evcharge.__file__).resolve().parent.parent / "docs" / "protocol.md"
+DOCS = Path(evcharge.__file__).resolve().parent.parent / "docs"
+PAGES = {"en": DOCS / "protocol.md", "pt": DOCS / "pt" / "protocol.md"}
+HEADS = {"en": "| field of the request |", "pt": "| campo da requisição |"}
+REQUIRED = {"en": ("yes", "optional", "or", "without"), "pt": ("sim", "opcional", "ou", "sem")}
+"""What the pages say of a field that must be there, may be absent, or does for another."""
 
 
 class FieldTests(SynchronousTestCase):
@@ -75,19 +79,22 @@ class FieldTests(SynchronousTestCase):
 
 
 def rows(
-    fields: tuple[Field, ...], within: str = "", note: str = ""
+    fields: tuple[Field, ...], language: str, within: str = "", note: str = ""
 ) -> Iterator[tuple[str, str, str]]:
     """What the protocol's page says of `fields`: the name, what it must be, and whether it must."""
+    must, optional, instead, without = REQUIRED[language]
     for field in fields:
         either = field.instead
-        told = "optional" if field.optional else f"or `{either.name}`" if either else note
-        yield f"`{within}{field.name}`", field.kind.must_be.en, told
+        told = optional if field.optional else f"{instead} `{either.name}`" if either else note
+        phrase = field.kind.must_be
+        said = phrase.pt if language == "pt" else phrase.en
+        yield f"`{within}{field.name}`", said, told or must
         if isinstance(field.kind, Object):
-            yield from rows(field.kind.fields, f"{within}{field.name}.")
+            yield from rows(field.kind.fields, language, f"{within}{field.name}.")
         if isinstance(field.kind, ListOf) and isinstance(field.kind.kind, Object):
-            yield from rows(field.kind.kind.fields, f"{within}{field.name}[].")
+            yield from rows(field.kind.kind.fields, language, f"{within}{field.name}[].")
         if either is not None:
-            yield from rows((either,), within, f"where there is no `{field.name}`")
+            yield from rows((either,), language, within, f"{without} `{field.name}`")
 
 
 class DeclaredTests(SynchronousTestCase):
@@ -98,21 +105,31 @@ class DeclaredTests(SynchronousTestCase):
         self.assertEqual(len(set(TYPES)), len(TYPES))
 
     def test_page(self) -> None:
-        """The table of fields in docs/protocol.md is what the messages declare, in their order."""
-        part = PROTOCOL.read_text().partition("### Fields\n")[2].partition("\n#")[0]
-        told = [tuple(cell.strip() for cell in line.strip("| \n").split(" | "))
-                for line in re.findall(r"^\| [A-Z].*$", part, re.M)]  # fmt: skip
-        declared = [
-            tuple(cell for cell in (message.TYPE, *row) if cell)
-            for message in MESSAGES
-            for row in rows(message.FIELDS)
-        ]
-        self.assertEqual(told, declared)
+        """Each message has a table of its fields in both pages: those it declares, in order."""
+        for language, page in PAGES.items():
+            parts = dict(re.findall(r"^## (\w+)\n(.*?)(?=^## |\Z)", page.read_text(), re.M | re.S))
+            for message in MESSAGES:
+                table = parts[message.TYPE].partition(HEADS[language])[2].partition("\n\n")[0]
+                cells = [line.strip("| ").split(" | ") for line in table.splitlines()[2:]]
+                self.assertEqual(
+                    [tuple(row[:3]) for row in cells], list(rows(message.FIELDS, language))
+                )
+                self.assertTrue(all(len(row) == 4 for row in cells), message.TYPE)
 
     def test_sections(self) -> None:
-        """Each message has a section of that page."""
-        titles = re.findall(r"^## ([A-Z_]+)$", PROTOCOL.read_text(), re.M)
-        self.assertEqual(titles, TYPES)
+        """Each message has a section of both pages."""
+        for page in PAGES.values():
+            titles = re.findall(r"^## ([A-Z_]+)$", page.read_text(), re.M)
+            self.assertEqual(titles, TYPES)
+
+    def test_codes(self) -> None:
+        """Both pages have the same codes and reasons, each with what it is about."""
+        english, portuguese = (
+            re.findall(r"^\| (\d{3}) \| (`\w+`)? ?\| \S", page.read_text(), re.M)
+            for page in PAGES.values()
+        )
+        self.assertGreater(len(english), 20)
+        self.assertEqual(english, portuguese)
 
     def test_guards(self) -> None:
         """Every guard that a message names is there, and stands around that message."""
