@@ -79,7 +79,7 @@ def open_page(browser: Browser, port: int, language: str, **more: object) -> Pag
 
 
 def begin_trip(page: Page) -> None:
-    """Begin a trip from the middle of the map, as far as the suggestion."""
+    """Begin a journey from the middle of the map, as far as the suggestion."""
     page.locator("#trip-start").click()
     page.locator("#trip-car").select_option(CAR)
     page.locator("#trip-battery").fill("18")
@@ -152,7 +152,9 @@ def main() -> None:
             "FAKETIME_NO_CACHE=1",
         )
         began = time.monotonic()
-        server = Server(Path(data) / "data", "--web-port", str(port), before=faked).wait()
+        # By the fast clock a planner's two seconds would be over before it has begun.
+        options = ["--web-port", str(port), "--plan-seconds", "60"]
+        server = Server(Path(data) / "data", *options, before=faked).wait()
         ended = threading.Event()
         drivers = threading.Thread(target=drive, args=(server.port, ended))
         drivers.start()

@@ -1,4 +1,4 @@
-"""My trip: a journey taken in the page, and what can come between."""
+"""My journey: a journey taken in the page, and what can come between."""
 
 import re
 from pathlib import Path
@@ -21,7 +21,7 @@ class TripTestCase(BrowserTestCase):
         return shown
 
     def take(self, page: Page, battery: int = 40) -> Locator:
-        """Begin a trip of a car whose battery is so full; what is asked next."""
+        """Begin a journey of a car whose battery is so full; what is asked next."""
         page.locator("#trip-start").click()
         self.step(page, "car")
         page.locator("#trip-car").select_option(CAR)
@@ -65,7 +65,7 @@ class JourneyTests(TripTestCase):
         self.expect(receipt.locator(".trip-bill-total")).to_contain_text("R$")
         self.assertEqual(self.kept(page), {})
         self.assert_accessible(page, "#trip")
-        self.press(page, "Nova viagem")
+        self.press(page, "Nova jornada")
         self.step(page, "car")
 
     def test_phone(self) -> None:
@@ -200,9 +200,9 @@ class TroubleTests(TripTestCase):
         server.end()
         self.expect(page.locator("#trip-root")).to_contain_text("A recarga continua no posto")
         self.serve(port=self.port)
-        self.expect(self.step(page, "over")).to_contain_text("A viagem acabou")
+        self.expect(self.step(page, "over")).to_contain_text("A jornada acabou")
         self.assert_accessible(page, "#trip")
-        self.press(page, "Nova viagem")
+        self.press(page, "Nova jornada")
 
     def charging(self) -> Page:
         """The page of somebody who charges at the first station."""

@@ -1,4 +1,4 @@
-"""My trip beyond the range: where to, the plan, its alternatives, and how it goes on."""
+"""My journey beyond the range: where to, the plan, its alternatives, and how it goes on."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""My trip where something comes between: no price, no slot, no time, no server."""
+"""My journey where something comes between: no price, no slot, no time, no server."""
 
 import json
 import re

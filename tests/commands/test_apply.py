@@ -425,7 +425,7 @@ class UsageTests(SynchronousTestCase):
     def test_refused(self) -> None:
         """What cannot be is said in a line that names the file or the option."""
         files, storage = str(self.files.folder), ("--storage", self.url)
-        self.refused("required: DIR", *storage, status=2)
+        self.refused("apply: DIR is missing", *storage, status=2)
         self.refused("nowhere: no such directory", "nowhere", *storage)
         self.refused("a.db: no such directory", str(self.folder / "a.db"), *storage)
         (self.folder / "empty").mkdir()

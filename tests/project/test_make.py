@@ -266,7 +266,7 @@ class RunTests(MakeTestCase):
 
     def example(self, port: str) -> str:
         """The command that a person is told of, and that there is."""
-        beside = (self.venv / "bin" / "evcharge").relative_to(ROOT)
+        beside = str(self.venv / "bin" / "evcharge").removeprefix(f"{ROOT}/")
         program = "evcharge" if shutil.which("evcharge") else beside
         return f"{program} ask START --port {port}"
 

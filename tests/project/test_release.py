@@ -175,7 +175,8 @@ class WheelTests(ReleaseTestCase):
         )
         (packages,) = self.environment.glob("lib/*/site-packages")
         pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index"]
-        pip += ["--disable-pip-version-check", "--no-warn-script-location"]
+        # The pip of this environment takes its own evcharge for one that is there already.
+        pip += ["--ignore-installed", "--disable-pip-version-check", "--no-warn-script-location"]
         python = self.environment / "bin" / "python"
         subprocess.run([*pip[:3], "--python", python, *pip[3:], wheel], check=True)
         # Behind the wheel, and without the links from there to this checkout.

@@ -8,7 +8,7 @@ export const TEXTS = {
   skip: "Skip to the table of stations",
   language: "Português",
   network: "Network",
-  trip: "My trip",
+  trip: "My journey",
   stations: "Stations",
 
   "link.connecting": "Connecting…",

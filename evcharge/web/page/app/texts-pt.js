@@ -8,7 +8,7 @@ export const TEXTS = {
   skip: "Ir para a tabela de postos",
   language: "English",
   network: "Rede",
-  trip: "Minha viagem",
+  trip: "Minha jornada",
   stations: "Postos",
 
   "link.connecting": "Conectando…",

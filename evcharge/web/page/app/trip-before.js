@@ -1,4 +1,4 @@
-// My trip before the journey: the car, and where it is.
+// My journey before it begins: the car, and where it is.
 
 import { el, mark, say } from "./dom.js";
 import { rangeOf } from "./trip-journey.js";

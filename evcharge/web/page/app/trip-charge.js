@@ -1,4 +1,4 @@
-// My trip once the server has something of it: a place in a line, an offer, a reservation, a charge.
+// My journey once the server has something of it: a place in a line, an offer, a reservation, a charge.
 
 import { el, mark, say } from "./dom.js";
 import { button, facts, figure, heading } from "./trip-parts.js";

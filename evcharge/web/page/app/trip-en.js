@@ -2,7 +2,7 @@
 
 export const EN = {
   "trip.lang": "en",
-  "trip.steps": "Steps of the trip",
+  "trip.steps": "Steps of the journey",
   "trip.step.car": "Car",
   "trip.step.place": "Place",
   "trip.step.station": "Station",
@@ -170,7 +170,7 @@ export const EN = {
   "trip.stop.go_on": "Go on charging",
 
   "trip.finished.title": "Charging done",
-  "trip.finished.until": "The slot is yours for another {time}, until {clock}; then the trip ends by itself.",
+  "trip.finished.until": "The slot is yours for another {time}, until {clock}; then the journey ends by itself.",
   "trip.finished.note": "Staying at the slot may cost, as the tariff says.",
   "trip.leave": "Leave and see the receipt",
 
@@ -182,7 +182,7 @@ export const EN = {
   "trip.receipt.why.expired": "You did not come in time, and the reservation ran out.",
   "trip.receipt.why.cancelled": "You cancelled the reservation.",
   "trip.receipt.why.operator": "The slot went out of service.",
-  "trip.receipt.why.journey_ended": "You ended the trip.",
+  "trip.receipt.why.journey_ended": "You ended the journey.",
   "trip.receipt.where": "Station",
   "trip.receipt.when": "When",
   "trip.receipt.battery": "Battery",
@@ -212,16 +212,16 @@ export const EN = {
   "trip.times.charging": "{time} charging",
   "trip.times.reserved": "{time} reserved",
   "trip.times.idle": "{time} parked",
-  "trip.again": "New trip",
+  "trip.again": "New journey",
 
-  "trip.over.title": "The trip is over",
-  "trip.over": "The server does not have this trip any more, and there is no receipt of it.",
-  "trip.resuming.title": "Your trip goes on",
+  "trip.over.title": "The journey is over",
+  "trip.over": "The server does not have this journey any more, and there is no receipt of it.",
+  "trip.resuming.title": "Your journey goes on",
   "trip.resuming": "Asking the server how it stands…",
   "trip.station_gone": "This station has left the network, or is out of service. Here are others.",
   "trip.lost": "Not connected. What you asked for is asked again once it is back.",
   "trip.lost.charging": "Not connected. Charging goes on at the station; the figures are the last ones known.",
-  "trip.lost.kept": "Not connected. Your trip is kept by the server; the figures are the last ones known.",
+  "trip.lost.kept": "Not connected. Your journey is kept by the server; the figures are the last ones known.",
   "trip.busy": "Too many requests – trying again in a moment.",
   "trip.unavailable": "The server does not answer now – trying again.",
   "trip.no_planner": "The trip cannot be planned just now – trying again.",

@@ -1,4 +1,4 @@
-// "My trip", taken: holds the journey, asks the server what it wants to know, and shows what it is.
+// "My journey", taken: holds the journey, asks the server what it wants to know, and shows what it is.
 
 import { el, mark, patiently, say } from "./dom.js";
 import { carView, placeView } from "./trip-before.js";

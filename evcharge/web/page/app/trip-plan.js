@@ -1,4 +1,4 @@
-// My trip beyond the range: where to, how much is to stay in the battery, and the plans there are.
+// My journey beyond the range: where to, how much is to stay in the battery, and the plans there are.
 
 import { el, mark, say } from "./dom.js";
 import { makeFront } from "./trip-front.js";

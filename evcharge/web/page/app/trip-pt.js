@@ -2,7 +2,7 @@
 
 export const PT = {
   "trip.lang": "pt",
-  "trip.steps": "Etapas da viagem",
+  "trip.steps": "Etapas da jornada",
   "trip.step.car": "Carro",
   "trip.step.place": "Lugar",
   "trip.step.station": "Posto",
@@ -170,7 +170,7 @@ export const PT = {
   "trip.stop.go_on": "Continuar carregando",
 
   "trip.finished.title": "Recarga terminada",
-  "trip.finished.until": "A vaga é sua por mais {time}, até as {clock}; depois a viagem se encerra sozinha.",
+  "trip.finished.until": "A vaga é sua por mais {time}, até as {clock}; depois a jornada se encerra sozinha.",
   "trip.finished.note": "Ficar parado na vaga pode custar, conforme a tarifa.",
   "trip.leave": "Sair e ver o recibo",
 
@@ -182,7 +182,7 @@ export const PT = {
   "trip.receipt.why.expired": "Você não chegou a tempo, e a reserva venceu.",
   "trip.receipt.why.cancelled": "Você cancelou a reserva.",
   "trip.receipt.why.operator": "A vaga saiu de serviço.",
-  "trip.receipt.why.journey_ended": "Você encerrou a viagem.",
+  "trip.receipt.why.journey_ended": "Você encerrou a jornada.",
   "trip.receipt.where": "Posto",
   "trip.receipt.when": "Quando",
   "trip.receipt.battery": "Bateria",
@@ -212,16 +212,16 @@ export const PT = {
   "trip.times.charging": "{time} carregando",
   "trip.times.reserved": "{time} de reserva",
   "trip.times.idle": "{time} parado",
-  "trip.again": "Nova viagem",
+  "trip.again": "Nova jornada",
 
-  "trip.over.title": "A viagem acabou",
-  "trip.over": "O servidor não tem mais esta viagem, e não há recibo dela.",
-  "trip.resuming.title": "Sua viagem continua",
+  "trip.over.title": "A jornada acabou",
+  "trip.over": "O servidor não tem mais esta jornada, e não há recibo dela.",
+  "trip.resuming.title": "Sua jornada continua",
   "trip.resuming": "Perguntando ao servidor como ela está…",
   "trip.station_gone": "Este posto saiu da rede ou de serviço. Aqui estão outros.",
   "trip.lost": "Sem conexão. O que você pediu é refeito assim que ela voltar.",
   "trip.lost.charging": "Sem conexão. A recarga continua no posto; os números são os últimos conhecidos.",
-  "trip.lost.kept": "Sem conexão. Sua viagem está guardada no servidor; os números são os últimos conhecidos.",
+  "trip.lost.kept": "Sem conexão. Sua jornada está guardada no servidor; os números são os últimos conhecidos.",
   "trip.busy": "Muitas requisições – tentando de novo em instantes.",
   "trip.unavailable": "O servidor não responde agora – tentando de novo.",
   "trip.no_planner": "Agora não dá para planejar a viagem – tentando de novo.",

@@ -1,4 +1,4 @@
-// My trip's choice: which station, and then how: paid for, reserved, or in its line.
+// My journey's choice: which station, and then how: paid for, reserved, or in its queue.
 
 import { el, mark, say } from "./dom.js";
 import { chosenOption, rangeOf } from "./trip-journey.js";

@@ -2,7 +2,7 @@
 
 export const TRIP = {
   "trip.intro": "Say which car and where it is: the network suggests the station, and you pay, charge and get the receipt right here.",
-  "trip.start": "Begin a trip",
+  "trip.start": "Begin a journey",
   "trip.starting": "One moment…",
-  "trip.not_loaded": "The trip could not be loaded. Check the connection and try again.",
+  "trip.not_loaded": "The journey could not be loaded. Check the connection and try again.",
 };

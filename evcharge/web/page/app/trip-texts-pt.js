@@ -2,7 +2,7 @@
 
 export const TRIP = {
   "trip.intro": "Diga qual é o carro e onde ele está: a rede indica o posto, e você paga, recarrega e recebe o recibo aqui mesmo.",
-  "trip.start": "Começar uma viagem",
+  "trip.start": "Começar uma jornada",
   "trip.starting": "Um momento…",
-  "trip.not_loaded": "Não deu para carregar a viagem. Veja a conexão e tente de novo.",
+  "trip.not_loaded": "Não deu para carregar a jornada. Veja a conexão e tente de novo.",
 };

@@ -1,4 +1,4 @@
-// My trip in words: why a station, by which tariff, what a receipt's lines mean. No screen.
+// My journey in words: why a station, by which tariff, what a receipt's lines mean. No screen.
 
 const DAY_S = 86_400;
 const HOUR_S = 3600;

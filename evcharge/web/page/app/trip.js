@@ -1,4 +1,4 @@
-// "My trip", until somebody takes one: a sentence and a button. All else of it is loaded then.
+// "My journey", until somebody takes one: a sentence and a button. All else of it is loaded then.
 
 import { el, patiently, say } from "./dom.js";
 
