@@ -8,6 +8,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 import evcharge
+from evcharge import outcomes
 from evcharge.controller import UNKNOWN, Controller
 from evcharge.handlers import MESSAGES, Context, handlers
 from evcharge.handlers.start import Start
@@ -123,13 +124,16 @@ class DeclaredTests(SynchronousTestCase):
             self.assertEqual(titles, TYPES)
 
     def test_codes(self) -> None:
-        """Both pages have the same codes and reasons, each with what it is about."""
+        """Both pages have the same codes and reasons, and none that the server does not have."""
         english, portuguese = (
             re.findall(r"^\| (\d{3}) \| (`\w+`)? ?\| \S", page.read_text(), re.M)
             for page in PAGES.values()
         )
         self.assertGreater(len(english), 20)
         self.assertEqual(english, portuguese)
+        there = [each for each in vars(outcomes).values() if isinstance(each, outcomes.Outcome)]
+        known = {(str(each.code), f"`{each.reason}`" if each.reason else "") for each in there}
+        self.assertLessEqual(set(english), known)
 
     def test_guards(self) -> None:
         """Every guard that a message names is there, and stands around that message."""
