@@ -15,9 +15,6 @@ DOCS = ROOT / "docs"
 MOST_WORDS, MEAN_WORDS = 35, 18
 """Of a sentence, and of the sentences of a page."""
 
-UNWRITTEN = "<!-- to be rewritten -->"
-"""What stands at the end of a page that is not yet as a page has to be."""
-
 WRONG = {
     "en": {
         r"charging points?": "station",
@@ -90,10 +87,6 @@ class Page:
     def moved(self) -> bool:
         """Whether it is kept for its address alone, and leads to where its matter is now."""
         return self.text.startswith("---\norphan: true\n")
-
-    @property
-    def unwritten(self) -> bool:
-        return self.text.rstrip().endswith(UNWRITTEN)
 
     @property
     def anchors(self) -> set[str]:
