@@ -1,6 +1,7 @@
 """Ports of the loopback interface."""
 
 import contextlib
+import random
 import socket
 
 from evcharge.net.ports import LOOPBACK
@@ -16,11 +17,17 @@ def families() -> dict[socket.AddressFamily, str]:
 
 
 def free_port() -> int:
-    """One that is free with each family."""
+    """
+    One that is free with each family. The system gives it to nobody who wants just any: until it is
+    taken, other tests have clients and servers by the hundred.
+    """
     while True:
+        port = _LUCK.randrange(10_000, 32_000)
         with contextlib.ExitStack() as stack, contextlib.suppress(OSError):
-            port = 0
             for family, host in families().items():
-                one = stack.enter_context(socket.create_server((host, port), family=family))
-                port = one.getsockname()[1]
+                stack.enter_context(socket.create_server((host, port), family=family))
             return port
+
+
+_LUCK = random.SystemRandom()
+"""Not the common one, which Hypothesis begins anew for each example: the same ports everywhere."""
