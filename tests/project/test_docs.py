@@ -5,11 +5,13 @@ What evcharge tells people: in plain sentences, with one word for each thing, in
 import argparse
 import ast
 import re
+import shlex
 from collections.abc import Iterator
 from functools import cache
 from itertools import zip_longest
 from pathlib import Path
 
+from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
 from evcharge import cli
@@ -301,6 +303,23 @@ class CommandTests(SynchronousTestCase):
             for name, program, option in used
             if program in there and option not in there[program]
         ]
+        self.assertEqual(wrong, [], "\n" + "\n".join(wrong))
+
+    def test_starts(self) -> None:
+        """The server takes each command line that a page starts it by, as a whole."""
+        wrong, lines = [], 0
+        for each in pages():
+            for _, code in each.code:
+                for line in code.replace("\\\n", " ").splitlines():
+                    before, evcharge, words = line.partition(" evcharge ")
+                    if "twistd" not in before or not evcharge or "--help" in words:
+                        continue
+                    lines += 1
+                    try:
+                        Options().parseOptions(shlex.split(words, comments=True))
+                    except UsageError as error:
+                        wrong.append(f"{each.name}: {line.strip()}: {error}")
+        self.assertGreater(lines, 10)
         self.assertEqual(wrong, [], "\n" + "\n".join(wrong))
 
     def test_told(self) -> None:
