@@ -48,7 +48,8 @@ class ExampleTests(ServerTestCase):
         folder = Path(self.mktemp())
         folder.mkdir()
         script = [
-            clone.replace("clone ADDRESS", f"clone --quiet '{ROOT}'"),
+            # Also of a checkout that is at no branch, of which git has a word to say.
+            clone.replace("clone ADDRESS", f"-c advice.detachedHead=false clone --quiet '{ROOT}'"),
             enter,
             *(line.replace("make ", "make --dry-run ") for line in [*rest, mine]),
             f"test -e {PROGRAM.relative_to(ROOT)}",
